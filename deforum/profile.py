@@ -1,0 +1,70 @@
+"""The places where Deforum's own behaviour and the corrected one differ, as two rows of a table.
+
+Only differences that existing files rely on are here (rows "P" of the study of Deforum's behaviour). Plain faults of
+Deforum are mended in both profiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile decides; every field names the corrected behaviour, so `False` is Deforum's."""
+
+    name: str
+    flip_keeps_translation: bool
+    """2D: with the perspective flip on, translation still acts. (Deforum: it disappears.)"""
+    keys_on_time: bool
+    """Cadence: the frame diffused at k is shown, unmixed, at k. (Deforum: blended in from k on, whole at k+C-1.)"""
+    true_color_channels: bool
+    """Colour match in HSV and LAB sees red as red. (Deforum: red and blue are exchanged on the way in and out.)"""
+    float_color: bool
+    """Colour match keeps fractions. (Deforum: 8 bit, cut off to whole numbers, which darkens a little each time.)"""
+    init_is_color_sample: bool
+    """Colours are held to those of the init image, where there is one. (Deforum: to the moved picture of frame 1.)"""
+    full_iter_groups: bool
+    """Seed behaviour iter with N: N frames of each seed. (Deforum: one of the first, then N of each.)"""
+    exact_step_count: bool
+    """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
+    noise_per_frame: bool
+    """Noise between frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed alone.)"""
+    depth_steady: bool
+    """3D: depth is scaled once and smoothed over time. (Deforum: normalised and equalised in each frame.)"""
+    physical_camera: bool
+    """3D: pixels are back-projected by true intrinsics. (Deforum: a slab of points between -1 and 1.)"""
+    mask_sliders_as_named: bool
+    """Mask contrast and brightness do what they say. (Deforum: exchanged.)"""
+
+
+PROFILES: dict[str, Profile] = {
+    "corrected": Profile(
+        name="corrected",
+        flip_keeps_translation=True,
+        keys_on_time=True,
+        true_color_channels=True,
+        float_color=True,
+        init_is_color_sample=True,
+        full_iter_groups=True,
+        exact_step_count=True,
+        noise_per_frame=True,
+        depth_steady=True,
+        physical_camera=True,
+        mask_sliders_as_named=True,
+    ),
+    "deforum": Profile(
+        name="deforum",
+        flip_keeps_translation=False,
+        keys_on_time=False,
+        true_color_channels=False,
+        float_color=False,
+        init_is_color_sample=False,
+        full_iter_groups=False,
+        exact_step_count=False,
+        noise_per_frame=False,
+        depth_steady=False,
+        physical_camera=False,
+        mask_sliders_as_named=False,
+    ),
+}
