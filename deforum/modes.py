@@ -1,0 +1,204 @@
+"""What can be chosen for the parts of a frame's journey, as tables: a new mode is a new row and a new function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.animate import Filter, Motion, Palette, Source, Warp
+from deforum.filters import ColorReference, adjust_contrast, match_color, to_gray, unsharp_mask
+from deforum.image import Image, Mask, read
+from deforum.noise import add_noise, perlin_noise, uniform_noise
+from deforum.profile import Profile
+from deforum.rng import derive_seed
+from deforum.timeline import Frame
+from deforum.warp import Border, coverage, flat_matrix, warp_flat
+
+if TYPE_CHECKING:
+    from deforum.settings import Settings
+
+
+@dataclass(frozen=True)
+class FlatWarp:
+    """A motion in the picture plane: `matrix` (3, 3) maps source pixels to destination pixels."""
+
+    matrix: NDArray[np.float64]
+    width: int
+    height: int
+    border: Border
+
+    def __call__(self, image: Image) -> Image:
+        return warp_flat(image, self.matrix, border=self.border)
+
+    def then(self, later: FlatWarp) -> FlatWarp:
+        return FlatWarp(later.matrix @ self.matrix, self.width, self.height, self.border)
+
+    def inverse(self) -> FlatWarp:
+        return FlatWarp(np.linalg.inv(self.matrix), self.width, self.height, self.border)
+
+    @cached_property
+    def _coverage(self) -> Mask:
+        return coverage(self.matrix, self.width, self.height)
+
+    def coverage(self) -> Mask:
+        return self._coverage
+
+
+def flat_motion(settings: Settings, profile: Profile) -> Motion:
+    """2D: rotation, zoom, translation and perspective flip of the whole picture."""
+
+    def motion(scene: Image, frame: Frame) -> Warp:
+        matrix = flat_matrix(
+            frame.params,
+            settings.width,
+            settings.height,
+            flip=settings.enable_perspective_flip,
+            flip_keeps_translation=profile.flip_keeps_translation,
+        )
+        return FlatWarp(matrix, settings.width, settings.height, settings.border)
+
+    return motion
+
+
+def previous_frame(settings: Settings) -> Source:
+    """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
+    init = None if settings.init_image is None else read(Path(settings.init_image), settings.width, settings.height)
+
+    def source(moved: Image | None, frame: Frame) -> Image | None:
+        return init if moved is None else moved
+
+    return source
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A row of the table of animation modes."""
+
+    motion: Callable[[Settings, Profile], Motion]
+    source: Callable[[Settings], Source]
+
+
+MODES: dict[str, Mode] = {
+    "2D": Mode(flat_motion, previous_frame),
+}
+
+
+def no_palette(known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame) -> None:
+    """Hold to no colours."""
+
+
+def palette_of(settings: Settings, profile: Profile) -> Palette:
+    """Choose the rule that says which picture's colours are held to."""
+    if settings.color_coherence == "None":
+        return no_palette
+    space = "LAB" if settings.color_coherence == "Image" else settings.color_coherence
+
+    def reference(image: Image) -> ColorReference:
+        return ColorReference.of(
+            image, space, true_channels=profile.true_color_channels, float_color=profile.float_color
+        )
+
+    def given(path: str | None) -> Palette:
+        assert path is not None
+        fixed = reference(read(Path(path), settings.width, settings.height))
+        return lambda known, moved, painted, key: fixed
+
+    def first_painted(
+        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
+    ) -> ColorReference | None:
+        return reference(painted) if known is None and painted is not None else known
+
+    def first_moved(
+        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
+    ) -> ColorReference | None:
+        return reference(moved) if known is None and moved is not None else known
+
+    def last_moved_at_strength_0(
+        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
+    ) -> ColorReference | None:
+        fresh = painted is None and moved is not None and (known is None or key.params.strength == 0)
+        return reference(moved) if fresh and moved is not None else known
+
+    if settings.color_coherence == "Image":
+        return given(settings.color_coherence_image_path)
+    if settings.legacy_colormatch:
+        return last_moved_at_strength_0
+    if settings.init_image is None:
+        return first_painted
+    return given(settings.init_image) if profile.init_is_color_sample else first_moved
+
+
+def hold_colors(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+    """Match the colours to those that the run holds to."""
+    return image if palette is None else match_color(image, palette)
+
+
+def force_grayscale(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+    return to_gray(image)
+
+
+def scale_contrast(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+    return adjust_contrast(image, frame.params.contrast)
+
+
+def sharpen(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+    """Undo the softening that each motion brings."""
+    p = frame.params
+    return unsharp_mask(
+        image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold
+    )
+
+
+def noise_filter(settings: Settings, profile: Profile) -> Filter:
+    """Mix in noise, for diffusion to make something of."""
+
+    def seed_of(frame: Frame) -> int:
+        return derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed
+
+    def uniform(seed: int) -> Image:
+        return uniform_noise(seed, settings.width, settings.height)
+
+    def perlin(seed: int) -> Image:
+        return perlin_noise(
+            seed,
+            settings.width,
+            settings.height,
+            grid=(settings.perlin_w, settings.perlin_h),
+            octaves=settings.perlin_octaves,
+            persistence=settings.perlin_persistence,
+        )
+
+    noise = {"uniform": uniform, "perlin": perlin}[settings.noise_type]
+
+    def filtered(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+        amount = frame.params.noise
+        return image if amount == 0 else add_noise(image, noise(seed_of(frame)), amount)
+
+    return filtered
+
+
+def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
+    """List what changes a picture between motion and diffusion, in order."""
+    rows = (
+        (settings.color_coherence != "None", hold_colors),
+        (settings.color_force_grayscale, force_grayscale),
+        (True, scale_contrast),
+        (True, sharpen),
+        (True, noise_filter(settings, profile)),
+    )
+    return [change for wanted, change in rows if wanted]
+
+
+def filters_after(settings: Settings) -> Sequence[Filter]:
+    """List what changes a picture after diffusion, in order."""
+    rows = (
+        (settings.color_coherence != "None" and not settings.legacy_colormatch, hold_colors),
+        (settings.color_force_grayscale, force_grayscale),
+    )
+    return [change for wanted, change in rows if wanted]

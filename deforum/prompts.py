@@ -1,0 +1,109 @@
+"""Prompts as text: keyframes, the fields merged into each prompt, `--neg`, and back-quoted expressions.
+
+What becomes of attention weights such as `(word:1.2)` is the text encoder's business, in `deforum.diffusion`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deforum.errors import Problem, UserError
+from schedules import ScheduleError, Variables, parse_expression
+
+NEGATIVE_MARK = "--neg"
+EXPRESSION = re.compile(r"`([^`\n]*)`")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to paint and what not, with its share where several are blended (shares sum to 1)."""
+
+    positive: str
+    negative: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class PromptTrack:
+    """Prompts by keyframe: `keys` are sorted frame indices, `texts` the merged texts in the same order."""
+
+    keys: tuple[int, ...]
+    texts: tuple[str, ...]
+
+    def at(self, frame: int, *, blend: bool) -> tuple[tuple[str, float], ...]:
+        """Give the texts in effect at a frame with their shares: one, or two between two keyframes if `blend`.
+
+        Before the first keyframe its prompt is in effect already.
+        """
+        left = max(bisect_right(self.keys, frame) - 1, 0)
+        right = left + 1
+        if not blend or right == len(self.keys) or frame <= self.keys[left]:
+            return ((self.texts[left], 1.0),)
+        share = (frame - self.keys[left]) / (self.keys[right] - self.keys[left])
+        return ((self.texts[left], 1 - share), (self.texts[right], share))
+
+
+def merge_fields(prompt: str, positive: str, negative: str) -> str:
+    """Put the positive field before a prompt and the negative field behind its `--neg`, as Deforum does."""
+    mark = "" if NEGATIVE_MARK in prompt else NEGATIVE_MARK
+    return f"{positive} {prompt} {mark} {negative.replace(NEGATIVE_MARK, '')}"
+
+
+def split_negative(text: str) -> tuple[str, str]:
+    """Split a prompt at `--neg` into what to paint and what not; further marks only go on with the negative."""
+    positive, *negatives = text.split(NEGATIVE_MARK)
+    return positive.strip(), "".join(negatives).strip()
+
+
+def fill_expressions(
+    text: str, frame: int, num_frames: int, variables: Variables, write: Callable[[np.generic], str] = str
+) -> str:
+    """Replace each back-quoted expression of one line by its value at `frame`, written with all digits.
+
+    Empty back-quotes are the weight 1. Raises ScheduleError, naming the expression.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        source = match.group(1)
+        if not source.strip():
+            return "1"
+        result = parse_expression(source, name="prompt").evaluate(np.asarray([frame]), variables, num_frames)
+        return write(np.atleast_1d(result)[0].item())
+
+    return EXPRESSION.sub(value, text)
+
+
+def prepare(text: str, weight: float, frame: int, num_frames: int, variables: Variables) -> Prompt:
+    """Make the prompt of one frame from a merged text."""
+    positive, negative = split_negative(fill_expressions(text, frame, num_frames, variables))
+    return Prompt(positive, negative, weight)
+
+
+def place(
+    prompts: Sequence[tuple[str, str]], positive: str, negative: str, num_frames: int, variables: Variables
+) -> PromptTrack:
+    """Sort prompts onto the timeline; keys may be expressions, negative ones never come into effect.
+
+    A key beyond the last frame matters where prompts are blended: the blend is then under way when the video ends.
+    Raises UserError for keys that cannot be read, and where no key is left.
+    """
+    placed: dict[int, str] = {}
+    problems: list[Problem] = []
+    for key, text in prompts:
+        try:
+            value = parse_expression(key, name=f"prompts, keyframe {key!r}").evaluate(np.zeros(1), variables, num_frames)
+        except ScheduleError as error:
+            problems.append(Problem(str(error)))
+        else:
+            placed[int(np.atleast_1d(value)[0])] = merge_fields(text, positive, negative)
+    if problems:
+        raise UserError(problems)
+    keys = tuple(sorted(key for key in placed if key >= 0))
+    if not keys:
+        raise UserError(f"prompts: the keyframes {sorted(placed)} all lie before frame 0; expected at least one prompt")
+    return PromptTrack(keys, tuple(placed[key] for key in keys))
