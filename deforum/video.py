@@ -1,0 +1,599 @@
+"""Writing video while frames are rendered, with the ffmpeg that imageio-ffmpeg brings.
+
+A film is made in two steps. While rendering, raw frames go down a pipe into a *working file* (`name.partial.mp4`) of a
+kind that is playable at any length: fragmented mp4/mov, Matroska. At the end it is copied, without encoding again, into
+a file that starts quickly and seeks well, gets its sound, is counted, and only then takes its final name. So a file
+with the final name is always whole; if the renderer is killed, ffmpeg sees the end of the pipe, finishes what it was
+given and leaves the working file playable; if ffmpeg dies too, all but the last seconds are playable.
+
+Convention: frames are (H, W, 3) RGB, uint8 or uint16 levels over the full range, sRGB. Formats that store luma and
+chroma get them by the BT.709 matrix in limited range, and carry the tags that say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.errors import Problem, UserError
+
+T = TypeVar("T")
+Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
+
+
+class VideoError(UserError):
+    """ffmpeg could not do what was asked; carries ffmpeg's own words."""
+
+
+# --- the table of formats ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How a codec spells its quality: lower is better for a crf, higher for a percentage."""
+
+    option: str
+    default: int
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to store a film: a row of FORMATS."""
+
+    title: str
+    suffix: str
+    pixels: str  # ffmpeg's name of the stored pixel format
+    encoder: tuple[str, ...]  # while rendering, into the working file
+    working: tuple[str, ...]  # the working file's container
+    muxer: str  # the final file's container
+    finish: tuple[str, ...] = ("-c:v", "copy")  # from the working file to the final one
+    quality: Quality | None = None
+    quality_at_end: bool = False  # the quality belongs to `finish`: the working file is lossless
+    presets: tuple[str, ...] = ()  # the first is the default
+    grid: tuple[int, int] = (1, 1)  # width and height are padded up to multiples of these
+    largest: int = 16384  # px along either side
+    max_fps: int = 1000
+    bits: Literal[8, 16] = 8  # 16: frames with more than 8 bits are worth handing over
+    audio: tuple[str, ...] = ()  # empty: this format has no sound
+    countable: bool = True  # False: the container joins equal frames, so frames cannot be counted without decoding
+
+
+# A fragment a second: what a dead machine loses of the film is little, and a player needs no index at the end.
+_FRAGMENTS = ("-movflags", "+empty_moov+default_base_moof", "-frag_duration", "1000000")
+_MP4 = ("-f", "mp4", *_FRAGMENTS)
+_MOV = ("-f", "mov", *_FRAGMENTS)
+_MKV = ("-f", "matroska", "-cluster_time_limit", "1000")
+_LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-slices", "4")
+_FAST_START = ("-c:v", "copy", "-movflags", "+faststart")
+_AAC = ("-c:a", "aac", "-b:a", "192k")
+_X26X_PRESETS = ("medium", "ultrafast", "superfast", "veryfast", "faster", "fast", "slow", "slower", "veryslow")
+_AV1_PRESETS = ("8", *(str(n) for n in range(14) if n != 8))
+# One palette per frame: 256 colours for all frames of a film that changes all the time would band.
+_GIF = (
+    "split[a][b];[a]palettegen=stats_mode=single:reserve_transparent=0[palette];"
+    "[b][palette]paletteuse=new=1:dither=sierra2_4a:diff_mode=none"
+)
+_CRF = "-crf"
+
+FORMATS: dict[str, Format] = {
+    "h264": Format(
+        "H.264 in mp4, plays everywhere", ".mp4", "yuv420p",
+        ("-c:v", "libx264", "-profile:v", "high"), _MP4, "mp4", _FAST_START,
+        Quality(_CRF, 17, 0, 51), presets=_X26X_PRESETS, grid=(2, 2), audio=_AAC,
+    ),
+    "h265": Format(
+        "H.265, 10 bits, in mp4: about half the size", ".mp4", "yuv420p10le",
+        ("-c:v", "libx265", "-x265-params", "log-level=error", "-tag:v", "hvc1"), _MP4, "mp4", _FAST_START,
+        Quality(_CRF, 20, 0, 51), presets=_X26X_PRESETS, grid=(2, 2), largest=8192, bits=16, audio=_AAC,
+    ),
+    "av1": Format(
+        "AV1, 10 bits, in mp4: the smallest", ".mp4", "yuv420p10le",
+        ("-c:v", "libsvtav1"), _MP4, "mp4", _FAST_START,
+        Quality(_CRF, 24, 0, 63), presets=_AV1_PRESETS, grid=(2, 2), bits=16, audio=_AAC,
+    ),
+    "webm": Format(
+        "VP9 in webm, for web pages", ".webm", "yuv420p",
+        ("-c:v", "libvpx-vp9", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3"),
+        ("-f", "webm", "-cluster_time_limit", "1000"), "webm", ("-c:v", "copy"),
+        Quality(_CRF, 22, 0, 63), grid=(2, 2), audio=("-c:a", "libopus", "-b:a", "160k"),
+    ),
+    "prores": Format(
+        "ProRes 422 HQ, 10 bits, in mov: for editing", ".mov", "yuv422p10le",
+        ("-c:v", "prores_ks", "-profile:v", "hq", "-vendor", "apl0"), _MOV, "mov",
+        grid=(2, 1), bits=16, audio=("-c:a", "pcm_s16le"),
+    ),
+    "prores4444": Format(
+        "ProRes 4444, 10 bits, no chroma subsampling, in mov: for grading", ".mov", "yuv444p10le",
+        ("-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"), _MOV, "mov",
+        bits=16, audio=("-c:a", "pcm_s16le"),
+    ),
+    "ffv1": Format(
+        "FFV1, 16 bits RGB, lossless, in mkv: for archives", ".mkv", "gbrp16le",
+        _LOSSLESS, _MKV, "matroska", bits=16, audio=("-c:a", "flac"),
+    ),
+    "ffv1-8": Format(
+        "FFV1, 8 bits RGB, lossless, in mkv", ".mkv", "bgr0",
+        _LOSSLESS, _MKV, "matroska", audio=("-c:a", "flac"),
+    ),
+    "gif": Format(
+        "animated GIF, a palette for every frame", ".gif", "bgr0",
+        _LOSSLESS, _MKV, "gif", ("-filter_complex", _GIF, "-loop", "0"), max_fps=50, countable=False,
+    ),
+    "webp": Format(
+        "animated WebP", ".webp", "bgr0",
+        _LOSSLESS, _MKV, "webp", ("-c:v", "libwebp_anim", "-loop", "0", "-compression_level", "4"),
+        Quality("-quality", 90, 0, 100), quality_at_end=True, largest=16383, countable=False,
+    ),
+}  # fmt: skip
+
+
+# --- frame rates ------------------------------------------------------------------------------------------------------
+
+_NTSC = (24, 30, 48, 60, 120)
+
+
+def exact_fps(fps: float | Fraction) -> Fraction:
+    """Turn a frame rate as people write it into the fraction they mean: 23.976 is 24000/1001, 12.5 is 25/2."""
+    if isinstance(fps, Fraction):
+        return fps
+    for whole in _NTSC:
+        if abs(fps - whole / 1.001) < 0.006:
+            return Fraction(whole * 1000, 1001)
+    return Fraction(repr(float(fps))).limit_denominator(1001)
+
+
+# --- running ffmpeg ---------------------------------------------------------------------------------------------------
+
+
+def ffmpeg_path() -> str:
+    """Find ffmpeg: the variable IMAGEIO_FFMPEG_EXE, else the one that imageio-ffmpeg brings."""
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise VideoError(f"no ffmpeg: {error}. Install imageio-ffmpeg again, or set IMAGEIO_FFMPEG_EXE") from error
+
+
+# A terminal sends Ctrl-C to the whole process group: ffmpeg must not be in ours, or the film ends before its frames do.
+_OWN_GROUP: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    if os.name == "nt"
+    else {"start_new_session": True}
+)
+_QUIET = ("-hide_banner", "-loglevel", "error", "-y")
+
+
+def _words(stderr: bytes) -> str:
+    """Take the end of what ffmpeg said, indented: the first lines name the cause, repeats follow."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    kept = list(dict.fromkeys(lines))[:12]
+    return "\n".join(f"    {line}" for line in kept) or "    (it said nothing)"
+
+
+def _ffmpeg(arguments: Sequence[str], doing: str) -> str:
+    """Run ffmpeg to its end and return its stdout; VideoError with its own message where it fails."""
+    command = [ffmpeg_path(), *_QUIET, "-nostdin", *arguments]
+    try:
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            command, capture_output=True, check=False, stdin=subprocess.DEVNULL, **_OWN_GROUP
+        )
+    except OSError as error:
+        raise VideoError(f"ffmpeg does not start: {error}") from error
+    if done.returncode:
+        raise VideoError(f"ffmpeg stopped with status {done.returncode} while {doing}:\n{_words(done.stderr)}")
+    return done.stdout.decode(errors="replace")
+
+
+def count_frames(path: Path) -> int:
+    """Count the pictures stored in a video file, without decoding them."""
+    said = _ffmpeg(
+        ["-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "null", "-progress", "pipe:1", os.devnull],
+        f"counting the frames of {path}",
+    )
+    return max((int(n) for n in re.findall(r"^frame=\s*(\d+)", said, re.MULTILINE)), default=0)
+
+
+def has_sound(path: Path) -> bool:
+    """Say whether a file has a sound track that can be read."""
+    try:
+        _ffmpeg(["-i", str(path), "-map", "0:a:0", "-c", "copy", "-t", "0.1", "-f", "null", os.devnull], "looking")
+    except VideoError:
+        return False
+    return True
+
+
+# --- work beside the renderer -----------------------------------------------------------------------------------------
+
+
+class Background(Generic[T]):
+    """Do `work` on items in other threads, while at most `waiting` items are held.
+
+    `put` blocks while the line is full, so memory does not grow when the work is slower than what feeds it. The first
+    error in a thread is raised by the next `put`, or by `close`; items after it are dropped.
+    """
+
+    def __init__(self, work: Callable[[T], None], *, name: str, threads: int = 1, waiting: int = 4) -> None:
+        self._work = work
+        self._line: queue.Queue[T | None] = queue.Queue(waiting)
+        self._error: Exception | None = None
+        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        while (item := self._line.get()) is not None:
+            if self._error is None:
+                try:
+                    self._work(item)
+                except Exception as error:
+                    self._error = error
+
+    def put(self, item: T) -> None:
+        """Hand over one item; returns at once unless the line is full."""
+        if self._error is not None:
+            raise self._error
+        self._line.put(item)
+
+    def close(self) -> None:
+        """Wait until all items are done; raises the first error."""
+        for _ in self._threads:
+            self._line.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        if self._error is not None:
+            raise self._error
+
+    def abandon(self) -> None:
+        """Drop what still waits and let the threads end by themselves."""
+        threads, self._threads = self._threads, []
+        for _ in threads:
+            while True:
+                try:
+                    self._line.put_nowait(None)
+                    break
+                except queue.Full:
+                    try:
+                        self._line.get_nowait()
+                    except queue.Empty:
+                        continue
+
+
+def frozen(pixels: Pixels) -> Pixels:
+    """Copy writable pixels into an array that cannot change; a read-only array is returned as it is."""
+    if not pixels.flags.writeable and pixels.flags.c_contiguous:
+        return pixels
+    copy = np.array(pixels, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Soundtrack:
+    """Sound for a film: a file with a sound track, from `start` seconds into it. It ends where the film ends."""
+
+    path: Path
+    start: float = 0.0
+
+
+class VideoWriter:
+    """Encode frames into a video file while they are rendered.
+
+        with VideoWriter(Path("film.mp4"), width=512, height=512, fps=23.976) as video:
+            for pixels in frames:  # (512, 512, 3) uint8 RGB
+                video.write(pixels)
+
+    `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade of time
+    for size. `bits` 16 takes uint16 frames; worth it where the format's row says so. Sizes that a format cannot store
+    (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
+
+    Leaving the block without an error completes the file: it has exactly the frames written, or VideoError is raised
+    and the working file stays. An error in the block also completes it, with the frames so far; KeyboardInterrupt
+    does not wait, and leaves the working file. Raises VideoError for arguments that cannot work before ffmpeg starts.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        fps: float | Fraction,
+        *,
+        format: str = "h264",
+        quality: int | None = None,
+        preset: str | None = None,
+        bits: Literal[8, 16] = 8,
+        soundtrack: Soundtrack | None = None,
+        comment: str = "",
+    ) -> None:
+        _check(path, width, height, fps, format, quality, preset, soundtrack)
+        self.path = path
+        self.working_path = path.with_name(f"{path.stem}.partial{_working_suffix(FORMATS[format], path)}")
+        self.num_frames = 0
+        self._format = FORMATS[format]
+        self._name = format
+        self._fps = exact_fps(fps)
+        self._quality, self._preset = quality, preset
+        self._soundtrack, self._comment = soundtrack, comment
+        self._width, self._height = width, height
+        self._bits = bits
+        self._ffmpeg: subprocess.Popen[bytes] | None = None
+        self._feeder: Background[Pixels] | None = None
+        self._said: IO[bytes] | None = None
+
+    def __enter__(self) -> VideoWriter:
+        grid_w, grid_h = self._format.grid
+        stored = (-(-self._width // grid_w) * grid_w, -(-self._height // grid_h) * grid_h)
+        command = [
+            ffmpeg_path(), *_QUIET,
+            "-f", "rawvideo", "-pix_fmt", "rgb24" if self._bits == 8 else "rgb48le",
+            "-video_size", f"{stored[0]}x{stored[1]}", "-framerate", str(self._fps), "-i", "pipe:0",
+            *_encoding(self._format, self._quality, self._preset),
+            "-fps_mode", "passthrough", *self._format.working, str(self.working_path),
+        ]  # fmt: skip
+        self._said = tempfile.TemporaryFile()
+        try:
+            self._ffmpeg = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, **_OWN_GROUP
+            )
+        except OSError as error:
+            raise VideoError(f"ffmpeg does not start: {error}") from error
+        self._feeder = Background(self._feed, name="video")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self.abort()
+            return
+        try:
+            self.close()
+        except VideoError as second:
+            if error is None:
+                raise
+            error.add_note(str(second))
+
+    def write(self, pixels: Pixels) -> None:
+        """Hand over the next frame: (H, W, 3) RGB. Raises VideoError if ffmpeg has stopped."""
+        wanted = np.uint8 if self._bits == 8 else np.uint16
+        if pixels.shape != (self._height, self._width, 3) or pixels.dtype != wanted:
+            raise ValueError(
+                f"frame {self.num_frames} is {pixels.shape} {pixels.dtype}; "
+                f"expected {(self._height, self._width, 3)} {np.dtype(wanted)}"
+            )
+        if self._feeder is None:
+            raise ValueError("the video is not open: write inside `with VideoWriter(...)`")
+        self._feeder.put(frozen(pixels))
+        self.num_frames += 1
+
+    def _feed(self, pixels: Pixels) -> None:
+        grid_w, grid_h = self._format.grid
+        right, bottom = -self._width % grid_w, -self._height % grid_h
+        if right or bottom:
+            pixels = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")
+        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
+        try:
+            self._ffmpeg.stdin.write(np.ascontiguousarray(pixels).data)
+        except OSError as error:  # the pipe broke: ffmpeg is gone, and has said why
+            raise self._failure() from error
+
+    def close(self) -> None:
+        """Finish the file. Raises VideoError where the film is not whole; the working file then stays."""
+        feeder, self._feeder = self._feeder, None
+        if feeder is None:
+            return
+        assert self._ffmpeg is not None
+        try:
+            feeder.close()
+        finally:
+            status = self._end_of_frames()
+        if status:
+            raise self._failure()
+        if self.num_frames:
+            self._finish()
+        self.working_path.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        """Stop at once. ffmpeg completes the working file, as far as it got, by itself."""
+        feeder, self._feeder = self._feeder, None
+        if feeder is not None:
+            feeder.abandon()
+            # Not here: the feeder may be inside a write that blocks, and closing would wait for it.
+            threading.Thread(target=self._end_of_frames, daemon=True).start()
+
+    def _end_of_frames(self) -> int:
+        """Close the pipe and wait for ffmpeg to end; returns its exit status."""
+        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
+        with contextlib.suppress(OSError):  # ffmpeg is gone; its status says so
+            self._ffmpeg.stdin.close()
+        return self._ffmpeg.wait()
+
+    def _failure(self) -> VideoError:
+        assert self._ffmpeg is not None and self._said is not None
+        status = self._ffmpeg.wait()
+        self._said.seek(0)
+        rest = f"\n  The film as far as it got: {self.working_path}" if _is_filled(self.working_path) else ""
+        return VideoError(
+            f"ffmpeg stopped with status {status} while encoding {self.path} as {self._name}:\n"
+            f"{_words(self._said.read())}{rest}"
+        )
+
+    def _finish(self) -> None:
+        finishing = self.path.with_name(f"{self.path.stem}.finishing{self.path.suffix}")
+        row, fps = self._format, self._fps
+        seconds = float(Fraction(self.num_frames) / fps)
+        sound: list[str] = []
+        sound_input: list[str] = []
+        if self._soundtrack is not None:
+            sound_input = ["-ss", f"{self._soundtrack.start:.6f}", "-i", str(self._soundtrack.path)]
+            # The filter, not -t, cuts the sound: -t would weigh the film's last frame against rounded times.
+            sound = ["-map", "1:a:0", "-af", f"atrim=end={seconds:.6f},asetpts=PTS-STARTPTS", *row.audio]
+        # Matroska rounds times to milliseconds: where frames are encoded anew their rate is said again.
+        again = "copy" not in row.finish
+        video = () if "-filter_complex" in row.finish else ("-map", "0:v:0")
+        quality = _quality_options(row, self._quality) if row.quality_at_end else []
+        try:
+            _ffmpeg(
+                [
+                    *(("-r", str(fps)) if again else ()), "-i", str(self.working_path), *sound_input,
+                    *video, *row.finish, *quality, *sound,
+                    *(("-metadata", f"comment={self._comment}") if self._comment else ()),
+                    "-fps_mode", "passthrough", "-f", row.muxer, str(finishing),
+                ],
+                f"completing {self.path}",
+            )  # fmt: skip
+            found = count_frames(finishing) if row.countable else self.num_frames
+            if found != self.num_frames:
+                raise VideoError(f"{self.path}: {self.num_frames} frames went in, {found} came out")
+            finishing.replace(self.path)
+        except (VideoError, OSError) as error:
+            finishing.unlink(missing_ok=True)
+            raise VideoError(f"{error}\n  The film without this last step: {self.working_path}") from error
+
+
+def _quality_options(row: Format, quality: int | None) -> list[str]:
+    if row.quality is None:
+        return []
+    return [row.quality.option, str(row.quality.default if quality is None else quality)]
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _working_suffix(row: Format, path: Path) -> str:
+    return ".mkv" if row.working is _MKV else path.suffix
+
+
+def _encoding(row: Format, quality: int | None, preset: str | None) -> list[str]:
+    """Give ffmpeg's options from RGB frames to the working file."""
+    options: list[str] = []
+    if row.pixels.startswith("yuv"):
+        # The scaler must be told the matrix, and the tags must be told too: each alone shifts the colours.
+        options += [
+            "-vf",
+            "scale=in_range=pc:out_range=tv:out_color_matrix=bt709:flags=bicubic+accurate_rnd+full_chroma_int,"
+            f"format={row.pixels},setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+            "-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
+        ]  # fmt: skip
+    options += ["-pix_fmt", row.pixels, *row.encoder]
+    if row.presets:
+        options += ["-preset", preset or row.presets[0]]
+    if not row.quality_at_end:
+        options += _quality_options(row, quality)
+    return options
+
+
+def _check(
+    path: Path,
+    width: int,
+    height: int,
+    fps: float | Fraction,
+    format: str,
+    quality: int | None,
+    preset: str | None,
+    soundtrack: Soundtrack | None,
+) -> None:
+    """Raise VideoError with everything that cannot work."""
+    row = FORMATS.get(format)
+    if row is None:
+        raise VideoError(f"{format!r} is no video format; expected one of {', '.join(FORMATS)}")
+    wrong: list[str] = []
+    if path.suffix.lower() != row.suffix:
+        wrong.append(f"{path.name}: {format} is stored in a file ending in {row.suffix}")
+    if not path.parent.is_dir():
+        wrong.append(f"{path.parent}: no such folder")
+    if not (1 <= width <= row.largest and 1 <= height <= row.largest):
+        wrong.append(f"{format} cannot store {width}x{height}; expected sides from 1 to {row.largest} px")
+    if not 0 < fps <= row.max_fps:
+        wrong.append(f"fps is {fps}; {format} can show more than 0 and up to {row.max_fps} frames a second")
+    if quality is not None:
+        if row.quality is None:
+            wrong.append(f"{format} has no quality setting; {quality} was asked for")
+        elif not row.quality.lowest <= quality <= row.quality.highest:
+            wrong.append(f"quality {quality}: {format} knows {row.quality.lowest} to {row.quality.highest}")
+    if preset is not None and preset not in row.presets:
+        known = ", ".join(sorted(row.presets)) or "none"
+        wrong.append(f"{preset!r} is no preset of {format}; it has: {known}")
+    if soundtrack is not None:
+        if not row.audio:
+            wrong.append(f"{format} has no sound; leave the soundtrack out or choose another format")
+        elif not soundtrack.path.is_file():
+            wrong.append(f"{soundtrack.path}: no such sound file")
+        elif not has_sound(soundtrack.path):
+            wrong.append(f"{soundtrack.path}: no sound that can be read")
+    if wrong:
+        raise VideoError([Problem(line) for line in wrong])
+
+
+def probe(
+    format: str = "h264",
+    width: int = 64,
+    height: int = 64,
+    fps: float | Fraction = 24,
+    *,
+    quality: int | None = None,
+    preset: str | None = None,
+    bits: Literal[8, 16] = 8,
+) -> None:
+    """Encode one black frame for real, so that a missing encoder or an impossible size is known before rendering.
+
+    Raises VideoError with ffmpeg's own message.
+    """
+    suffix = FORMATS[format].suffix if format in FORMATS else ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"probe{suffix}"
+        with VideoWriter(path, width, height, fps, format=format, quality=quality, preset=preset, bits=bits) as video:
+            video.write(np.zeros((height, width, 3), np.uint8 if bits == 8 else np.uint16))
+
+
+def command_from_frames(
+    pattern: str,
+    path: Path,
+    width: int,
+    height: int,
+    fps: float | Fraction,
+    *,
+    format: str = "h264",
+    quality: int | None = None,
+    preset: str | None = None,
+) -> str:
+    """Write down the ffmpeg command that makes the film (without sound) from numbered pictures, for a shell.
+
+    `pattern` is ffmpeg's way to name them, such as frames/%09d.png.
+    """
+    row = FORMATS[format]
+    if "copy" in row.finish:
+        options = _encoding(row, quality, preset)
+        right, bottom = -width % row.grid[0], -height % row.grid[1]
+        if right or bottom:
+            edge = f"pad={width + right}:{height + bottom},fillborders=right={right}:bottom={bottom}:mode=smear,"
+            options[1] = edge + options[1]
+        options += [option for option in row.finish if option not in ("-c:v", "copy")]
+    else:  # encoded only at the end
+        options = [*row.finish, *_quality_options(row, quality)]
+    return shlex.join(
+        [ffmpeg_path(), "-framerate", str(exact_fps(fps)), "-i", pattern, *options, "-f", row.muxer, str(path)]
+    )
