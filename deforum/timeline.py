@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -159,6 +159,8 @@ def sample(settings: Settings) -> Timeline:
     on_time = PROFILES[settings.profile].keys_on_time
     keys = key_indices(count, settings.cadence, on_time=on_time)
     curves = settings.params.map(lambda _, schedule: schedule.sample(count, variables))
+    if settings.init_image is not None:
+        curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(
         num_frames=count,
         fps=settings.fps,

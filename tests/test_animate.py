@@ -1,0 +1,181 @@
+"""The loop: which frames come out, where diffused pictures stand, and what lies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deforum.animate import Stages, animate, cross_fade
+from deforum.build import stages_of
+from deforum.image import Image, from_array, to_array
+from deforum.settings import Settings, load
+from deforum.timeline import Frame, key_indices, sample
+
+SIZE = 64
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Make settings of a small 2D run that stands still, has no filters, and differs as the test says."""
+
+    def make(**changes: object) -> Settings:
+        still = {"zoom": 1, "noise": 0, "antiblur_amount": 0, "color_coherence": "None", "seed": 5, "prompts": {0: "a"}}
+        path = tmp_path / "settings.yaml"
+        path.write_text("\n".join(f"{k}: {v}" for k, v in {"width": SIZE, "height": SIZE, **still, **changes}.items()))
+        return load(path).settings
+
+    return make
+
+
+def texture(seed: int, size: int = SIZE) -> Image:
+    """A soft random picture."""
+    noise = np.random.default_rng(seed).random((size, size, 3), np.float32)
+    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 1, cv2.NORM_MINMAX))
+
+
+def fresh(init: Image | None, frame: Frame) -> Image:
+    """A diffusion that ignores what it is given."""
+    return texture(frame.index)
+
+
+def run(settings: Settings, diffuse: Callable[[Image | None, Frame], Image]) -> dict[int, Image]:
+    timeline = sample(settings)
+    stages = stages_of(settings, diffuse)
+    return {frame.index: image for frame, image in animate(stages, timeline.spans(), on_time=timeline.on_time)}
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+def test_every_frame_comes_out_once_and_in_order(settings: Callable[..., Settings], profile: str) -> None:
+    for count in (1, 2, 3, 5, 11, 12, 13, 24, 25, 50):
+        for cadence in (1, 2, 3, 4, 7, 12):
+            timeline = sample(settings(max_frames=count, cadence=cadence, profile=profile))
+            spans = list(timeline.spans())
+            assert [frame.index for span in spans for frame in span.frames] == list(range(count))
+            assert [span.key.index for span in spans] == key_indices(count, cadence, on_time=timeline.on_time)
+            assert all(len(span.fades) == len(span.frames) for span in spans)
+
+
+@pytest.mark.parametrize("cadence", [1, 2, 3, 5])
+def test_on_time_a_diffused_picture_is_shown_unmixed_at_its_own_index(
+    settings: Callable[..., Settings], cadence: int
+) -> None:
+    frames = run(settings(max_frames=12, cadence=cadence, zoom=1.05, translation_x=3), fresh)
+    for key in key_indices(12, cadence, on_time=True):
+        assert torch.equal(frames[key], texture(key))
+
+
+def test_deforum_shows_it_whole_just_before_the_next(settings: Callable[..., Settings]) -> None:
+    frames = run(settings(max_frames=9, cadence=3, profile="deforum"), fresh)
+    assert torch.equal(frames[5], texture(3))
+    assert torch.allclose(frames[3], torch.lerp(texture(0), texture(3), 1 / 3))
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+@pytest.mark.parametrize("cadence", [1, 2, 4])
+def test_the_camera_moves_the_same_at_every_cadence(
+    settings: Callable[..., Settings], cadence: int, profile: str
+) -> None:
+    """A diffusion that paints what it is given, on a picture that moves 2 px a frame: content is at 2 px x frame."""
+
+    def keep(init: Image | None, frame: Frame) -> Image:
+        return texture(1) if init is None else init
+
+    frames = run(settings(max_frames=9, cadence=cadence, translation_x=2, border="wrap", profile=profile), keep)
+    for index, image in frames.items():
+        assert np.abs(to_array(image) - np.roll(to_array(texture(1)), 2 * index, axis=1)).max() < 1e-3, index
+
+
+def test_in_betweens_show_the_new_picture_moved_back(settings: Callable[..., Settings]) -> None:
+    """Half-way to a key at 4, with 2 px a frame: half the old picture 4 px on, half the new one 4 px back."""
+    frames = run(settings(max_frames=5, cadence=4, translation_x=2, border="wrap"), fresh)
+    old, new = to_array(texture(0)), to_array(texture(4))
+    want = (np.roll(old, 4, axis=1) + np.roll(new, -4, axis=1)) / 2
+    # Content that came in over the edge is not of one mind with content that has gone out: compare the middle.
+    assert np.abs(to_array(frames[2]) - want)[:, 6:-6].max() < 1e-3
+
+
+def test_where_only_one_picture_covers_only_that_one_is_seen() -> None:
+    a, b = torch.zeros(3, 2, 2), torch.ones(3, 2, 2)
+    mixed = cross_fade(a, torch.tensor([[1.0, 1], [0, 0]]), b, torch.tensor([[1.0, 0], [1, 0]]), 0.25)
+    assert torch.allclose(mixed[0], torch.tensor([[0.25, 0], [1, 0.25]]))
+
+
+def test_stages_run_in_order(settings: Callable[..., Settings]) -> None:
+    seen: list[str] = []
+
+    def note(name: str) -> Callable[..., Image]:
+        def stage(image: Image, *_: object) -> Image:
+            seen.append(name)
+            return texture(0) if image is None else image
+
+        return stage
+
+    chosen = settings(max_frames=2)
+    stages = replace(stages_of(chosen, note("diffuse")), before=[note("before")], after=[note("after")])
+    list(animate(stages, sample(chosen).spans(), on_time=True))
+    assert seen == ["diffuse", "after", "before", "diffuse", "after"]
+    assert isinstance(stages, Stages)
+
+
+def test_a_still_camera_changes_no_pixel_in_50_frames(settings: Callable[..., Settings]) -> None:
+    def keep(init: Image | None, frame: Frame) -> Image:
+        return texture(1) if init is None else init
+
+    frames = run(settings(max_frames=50), keep)
+    assert torch.equal(frames[49], frames[0])
+
+
+@pytest.mark.parametrize("mode", ["LAB", "HSV", "RGB"])
+def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Callable[..., Settings], mode: str) -> None:
+    """Diffusions that grow ever redder are brought back."""
+
+    def redder(init: Image | None, frame: Frame) -> Image:
+        image = texture(1) if init is None else init.clone()
+        image[0] = (image[0] + 0.02 * frame.index).clamp(0, 1)
+        return image
+
+    held = run(settings(max_frames=10, color_coherence=mode), redder)
+    free = run(settings(max_frames=10, color_coherence="None"), redder)
+    assert abs(held[9].mean(dim=(1, 2)) - held[0].mean(dim=(1, 2))).max() < 0.02
+    assert abs(free[9].mean(dim=(1, 2)) - free[0].mean(dim=(1, 2))).max() > 0.1
+
+
+def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Callable[..., Settings]) -> None:
+    """Deforum's is the same in each frame, and piles up."""
+    inits: list[Image] = []
+
+    def remember(init: Image | None, frame: Frame) -> Image:
+        if init is not None:
+            inits.append(init)
+        return torch.full((3, SIZE, SIZE), 0.5)
+
+    for profile, same in (("corrected", False), ("deforum", True)):
+        inits.clear()
+        run(settings(max_frames=3, noise=0.2, seed_behavior="fixed", profile=profile), remember)
+        assert torch.equal(inits[0], inits[1]) is same
+
+
+def test_greyscale_is_forced(settings: Callable[..., Settings]) -> None:
+    frames = run(settings(max_frames=3, color_force_grayscale="true"), fresh)
+    assert all(torch.equal(image[0], image[1]) and torch.equal(image[1], image[2]) for image in frames.values())
+
+
+def test_init_image_is_where_the_first_frame_starts_from(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    path = tmp_path / "init.png"
+    cv2.imwrite(str(path), np.full((20, 30, 3), (0, 128, 255), np.uint8))
+    given: list[tuple[Image | None, float]] = []
+
+    def remember(init: Image | None, frame: Frame) -> Image:
+        given.append((init, frame.params.strength))
+        return texture(0)
+
+    run(settings(max_frames=2, init_image=path, init_strength=0.9, strength=0.4), remember)
+    assert given[0][0] is not None and given[0][0].shape == (3, SIZE, SIZE)
+    assert torch.allclose(given[0][0].mean(dim=(1, 2)), torch.tensor([1, 128 / 255, 0]), atol=1e-3)
+    assert [strength for _, strength in given] == [0.9, 0.4]
