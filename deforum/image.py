@@ -43,8 +43,7 @@ def to_bytes(image: Image) -> NDArray[np.uint8]:
     """Round an image to (H, W, 3) RGB levels 0..255, without bias; values outside 0..1 are clipped."""
     # convertScaleAbs would turn a negative overshoot positive: clip first.
     clipped = np.clip(to_array(image), 0, 1)
-    levels: NDArray[np.uint8] = cv2.convertScaleAbs(clipped, alpha=255.0)
-    return levels
+    return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), np.uint8)
 
 
 def blend(a: Image, b: Image, weight: float) -> Image:
@@ -65,4 +64,4 @@ def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
     if levels.shape[:2] != (height, width):
         shrinks = levels.shape[0] >= height and levels.shape[1] >= width
         levels = cv2.resize(levels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
-    return from_bytes(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB), device)
+    return from_bytes(np.asarray(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB), np.uint8), device)

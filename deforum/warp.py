@@ -70,7 +70,7 @@ def rotation(angle: float, zoom: float, center_x: float, center_y: float) -> Mat
 
 
 def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: int, height: int) -> Matrix:
-    """Turn the picture in space, by gamma about y, phi about x, theta about z, and look at it with a camera.
+    """Turn the picture in space, by theta about z, gamma about y and phi about x, and look at it with a camera.
 
     Convention: degrees; `fv` is the camera's field of view. The camera stands so far off that an unturned picture keeps
     its size, to within one part in `distance`.
@@ -83,11 +83,12 @@ def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: i
     side = diagonal / math.cos(half)  # of the square
     distance = diagonal / (2 * math.sin(half))
     (a, b), (c, d), (e, f) = _turn(math.radians(theta), math.radians(phi), math.radians(gamma))[:, :2]
-    focal = distance  # unturned, a point at `distance` keeps its place
-    seen = np.array([[focal * a, focal * b, 0], [focal * c, focal * d, 0], [-e, -f, distance + 1]], np.float64)
+    # The focal length equals the distance: a point that stays at that distance keeps its place.
+    seen = distance * np.array([[a, b, 0], [c, d, 0], [0, 0, 1]]) + np.array([[0, 0, 0], [0, 0, 0], [-e, -f, 1]])
     centred = translation(width / 2, height / 2) @ seen @ translation(-width / 2, -height / 2)
     off_x, off_y = (side - width) / 2, (side - height) / 2
-    return translation(off_x, off_y) @ (centred / centred[2, 2]) @ translation(-off_x, -off_y)
+    flipped: Matrix = translation(off_x, off_y) @ (centred / centred[2, 2]) @ translation(-off_x, -off_y)
+    return flipped
 
 
 def _turn(theta: float, phi: float, gamma: float) -> Matrix:
@@ -95,7 +96,7 @@ def _turn(theta: float, phi: float, gamma: float) -> Matrix:
     about_x = [[1, 0, 0], [0, math.cos(phi), -math.sin(phi)], [0, math.sin(phi), math.cos(phi)]]
     about_y = [[math.cos(gamma), 0, math.sin(gamma)], [0, 1, 0], [-math.sin(gamma), 0, math.cos(gamma)]]
     about_z = [[math.cos(theta), -math.sin(theta), 0], [math.sin(theta), math.cos(theta), 0], [0, 0, 1]]
-    turned: Matrix = np.linalg.multi_dot([np.array(rows, np.float64) for rows in (about_x, about_y, about_z)])
+    turned: Matrix = np.array(about_x) @ np.array(about_y) @ np.array(about_z)
     return turned
 
 
