@@ -286,6 +286,15 @@ def frozen(pixels: Pixels) -> Pixels:
     return copy
 
 
+def to_depth(pixels: Pixels, bits: int) -> Pixels:
+    """Give levels of 8 or 16 bits; 255 is 65535, and the way down rounds."""
+    if bits == 16 and pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * np.uint16(257)
+    if bits == 8 and pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return pixels
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +305,15 @@ class Soundtrack:
     path: Path
     start: float = 0.0
 
+    def check(self, format: str) -> None:
+        """Raise VideoError where this cannot be the sound of a film in `format`."""
+        if not FORMATS[format].audio:
+            raise VideoError(f"{format} has no sound; leave the soundtrack out or choose another format")
+        if not self.path.is_file():
+            raise VideoError(f"{self.path}: no such sound file")
+        if not has_sound(self.path):
+            raise VideoError(f"{self.path}: no sound that can be read")
+
 
 class VideoWriter:
     """Encode frames into a video file while they are rendered.
@@ -305,8 +323,8 @@ class VideoWriter:
                 video.write(pixels)
 
     `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade of time
-    for size. `bits` 16 takes uint16 frames; worth it where the format's row says so. Sizes that a format cannot store
-    (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
+    for size. Frames are uint8 or uint16; more than 8 bits are kept where the format's row says so. Sizes that a format
+    cannot store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
 
     Leaving the block without an error completes the file: it has exactly the frames written, or VideoError is raised
     and the working file stays. An error in the block also completes it, with the frames so far; KeyboardInterrupt
@@ -323,7 +341,6 @@ class VideoWriter:
         format: str = "h264",
         quality: int | None = None,
         preset: str | None = None,
-        bits: Literal[8, 16] = 8,
         soundtrack: Soundtrack | None = None,
         comment: str = "",
     ) -> None:
@@ -337,7 +354,6 @@ class VideoWriter:
         self._quality, self._preset = quality, preset
         self._soundtrack, self._comment = soundtrack, comment
         self._width, self._height = width, height
-        self._bits = bits
         self._ffmpeg: subprocess.Popen[bytes] | None = None
         self._feeder: Background[Pixels] | None = None
         self._said: IO[bytes] | None = None
@@ -347,7 +363,7 @@ class VideoWriter:
         stored = (-(-self._width // grid_w) * grid_w, -(-self._height // grid_h) * grid_h)
         command = [
             ffmpeg_path(), *_QUIET,
-            "-f", "rawvideo", "-pix_fmt", "rgb24" if self._bits == 8 else "rgb48le",
+            "-f", "rawvideo", "-pix_fmt", "rgb24" if self._format.bits == 8 else "rgb48le",
             "-video_size", f"{stored[0]}x{stored[1]}", "-framerate", str(self._fps), "-i", "pipe:0",
             *_encoding(self._format, self._quality, self._preset),
             "-fps_mode", "passthrough", *self._format.working, str(self.working_path),
@@ -377,11 +393,10 @@ class VideoWriter:
 
     def write(self, pixels: Pixels) -> None:
         """Hand over the next frame: (H, W, 3) RGB. Raises VideoError if ffmpeg has stopped."""
-        wanted = np.uint8 if self._bits == 8 else np.uint16
-        if pixels.shape != (self._height, self._width, 3) or pixels.dtype != wanted:
+        if pixels.shape != (self._height, self._width, 3) or pixels.dtype not in (np.uint8, np.uint16):
             raise ValueError(
                 f"frame {self.num_frames} is {pixels.shape} {pixels.dtype}; "
-                f"expected {(self._height, self._width, 3)} {np.dtype(wanted)}"
+                f"expected {(self._height, self._width, 3)} uint8 or uint16"
             )
         if self._feeder is None:
             raise ValueError("the video is not open: write inside `with VideoWriter(...)`")
@@ -389,6 +404,7 @@ class VideoWriter:
         self.num_frames += 1
 
     def _feed(self, pixels: Pixels) -> None:
+        pixels = to_depth(pixels, self._format.bits)
         grid_w, grid_h = self._format.grid
         right, bottom = -self._width % grid_w, -self._height % grid_h
         if right or bottom:
@@ -537,15 +553,14 @@ def _check(
     if preset is not None and preset not in row.presets:
         known = ", ".join(sorted(row.presets)) or "none"
         wrong.append(f"{preset!r} is no preset of {format}; it has: {known}")
+    problems = [Problem(line) for line in wrong]
     if soundtrack is not None:
-        if not row.audio:
-            wrong.append(f"{format} has no sound; leave the soundtrack out or choose another format")
-        elif not soundtrack.path.is_file():
-            wrong.append(f"{soundtrack.path}: no such sound file")
-        elif not has_sound(soundtrack.path):
-            wrong.append(f"{soundtrack.path}: no sound that can be read")
-    if wrong:
-        raise VideoError([Problem(line) for line in wrong])
+        try:
+            soundtrack.check(format)
+        except VideoError as error:
+            problems += error.problems
+    if problems:
+        raise VideoError(problems)
 
 
 def probe(
@@ -556,7 +571,6 @@ def probe(
     *,
     quality: int | None = None,
     preset: str | None = None,
-    bits: Literal[8, 16] = 8,
 ) -> None:
     """Encode one black frame for real, so that a missing encoder or an impossible size is known before rendering.
 
@@ -565,8 +579,8 @@ def probe(
     suffix = FORMATS[format].suffix if format in FORMATS else ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"probe{suffix}"
-        with VideoWriter(path, width, height, fps, format=format, quality=quality, preset=preset, bits=bits) as video:
-            video.write(np.zeros((height, width, 3), np.uint8 if bits == 8 else np.uint16))
+        with VideoWriter(path, width, height, fps, format=format, quality=quality, preset=preset) as video:
+            video.write(np.zeros((height, width, 3), np.uint8))
 
 
 def command_from_frames(
