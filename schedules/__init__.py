@@ -1,0 +1,28 @@
+"""The keyframe language: texts such as `0:(1), 30:(sin(t/10))` become arrays over the timeline.
+
+Knows nothing of images, models or settings. Importing it loads neither numpy nor numexpr.
+"""
+
+from schedules.errors import ScheduleError, nearest
+from schedules.expression import Expression, parse_expression
+from schedules.grammar import parse_number, parse_text
+from schedules.keys import Key, parse_key
+from schedules.schedule import EASINGS, NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule
+from schedules.variables import Variables
+
+__all__ = [
+    "EASINGS",
+    "Expression",
+    "Key",
+    "NumberKeyframe",
+    "NumberSchedule",
+    "ScheduleError",
+    "TextKeyframe",
+    "TextSchedule",
+    "Variables",
+    "nearest",
+    "parse_expression",
+    "parse_key",
+    "parse_number",
+    "parse_text",
+]

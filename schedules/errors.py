@@ -1,0 +1,78 @@
+"""The one error of the schedule language: what is wrong, in whose text, under which column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+QUOTED_WIDTH = 100  # characters of the user's line shown in a message
+LONGEST_WORD = 60  # difflib's cost grows with the square of a word's length
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Give the choice that `word` was most likely meant to be, or None where none is close."""
+    if len(word) > LONGEST_WORD:
+        return None
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
+    """Turn `nearest` into the hint of a message."""
+    choice = nearest(word, choices)
+    return None if choice is None else f"did you mean {choice!r}?"
+
+
+class ScheduleError(Exception):
+    """A schedule cannot be read, or has no value at some frame.
+
+    `name` is the setting, `text` what the user wrote, `column` the 0-based place in `text`, `message` what is wrong and
+    what was expected, `hint` what to do about it. `key` is set where the schedule is a mapping: `text` is then the
+    value of that key alone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str,
+        column: int = 0,
+        name: str = "schedule",
+        hint: str | None = None,
+        key: object = None,
+    ) -> None:
+        self.message = message
+        self.text = text
+        self.column = min(max(column, 0), len(text))
+        self.name = name
+        self.hint = hint
+        self.key = key
+        super().__init__(message)
+
+    def within(self, text: str, offset: int, name: str, key: object = None) -> ScheduleError:
+        """Say the same of a longer text, in which the present one begins at column `offset`."""
+        column = offset + self.column
+        return ScheduleError(self.message, text=text, column=column, name=name, hint=self.hint, key=key)
+
+    def __str__(self) -> str:
+        place = self.name if self.key is None else f"{self.name}, keyframe {self.key}"
+        told = [f"{place}: {self.message}"]
+        if self.text.strip():
+            told += [f"  {line}" for line in _quote(self.text, self.column)]
+        if self.hint is not None:
+            told.append(self.hint)
+        return "\n".join(told)
+
+
+def _quote(text: str, column: int) -> tuple[str, str]:
+    """Give the line of `text` that holds `column`, cut to a readable width, and a caret to stand under it."""
+    start = text.rfind("\n", 0, column) + 1
+    end = text.find("\n", column)
+    end = len(text) if end < 0 else end
+    left = max(start, min(column - QUOTED_WIDTH // 2, end - QUOTED_WIDTH))
+    right = min(end, left + QUOTED_WIDTH)
+    before, after = "…" if left > start else "", "…" if right < end else ""
+    # A tab or another odd blank would put the caret under the wrong character.
+    line = "".join(letter if letter.isprintable() else " " for letter in text[left:right])
+    return f"{before}{line}{after}", " " * (len(before) + column - left) + "^"

@@ -1,0 +1,112 @@
+"""Expressions: text that is checked once and then evaluated over whole arrays of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from schedules.errors import ScheduleError
+from schedules.gate import Program, admit
+from schedules.variables import Variables
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression; equal to another that says the same, whatever the spacing."""
+
+    program: Program
+    name: str = field(default="expression", compare=False, repr=False)
+    source: str = field(default="", compare=False, repr=False)  # the text it was written in, for messages
+    column: int = field(default=0, compare=False, repr=False)  # where in that text
+
+    @property
+    def text(self) -> str:
+        """The expression in canonical spelling."""
+        return self.program.text
+
+    def uses(self, *names: str) -> bool:
+        """Whether one of the variables occurs."""
+        return not self.program.names.isdisjoint(names)
+
+    def evaluate(self, t: np.ndarray | float, variables: Variables, num_frames: int) -> np.ndarray:
+        """Evaluate at the frames `t`, whole numbers of any shape, in one call of numexpr.
+
+        Returns bool, int or float64 in the shape of `t`, as numexpr decides: 6 stays a whole number, t > 3 a truth
+        value. NaN and infinities are returned as they are. Raises ScheduleError where numexpr has no such operation.
+        """
+        import numpy as np  # here and not above: reading a schedule needs neither numpy nor numexpr
+
+        frames = np.asarray(t)
+        whole = frames.astype(np.int64)
+        if not np.array_equal(whole, frames):
+            raise ValueError(f"t is {t}; expected whole frame numbers")
+        if self.program.constant is not None:
+            return np.full(whole.shape, self.program.constant)
+        values: dict[str, Any] = {"t": whole, **variables.steady(num_frames)}
+        if self.uses("sec"):
+            values["sec"] = whole / variables.fps
+        result = self._call(self.program.code, {name: values[name] for name in self.program.names})
+        if result.dtype.kind not in "bif":
+            raise self.fault(f"the result is of kind {result.dtype}; expected a real number")
+        return np.broadcast_to(result, whole.shape).copy() if result.shape != whole.shape else result
+
+    def _call(self, code: str, values: dict[str, Any]) -> np.ndarray:
+        import numexpr
+        import numpy as np
+
+        try:
+            with np.errstate(all="ignore"):  # numexpr folds constants with numpy, which would warn of log(0)
+                return np.asarray(numexpr.evaluate(code, local_dict=values, global_dict={}))
+        except (ArithmeticError, NotImplementedError, RecursionError, TypeError, ValueError) as error:
+            raise self.fault(*_explain(str(error))) from None
+
+    def fault(self, message: str, hint: str | None = None) -> ScheduleError:
+        """Make the error that points at this expression."""
+        return ScheduleError(message, text=self.source, column=self.column, name=self.name, hint=hint)
+
+
+def _explain(complaint: str) -> tuple[str, str | None]:
+    """Say in the user's words why numexpr refuses an expression, with a hint where there is one."""
+    if "negative integer powers" in complaint:
+        return "a whole number cannot have a negative whole power", "write 1/t**2, or t**-2.0"
+    if "couldn't find matching opcode" in complaint:
+        return "an operator does not fit its operands; expected numbers where a condition stands", "write (t > 3)*1"
+    if "range(0, 256)" in complaint or "oo many" in complaint:
+        return "the expression holds too many different numbers; expected fewer than 240", None
+    return f"the expression cannot be evaluated: {complaint}", None
+
+
+def parse_expression(text: str, *, name: str = "expression") -> Expression:
+    """Read an expression, for instance the text between back-quotes of a prompt; quotes around it are let go.
+
+    Raises ScheduleError for all that is not arithmetic over the language's names and functions.
+    """
+    inner, column = unquote(text)
+    return expression_at(inner, text, column, name)
+
+
+def expression_at(part: str, source: str, column: int, name: str) -> Expression:
+    """Read an expression which stands in a longer text at `column`."""
+    column += len(part) - len(part.lstrip())
+    try:
+        program = admit(part.strip())
+    except ScheduleError as error:
+        raise error.within(source, column, name) from None
+    return Expression(program, name, source, column)
+
+
+def unquote(text: str) -> tuple[str, int]:
+    """Take one pair of quotes off, also from within parentheses; give what is inside and its column."""
+    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    inner = text[start:end]
+    if inner.startswith("(") and inner.endswith(")"):
+        within = inner[1:-1]
+        if within.strip()[:1] in ("'", '"'):
+            start += 1 + len(within) - len(within.lstrip())
+            inner = within.strip()
+    if len(inner) >= 2 and inner[0] == inner[-1] and inner[0] in "'\"" and inner[0] not in inner[1:-1]:
+        return inner[1:-1], start + 1
+    return text, 0

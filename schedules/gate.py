@@ -1,0 +1,412 @@
+"""The gate before numexpr: only a checked and rebuilt expression passes.
+
+`numexpr.evaluate` runs Python's `eval` on its text, so a text can execute code (CVE-2023-39631 and later findings),
+hang in the folding of constants, or end the process (whole-number division of -2**63 by -1). Here the text is parsed,
+every node is compared with an allow-list, constants are folded within bounds, and a new tree is built from known
+parts; numexpr sees only `ast.unparse` of that tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NoReturn
+
+from schedules.errors import ScheduleError, did_you_mean
+from schedules.variables import CONSTANTS, LARGEST_INT, VARIABLES, Kind
+
+LONGEST = 10_000  # characters of one expression
+DEEPEST = 200  # nested operations; Python's own parser stops at 200 parentheses
+MOST_NODES = 1_500  # numexpr compiles in quadratic time, and holds 255 values at most
+MOST_BITS = 4_096  # of a whole number that arises while constants are folded
+
+Number = bool | int | float
+
+# Functions that numexpr has, by number of arguments.
+_ONE = [
+    "abs", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "ceil", "conj", "copy", "cos", "cosh", "exp",
+    "expm1", "floor", "imag", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "ones_like", "real",
+    "round", "sign", "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+]  # fmt: skip
+_TWO = ["arctan2", "copysign", "fmod", "hypot", "maximum", "minimum", "nextafter"]
+# Functions of this language, and numexpr's reductions, which over the one value of a frame are that value.
+_OWN = {"clip": (3, 3), "lerp": (3, 3), "smoothstep": (3, 3), "min": (1, 99), "max": (1, 99), "sum": (1, 1)}
+FUNCTIONS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(_ONE, (1, 1)),
+    **dict.fromkeys(_TWO, (2, 2)),
+    "where": (3, 3),
+    "prod": (1, 1),
+    **_OWN,
+}
+_TESTS = {"isfinite", "isinf", "isnan", "signbit"}
+_KEEP_KIND = {"abs", "copy", "ones_like", "round", "sign"}
+_ELSEWHERE = {  # what other languages say
+    "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "acosh": "arccosh", "asinh": "arcsinh",
+    "atanh": "arctanh", "clamp": "clip", "mix": "lerp", "ln": "log", "int": "trunc", "frame": "t", "seed": "s",
+    "max_frames": "max_f", "frames": "max_f", "seconds": "sec", "mod": "fmod", "fabs": "abs",
+}  # fmt: skip
+
+_OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
+    ast.LShift: operator.lshift, ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
+    ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Invert: operator.invert,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+}  # fmt: skip
+_BITWISE = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
+
+# Everything else that Python's grammar knows, with what to write instead where there is such a thing.
+_REFUSED: dict[type[ast.AST], tuple[str, str | None]] = {
+    ast.IfExp: ("'if ... else' is not known", "write where(condition, value, otherwise)"),
+    ast.BoolOp: ("'and' and 'or' are not known", "write (t > 1) & (t < 4) for and, (t < 1) | (t > 4) for or"),
+    ast.Not: ("'not' is not known", "write ~(t > 4)"),
+    ast.Tuple: ("a comma is not expected here", None),
+    ast.Attribute: ("a '.' is not expected here", None),
+}
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_\s.+\-*/%()<>=!&|^~,]")
+_INSTEAD = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "—": "-", "π": "pi", "²": "**2", "³": "**3", "≤": "<=",
+            "≥": ">=", "≠": "!=", "[": "(", "]": ")", "{": "(", "}": ")"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Program:
+    """An expression that passed: `text` in the language's own words, `code` for numexpr, or a `constant`."""
+
+    text: str
+    code: str
+    names: frozenset[str]
+    constant: Number | None
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A checked part of an expression: its tree for numexpr, or its value where it is constant.
+
+    The kind "int" means that it may be a whole number: numexpr makes some functions of whole numbers floats.
+    """
+
+    tree: ast.expr | None
+    kind: Kind
+    value: Number | None = None
+    size: int = 1
+    depth: int = 1
+
+
+class _Refusal(Exception):
+    """What `admit` turns into a ScheduleError; `column` counts in the expression without its outer blanks."""
+
+    def __init__(self, message: str, column: int, hint: str | None) -> None:
+        super().__init__(message)
+        self.message, self.column, self.hint = message, column, hint
+
+
+def _fail(message: str, at: ast.AST | int, hint: str | None = None) -> NoReturn:
+    raise _Refusal(message, at if isinstance(at, int) else getattr(at, "col_offset", 0), hint)
+
+
+@lru_cache(maxsize=4096)
+def admit(source: str) -> Program:
+    """Check one expression and translate it for numexpr.
+
+    Raises ScheduleError for all that is not arithmetic over known names, and for what is too long, deep or large.
+    """
+    blank = len(source) - len(source.lstrip())
+    try:
+        return _admit(re.sub(r"\s", " ", source.strip()))
+    except _Refusal as refusal:
+        raise ScheduleError(refusal.message, text=source, column=blank + refusal.column, hint=refusal.hint) from None
+    except (RecursionError, MemoryError):  # both from Python's parser as well as from here
+        message = f"the expression is nested too deeply; expected at most {DEEPEST} levels"
+        raise ScheduleError(message, text=source, column=blank) from None
+
+
+def _admit(body: str) -> Program:
+    if not body:
+        _fail("expected a number or an expression such as sin(t/10)", 0)
+    if len(body) > LONGEST:
+        _fail(f"the expression has {len(body)} characters; expected at most {LONGEST}", 0)
+    forbidden = _FORBIDDEN.search(body)
+    if forbidden:
+        instead = _INSTEAD.get(forbidden.group())
+        hint = None if instead is None else f"write {instead}"
+        _fail(f"{forbidden.group()!r} has no meaning in an expression", forbidden.start(), hint)
+    _balance(body)
+    tree = _parse(body)
+    checker = _Checker(body)
+    term = checker.visit(tree, 1)
+    return Program(ast.unparse(tree), ast.unparse(_tree(term, tree)), frozenset(checker.names), term.value)
+
+
+def _balance(source: str) -> None:
+    opened: list[int] = []
+    for match in re.finditer(r"[()]", source):
+        if match.group() == "(":
+            opened.append(match.start())
+        elif opened:
+            opened.pop()
+        else:
+            _fail("this ')' closes nothing", match.start())
+    if opened:
+        _fail("this '(' is never closed", opened[-1])
+
+
+def _parse(body: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python remarks on doubtful spellings such as '1if'
+            return ast.parse(body, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        column = (getattr(error, "offset", None) or 1) - 1
+        if re.match(r"[\d.]+[A-Za-z_(]", body[column:]) or re.search(r"\d\s*$", body[:column]):
+            _fail("expected an operator between these", column, "write * to multiply, as in 2*t")
+        if "parenthes" in str(error):
+            raise RecursionError from None
+        if not body[column:].strip(" +-*/%<>=!&|^~"):
+            _fail("the expression ends too early; expected a value", len(body))
+        _fail("expected an expression such as sin(t/10)", column)
+
+
+def _tree(term: _Term, node: ast.AST) -> ast.expr:
+    """Give the tree of a term; a folded number is written so that no sign binds wrongly."""
+    if term.tree is not None:
+        return term.tree
+    value = term.value
+    if type(value) is int and not -LARGEST_INT <= value <= LARGEST_INT:
+        _fail("the whole number is too large; expected at most 64 bits", node, "write it with a point, as in 1e20")
+    if value is not None and not isinstance(value, bool) and math.copysign(1, value) < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)
+
+
+def _kind(value: Number) -> Kind:
+    return "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
+
+
+class _Checker:
+    """One walk over the tree of an expression: checks each node and builds the tree for numexpr."""
+
+    def __init__(self, body: str) -> None:
+        self.body = body
+        self.names: set[str] = set()
+        self.nodes = 0
+
+    def visit(self, node: ast.expr, depth: int) -> _Term:
+        self.nodes += 1
+        if depth > DEEPEST:
+            raise RecursionError
+        if self.nodes > MOST_NODES:
+            _fail(f"the expression is too long; expected at most {MOST_NODES} numbers, names and operators", node)
+        match node:
+            case ast.Constant():
+                return self._constant(node)
+            case ast.Name():
+                return self._name(node)
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
+                return self._operation(node, op, [self.visit(operand, depth + 1)])
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return self._operation(node, op, [self.visit(left, depth + 1), self.visit(right, depth + 1)])
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
+                return self._operation(node, op, [self.visit(left, depth + 1), self.visit(right, depth + 1)])
+            case ast.Compare(ops=ops) if len(ops) > 1 and all(type(op) in _OPERATORS for op in ops):
+                second = self.behind(node.comparators[0])
+                _fail("comparisons cannot be chained", second, "write (1 < t) & (t < 4), each in parentheses")
+            case ast.Call():
+                return self._call(node, depth)
+        refused = node.op if isinstance(node, ast.UnaryOp) else node
+        message, hint = _REFUSED.get(type(refused), ("this is not arithmetic", None))
+        at = self.behind(node.values[0]) if isinstance(node, ast.BoolOp) else node.col_offset
+        _fail(f"{message}; expected numbers, known names and functions, and operators", at, hint)
+
+    def behind(self, node: ast.expr) -> int:
+        """Give the column of the operator behind an operand."""
+        blank = re.compile(r"[\s)]*").match(self.body, node.end_col_offset or 0)
+        return blank.end() if blank else 0
+
+    def _constant(self, node: ast.Constant) -> _Term:
+        value = node.value
+        if not isinstance(value, bool | int | float):
+            _fail("expected a plain number", node)
+        if isinstance(value, float) and math.isinf(value):
+            _fail("the number is too large", node)
+        return _Term(None, _kind(value), value)
+
+    def _name(self, node: ast.Name) -> _Term:
+        if node.id in CONSTANTS:
+            return _Term(None, "float", CONSTANTS[node.id])
+        if node.id in VARIABLES:
+            self.names.add(node.id)
+            return _Term(ast.Name(node.id, ast.Load()), VARIABLES[node.id][0])
+        if node.id in FUNCTIONS:
+            _fail(f"{node.id!r} is a function; expected its arguments in parentheses", node, f"write {node.id}(...)")
+        self._unknown("name", node, [*VARIABLES, *CONSTANTS], "expected one of " + ", ".join([*VARIABLES, *CONSTANTS]))
+
+    def _unknown(self, what: str, node: ast.Name, choices: list[str], expected: str) -> NoReturn:
+        word, known = node.id, [*choices, *FUNCTIONS]
+        other = _ELSEWHERE.get(word.lower())
+        hint = f"did you mean {other!r}?" if other else did_you_mean(word, known)
+        shown = word if len(word) <= 40 else word[:39] + "…"
+        _fail(f"unknown {what} {shown!r}; {expected}", node, hint)
+
+    def _call(self, node: ast.Call, depth: int) -> _Term:
+        if not isinstance(node.func, ast.Name):
+            _fail("a value cannot be called; expected an operator before the '('", node, "write * to multiply")
+        name = node.func.id
+        if name in VARIABLES or name in CONSTANTS:
+            _fail(f"{name!r} is not a function; expected an operator before the '('", node, f"write {name}*(...)")
+        if name not in FUNCTIONS:
+            self._unknown("function", node.func, [], "expected one such as sin, where or clip")
+        if node.keywords:
+            _fail("an argument cannot be named here", node.keywords[0])
+        fewest, most = FUNCTIONS[name]
+        if not fewest <= len(node.args) <= most:
+            expected = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            _fail(f"{name}() has {len(node.args)} argument(s); expected {expected}", node)
+        terms = [self.visit(argument, depth + 1) for argument in node.args]
+        if name in _OWN or name == "prod":
+            return _OWN_MEANING[name](self, node, terms)
+        return self._function(node, name, terms)
+
+    def _function(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
+        """Call a function of numexpr."""
+        kinds = [term.kind for term in terms]
+        kind: Kind = "float"
+        if name in _TESTS:
+            kind = "bool"
+        elif name == "where":
+            if kinds[0] != "bool":
+                _fail("where() chooses by a condition; expected one such as t > 5 as its first argument", node)
+            kind = "bool" if kinds[1:] == ["bool", "bool"] else "float" if "float" in kinds[1:] else "int"
+        elif name in _KEEP_KIND or name in ("minimum", "maximum"):
+            kind = "float" if "float" in kinds else "int"
+        return self._join(node, lambda *trees: ast.Call(ast.Name(name, ast.Load()), list(trees), []), kind, terms)
+
+    def _operation(self, node: ast.AST, op: ast.AST, terms: list[_Term]) -> _Term:
+        """Apply an operator: to constants at once, to others in numexpr."""
+        values = [term.value for term in terms if term.value is not None]
+        kinds = [term.kind for term in terms]
+        if isinstance(op, (*_BITWISE, ast.Invert)) and "float" in kinds:
+            at = self.behind(node.left) if isinstance(node, ast.BinOp) else node
+            _fail("'&', '|', '~' and shifts join conditions or whole numbers", at, "put each condition in parentheses")
+        if len(values) == len(terms):
+            value = _fold(node, op, values)
+            return _Term(None, _kind(value), value)
+        if isinstance(op, ast.BitXor) and kinds != ["bool", "bool"]:
+            at = self.behind(node.left) if isinstance(node, ast.BinOp) else node
+            _fail("'^' joins two conditions: either of them, not both", at, "write ** for a power, as in 2**t")
+        if isinstance(op, ast.Mod | ast.FloorDiv) and "float" not in kinds and terms[1].value in (None, -1):
+            return self._whole_division(node, op, *terms)
+        return self._apply(node, op, terms)
+
+    def _apply(self, node: ast.AST, op: ast.AST, terms: list[_Term]) -> _Term:
+        kinds = {term.kind for term in terms}
+        kind: Kind = "float" if "float" in kinds or isinstance(op, ast.Div) else "int"
+        if isinstance(op, ast.cmpop):
+            return self._join(node, lambda a, b: ast.Compare(a, [op], [b]), "bool", terms)
+        if isinstance(op, ast.unaryop):
+            kind = "bool" if isinstance(op, ast.Invert) and kinds == {"bool"} else kind
+            return self._join(node, lambda a: ast.UnaryOp(op, a), kind, terms)
+        assert isinstance(op, ast.operator)
+        if kinds == {"bool"} and isinstance(op, ast.BitAnd | ast.BitOr | ast.BitXor | ast.Add | ast.Mult):
+            kind = "bool"
+        return self._join(node, lambda a, b: ast.BinOp(a, op, b), kind, terms)
+
+    def _whole_division(self, node: ast.AST, op: ast.AST, a: _Term, b: _Term) -> _Term:
+        """Divide whole numbers without ever dividing by -1, at which -2**63 ends the process.
+
+        Division of a by -1 is that of -a by 1, for the remainder with the sign changed.
+        """
+        one = _Term(None, "int", 1)
+        by_minus_one = self._apply(node, op, [self._apply(node, ast.USub(), [a]), one])
+        if isinstance(op, ast.Mod):
+            by_minus_one = self._apply(node, ast.USub(), [by_minus_one])
+        if b.value is not None:
+            return by_minus_one
+        is_minus_one = self._apply(node, ast.Eq(), [b, _Term(None, "int", -1)])
+        divisor = self._function(node, "where", [is_minus_one, one, b])
+        return self._function(node, "where", [is_minus_one, by_minus_one, self._apply(node, op, [a, divisor])])
+
+    def _join(self, node: ast.AST, build: Callable[..., ast.expr], kind: Kind, terms: list[_Term]) -> _Term:
+        size, depth = 1 + sum(term.size for term in terms), 1 + max(term.depth for term in terms)
+        if size > MOST_NODES:
+            _fail(f"the expression is too long; expected at most {MOST_NODES} numbers, names and operators", node)
+        if depth > DEEPEST:
+            raise RecursionError
+        return _Term(build(*(_tree(term, node) for term in terms)), kind, None, size, depth)
+
+    # -- the functions of this language, in terms of numexpr's
+
+    def _both(self, node: ast.AST, op: ast.AST, a: _Term, b: _Term) -> _Term:
+        return self._operation(node, op, [a, b])
+
+    def _fewer(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
+        """Take minimum or maximum of any number of terms, two at a time."""
+        result = terms[0]
+        for term in terms[1:]:
+            result = self._function(node, name, [result, term])
+        return result
+
+    def _clip(self, node: ast.AST, terms: list[_Term]) -> _Term:
+        x, low, high = terms
+        return self._fewer(node, "minimum", [self._fewer(node, "maximum", [x, low]), high])
+
+    def _lerp(self, node: ast.AST, terms: list[_Term]) -> _Term:
+        """a + (b - a) * x"""
+        a, b, x = terms
+        return self._both(node, ast.Add(), a, self._both(node, ast.Mult(), self._both(node, ast.Sub(), b, a), x))
+
+    def _smoothstep(self, node: ast.AST, terms: list[_Term]) -> _Term:
+        """u * u * (3 - 2 * u) with u from 0 at a to 1 at b, as in shading languages"""
+        a, b, x = terms
+        span, way = self._both(node, ast.Sub(), b, a), self._both(node, ast.Sub(), x, a)
+        zero, one, two, three = (_Term(None, "float", value) for value in (0.0, 1.0, 2.0, 3.0))
+        u = self._clip(node, [self._both(node, ast.Div(), way, span), zero, one])
+        rest = self._both(node, ast.Sub(), three, self._both(node, ast.Mult(), two, u))
+        return self._both(node, ast.Mult(), self._both(node, ast.Mult(), u, u), rest)
+
+
+_OWN_MEANING: dict[str, Callable[[_Checker, ast.AST, list[_Term]], _Term]] = {
+    "min": lambda checker, node, terms: checker._fewer(node, "minimum", terms),
+    "max": lambda checker, node, terms: checker._fewer(node, "maximum", terms),
+    "sum": lambda checker, node, terms: terms[0],
+    "prod": lambda checker, node, terms: terms[0],
+    "clip": _Checker._clip,
+    "lerp": _Checker._lerp,
+    "smoothstep": _Checker._smoothstep,
+}
+
+
+def _fold(node: ast.AST, op: ast.AST, values: list[Number]) -> Number:
+    """Work out an operation on constants as Python does, which is what numexpr would do, but within bounds."""
+    bits = [value.bit_length() for value in values if isinstance(value, int)]
+    if len(bits) == len(values) == 2:
+        right = int(values[1])
+        if isinstance(op, ast.Pow) and right > 0 and bits[0] > 1:
+            bits = [bits[0] * right]
+        elif isinstance(op, ast.LShift):
+            bits = [bits[0] + max(right, 0)]
+        elif isinstance(op, ast.Mult):
+            bits = [sum(bits)]
+        if max(bits) > MOST_BITS:
+            _fail("the number is too large", node)
+    try:
+        value = _OPERATORS[type(op)](*values)
+    except ZeroDivisionError:
+        _fail("division by zero", node)
+    except OverflowError:
+        _fail("the number is too large", node)
+    except (TypeError, ValueError) as error:
+        _fail(f"these do not go together: {error}", node)
+    if not isinstance(value, bool | int | float):
+        _fail("the result is a complex number; expected a real one", node)
+    if isinstance(value, float) and math.isnan(value):
+        _fail("the result is not a number", node)
+    return value
