@@ -1,0 +1,113 @@
+"""What is said of a setting, once: everything else (keys, checks, help, the reference page) is derived from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+KeyedTexts = tuple[tuple[str, str], ...]
+"""(keyframe expression, text) pairs in the order of the file."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One setting. `low` and `high` are the ends of its range, inclusive; None: no end."""
+
+    name: str
+    type: Any
+    """int, float, bool, str, `str | None`, a Literal of choices, NumberSchedule, TextSchedule or KeyedTexts."""
+    default: Any
+    """The text of a schedule, or the value of an option."""
+    unit: str
+    help: str
+    low: float | None
+    high: float | None
+    old: tuple[str, ...]
+    """Other names that files use, such as Deforum's."""
+    section: str
+    modes: tuple[str, ...]
+    """The animation modes that read it; () is all of them."""
+    multiple: int
+    """An option's value is a multiple of this."""
+    odd: bool
+    """A schedule's value is an odd whole number."""
+    pending: str
+    """The feature that is not there yet without which the setting has no effect; "" where it acts."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
+
+    @property
+    def range(self) -> str:
+        """The range in words, such as '0..1' or 'at least 1'; '' where there is none."""
+        match self.low, self.high:
+            case None, None:
+                return ""
+            case low, None:
+                return f"at least {low:g}"
+            case None, high:
+                return f"at most {high:g}"
+            case low, high:
+                return f"{low:g}..{high:g}"
+
+    @property
+    def expected(self) -> str:
+        """What a value has to be, for error messages: choices, or range and unit."""
+        if self.choices:
+            return "expected " + " or ".join(self.choices)
+        words = {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "a text")
+        return "expected " + " ".join(filter(None, (self.range or words, self.unit)))
+
+
+def param(
+    default: str,
+    unit: str,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    section: str,
+    old: str = "",
+    modes: tuple[str, ...] = (),
+    odd: bool = False,
+    pending: str = "",
+) -> Any:
+    """Declare a numeric parameter that has a value in every frame; `old` is a list of words."""
+    metadata = dict(unit=unit, help=help, low=low, high=high, old=old, section=section, modes=modes, odd=odd)
+    return dataclasses.field(metadata=metadata | dict(default=default, pending=pending))
+
+
+def option(
+    default: Any,
+    unit: str,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    section: str,
+    old: str = "",
+    modes: tuple[str, ...] = (),
+    multiple: int = 1,
+    pending: str = "",
+) -> Any:
+    """Declare a setting that is constant over the run, or a schedule of texts; `old` is a list of words."""
+    metadata = dict(unit=unit, help=help, low=low, high=high, old=old, section=section, modes=modes, multiple=multiple)
+    return dataclasses.field(default=default, metadata=metadata | dict(default=default, pending=pending))
+
+
+def declarations(declared: type[Any], value_type: Any = None) -> dict[str, Declaration]:
+    """List what a dataclass declares with `param` and `option`, in its order; `value_type` where all have the same."""
+    types = typing.get_type_hints(declared)
+    common: dict[str, Any] = {"multiple": 1, "odd": False}
+    return {
+        field.name: Declaration(
+            **common
+            | dict(field.metadata)
+            | {"name": field.name, "type": value_type or types[field.name], "old": tuple(field.metadata["old"].split())}
+        )
+        for field in dataclasses.fields(declared)
+        if field.metadata
+    }

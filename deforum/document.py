@@ -1,0 +1,181 @@
+"""A settings file as a tree of texts that know where they stand; what a text means is decided by who asks for it.
+
+YAML's own guesses (`on` is true, 12:30 is 750, 1e-3 is a word) therefore never come into play: a setting that wants a
+text gets the text, one that wants a number reads it as a number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from deforum.errors import Problem, UserError
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: a file with a line and column (both from 1), or a part of the command line."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A text; `plain` where it stands without quotes, so that it may also be a number, true, or null.
+
+    `start` is the column of its first character within `place`'s line, 0 where the text is not on one line as it is.
+    """
+
+    text: str
+    place: Place
+    plain: bool = True
+    start: int = 0
+
+    @property
+    def is_null(self) -> bool:
+        return self.plain and self.text.casefold() in ("", "~", "null")
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Keys with values, in the order of the file; keys may repeat."""
+
+    entries: tuple[tuple[Scalar, Node], ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list."""
+
+    items: tuple[Node, ...]
+    place: Place
+
+
+Node = Scalar | Mapping | Sequence
+
+
+def parse_yaml(text: str, source: str) -> Mapping:
+    """Read a YAML document whose outermost level is a mapping; empty text is an empty one.
+
+    Raises UserError with line and column. Nothing is ever constructed from tags.
+    """
+    try:
+        root = yaml.compose(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        raise UserError(_mistake(error, text, source)) from None
+    except yaml.reader.ReaderError as error:
+        message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
+        raise UserError(Problem(message, source)) from None
+    if root is None:
+        return Mapping((), Place(source, 1, 1))
+    node = _convert(root, text.splitlines(), source, depth=0)
+    if not isinstance(node, Mapping):
+        raise UserError(Problem("this is no settings file; expected lines such as 'width: 512'", str(node.place)))
+    return node
+
+
+def parse_yaml_value(text: str, place: Place) -> Node:
+    """Read one value of the command line: YAML where it begins with a quote or a bracket, else the text as it stands.
+
+    Raises UserError where such YAML has a mistake.
+    """
+    if text.strip()[:1] not in tuple("'\"{["):
+        return Scalar(text.strip(), place)
+    try:
+        root = yaml.compose(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        reason = getattr(error, "problem", error)
+        raise UserError(Problem(f"{text!r} cannot be read: {reason}", str(place))) from None
+    assert root is not None  # the text is not empty
+    return _relocate(_convert(root, text.splitlines(), "", depth=0), place)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file. Raises UserError where it is missing or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; expected a settings file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _convert(node: yaml.Node, lines: list[str], source: str, depth: int) -> Node:
+    mark = node.start_mark
+    place = Place(source, mark.line + 1, mark.column + 1)
+    # Settings are four levels deep at most; an alias that contains itself, or doubles at each level, ends here.
+    if depth > 6:
+        raise UserError(Problem("this is nested too deeply for any setting", str(place)))
+    if isinstance(node, yaml.ScalarNode):
+        plain = not node.style
+        start = mark.column + (1 if node.style in ("'", '"') else 0)
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        return Scalar(node.value, place, plain, start + 1 if line[start:].startswith(node.value) else 0)
+    if isinstance(node, yaml.SequenceNode):
+        return Sequence(tuple(_convert(item, lines, source, depth + 1) for item in node.value), place)
+    entries = []
+    for key, value in node.value:
+        name = _convert(key, lines, source, depth + 1)
+        if not isinstance(name, Scalar):
+            message = "a list or a mapping cannot be a name; is a text with { or [ missing quotes?"
+            raise UserError(Problem(message, str(name.place)))
+        entries.append((name, _convert(value, lines, source, depth + 1)))
+    return Mapping(tuple(entries), place)
+
+
+def _relocate(node: Node, place: Place) -> Node:
+    """Give the same tree with one place for everything in it."""
+    match node:
+        case Scalar():
+            return Scalar(node.text, place, node.plain)
+        case Mapping():
+            entries = ((Scalar(key.text, place, key.plain), _relocate(value, place)) for key, value in node.entries)
+            return Mapping(tuple(entries), place)
+        case Sequence():
+            return Sequence(tuple(_relocate(item, place) for item in node.items), place)
+
+
+def _mistake(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
+    """Say in words what a YAML error means for a settings file, with the line and a caret under the place."""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Problem(f"this is not YAML: {error.problem}", source)
+    problem, context = str(error.problem), error.context_mark
+    # Unclosed quotes and brackets are noticed at the end of the file; what helps is where they were opened.
+    if context is not None and any(word in f"{error.context}" for word in ("quoted", "flow")):
+        mark = context
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    message = next((words for known, words in _MISTAKES.items() if known in f"{error.context}; {problem}"), problem)
+    quoted = f"\n    {line.expandtabs(1)}\n    {' ' * mark.column}^" if line.strip() else ""
+    return Problem(message + quoted, str(Place(source, mark.line + 1, mark.column + 1)))
+
+
+_MISTAKES = {
+    "quoted scalar": "this quote is never closed",
+    "flow sequence": "this [ does not begin a list that ends; a text that begins with [ has to stand in quotes",
+    "flow mapping": "this { does not begin a mapping that ends; a text that begins with { has to stand in quotes",
+    "mapping values are not allowed": "there are two colons with a space behind; a text with ': ' in it has to stand in"
+    " quotes, as in zoom: \"0: (1), 30: (1.1)\"",
+    "tab": "a tab; YAML lines are indented with spaces",
+    "cannot start any token": "a text cannot begin with this character unless it stands in quotes",
+    "could not find expected ':'": "a line before this one has no colon; expected 'name: value'",
+    "did not find expected key": "this does not fit here; check the indentation and quotes of the lines above",
+    "undefined alias": "a text that begins with * has to stand in quotes",
+    "but found another document": "a second document begins here (---); expected one",
+}
+

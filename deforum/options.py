@@ -1,0 +1,297 @@
+"""Every setting that is constant over a run, and every schedule of texts, declared once."""
+
+# ruff: noqa: RUF009 (the calls in the dataclass make its fields, like dataclasses.field)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from deforum.declare import Declaration, KeyedTexts, declarations, option
+from deforum.params import PARAMS, Params, default_params
+from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
+
+Mode = Literal["2D", "3D", "Video Input", "Interpolation"]
+FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
+
+SECTIONS: Mapping[str, str] = {
+    "": "What the pictures show, and whose rules apply. These stand in no section.",
+    "animation": "What is made: the kind of animation and its length.",
+    "size": "The size of the frames.",
+    "diffusion": "How pictures are painted.",
+    "seeds": "Where randomness starts.",
+    "init": "The picture the animation starts from.",
+    "motion": "How the flat picture moves from frame to frame.",
+    "camera": "How the camera moves through the scene, and how depth is found.",
+    "feedback": "What is done to the previous frame before it is painted again.",
+    "masks": "Which parts of the picture are painted.",
+    "video_input": "The clip that Video Input and hybrid video read.",
+    "hybrid": "A clip's motion and pictures mixed into the animation.",
+    "guided": "Keyframe pictures towards which the animation is drawn.",
+    "controlnet": "ControlNet units, cn_1_enabled and so on; there may be any number of them.",
+    "parseq": "Schedules from a Parseq manifest.",
+    "files": "What is written, and where.",
+}
+"""The groups of settings in a YAML file, in the order of the reference.
+
+They are for the eye: a setting may stand in any of them, or in none. No setting has the name of one."""
+
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "masks": ("use_mask", "use_alpha_as_mask", "use_mask_video", "use_noise_mask"),
+    "video input": ("hybrid_composite", "hybrid_motion"),
+    "hybrid video": ("hybrid_composite", "hybrid_motion"),
+    "guided images": ("use_looper",),
+    "optical flow": ("optical_flow_cadence", "optical_flow_redo_generation"),
+    "keyframe distribution": ("keyframe_distribution",),
+    "rerolling": ("reroll_blank_frames",),
+    "Parseq": ("parseq_manifest",),
+    "sound": ("add_soundtrack",),
+    "resuming a run": ("resume_from_timestring",),
+    "upscaling": ("r_upscale_video",),
+    "frame interpolation": ("frame_interpolation_engine",),
+}
+"""Pending feature -> the settings that turn it on; while all of them are off, nobody misses its other settings."""
+
+PENDING_CHOICES: Mapping[tuple[str, str], str] = {("color_coherence", "Video Input"): "video input"}
+"""(setting, choice) -> the feature that the choice waits for."""
+
+_general = partial(option, section="")
+_animation = partial(option, section="animation")
+_size = partial(option, section="size", multiple=8)
+_diffusion = partial(option, section="diffusion")
+_seeds = partial(option, section="seeds")
+_init = partial(option, section="init")
+_motion = partial(option, section="motion", modes=("2D", "3D"))
+_camera = partial(option, section="camera", modes=("3D",), pending="3D mode")
+_feedback = partial(option, section="feedback", modes=("2D", "3D"))
+_flow = partial(option, section="feedback", modes=("2D", "3D"), pending="optical flow")
+_masks = partial(option, section="masks", pending="masks")
+_video = partial(option, section="video_input", pending="video input")
+_hybrid = partial(option, section="hybrid", modes=("2D", "3D"), pending="hybrid video")
+_guided = partial(option, section="guided", modes=("2D", "3D"), pending="guided images")
+_control = partial(option, section="controlnet", pending="ControlNet")
+_parseq = partial(option, section="parseq", pending="Parseq")
+_files = partial(option, section="files")
+
+
+def _texts(name: str, text: str) -> TextSchedule:
+    return parse_text(text, name=name)
+
+
+@dataclass(frozen=True)
+class ControlUnit:
+    """One ControlNet unit; in files its settings are called cn_1_enabled and so on."""
+
+    # fmt: off
+    enabled: bool = _control(False, "", "Uses the unit.")
+    overwrite_frames: bool = _control(True, "", "Reads the clip anew in each run.")
+    vid_path: str = _control("", "path", "Clip, picture or folder that steers.")
+    mask_vid_path: str = _control("", "path", "Clip, picture or folder that says where.")
+    low_vram: bool = _control(False, "", "Keeps less on the graphics card.")
+    pixel_perfect: bool = _control(False, "", "Chooses the preprocessor's resolution by itself.")
+    module: str = _control("none", "", "Preprocessor.")
+    model: str = _control("None", "", "ControlNet model.")
+    weight: NumberSchedule = _control(parse_number("1", name="weight"), "factor", "Strength of the steering.")
+    guidance_start: NumberSchedule = _control(parse_number("0", name="guidance_start"), "share",
+        "Steps before this share of them are not steered.", 0, 1)
+    guidance_end: NumberSchedule = _control(parse_number("1", name="guidance_end"), "share",
+        "Steps behind this share of them are not steered.", 0, 1)
+    processor_res: int = _control(64, "px", "Resolution of the preprocessor.")
+    threshold_a: float = _control(64.0, "", "First number of the preprocessor.")
+    threshold_b: float = _control(64.0, "", "Second number of the preprocessor.")
+    resize_mode: Literal["Inner Fit (Scale to Fit)", "Outer Fit (Shrink to Fit)", "Just Resize"] = _control(
+        "Inner Fit (Scale to Fit)", "", "How the clip is fitted to the frame.")
+    control_mode: Literal["Balanced", "My prompt is more important", "ControlNet is more important"] = _control(
+        "Balanced", "", "Which of prompt and steering prevails.")
+    loopback_mode: bool = _control(False, "", "Steers by the previous frame in place of a clip.")
+    # fmt: on
+
+
+CONTROLS: Mapping[str, Declaration] = declarations(ControlUnit)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a render is made from. Paths are as in the file."""
+
+    # fmt: off
+    params: Params[NumberSchedule] = field(default_factory=default_params)
+
+    profile: Literal["corrected", "deforum"] = _general("corrected", "",
+        "Whether the known faults of Deforum that files may rely on are mended or kept.")
+    animation_mode: Mode = _animation("2D", "", "The kind of animation.", old="mode")
+    width: int = _size(512, "px", "Width of the frames.", 8, 8192, old="W")
+    height: int = _size(512, "px", "Height of the frames.", 8, 8192, old="H")
+    max_frames: int = _animation(120, "frames", "Number of frames.", 1)
+    fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
+    cadence: int = _animation(2, "frames", "Every so many frames one is diffused; those between are moved and blended.",
+        1, 1000, old="diffusion_cadence")
+    keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
+        "Diffuses at the prompts' keyframes.", pending="keyframe distribution")
+
+    prompts: KeyedTexts = _general((("0", ""),), "", "What the pictures show, by keyframe; behind --neg, what not.",
+        old="animation_prompts")
+    positive_prompt: str = _general("", "",
+        "Put before every prompt.", old="positive_prompts animation_prompts_positive")
+    negative_prompt: str = _general("", "", "What no picture shall show; put behind every prompt's --neg.",
+        old="negative_prompts animation_prompts_negative")
+    prompt_blend: Literal["hold", "linear", "spherical"] = _general("hold", "",
+        "Between two keyframes: the first one's prompt is held, or their meanings are blended.")
+
+    model: str = _diffusion("embedded", "",
+        "Model that paints: embedded, a folder, a .safetensors file, or a name on the model hub.")
+    checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
+        "Model by keyframe, in place of `model`.", old="checkpoint_schedule", pending="changing the model during a run")
+    sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
+        "Noise solver, such as Euler a or DPM++ 2M Karras.",
+        old="sampler_schedule sampler_name")
+    device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "What computes.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "", "Numbers that the model computes with.")
+    tiling: bool = _diffusion(False, "", "Makes pictures whose opposite edges fit together.")
+    restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
+    reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
+        "A blank frame is kept, made again with another seed, or ends the run.", pending="rerolling")
+    reroll_patience: int = _diffusion(10, "tries", "How often a blank frame is made again.", 0, pending="rerolling")
+    diffusion_redo: int = _diffusion(0, "times",
+        "Diffuses a frame so many times more with other seeds before the real one.",
+        0, 50, pending="diffusion redo")
+
+    seed: int = _seeds(-1, "", "Where all randomness starts; -1 chooses one at random.", -1)
+    seed_behavior: Literal["iter", "fixed", "random", "ladder", "alternate", "schedule"] = _seeds("iter", "",
+        "How the seed goes on from one diffused frame to the next.")
+    seed_iter_n: int = _seeds(1, "frames",
+        "seed_behavior iter: so many frames have the same seed.", 1, old="seed_iter_N")
+    seed_resize_from_w: int = _seeds(0, "px", "Keeps the composition of this width; 0 is off.", 0,
+        pending="seed resizing")
+    seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,
+        pending="seed resizing")
+
+    init_image: str | None = _init(None, "path or URL", "Picture that frame 0 is painted from; null starts from noise.")
+    init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
+    strength_0_no_init: bool = _init(True, "", "Without an init image, strength is 0 in frame 0.")
+
+    border: Literal["replicate", "wrap", "reflect"] = _motion("replicate", "",
+        "What comes in at the edges: the edge stretched, the opposite side, or a mirror.")
+    enable_perspective_flip: bool = _motion(False, "", "Lets the perspective_flip parameters act.",
+        old="flip_2d_perspective")
+
+    use_depth_warping: bool = _camera(True, "", "Off: the scene is flat.")
+    depth_algorithm: str = _camera("Midas-3-Hybrid", "", "Model that finds the depth.")
+    midas_weight: float = _camera(0.2, "share", "Share of MiDaS in the algorithms that end in (old).", 0, 1)
+    padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "", "What comes in at the edges.")
+    sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "", "How pixels are interpolated.")
+    aspect_ratio_use_old_formula: bool = _camera(False, "", "The camera's aspect ratio is width over height.")
+    save_depth_maps: bool = _camera(False, "", "Writes the depth maps.")
+    shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.")
+    shake_intensity: float = _camera(1.0, "factor", "How much it shakes.")
+    shake_speed: float = _camera(1.0, "factor", "How fast it shakes.")
+
+    color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _feedback("LAB", "",
+        "Colour space in which frames are held to the first one's colours, or what they are held to.")
+    color_coherence_image_path: str = _feedback("", "path or URL", "color_coherence Image: the picture.")
+    color_coherence_video_every_n_frames: int = _feedback(1, "frames",
+        "color_coherence Video Input: takes new colours every so many frames.", 1,
+        old="color_coherence_video_every_N_frames", pending="video input")
+    color_force_grayscale: bool = _feedback(False, "", "Takes all colour out.")
+    legacy_colormatch: bool = _feedback(False, "", "Matches colours before diffusion only, as Deforum did up to 2023.")
+    noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "", "Kind of noise put over the previous frame.")
+    perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256)
+    perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256)
+    perlin_octaves: int = _feedback(4, "layers", "Perlin noise: layers, each twice as fine as the one before.", 1, 16)
+    perlin_persistence: float = _feedback(0.5, "share",
+        "Perlin noise: strength of a layer against the one before.", 0, 1)
+    optical_flow_cadence: FlowMethod = _flow("None", "", "Moves the frames between diffused ones by optical flow.")
+    optical_flow_redo_generation: FlowMethod = _flow("None", "",
+        "Diffuses twice, moving the previous frame by the optical flow to the first result.")
+
+    use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
+    mask_file: str = _masks("", "path or URL", "The mask.")
+    use_alpha_as_mask: bool = _masks(False, "", "Takes the init image's alpha channel for the mask.")
+    invert_mask: bool = _masks(False, "", "Paints where the mask is black.")
+    mask_contrast_adjust: float = _masks(1.0, "factor", "Contrast of the mask; 1 is neutral.", 0)
+    mask_brightness_adjust: float = _masks(1.0, "factor", "Brightness of the mask; 1 is neutral.", 0)
+    overlay_mask: bool = _masks(True, "", "Puts the unpainted parts back over the finished frame.")
+    mask_overlay_blur: float = _masks(4.0, "px", "Softness of the mask's edge.", 0, 64)
+    fill: Literal["fill", "original", "latent noise", "latent nothing"] = _masks("original", "",
+        "What painting starts from under the mask.")
+    full_res_mask: bool = _masks(True, "", "Paints the masked region at full resolution.")
+    full_res_mask_padding: int = _masks(4, "px", "How much around that region is seen.", 0, 512)
+    use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")
+    video_mask_path: str = _masks("", "path or URL", "The clip of masks.")
+    mask: TextSchedule = _masks(_texts("mask", "{video_mask}"), "",
+        "Mask expression by keyframe.", old="mask_schedule")
+    use_noise_mask: bool = _masks(False, "", "Puts noise only where noise_mask is white, in place of mask.")
+    noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
+        "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
+
+    video_init_path: str = _video("", "path or URL", "The clip.")
+    extract_nth_frame: int = _video(1, "", "Uses every so many frames of the clip.", 1)
+    extract_from_frame: int = _video(0, "", "First frame of the clip that is used.", 0)
+    extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
+    overwrite_extracted_frames: bool = _video(False, "", "Reads the clip anew in each run.")
+
+    hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",
+        "When the clip is mixed into the picture.")
+    hybrid_motion: Literal["None", "Optical Flow", "Perspective", "Affine"] = _hybrid("None", "",
+        "Which motion of the clip the picture takes over.")
+    hybrid_flow_method: Literal["RAFT", "DIS Medium", "DIS Fine", "Farneback"] = _hybrid("RAFT", "",
+        "How optical flow is found.")
+    hybrid_motion_use_prev_img: bool = _hybrid(False, "", "Takes the motion from the previous frame to the clip.")
+    hybrid_flow_consistency: bool = _hybrid(False, "", "Uses the flow only where it agrees forwards and backwards.")
+    hybrid_consistency_blur: int = _hybrid(2, "px", "Softness of that.", 0, 16)
+    hybrid_use_first_frame_as_init_image: bool = _hybrid(True, "", "Starts from the clip's first frame.")
+    hybrid_use_init_image: bool = _hybrid(False, "", "Takes the init image for the clip.")
+    hybrid_generate_inputframes: bool = _hybrid(False, "", "Reads the clip anew in each run.")
+    hybrid_generate_human_masks: Literal["None", "PNGs", "Video", "Both"] = _hybrid("None", "",
+        "Writes masks of the people in the clip.")
+    hybrid_comp_mask_type: Literal["None", "Depth", "Video Depth", "Blend", "Difference"] = _hybrid("None", "",
+        "What says where the clip is mixed in.")
+    hybrid_comp_mask_inverse: bool = _hybrid(False, "", "Inverts that mask.")
+    hybrid_comp_mask_equalize: Literal["None", "Before", "After", "Both"] = _hybrid("None", "",
+        "Equalises that mask before or after automatic contrast.")
+    hybrid_comp_mask_auto_contrast: bool = _hybrid(False, "", "Stretches that mask's contrast by itself.")
+    hybrid_comp_save_extra_frames: bool = _hybrid(False, "", "Writes masks and composites.")
+
+    use_looper: bool = _guided(False, "", "Draws the animation towards guided images.")
+    init_images: KeyedTexts = _guided((), "path or URL", "The guided images, by keyframe.")
+
+    control_units: tuple[ControlUnit, ...] = ()
+
+    parseq_manifest: str = _parseq("", "JSON or URL", "The manifest.")
+    parseq_use_deltas: bool = _parseq(True, "", "Uses the differences from frame to frame.")
+    parseq_non_schedule_overrides: bool = _parseq(True, "", "The manifest sets fps, max_frames and cadence.")
+
+    output: str = _files("output", "folder", "Where the folder of the run is made.", old="outdir")
+    batch_name: str = _files("Deforum_{timestring}", "", "Name of the run's folder; {seed} and so on are filled in.")
+    crf: int = _files(17, "", "Compression of the mp4: 0 loses nothing, 51 is worst.", 0, 51)
+    skip_video_creation: bool = _files(False, "", "Writes frames only.", old="skip_video_for_run_all")
+    delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.")
+    delete_input_frames: bool = _files(False, "", "Removes the frames read from clips.", pending="video input")
+    make_gif: bool = _files(False, "", "Writes a gif too.", pending="gif output")
+    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "", "Where the sound comes from.",
+        pending="sound")
+    soundtrack_path: str = _files("", "path or URL", "add_soundtrack File: the sound.", pending="sound")
+    resume_from_timestring: bool = _files(False, "", "Goes on with an earlier run.", pending="resuming a run")
+    resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to go on with.", pending="resuming a run")
+    r_upscale_video: bool = _files(False, "", "Enlarges the frames.", pending="upscaling")
+    r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "How much.", pending="upscaling")
+    r_upscale_model: str = _files("realesr-animevideov3", "", "Model that enlarges.", pending="upscaling")
+    r_upscale_keep_imgs: bool = _files(True, "", "Keeps the enlarged frames.", pending="upscaling")
+    frame_interpolation_engine: Literal["None", "RIFE v4.6",
+        "FILM"] = _files("None", "", "Makes frames between frames.",
+        pending="frame interpolation")
+    frame_interpolation_x_amount: int = _files(2, "times", "How many times the frames.", 2, 10,
+        pending="frame interpolation")
+    frame_interpolation_slow_mo_enabled: bool = _files(False, "", "Slow motion.", pending="frame interpolation")
+    frame_interpolation_slow_mo_amount: int = _files(2, "times", "How slow.", 2, 10, pending="frame interpolation")
+    frame_interpolation_keep_imgs: bool = _files(False, "", "Keeps those frames.", pending="frame interpolation")
+    frame_interpolation_use_upscaled: bool = _files(False, "", "Starts from the enlarged frames.",
+        pending="frame interpolation")
+    # fmt: on
+
+
+OPTIONS: Mapping[str, Declaration] = declarations(Settings)
+DECLARATIONS: Mapping[str, Declaration] = {**OPTIONS, **PARAMS}
+"""Every setting by name, without those of ControlNet units."""
