@@ -1,10 +1,10 @@
 """Writing video while frames are rendered, with the ffmpeg that imageio-ffmpeg brings.
 
-A film is made in two steps. While rendering, raw frames go down a pipe into a *working file* (`name.partial.mp4`) of a
-kind that is playable at any length: fragmented mp4/mov, Matroska. At the end it is copied, without encoding again, into
-a file that starts quickly and seeks well, gets its sound, is counted, and only then takes its final name. So a file
-with the final name is always whole; if the renderer is killed, ffmpeg sees the end of the pipe, finishes what it was
-given and leaves the working file playable; if ffmpeg dies too, all but the last seconds are playable.
+A film is made in two steps. While rendering, raw frames go down a pipe into a *working file* (`film.mp4.partial.mp4`)
+of a kind that is playable at any length: fragmented mp4 or mov, Matroska. At the end it is copied, without encoding
+again, into a file that starts quickly and seeks well, gets its sound, is counted, and only then takes its final name.
+So a file with the final name is always whole. If the renderer is killed, ffmpeg sees the end of the pipe, finishes
+what it was given and leaves the working file playable; if ffmpeg dies too, all but the last seconds are playable.
 
 Convention: frames are (H, W, 3) RGB, uint8 or uint16 levels over the full range, sRGB. Formats that store luma and
 chroma get them by the BT.709 matrix in limited range, and carry the tags that say so.
@@ -346,7 +346,7 @@ class VideoWriter:
     ) -> None:
         _check(path, width, height, fps, format, quality, preset, soundtrack)
         self.path = path
-        self.working_path = path.with_name(f"{path.stem}.partial{_working_suffix(FORMATS[format], path)}")
+        self.working_path = path.with_name(f"{path.name}.partial{_working_suffix(FORMATS[format])}")
         self.num_frames = 0
         self._format = FORMATS[format]
         self._name = format
@@ -499,8 +499,8 @@ def _is_filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _working_suffix(row: Format, path: Path) -> str:
-    return ".mkv" if row.working is _MKV else path.suffix
+def _working_suffix(row: Format) -> str:
+    return ".mkv" if row.working is _MKV else row.suffix
 
 
 def _encoding(row: Format, quality: int | None, preset: str | None) -> list[str]:

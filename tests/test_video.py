@@ -249,7 +249,7 @@ def test_a_killed_renderer_leaves_a_playable_film(tmp_path: Path) -> None:
     ) as renderer:
         assert renderer.stdout is not None and renderer.stdout.readline().strip() == b"written"
         renderer.send_signal(signal.SIGKILL)
-    working = tmp_path / "film.partial.mp4"
+    working = tmp_path / "film.mp4.partial.mp4"
     until = time.monotonic() + 10
     while time.monotonic() < until and count_frames(working) < 40:
         time.sleep(0.1)

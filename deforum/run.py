@@ -1,0 +1,625 @@
+"""A run: one folder with its frames, its settings and its film, filled beside the renderer and never overwritten.
+
+    output/Deforum_20260131_2/
+        settings.yaml              renders the same again
+        frames/000000000.png       each carries its seed, prompt and all its numbers
+        Deforum_20260131_2.mp4
+
+What is on the disk under its final name is whole: frames and films are written under another name first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import re
+import struct
+import unicodedata
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum import __version__
+from deforum.errors import Problem, UserError
+from deforum.video import (
+    FORMATS,
+    Background,
+    Pixels,
+    Soundtrack,
+    VideoError,
+    VideoWriter,
+    command_from_frames,
+    exact_fps,
+    frozen,
+    probe,
+    to_depth,
+)
+
+if TYPE_CHECKING:
+    from deforum.image import Image
+    from deforum.settings import Settings
+    from deforum.timeline import Frame
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One way to store a frame: a row of PICTURES."""
+
+    title: str
+    suffix: str
+    bits: Literal[8, 16]
+    options: tuple[tuple[str, int], ...]
+    """Of cv2.imencode, by the names of its constants."""
+    label: Callable[[bytes, Mapping[str, str]], bytes]
+    """Puts texts into the encoded picture."""
+
+
+def label_png(png: bytes, texts: Mapping[str, str]) -> bytes:
+    """Add text chunks behind the header: tEXt where Latin-1 will do, which every reader knows, else iTXt."""
+    chunks = bytearray()
+    for key, text in texts.items():
+        if text.isascii():
+            kind, body = b"tEXt", key.encode() + b"\0" + text.encode()
+        else:
+            kind, body = b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode()
+        chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    header = 8 + 12 + 13  # signature; length, name and checksum of IHDR; its body
+    return png[:header] + bytes(chunks) + png[header:]
+
+
+def label_jpeg(jpeg: bytes, texts: Mapping[str, str]) -> bytes:
+    """Add one comment behind the start: the texts as JSON, cut to what a comment holds."""
+    body = json.dumps(dict(texts), ensure_ascii=False).encode()[:65533]
+    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+PICTURES: dict[str, Picture] = {
+    # OpenCV's own choice of compression is its fastest; asking for level 1 makes it three times slower.
+    "png": Picture("PNG, 8 bits", ".png", 8, (), label_png),
+    "png16": Picture("PNG, 16 bits", ".png", 16, (), label_png),
+    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), label_jpeg),
+}
+
+
+def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
+    """Encode (H, W, 3) RGB levels as a picture file that carries `texts`."""
+    import cv2
+
+    row = PICTURES[kind]
+    options = [part for name, value in row.options for part in (getattr(cv2, name), value)]
+    done, encoded = cv2.imencode(row.suffix, cv2.cvtColor(to_depth(pixels, row.bits), cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of {pixels.shape} as {kind}")
+    return row.label(encoded.tobytes(), texts)
+
+
+def describe(frame: Frame) -> dict[str, str]:
+    """Say in texts what a frame was made from."""
+
+    def blended(texts: list[tuple[str, float]]) -> str:
+        return texts[0][0] if len(texts) == 1 else " | ".join(f"{text} ({weight:.4g})" for text, weight in texts)
+
+    return {
+        "Software": f"deforum {__version__}",
+        "frame": str(frame.index),
+        "seed": str(frame.seed),
+        "prompt": blended([(prompt.positive, prompt.weight) for prompt in frame.prompts]),
+        "negative_prompt": blended([(prompt.negative, prompt.weight) for prompt in frame.prompts]),
+        "settings": json.dumps(
+            {
+                "frame": frame.index,
+                "seed": frame.seed,
+                "subseed": frame.subseed,
+                "sampler": frame.sampler,
+                "checkpoint": frame.checkpoint,
+                "prompts": [dataclasses.asdict(prompt) for prompt in frame.prompts],
+                "params": dict(frame.params.items()),
+            },
+            ensure_ascii=False,
+        ),
+    }
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f]')
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+LONGEST_NAME = 120  # bytes; leaves room for suffixes within the 255 of most file systems and Windows' 260 for a path
+LONGEST_VALUE = 50  # characters, of a setting within a name
+
+
+def safe_name(text: str) -> str:
+    """Turn any text into a file name that every file system takes, and that stays where it is put."""
+    name = _RESERVED.sub("_", unicodedata.normalize("NFC", text))
+    name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
+    name = name.rstrip(".")  # Windows drops trailing dots; this also disposes of '.' and '..'
+    if name.startswith(("-", "~")) or _DEVICES.fullmatch(name):
+        name = f"_{name}"  # an option, a home folder, or one of DOS's devices
+    return name or "run"
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """Replace `{name}` by values, whose names are lower-case; a name that is not known stays as it is written."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = values.get(match[1].lower())
+        return match[0] if value is None else str(value)[:LONGEST_VALUE]
+
+    return re.sub(r"\{(\w+)\}", value_of, template)
+
+
+def name_values(settings: Settings, now: datetime) -> dict[str, object]:
+    """List what `{...}` in a run's name can stand for: every setting, and the time."""
+    from deforum.options import DECLARATIONS
+
+    values: dict[str, object] = {}
+    for name, declaration in DECLARATIONS.items():
+        value = getattr(settings, name) if hasattr(settings, name) else getattr(settings.params, name)
+        value = getattr(value, "text", value)  # a schedule is named by its text
+        for known in (name, *declaration.old):
+            values.setdefault(known.lower(), value)
+    values["prompts"] = settings.prompts[0][1] if settings.prompts else ""
+    values["batch_name"] = fill(settings.batch_name, {**values, "batch_name": ""})
+    return values | {
+        "timestring": now.strftime("%Y%m%d%H%M%S"),
+        "date": now.strftime("%Y-%m-%d"),
+        "time": now.strftime("%H-%M-%S"),
+    }
+
+
+def run_name(settings: Settings, now: datetime) -> str:
+    """Give the name of a run's folder: the setting batch_name, filled in and made safe."""
+    return safe_name(fill(settings.batch_name, name_values(settings, now)))
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that was not there: `name`, else `name_2`, `name_3`. Raises UserError where that cannot be."""
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}_{number}")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return folder
+        except FileExistsError as error:
+            if not parent.is_dir():
+                raise UserError(f"{parent}: is no folder; output takes the folder for the runs") from error
+            number += 1
+        except OSError as error:
+            raise _disk_error(error, folder) from error
+
+
+_DISK = {
+    errno.ENOSPC: "the disk is full; make room, or choose another folder with -o",
+    errno.EDQUOT: "your share of the disk is used up; make room, or choose another folder with -o",
+    errno.EROFS: "this disk can only be read; choose another folder with -o",
+    errno.EACCES: "writing here is not allowed; choose another folder with -o",
+    errno.EPERM: "writing here is not allowed; choose another folder with -o",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter batch_name or output",
+}
+
+
+def _disk_error(error: OSError, path: Path) -> UserError:
+    reason = _DISK.get(error.errno or 0, error.strerror or str(error))
+    return UserError(f"{error.filename or path}: cannot be written: {reason}")
+
+
+# --- what to write ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Film:
+    """One video file of a run. `quality` and `preset` are the codec's; None: its default."""
+
+    format: str = "h264"
+    quality: int | None = None
+    preset: str | None = None
+    soundtrack: Soundtrack | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run writes besides its settings. The first film is the one that is shown as the result."""
+
+    picture: str = "png"
+    films: tuple[Film, ...] = (Film(),)
+    subtitles: tuple[str, ...] = ()
+    """Fields of a frame that subtitles show: seed, prompt, any parameter. Empty: no subtitles."""
+    keep_frames: bool = True
+    """False: frames are removed once every film is whole."""
+
+    @staticmethod
+    def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
+        """Read what settings ask for; also gives notes on what cannot be done as asked, one line each."""
+        notes: list[str] = []
+        # Formats, quality and subtitles act as soon as settings declare them; until then these are the defaults.
+        format = getattr(settings, "video_format", "h264")
+        quality = settings.crf if format == "h264" else getattr(settings, "video_quality", None)
+        sound = _soundtrack(settings, notes)
+        films = [Film(format, quality, getattr(settings, "video_preset", None) or None, sound)]
+        if settings.make_gif and format != "gif":
+            films.append(Film("gif"))
+        if settings.skip_video_creation:
+            films = []
+        if settings.delete_imgs and not films:
+            notes.append("delete_imgs does nothing: without a video the frames are all there is, so they are kept")
+        fields = getattr(settings, "subtitles", "")
+        outputs = Outputs(
+            picture=getattr(settings, "frame_format", "png"),
+            films=tuple(films),
+            subtitles=tuple(field for field in re.split(r"[,\s]+", fields) if field),
+            keep_frames=not (settings.delete_imgs and films),
+        )
+        return outputs, tuple(notes)
+
+    def check(self, width: int, height: int, fps: float) -> None:
+        """Encode one frame in every chosen way. Raises UserError with all that cannot work, before anything renders."""
+        problems: list[Problem] = []
+        if self.picture not in PICTURES:
+            problems.append(Problem(f"{self.picture!r} is no frame format; expected one of {', '.join(PICTURES)}"))
+        for film in self.films:
+            try:
+                probe(film.format, width, height, fps, quality=film.quality, preset=film.preset)
+                if film.soundtrack is not None:
+                    film.soundtrack.check(film.format)
+            except VideoError as error:
+                problems += error.problems
+        problems += [
+            Problem(f"subtitles: a frame has no {field!r}; expected {_SUBTITLE_WORDS} or the name of a parameter")
+            for field in self.subtitles
+            if field not in _subtitle_fields()
+        ]
+        if problems:
+            raise UserError(problems)
+
+    @property
+    def bits(self) -> Literal[8, 16]:
+        """How many bits per channel are worth handing over."""
+        deep = PICTURES[self.picture].bits == 16 or any(FORMATS[film.format].bits == 16 for film in self.films)
+        return 16 if deep else 8
+
+
+def _soundtrack(settings: Settings, notes: list[str]) -> Soundtrack | None:
+    """Find the sound that settings ask for; a URL cannot be had, which is noted and does not stop a render."""
+    if settings.add_soundtrack == "None" or settings.skip_video_creation:
+        return None
+    clip = settings.add_soundtrack == "Init Video"
+    setting, where = (
+        ("video_init_path", settings.video_init_path) if clip else ("soundtrack_path", settings.soundtrack_path)
+    )
+    if not where or re.match(r"\w{2,}://", where):
+        what = f"{where} is on a network" if where else f"{setting} is empty"
+        notes.append(f"add_soundtrack: {settings.add_soundtrack}: {what}, so the video has no sound")
+        return None
+    path = Path(where).expanduser()
+    return Soundtrack(path, seconds_before(path, settings.extract_from_frame) if clip else 0.0)
+
+
+def seconds_before(clip: Path, frame: int) -> float:
+    """Say when a frame of a clip is shown, in seconds."""
+    if frame <= 0 or not clip.is_file():
+        return 0.0
+    import cv2
+
+    fps = float(cv2.VideoCapture(str(clip)).get(cv2.CAP_PROP_FPS))
+    return float(frame / exact_fps(fps)) if fps > 0 else 0.0
+
+
+# --- subtitles --------------------------------------------------------------------------------------------------------
+
+_SUBTITLES: dict[str, Callable[[Frame], str]] = {
+    "frame": lambda frame: str(frame.index),
+    "seed": lambda frame: str(frame.seed),
+    "subseed": lambda frame: str(frame.subseed),
+    "sampler": lambda frame: frame.sampler,
+    "checkpoint": lambda frame: frame.checkpoint,
+    "prompt": lambda frame: describe(frame)["prompt"],
+    "negative_prompt": lambda frame: describe(frame)["negative_prompt"],
+}
+_SUBTITLE_WORDS = ", ".join(_SUBTITLES)
+
+
+def _subtitle_fields() -> set[str]:
+    from deforum.params import PARAMS
+
+    return {*_SUBTITLES, *PARAMS}
+
+
+class Subtitles:
+    """Write an SRT file with one line per frame; frames with the same words share an entry."""
+
+    def __init__(self, path: Path, fields: tuple[str, ...], fps: Fraction) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8", newline="\n")
+        self._fields, self._fps = fields, fps
+        self._entry, self._begin, self._end, self._words = 0, 0, 0, ""
+
+    def write(self, frame: Frame) -> None:
+        words = "; ".join(f"{field}: {self._value(field, frame)}" for field in self._fields)
+        if words != self._words:
+            self._flush()
+            self._begin, self._words = self._end, words
+        self._end += 1
+
+    def _value(self, field: str, frame: Frame) -> str:
+        word = _SUBTITLES.get(field)
+        # A blank line would end the entry, and an arrow would be read as a time.
+        text = word(frame) if word else f"{getattr(frame.params, field):.6g}"
+        return " ".join(text.replace("-->", "->").split())
+
+    def _flush(self) -> None:
+        if self._end > self._begin:
+            self._entry += 1
+            self._file.write(f"{self._entry}\n{self._time(self._begin)} --> {self._time(self._end)}\n{self._words}\n\n")
+            self._file.flush()
+
+    def _time(self, frame: int) -> str:
+        milliseconds = round(frame / self._fps * 1000)
+        seconds, milliseconds = divmod(milliseconds, 1000)
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"
+
+    def close(self) -> None:
+        self._flush()
+        self._file.close()
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Write the frames of one run into its folder, beside the renderer.
+
+        with Run(folder, settings_text, width=512, height=512, fps=24) as run:
+            for frame, image in animation.frames():
+                run.write(frame, to_bytes(image))
+
+    `folder` exists and is empty. Memory does not grow with the number of frames: `write` waits when the disk or the
+    encoder is slower than the renderer. If ffmpeg fails, the frames go on being written; leaving the block then raises
+    VideoError, with ffmpeg's words and the command that makes the film from the frames. Leaving the block by an error
+    completes what was finished and says where it is (a note on the error); KeyboardInterrupt does not wait.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings_text: str,
+        *,
+        width: int,
+        height: int,
+        fps: float,
+        outputs: Outputs = Outputs(),
+    ) -> None:
+        self.folder = folder
+        self.frames_folder = folder / "frames"
+        self.outputs = outputs
+        self.num_frames = 0
+        self.films: tuple[Path, ...] = ()
+        """The films that are whole; known when the run is closed."""
+        self._settings_text = settings_text
+        self._digest = hashlib.sha256(settings_text.encode()).hexdigest()[:16]
+        self._size, self._fps = (width, height), fps
+        self._writers: list[tuple[Film, VideoWriter]] = []
+        self._film_errors: list[VideoError] = []
+        self._pictures: Background[tuple[Frame, Pixels]] | None = None
+        self._subtitles: Subtitles | None = None
+
+    def film_path(self, film: Film) -> Path:
+        """Name a film after the folder, so that it says what it is elsewhere too; the format tells two apart."""
+        suffix = FORMATS[film.format].suffix
+        first = next(other for other in self.outputs.films if FORMATS[other.format].suffix == suffix)
+        return self.folder / f"{self.folder.name}{'' if film == first else f'_{film.format}'}{suffix}"
+
+    def picture_path(self, index: int) -> Path:
+        return self.frames_folder / f"{index:09}{PICTURES[self.outputs.picture].suffix}"
+
+    def __enter__(self) -> Run:
+        try:
+            self.frames_folder.mkdir()
+            (self.folder / "settings.yaml").write_text(self._settings_text, encoding="utf-8")
+            if self.outputs.subtitles:
+                path = self.folder / f"{self.folder.name}.srt"
+                self._subtitles = Subtitles(path, self.outputs.subtitles, exact_fps(self._fps))
+        except OSError as error:
+            raise _disk_error(error, self.folder) from error
+        for film in self.outputs.films:
+            writer = VideoWriter(
+                self.film_path(film), *self._size, self._fps,
+                format=film.format, quality=film.quality, preset=film.preset, soundtrack=film.soundtrack,
+                comment=f"deforum {__version__}, settings {self._digest}",
+            )  # fmt: skip
+            self._writers.append((film, writer.__enter__()))
+        self._pictures = Background(self._write_picture, name="pictures", threads=2)
+        return self
+
+    def write(self, frame: Frame, pixels: Pixels) -> None:
+        """Hand over the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError if the disk is full."""
+        if self._pictures is None:
+            raise ValueError("the run is not open: write inside `with Run(...)`")
+        pixels = frozen(pixels)
+        try:
+            self._pictures.put((frame, pixels))
+            if self._subtitles is not None:
+                self._subtitles.write(frame)
+        except OSError as error:
+            raise _disk_error(error, self.folder) from error
+        for film, writer in list(self._writers):
+            try:
+                writer.write(pixels)
+            except VideoError as error:
+                self._lose(film, writer, error)
+        self.num_frames += 1
+
+    def _write_picture(self, item: tuple[Frame, Pixels]) -> None:
+        frame, pixels = item
+        path = self.picture_path(frame.index)
+        unfinished = path.with_suffix(".part")
+        unfinished.write_bytes(encode(pixels, self.outputs.picture, describe(frame) | {"run": self._digest}))
+        unfinished.replace(path)
+
+    def _lose(self, film: Film, writer: VideoWriter, error: VideoError) -> None:
+        """Go on without a film: frames matter more."""
+        self._writers.remove((film, writer))
+        writer.abort()
+        pattern = self.frames_folder / f"%09d{PICTURES[self.outputs.picture].suffix}"
+        command = command_from_frames(
+            str(pattern), self.film_path(film), *self._size, self._fps,
+            format=film.format, quality=film.quality, preset=film.preset,
+        )  # fmt: skip
+        self._film_errors.append(
+            VideoError(
+                f"{error}\n  The frames are safe in {self.frames_folder}. "
+                f"This makes the film from them, without sound:\n    {command}"
+            )
+        )
+
+    def close(self) -> None:
+        """Wait until all is on the disk. Raises UserError for frames, else VideoError for films, that are not."""
+        pictures, self._pictures = self._pictures, None
+        if pictures is None:
+            return
+        errors: list[UserError] = []
+        try:
+            pictures.close()
+            if self._subtitles is not None:
+                self._subtitles.close()
+        except OSError as error:
+            errors.append(_disk_error(error, self.folder))
+        films: list[Path] = []
+        for film, writer in list(self._writers):
+            try:
+                writer.close()
+                if writer.num_frames:
+                    films.append(writer.path)
+            except VideoError as error:
+                self._lose(film, writer, error)
+        self.films = tuple(films)
+        if not self.num_frames:
+            self._remove_empty()
+        elif not self.outputs.keep_frames and len(films) == len(self.outputs.films) and not errors:
+            self._remove_frames()
+        if errors or self._film_errors:
+            all_errors = [*errors, *self._film_errors]
+            problems = [problem for one in all_errors for problem in one.problems]
+            raise (UserError(problems) if errors else VideoError(problems)) from all_errors[0]
+
+    def _remove_frames(self) -> None:
+        for index in range(self.num_frames):
+            self.picture_path(index).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # someone else's files are in it
+            self.frames_folder.rmdir()
+
+    def _remove_empty(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_file():
+                path.unlink()
+        with contextlib.suppress(OSError):
+            self.frames_folder.rmdir()
+            self.folder.rmdir()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        assert error is not None
+        if issubclass(kind, Exception):
+            try:
+                self.close()
+            except UserError as second:
+                if str(second) != str(error):
+                    error.add_note(str(second))
+        else:
+            if self._pictures is not None:
+                self._pictures.abandon()
+            for _, writer in self._writers:
+                writer.abort()
+        if self.num_frames:
+            error.add_note(f"{self.num_frames} frames are finished: {self.folder}")
+
+
+# --- the library's door -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a render left behind. `video` is None where none was asked for; `films` has all of them."""
+
+    video: Path | None
+    folder: Path
+    frames: int
+    films: tuple[Path, ...] = ()
+    stopped: bool = False
+    """True: `stop` said so before the last frame."""
+
+
+def levels(image: Image, bits: int) -> Pixels:
+    """Round an image to (H, W, 3) RGB levels of 8 or 16 bits; values outside 0..1 are clipped."""
+    from deforum.image import to_array, to_bytes
+
+    if bits == 8:
+        return to_bytes(image)
+    words: NDArray[np.uint16] = np.rint(np.clip(to_array(image), 0, 1) * 65535).astype(np.uint16)
+    return words
+
+
+def render(
+    settings: Settings,
+    *,
+    output: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Render settings into a new folder under `output` (default: the setting of that name).
+
+    `progress(done, total)` is called once all is loaded (done 0) and after every frame; `stop()` is asked after every
+    frame, and ends the run early with everything closed. Raises UserError, before rendering wherever that can be known.
+    """
+    from deforum.build import build, check, resolve
+    from deforum.settings import dump
+
+    settings = resolve(settings)
+    outputs, _ = Outputs.of(settings)
+    check(settings)
+    outputs.check(settings.width, settings.height, settings.fps)
+    folder = new_folder(settings_output(settings, output), run_name(settings, datetime.now()))
+    try:
+        animation = build(settings)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+    total, stopped = len(animation.timeline), False
+    size: dict[str, Any] = {"width": settings.width, "height": settings.height, "fps": settings.fps}
+    with Run(folder, dump(animation.settings), **size, outputs=outputs) as run:
+        progress(0, total)
+        for frame, image in animation.frames():
+            run.write(frame, levels(image, outputs.bits))
+            progress(run.num_frames, total)
+            if run.num_frames < total and stop():
+                stopped = True
+                break
+    return RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
+
+
+def settings_output(settings: Settings, output: Path | None) -> Path:
+    """Choose the folder for runs, and make sure that it can be one."""
+    folder = (Path(settings.output) if output is None else output).expanduser()
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; output takes the folder for the runs")
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: writing here is not allowed; choose another folder with -o")
+    return folder
