@@ -1,0 +1,369 @@
+"""The command line. Nothing heavy is imported before it is needed: `--help` answers at once.
+
+Exit status: 0 all is well; 1 something unexpected broke (a traceback says where); 2 something is for the user to mend
+(one message, no traceback); 130 stopped by Ctrl-C (143 by a request to terminate).
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING
+
+from deforum import __version__
+from deforum.errors import UserError
+
+if TYPE_CHECKING:
+    from deforum.run import RunResult
+    from deforum.settings import Loaded
+
+OK, BROKEN, USER, INTERRUPTED = 0, 1, 2, 130
+SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
+
+EPILOG = """\
+Give several files, folders or patterns to render them one after the other; what fails does not stop the others.
+An argument with '=' in it that is not the name of a file sets a setting, and wins over the file:
+
+    python render.py examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
+
+The last line printed is the path of the video. Ctrl-C finishes the frame and closes the video; twice stops at once.
+"""
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word that may stand first on the command line: a row of COMMANDS."""
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell files from overrides: `name=value` is an override unless a file has that very name."""
+    files: list[str] = []
+    overrides: list[str] = []
+    for word in words:
+        is_override = re.match(r"[A-Za-z_]\w*=", word) is not None and not Path(word).exists()
+        (overrides if is_override else files).append(word)
+    return files, overrides
+
+
+def find_files(words: Sequence[str]) -> list[Path]:
+    """Resolve files, folders and patterns to settings files, in order, each once. Raises UserError with all misses."""
+    from deforum.errors import Problem
+
+    found: dict[Path, None] = {}
+    problems: list[Problem] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SETTINGS_SUFFIXES and p.is_file())
+            if not inside:
+                problems.append(
+                    Problem(f"no settings file in it; expected one ending in {', '.join(SETTINGS_SUFFIXES)}", word)
+                )
+        elif path.is_file():
+            inside = [path]
+        else:
+            inside = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+            if not inside:
+                problems.append(Problem("no such file; expected a settings file, a folder of them or a pattern", word))
+        found.update(dict.fromkeys(inside))
+    if problems:
+        raise UserError(problems)
+    return list(found)
+
+
+def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    """Read the command line. A first word that names a command is one, unless a file has that very name."""
+    name = "render"
+    if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
+        name, argv = argv[0], argv[1:]
+    rows = "\n".join(f"  {word:8}{command.help}" for word, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="render.py",
+        usage="render.py [COMMAND] FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
+        description=f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings that win over them"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="make the run's folder in here")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and the video's path")
+    parser.add_argument("--version", action="version", version=f"deforum {__version__}")
+    arguments = parser.parse_intermixed_args(argv)
+    arguments.files, arguments.overrides = split_words(arguments.words)
+    if not arguments.files:
+        parser.error("which settings file? Only settings were given")
+    return COMMANDS[name], arguments
+
+
+# --- saying what happens ----------------------------------------------------------------------------------------------
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Show frames done, speed and time left: a bar on a terminal, a line every few seconds elsewhere."""
+
+    SECONDS_BETWEEN_LINES = 5.0
+
+    def __init__(self, stream: IO[str], *, quiet: bool) -> None:
+        self._stream, self._quiet = stream, quiet
+        self._bar: object | None = None
+        self._started = self._said = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == 0:
+            self._started = self._said = now
+        if self._quiet:
+            return
+        if self._stream.isatty():
+            from tqdm import tqdm
+
+            if self._bar is None:
+                self._bar = tqdm(total=total, unit="frame", file=self._stream, dynamic_ncols=True, smoothing=0.1)
+            assert isinstance(self._bar, tqdm)
+            self._bar.update(done - self._bar.n)
+        elif done and (now - self._said >= self.SECONDS_BETWEEN_LINES or done == total):
+            self._said = now
+            speed = done / max(now - self._started, 1e-9)
+            left = f", {clock((total - done) / speed)} left" if done < total else f" in {clock(now - self._started)}"
+            print(f"frame {done}/{total}, {speed:.3g} frames/s{left}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is and go to a new line."""
+        if self._bar is not None:
+            from tqdm import tqdm
+
+            assert isinstance(self._bar, tqdm)
+            self._bar.close()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """Write a time as people do: 0:07, 12:30, 1:02:03."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+class Stop:
+    """What Ctrl-C asks for: first to stop after the frame, then at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.rendering = False
+        """False: there is no frame to wait for, so the first request is already the last."""
+
+    def __call__(self) -> bool:
+        return self.signal != 0
+
+    @property
+    def status(self) -> int:
+        return 128 + (self.signal or signal.SIGINT)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self.signal = self.signal != 0, number
+        if again or not self.rendering:
+            raise KeyboardInterrupt
+        say("\nstopping after this frame; once more to stop at once")
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Take over Ctrl-C and the request to terminate for as long as the block lasts."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def load_file(path: Path, arguments: argparse.Namespace) -> Loaded:
+    from deforum.settings import load
+
+    loaded = load(path, arguments.overrides)
+    if not arguments.quiet:
+        for line in loaded.report:
+            say(f"{path.name}: {line}")
+    return loaded
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Find every mistake that can be found without loading a model."""
+    from deforum import build
+    from deforum.run import Outputs
+
+    worst = OK
+    for path in find_files(arguments.files):
+        try:
+            settings = load_file(path, arguments).settings
+            timeline = build.check(settings)
+            outputs, notes = Outputs.of(settings)
+            outputs.check(settings.width, settings.height, settings.fps)
+        except Exception as error:
+            worst = max(worst, report(error), key=SEVERITY.index)
+            continue
+        if not arguments.quiet:
+            for note in notes:
+                say(f"{path.name}: {note}")
+        seconds = len(timeline) / settings.fps
+        print(
+            f"{path}: good: {len(timeline)} frames of {settings.width}x{settings.height}, "
+            f"{settings.fps:g} fps, {clock(seconds)}, {settings.animation_mode}"
+        )
+    return worst
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one of several files went: a line of the summary."""
+
+    file: Path
+    status: int
+    seconds: float = 0.0
+    frames: int = 0
+    where: str = ""
+
+
+STATES = {OK: "done", BROKEN: "broke", USER: "failed", INTERRUPTED: "stopped"}
+SEVERITY = (OK, USER, BROKEN)
+
+
+def render(arguments: argparse.Namespace) -> int:
+    """Render each file; what fails does not stop the others."""
+    files = find_files(arguments.files)
+    stop = Stop()
+    outcomes: list[Outcome] = []
+    with stop.listening():
+        for number, path in enumerate(files, 1):
+            if len(files) > 1 and not arguments.quiet:
+                say(f"[{number}/{len(files)}] {path}")
+            outcomes.append(render_file(path, arguments, stop))
+            if stop():
+                break
+    if len(files) > 1 and not arguments.quiet:
+        say(summary(outcomes, files[len(outcomes) :]))
+    if stop():
+        return stop.status
+    return max((outcome.status for outcome in outcomes), key=SEVERITY.index)
+
+
+def render_file(path: Path, arguments: argparse.Namespace, stop: Stop) -> Outcome:
+    """Render one file, and say what came of it; errors are said here and go no further."""
+    from deforum.run import Outputs
+    from deforum.run import render as render_settings
+
+    started = time.monotonic()
+    progress = Progress(sys.stderr, quiet=arguments.quiet)
+
+    def show(done: int, total: int) -> None:
+        stop.rendering = True
+        progress(done, total)
+
+    try:
+        settings = load_file(path, arguments).settings
+        if not arguments.quiet:
+            for note in Outputs.of(settings)[1]:
+                say(f"{path.name}: {note}")
+        try:
+            result = render_settings(settings, output=arguments.output, progress=show, stop=stop)
+        finally:
+            stop.rendering = False
+            progress.close()
+    except KeyboardInterrupt as error:
+        stop.signal = stop.signal or signal.SIGINT
+        say("\n".join(["stopped", *getattr(error, "__notes__", [])]))
+        return Outcome(path, INTERRUPTED, time.monotonic() - started)
+    except Exception as error:
+        return Outcome(path, report(error), time.monotonic() - started, where=first_line(error))
+    finished(result)
+    status = INTERRUPTED if result.stopped else OK
+    return Outcome(path, status, time.monotonic() - started, result.frames, str(result.video or result.folder))
+
+
+def finished(result: RunResult) -> None:
+    """Say where things are; the last line on stdout is the video, or the folder where there is none."""
+    if result.stopped:
+        say(f"stopped after {result.frames} frames: {result.folder}")
+    for film in result.films[1:]:
+        print(film)
+    print(result.video or result.folder, flush=True)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
+
+
+def summary(outcomes: Sequence[Outcome], not_started: Sequence[Path]) -> str:
+    """Lay out how each file went, in columns."""
+    rows = [(STATES.get(o.status, "stopped"), str(o.file), str(o.frames), clock(o.seconds), o.where) for o in outcomes]
+    rows += [("not begun", str(path), "0", "", "") for path in not_started]
+    rows = [("state", "file", "frames", "time", "result"), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
+    ]
+    return "\n".join(["", *(line.rstrip() for line in lines)])
+
+
+COMMANDS: dict[str, Command] = {
+    "render": Command("render each file into a folder of its own", render),
+    "check": Command("find mistakes without rendering", check),
+}
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def is_users(error: BaseException) -> bool:
+    """Say whether an error is for the user to mend: ours, or one of the schedule language."""
+    from schedules import ScheduleError
+
+    return isinstance(error, UserError | ScheduleError)
+
+
+def report(error: Exception) -> int:
+    """Say an error on stderr, as its kind deserves, and give the exit status."""
+    if is_users(error):
+        say("\n".join([str(error), *getattr(error, "__notes__", [])]))
+        return USER
+    say("".join(traceback.format_exception(error)).rstrip())
+    return BROKEN
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    command, arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return command.run(arguments)
+    except KeyboardInterrupt:
+        say("stopped")
+        return INTERRUPTED
+    except Exception as error:
+        return report(error)

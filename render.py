@@ -1,0 +1,8 @@
+"""The command line: `python render.py FILE [name=value ...]`; see `python render.py --help`."""
+
+import sys
+
+from deforum.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
