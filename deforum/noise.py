@@ -25,21 +25,22 @@ def perlin_noise(
     width: int,
     height: int,
     *,
-    cells_across: float = 8,
-    cells_down: float = 8,
+    grid: tuple[float, float] = (8, 8),
     octaves: int = 4,
     persistence: float = 0.5,
 ) -> torch.Tensor:
     """Draw noise that is strong in some places and weak in others: Gaussian noise times (Perlin noise + 1) / 2.
 
-    Convention: the first octave has `cells_across` x `cells_down` cells, each further one twice as many of each and
-    `persistence` times the strength. As in Deforum the field is made at multiples of 64 px and enlarged without
-    smoothing where the picture is larger; a picture smaller than 64 px gets a field of its own size.
+    Convention: `grid` counts the cells of the first octave across and down (cut off to whole numbers); each further
+    octave has twice as many of each and `persistence` times the strength. As in Deforum the field is made at multiples
+    of 64 px and enlarged without smoothing where the picture is larger; a picture smaller than 64 px gets a field of
+    its own size.
     """
     generator = torch.Generator().manual_seed(seed)
     rows, columns = _floor(height), _floor(width)
     field = _white(generator, columns, rows)
-    envelope = perlin(generator, columns, rows, int(cells_across), int(cells_down), octaves, persistence)
+    across, down = (max(int(cells), 1) for cells in grid)
+    envelope = perlin(generator, columns, rows, across, down, octaves, persistence)
     field *= envelope.add_(1).div_(2)
     if (rows, columns) == (height, width):
         return field
@@ -60,7 +61,7 @@ def perlin(
     """
     left, right = [], []
     for octave in range(octaves):
-        rows, columns = max(down, 1) << octave, max(across, 1) << octave
+        rows, columns = down << octave, across << octave
         if rows > height or columns > width:
             break
         angles = 2 * math.pi * torch.rand(rows + 1, columns + 1, generator=generator)
