@@ -97,7 +97,7 @@ def parse_yaml_value(text: str, place: Place) -> Node:
         reason = getattr(error, "problem", error)
         raise UserError(Problem(f"{text!r} cannot be read: {reason}", str(place))) from None
     assert root is not None  # the text is not empty
-    return _relocate(_convert(root, text.splitlines(), "", depth=0), place)
+    return relocate(_convert(root, text.splitlines(), "", depth=0), place)
 
 
 def read_text(path: Path) -> str:
@@ -137,16 +137,16 @@ def _convert(node: yaml.Node, lines: list[str], source: str, depth: int) -> Node
     return Mapping(tuple(entries), place)
 
 
-def _relocate(node: Node, place: Place) -> Node:
+def relocate(node: Node, place: Place) -> Node:
     """Give the same tree with one place for everything in it."""
     match node:
         case Scalar():
             return Scalar(node.text, place, node.plain)
         case Mapping():
-            entries = ((Scalar(key.text, place, key.plain), _relocate(value, place)) for key, value in node.entries)
+            entries = ((Scalar(key.text, place, key.plain), relocate(value, place)) for key, value in node.entries)
             return Mapping(tuple(entries), place)
         case Sequence():
-            return Sequence(tuple(_relocate(item, place) for item in node.items), place)
+            return Sequence(tuple(relocate(item, place) for item in node.items), place)
 
 
 def _mistake(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:

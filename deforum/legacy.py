@@ -6,15 +6,21 @@ name means something else there than here (`strength` is that of the first frame
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deforum import document
-from deforum.document import Node
+from deforum.document import Node, Place, Scalar
+from deforum.errors import UserError
+from deforum.json_file import parse_json
+from deforum.options import DECLARATIONS
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
     "enable_sampler_scheduling": "sampler takes a schedule as well as a name",
+    "enable_scheduler_scheduling": "write the noise levels behind the sampler's name, as in Euler Karras",
     "enable_checkpoint_scheduling": "a checkpoint schedule acts when it is given",
     "enable_clipskip_scheduling": "clip_skip acts when it is given",
     "enable_noise_multiplier_scheduling": "noise_multiplier: 1 is neutral",
@@ -23,20 +29,102 @@ DISSOLVED: Mapping[str, str] = {
     "enable_ancestral_eta_scheduling": "ancestral_eta acts when it is given",
     "use_init": "init_image acts when it is given; null is none",
 }
-"""Switches of Deforum's that a value of another setting takes the place of."""
+"""Switches of Deforum's that the value of another setting takes the place of."""
 
+UI, STAMP = "it belongs to the web UI", "it is a stamp of the program that wrote the file"
 FOREIGN: Mapping[str, str] = {
-    "show_info_on_ui": "a setting of the web UI",
-    "motion_preview_mode": "a setting of the web UI",
-    "store_frames_in_ram": "frames are never held in memory",
-    "init_image_box": "a field of the web UI",
-    "image_path": "a field of the web UI",
-    "init_sample": "a field of the web UI",
-    "sd_model_hash": "a stamp of the program that wrote the file",
-    "deforum_git_commit_id": "a stamp of the program that wrote the file",
-    "fetched_parseq_manifest_summary": "a stamp of the program that wrote the file",
+    "show_info_on_ui": UI,
+    "motion_preview_mode": UI,
+    "init_image_box": UI,
+    "image_path": UI,
+    "init_sample": UI,
+    "override_settings_with_file": UI,
+    "custom_settings_file": UI,
+    "store_frames_in_ram": "frames are never all held in memory",
+    "histogram_matching": "color_coherence took its place",
+    "sd_model_hash": STAMP,
+    "deforum_git_commit_id": STAMP,
+    "fetched_parseq_manifest_summary": STAMP,
 }
-"""Names that Deforum's files have and that say nothing to a renderer."""
+"""Names of Deforum's files that say nothing to a renderer."""
+
+FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
+    # prefix of the names, what they are, the name that turns them on
+    ("freeu_", "FreeU", "freeu_enabled"),
+    ("kohya_hrfix_", "Kohya's high-resolution fix", "kohya_hrfix_enabled"),
+    ("wan_", "Wan video models", ""),
+    ("distilled_cfg_scale", "guidance of Flux models", ""),
+    ("scheduler_schedule", "noise levels by keyframe", "enable_scheduler_scheduling"),
+)
+"""Settings of forks for which there is nothing here; they are mentioned where they are turned on."""
+
+NOTEBOOK: frozenset[str] = frozenset(
+    "n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows outdir "
+    "display_samples precision ddim_eta C f dynamic_threshold static_threshold cond_prompts uncond_prompts timestring "
+    "seed_internal prompt_weighting normalize_prompt_weights log_weighted_subprompts filename_format bit_depth_output "
+    "init_latent init_sample init_c mask_sample adabins_depth_weight animation_prompts_positive interpolate_key_frames "
+    "interpolate_x_frames bpm schedule_events save_sample fps_out".split()
+)
+"""Names of the notebook and of deforum-studio that are of no consequence for a render here."""
+
+GATED: tuple[tuple[str, str, bool, str, str], ...] = (
+    # setting, switch, its default, schedule behind the switch, what holds while it is off
+    ("steps", "enable_steps_scheduling", False, "steps_schedule", ""),
+    ("sampler", "enable_sampler_scheduling", False, "sampler_schedule", ""),
+    ("checkpoint", "enable_checkpoint_scheduling", False, "checkpoint_schedule", '""'),
+    ("clip_skip", "enable_clipskip_scheduling", False, "clipskip_schedule", "1"),
+    ("noise_multiplier", "enable_noise_multiplier_scheduling", True, "noise_multiplier_schedule", "1"),
+    ("subseed", "enable_subseed_scheduling", False, "subseed_schedule", "-1"),
+    ("subseed_strength", "enable_subseed_scheduling", False, "subseed_strength_schedule", "0"),
+    ("ddim_eta", "enable_ddim_eta_scheduling", False, "ddim_eta_schedule", "0"),
+    ("ancestral_eta", "enable_ancestral_eta_scheduling", False, "ancestral_eta_schedule", "1"),
+)
+
+SCHEDULE_DEFAULTS: Mapping[str, str] = {
+    "steps_schedule": "25",
+    "sampler_schedule": "Euler a",
+    "checkpoint_schedule": '""',
+    "clipskip_schedule": "2",
+    "noise_multiplier_schedule": "1.05",
+    "subseed_schedule": "1",
+    "subseed_strength_schedule": "0",
+    "ddim_eta_schedule": "0",
+    "ancestral_eta_schedule": "1",
+}
+"""What a schedule behind a switch is where the file has the switch alone."""
+
+FORGE_DEFAULTS: Mapping[str, str] = {
+    "max_frames": "333", "zoom": "1", "translation_z": "0", "strength_schedule": "0.85", "cfg_scale_schedule": "1",
+    "steps": "20", "sampler": "Euler", "color_coherence": "None", "diffusion_cadence": "10",
+    "depth_algorithm": "Depth-Anything-V2-Small", "W": "1280", "H": "720", "strength": "0.85",
+    "image_strength_schedule": "0.85", "fps": "60", "keyframe_distribution": "Keyframes Only",
+}  # fmt: skip
+"""The Forge fork's defaults where they are not the A1111 extension's."""
+
+MEANINGS: Mapping[str, Mapping[str, str]] = {
+    # what earlier versions wrote -> what it is called now
+    "hybrid_composite": {"true": "Normal", "false": "None"},
+    "optical_flow_cadence": {"true": "DIS Fine", "false": "None"},
+    "optical_flow_redo_generation": {"true": "DIS Fine", "false": "None"},
+    "add_soundtrack": {"true": "File", "false": "None"},
+    "hybrid_motion": {"false": "None"},
+    "color_coherence": {f"match frame 0 {space}": space.upper() for space in ("hsv", "lab", "rgb")},
+    "fill": {"0": "fill", "1": "original", "2": "latent noise", "3": "latent nothing"},
+    "cn_resize_mode": {
+        "envelope (outer fit)": "Outer Fit (Shrink to Fit)",
+        "scale to fit (inner fit)": "Inner Fit (Scale to Fit)",
+    },
+}
+
+# The image-to-image samplers of the A1111 web UI in the order of late 2022, when files held a number.
+SAMPLER_BY_INDEX: tuple[str, ...] = (
+    "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM fast",
+    "DPM adaptive", "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
+    "DPM++ SDE Karras", "DDIM",
+)  # fmt: skip
+
+PLAIN_GRIDS = ("", "automatic", "normal", "none")
+GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,5 +136,270 @@ class Translation:
 
 
 def translate(root: document.Mapping) -> Translation:
-    """Translate a file of Deforum's."""
-    raise NotImplementedError
+    """Translate a file of Deforum's. Values are not checked here, but by those who read the settings."""
+    file = _File(root)
+    for step in (_defaults, _size, _prompts, _gates, _init, _samplers, _renamed_values, _controls, _guided_images, _rest):
+        step(file)
+    return Translation(file.given, tuple(file.notes))
+
+
+@dataclass
+class _File:
+    """What is left of a file, and what has become of the rest."""
+
+    root: document.Mapping
+    left: dict[str, Node] = field(init=False)
+    given: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left = {key.text: node for key, node in self.root.entries}  # the last of equal names wins, as in Deforum
+
+    def place(self, name: str) -> Place:
+        return self.left[name].place if name in self.left else self.root.place
+
+    def text(self, name: str, default: str = "") -> str:
+        """The text of a value that is still left; `default` where there is none, or null."""
+        node = self.left.get(name)
+        return default if not isinstance(node, Scalar) or node.is_null else node.text
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, str(default)).casefold()
+        return text in ("true", "1", "1.0", "yes", "on")
+
+    def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
+        """Set a setting to a text, standing where the file has `written`."""
+        node = self.left.get(written)
+        if isinstance(node, Scalar) and node.text == text:
+            self.given[name] = (written, node)
+        else:
+            self.given[name] = (written, Scalar(text, self.place(written), plain))
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self.left.pop(name, None)
+
+
+def _defaults(file: _File) -> None:
+    """Fill in what Deforum takes for granted where a file says nothing."""
+    forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in file.left)
+    defaults = dict(FORGE_DEFAULTS) if forge else {}
+    if not forge:
+        # Files older than this switch were made while colours were matched the old way.
+        defaults["legacy_colormatch"] = "true"
+    if "width" in file.left or "height" in file.left:
+        defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
+    for name, text in defaults.items():
+        file.left.setdefault(name, Scalar(text, file.root.place))
+    if "profile" not in file.left:
+        file.put("profile", "deforum", "profile")
+
+
+def _size(file: _File) -> None:
+    for name, old in (("width", "W"), ("height", "H")):
+        written = old if old in file.left else name
+        if written not in file.left:
+            continue
+        text = file.text(written)
+        if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
+            fitting = int(float(text)) // 8 * 8
+            file.notes.append(f"{written}: {text} became {fitting}, as frames are multiples of 8 wide and high")
+            text = str(fitting)
+        file.put(name, text, written)
+        # Keeping the composition of the very size that is rendered changes nothing.
+        resize = f"seed_resize_from_{old.lower()}"
+        if file.text(resize) in (text, "-1"):
+            file.drop(resize)
+        file.drop(old, name)
+
+
+def _prompts(file: _File) -> None:
+    """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
+    written = "animation_prompts" if "animation_prompts" in file.left else "prompts"
+    node = file.left.get(written)
+    prompts = None if node is None else _keyframed(node)
+    if prompts is None:
+        file.notes.append("no prompts in the file; the pictures are painted without")
+    negatives = next((file.left[name] for name in ("neg_prompts", "negative_prompts") if name in file.left), None)
+    if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
+        prompts = _with_negatives(prompts, _keyframed(negatives))
+    fields = {
+        "positive_prompt": ("positive_prompts", "animation_prompts_positive"),
+        "negative_prompt": ("negative_prompts", "animation_prompts_negative"),
+    }
+    texts: dict[str, tuple[str, str]] = {}
+    for name, names in fields.items():
+        present = [other for other in names if isinstance(file.left.get(other), Scalar)]
+        chosen = next((other for other in present if file.text(other)), present[0] if present else "")
+        texts[name] = (chosen, file.text(chosen))
+    positive, negative = texts["positive_prompt"][1], texts["negative_prompt"][1]
+    if prompts is not None and (positive or negative) and _are_merged(prompts, positive, negative):
+        file.notes.append("the prompts hold the positive and negative field already; they are not put in again")
+    else:
+        for name, (chosen, text) in texts.items():
+            if text:
+                file.put(name, text, chosen, plain=False)
+    if prompts is not None:
+        file.given["prompts"] = (written, prompts)
+    file.drop("prompts", "animation_prompts", "neg_prompts", *(name for names in fields.values() for name in names))
+
+
+def _keyframed(node: Node) -> Node:
+    """Read prompts given as a mapping, as JSON in a text, as '0: a | 50: b', or as one text."""
+    if not isinstance(node, Scalar):
+        return node
+    text = node.text.strip()
+    if text.startswith("{"):
+        try:
+            return document.relocate(parse_json(text, node.place.source), node.place)
+        except UserError:
+            return node
+    pieces = [re.fullmatch(r"\s*(\d+|[\"'][^\"']+[\"'])\s*:(.*)", piece, re.DOTALL) for piece in text.split("|")]
+    if text and all(pieces):
+        entries = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
+        return document.Mapping(
+            tuple((Scalar(key, node.place), Scalar(value, node.place, plain=False)) for key, value in entries), node.place
+        )
+    return node
+
+
+def _with_negatives(prompts: Node, negatives: Node) -> Node:
+    """Join the notebook's negative prompts, which have keyframes of their own, to the prompts."""
+    if not isinstance(prompts, document.Mapping) or not isinstance(negatives, document.Mapping):
+        return prompts
+    positive = {_frame(key): node.text for key, node in prompts.entries if isinstance(node, Scalar)}
+    negative = {_frame(key): node.text for key, node in negatives.entries if isinstance(node, Scalar)}
+
+    def held(texts: Mapping[float, str], frame: float) -> str:
+        before = [key for key in texts if key <= frame]
+        return texts[max(before) if before else min(texts)] if texts else ""
+
+    if math.nan in positive or not positive or not any(negative.values()):
+        return prompts
+    entries = []
+    for frame in sorted({*positive, *negative}):
+        text = held(positive, frame)
+        against = held(negative, frame)
+        merged = f"{text} --neg {against}" if against and "--neg" not in text else text
+        entries.append((Scalar(f"{frame:g}", prompts.place), Scalar(merged, prompts.place, plain=False)))
+    return document.Mapping(tuple(entries), prompts.place)
+
+
+def _frame(key: Scalar) -> float:
+    return float(key.text) if key.text.isdecimal() else math.nan
+
+
+def _are_merged(prompts: Node, positive: str, negative: str) -> bool:
+    """Whether every prompt looks as if Deforum had put the fields in: 'positive prompt --neg negative'."""
+    if not isinstance(prompts, document.Mapping):
+        return False
+    texts = [node.text for _, node in prompts.entries if isinstance(node, Scalar)]
+    end = negative.replace("--neg", "").strip()
+    return bool(texts) and all(
+        text.startswith(f"{positive} ") and "--neg" in text and text.rstrip().endswith(end) for text in texts
+    )
+
+
+def _gates(file: _File) -> None:
+    """Give each setting that has a switch the value that is in effect."""
+    for name, switch, default, schedule, off in GATED:
+        # The notebook has ddim_eta as a plain number and no switch.
+        if switch not in file.left and name in file.left and name not in ("steps", "sampler"):
+            file.put(name, file.text(name, off), name)
+        elif file.flag(switch, default):
+            file.put(name, file.text(schedule, SCHEDULE_DEFAULTS[schedule]), schedule)
+        elif name in ("steps", "sampler"):
+            if name in file.left:
+                file.put(name, file.text(name), name)
+        else:
+            file.put(name, off, switch)
+    file.drop(*(each for row in GATED for each in (row[1], row[3]) if each != "scheduler"))
+
+
+def _init(file: _File) -> None:
+    image = file.text("init_image")
+    if file.flag("use_init", False) and image.casefold() not in ("", "none"):
+        file.put("init_image", image, "init_image", plain=False)
+    if "strength" in file.left:
+        file.put("init_strength", file.text("strength"), "strength")
+    file.drop("use_init", "init_image", "strength")
+
+
+def _samplers(file: _File) -> None:
+    """Name the sampler: old files have a number, other hosts two settings."""
+    if "sampler" in file.given and file.given["sampler"][0] == "sampler_schedule":
+        file.drop("sampler", "sampler_name", "scheduler")
+        return
+    written = next((name for name in ("sampler", "sampler_name") if file.text(name)), "")
+    name, grid = file.text(written), file.text("scheduler").casefold()
+    if re.fullmatch(r"\d+", name):
+        index = int(name)
+        named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
+        file.notes.append(f"sampler: {name} is {named} in files of that time")
+        name = named
+    if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
+        name = f"{name} {grid.replace('_', ' ').title()}"
+        file.notes.append(f"sampler and scheduler together are {name} here")
+    if name:
+        quoted = name.replace('"', "")
+        file.put("sampler", f'0: ("{quoted}")', written)
+    file.drop("sampler", "sampler_name", "scheduler")
+
+
+def _renamed_values(file: _File) -> None:
+    """Bring values that were called otherwise in earlier versions up to date."""
+    for name, meanings in MEANINGS.items():
+        text = file.text(name).casefold()
+        if text in meanings:
+            file.left[name] = Scalar(meanings[text], file.place(name))
+    if "use_zoe_depth" in file.left:
+        model = "Zoe" if file.flag("use_zoe_depth", False) else "Midas"
+        file.left["depth_algorithm"] = Scalar(f"{model}+AdaBins (old)", file.place("use_zoe_depth"))
+        file.drop("use_zoe_depth")
+    if file.text("shake_name") and file.text("animation_mode", "2D") != "3D":
+        file.drop("shake_name", "shake_intensity", "shake_speed")
+
+
+def _controls(file: _File) -> None:
+    """Take the ControlNet units that are in use; the others say nothing."""
+    names = [name for name in file.left if name.startswith("cn_")]
+    for name in names:
+        number = name.split("_")[1]
+        if not file.flag(f"cn_{number}_enabled", False):
+            continue
+        if name.endswith("_resize_mode"):
+            new = MEANINGS["cn_resize_mode"].get(file.text(name).casefold())
+            if new:
+                file.left[name] = Scalar(new, file.place(name))
+        file.given[name] = (name, file.left[name])
+    file.drop(*names)
+
+
+def _guided_images(file: _File) -> None:
+    """Read init_images, which is JSON inside a text; it is of no consequence while guided images are off."""
+    node = file.left.pop("init_images", None)
+    if node is not None and file.flag("use_looper", False):
+        file.given["init_images"] = ("init_images", _keyframed(node))
+
+
+def _rest(file: _File) -> None:
+    """Take over all other settings by their name; say once which names are unknown."""
+    by_name = {old: name for name, each in DECLARATIONS.items() for old in (name, *each.old)}
+    unknown: list[str] = []
+    for name, node in file.left.items():
+        family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
+        if name == "sd_model_name":
+            model = node.text if isinstance(node, Scalar) and not node.is_null else ""
+            if model and "model" not in file.left:
+                file.notes.append(f"made with the checkpoint {model}; give model=PATH to render with it")
+        elif name in FOREIGN or name in NOTEBOOK:
+            continue
+        elif family is not None:
+            if name == family[2] and file.flag(name, False):
+                file.notes.append(f"{name}: there is no {family[1]} here")
+        elif name in by_name:
+            file.given.setdefault(by_name[name], (name, node))
+        else:
+            unknown.append(name)
+    if unknown:
+        file.notes.append(f"unknown, and left out: {', '.join(unknown)}")

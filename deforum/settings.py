@@ -18,7 +18,7 @@ from deforum.document import Node, Place, Scalar
 from deforum.errors import Problem, UserError
 from deforum.json_file import parse_json
 from deforum.legacy import DISSOLVED, FOREIGN, translate
-from deforum.options import CONTROLS, OPTIONS, PENDING_CHOICES, SECTIONS, SWITCHES, ControlUnit, Settings
+from deforum.options import CONTROLS, DECLARATIONS, PENDING_CHOICES, SECTIONS, SWITCHES, ControlUnit, Settings
 from deforum.params import PARAMS, Params, default_params
 from deforum.values import Wrong, read_value
 from deforum.write import write_yaml
@@ -26,7 +26,6 @@ from schedules import nearest
 
 __all__ = ["AVAILABLE_MODES", "Loaded", "Settings", "dump", "load"]
 
-DECLARATIONS: Mapping[str, Declaration] = {**OPTIONS, **PARAMS}
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
 

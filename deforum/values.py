@@ -55,7 +55,7 @@ def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
     low, high = declaration.low, declaration.high
     if (low is not None and value < low) or (high is not None and value > high):
         raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
-    if value % declaration.multiple:
+    if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is no multiple of {declaration.multiple}; the nearest one is {fitting}"
         raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
