@@ -1,0 +1,124 @@
+"""Noise levels: what a model was trained on, and which of them a sampler visits. Nothing here needs torch.
+
+Convention: sigma is the noise's deviation for a picture of weight 1, x = x0 + sigma * noise (Karras et al. 2022,
+arXiv 2206.00364), whatever the model itself expects. A time is a (fractional) index into the training's levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sigmas = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """The noise levels of a model's training, rising, (T,), and what its UNet predicts."""
+
+    sigmas: Sigmas
+    prediction: str
+    """"epsilon", "v_prediction" or "sample"."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], prediction: str | None = None) -> NoiseSchedule:
+        """Compute the levels from a diffusers `scheduler_config.json`; `prediction` overrides what it says."""
+        alphas = np.cumprod(1 - _betas(config))
+        if config.get("rescale_betas_zero_snr"):
+            # Lin et al. 2023 (arXiv 2305.08891), but for the last level, which would be infinite.
+            root = np.sqrt(alphas)
+            root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+            alphas = np.maximum(root**2, 2.0**-24)
+        return cls(np.sqrt((1 - alphas) / alphas), prediction or str(config.get("prediction_type", "epsilon")))
+
+    def time_of(self, sigma: float) -> float:
+        """Return the time of a noise level, log-linear between the training's levels."""
+        return float(np.interp(np.log(sigma), np.log(self.sigmas), np.arange(len(self.sigmas))))
+
+    def sigma_at(self, time: float | NDArray[np.float64]) -> Sigmas:
+        """Return the noise level at a time, log-linear between the training's levels."""
+        return np.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
+
+
+def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: bool = False) -> tuple[float, ...]:
+    """Return the steps + 1 noise levels that a sampler walks down, ending with 0."""
+    levels = GRIDS[grid](schedule, steps + skip_penultimate)
+    if skip_penultimate:
+        levels = levels[:-1]
+    return (*map(float, levels), 0.0)
+
+
+def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
+    if config.get("trained_betas") is not None:
+        return np.asarray(config["trained_betas"], float)
+    count = int(config.get("num_train_timesteps", 1000))
+    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    kind = config.get("beta_schedule", "linear")
+    if kind == "linear":
+        return np.linspace(first, last, count)
+    if kind == "scaled_linear":
+        return np.linspace(first**0.5, last**0.5, count) ** 2
+    if kind == "squaredcos_cap_v2":
+        # Nichol and Dhariwal 2021 (arXiv 2102.09672).
+        bar = np.cos((np.linspace(0, 1, count + 1) + 0.008) / 1.008 * np.pi / 2) ** 2
+        return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+    raise ValueError(f"unknown beta_schedule {kind!r}; expected linear, scaled_linear or squaredcos_cap_v2")
+
+
+def _normal(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Evenly in time from the highest level to the lowest (k-diffusion's default)."""
+    return schedule.sigma_at(np.linspace(len(schedule.sigmas) - 1, 0, steps))
+
+
+def _karras(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Karras et al. 2022, equation 5, rho 7."""
+    high, low = schedule.sigmas[-1] ** (1 / 7), schedule.sigmas[0] ** (1 / 7)
+    levels: Sigmas = (high + np.linspace(0, 1, steps) * (low - high)) ** 7
+    return levels
+
+
+def _exponential(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Evenly in the logarithm of the level."""
+    return np.exp(np.linspace(np.log(schedule.sigmas[-1]), np.log(schedule.sigmas[0]), steps))
+
+
+def _sgm_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Evenly in time, without the lowest level ("trailing"): what distilled models of few steps expect."""
+    return schedule.sigma_at(np.linspace(len(schedule.sigmas) - 1, 0, steps + 1)[:-1])
+
+
+def _simple(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Every T/steps-th level of the training, from the highest."""
+    count = len(schedule.sigmas)
+    return schedule.sigmas[[count - 1 - int(i * count / steps) for i in range(steps)]]
+
+
+def _ddim_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Whole times at equal distances, from the low end, one up ("leading", offset 1): Stable Diffusion's own."""
+    count = len(schedule.sigmas)
+    times = np.arange(steps)[::-1] * max(count // steps, 1) + 1
+    return schedule.sigma_at(np.minimum(times, count - 1).astype(float))
+
+
+def _lcm(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """A choice of the 50 levels that latent consistency models were distilled at (arXiv 2310.04378)."""
+    count = len(schedule.sigmas)
+    distilled = (np.arange(1, max(50, steps) + 1) * count / max(50, steps)).astype(int)[::-1] - 1
+    picks = np.floor(np.linspace(0, len(distilled), steps, endpoint=False)).astype(int)
+    return schedule.sigma_at(distilled[picks].astype(float))
+
+
+GRIDS: dict[str, Callable[[NoiseSchedule, int], Sigmas]] = {
+    "normal": _normal,
+    "karras": _karras,
+    "exponential": _exponential,
+    "sgm uniform": _sgm_uniform,
+    "simple": _simple,
+    "ddim uniform": _ddim_uniform,
+    "lcm": _lcm,
+}
+"""Grids by name; each gives `steps` noise levels, falling."""
