@@ -1,0 +1,114 @@
+"""The prompt language of the A1111 web UI: attention weights, BREAK and AND. Nothing here needs torch.
+
+(word)  (word:1.3)  [word]      attention times 1.1, times 1.3, divided by 1.1; they nest and multiply
+\\(  \\)  \\[  \\]  \\\\          the character itself
+one thing BREAK another         a new chunk of the text encoder begins
+one thing AND another :0.5      two prompts, each with its own pull on the picture
+<lora:name:1>                   names an extra network; these do not act yet and are taken out
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of text and how much attention it gets."""
+
+    text: str
+    weight: float
+
+
+BREAK = Span("BREAK", -1.0)
+"""Stands between spans where a new chunk begins."""
+
+_TOKEN = re.compile(
+    r"""\\(?P<literal>[\\()\[\]])
+      | (?P<open>[(\[])
+      | :\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)
+      | (?P<close>[)\]])
+      | (?P<text>[^\\()\[\]:]+|[\\:])""",
+    re.VERBOSE,
+)
+_STEP = 1.1
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_AND = re.compile(r"\bAND\b")
+_AND_WEIGHT = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*$")
+_NETWORK = re.compile(r"<(lora|lyco|hypernet):[^<>]*>")
+_EDITING = re.compile(r"\[[^\[\]()]*(?:\|[^\[\]]*|:\s*\d*\.?\d+\s*)\]")
+
+
+def parse_attention(text: str) -> tuple[Span, ...]:
+    """Split a prompt into spans of equal attention, with `BREAK` between chunks; an unclosed bracket closes at the end.
+
+    Never fails: what is no bracket pair stays text. Gives at least one span.
+    """
+    spans: list[Span] = []
+    opened: list[tuple[str, int]] = []  # bracket, and the first span inside
+
+    def close(start: int, factor: float) -> None:
+        spans[start:] = [Span(span.text, span.weight * factor) for span in spans[start:]]
+
+    for match in _TOKEN.finditer(text):
+        kind, word = match.lastgroup, match.group(match.lastgroup or 0)
+        if kind == "open":
+            opened.append((word, len(spans)))
+        elif kind == "weight" and opened and opened[-1][0] == "(":
+            close(opened.pop()[1], float(word))
+        elif kind == "close" and opened and opened[-1][0] == {")": "(", "]": "["}[word]:
+            close(opened.pop()[1], _STEP if word == ")" else 1 / _STEP)
+        else:
+            spans.append(Span(match.group() if kind == "weight" else word, 1.0))
+    for bracket, start in opened:
+        close(start, _STEP if bracket == "(" else 1 / _STEP)
+    return _join(spans)
+
+
+def _join(spans: list[Span]) -> tuple[Span, ...]:
+    """Join neighbours of equal weight, then cut out the BREAKs (an escape may stand in the middle of a word)."""
+    joined: list[Span] = []
+    for span in spans:
+        if joined and joined[-1].weight == span.weight:
+            joined[-1] = Span(joined[-1].text + span.text, span.weight)
+        else:
+            joined.append(span)
+    cut: list[Span] = []
+    for span in joined:
+        for i, part in enumerate(_BREAK.split(span.text)):
+            if i:
+                cut.append(BREAK)
+            if part:
+                cut.append(Span(part, span.weight))
+    return tuple(cut) or (Span("", 1.0),)
+
+
+def parse_composition(text: str) -> tuple[Span, ...]:
+    """Split a prompt at AND into prompts with a weight each ("a AND b :0.5"); without AND it is one of weight 1.
+
+    A number after a colon is a weight only beside an AND, so that "16:9" stays text.
+    """
+    parts = _AND.split(text)
+    if len(parts) == 1:
+        return (Span(text.strip(), 1.0),)
+    spans = []
+    for part in parts:
+        weight = _AND_WEIGHT.search(part)
+        spans.append(Span(part[: weight.start()].strip(), float(weight[1])) if weight else Span(part.strip(), 1.0))
+    return tuple(spans)
+
+
+def strip_networks(text: str) -> str:
+    """Take out the names of extra networks, which would otherwise be read as words."""
+    return _NETWORK.sub("", text)
+
+
+def prompt_notes(text: str) -> tuple[str, ...]:
+    """Say in one line each what in a prompt does not act."""
+    notes = [f"{match.group()} does not act: extra networks are not supported yet" for match in _NETWORK.finditer(text)]
+    notes += [
+        f"{match.group()} does not act as a change during a frame's steps; its words are read as they stand"
+        for match in _EDITING.finditer(_NETWORK.sub("", text))
+    ]
+    return tuple(notes)
