@@ -1,0 +1,37 @@
+"""Diffusion of a frame with Stable Diffusion 1.x, 2.x and XL.
+
+`resolve_model` and `resolve_sampler` check what a settings file asks for, without torch; `load_diffuser` then loads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deforum.diffusion.samplers import resolve_sampler, sampler_note
+from deforum.diffusion.source import ModelSource, resolve_model
+
+if TYPE_CHECKING:
+    from deforum.diffusion.diffuser import Diffuser
+
+__all__ = ["ModelSource", "load_diffuser", "resolve_model", "resolve_sampler", "sampler_note"]
+
+
+def load_diffuser(
+    source: ModelSource,
+    *,
+    device: str,
+    precision: str,
+    exact_step_count: bool,
+    tiling: bool = False,
+    prompt_blend: str = "linear",
+) -> Diffuser:
+    """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
+
+    `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures whose edges meet. `prompt_blend` is "linear" or
+    "spherical": the way between prompts that are mixed. Raises UserError.
+    """
+    from deforum.diffusion.diffuser import Diffuser
+    from deforum.diffusion.loading import load_model
+
+    model = load_model(source, device, precision, tiling=tiling)
+    return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend)

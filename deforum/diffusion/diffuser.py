@@ -1,0 +1,240 @@
+"""One frame's diffusion: from a picture, or from nothing, to the picture that the prompt asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from deforum.diffusion.encode import Embedding, PromptEncoder
+from deforum.diffusion.guard import guarded, is_blank
+from deforum.diffusion.latents import Autoencoder
+from deforum.diffusion.loading import Model
+from deforum.diffusion.noise import starting_noise, step_noise
+from deforum.diffusion.prompt import parse_composition
+from deforum.diffusion.samplers import Sampler, find_sampler
+from deforum.diffusion.sigmas import visit
+from deforum.diffusion.solvers import SOLVERS, Walk
+from deforum.diffusion.steps import count_steps
+from deforum.image import Image
+from deforum.timeline import Frame
+
+Tensor = torch.Tensor
+
+_BLANK = 1e-4
+"""Latents, of deviation about 1, that vary by less than this hold no picture."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What frames must share to go through the UNet together."""
+
+    sampler: Sampler
+    steps: int
+    run: int
+    eta: float
+    from_image: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """One prompt's part in the guided prediction, which is the sum of the parts by weight."""
+
+    embedding: Embedding
+    weight: float
+    is_negative: bool
+
+
+class Diffuser:
+    """Makes a frame's picture with a Stable Diffusion model; the same frame and init always give the same picture."""
+
+    def __init__(self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear") -> None:
+        self._model = model
+        self._exact = exact_step_count
+        self._door = Autoencoder(model.vae)
+        self._prompts = PromptEncoder(
+            model.encoders, xl=model.xl, zero_empty=model.zero_empty, spherical=prompt_blend == "spherical"
+        )
+        self.device: torch.device = model.unet.device
+
+    def __call__(self, init: Image | None, frame: Frame, *, width: int, height: int) -> Image:
+        """Diffuse one frame: image to image from `init` (3, height, width), or text to image where it is None.
+
+        The picture comes back on the diffuser's device. Raises RenderError where no whole picture can be made.
+        """
+        return self.diffuse_batch([init], [frame], width=width, height=height)[0]
+
+    @torch.inference_mode()
+    def diffuse_batch(
+        self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int
+    ) -> list[Image]:
+        """Diffuse frames that do not depend on each other; neighbours of one plan go through the model together."""
+        plans = [self._plan(init, frame) for init, frame in zip(inits, frames, strict=True)]
+        pictures: list[Image] = []
+        for plan, group in groupby(range(len(frames)), key=lambda i: plans[i]):
+            members = list(group)
+            group_inits = [image for i in members if (image := inits[i]) is not None]
+            pictures += self._diffuse(plan, group_inits, [frames[i] for i in members], width, height)
+        # A picture that leaves here may be changed in place and kept: it must be an ordinary tensor.
+        with torch.inference_mode(False):
+            return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
+
+    def _plan(self, init: Image | None, frame: Frame) -> Plan:
+        sampler = find_sampler(frame.sampler)
+        steps = int(frame.params.steps + 1e-6)
+        strength = None if init is None else frame.params.strength
+        eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
+        return Plan(sampler, steps, count_steps(steps, strength, exact=self._exact), eta, init is not None)
+
+    def _diffuse(
+        self, plan: Plan, inits: Sequence[Image], frames: Sequence[Frame], width: int, height: int
+    ) -> list[Image]:
+        model, index = self._model, frames[0].index
+        sigmas = visit(model.schedule, plan.sampler.grid, plan.steps, skip_penultimate=plan.sampler.skip_penultimate)
+        sigmas = sigmas[plan.steps - plan.run :]
+        shape = self._door.latent_shape(width, height)
+        start = torch.stack(
+            [
+                starting_noise(shape, frame.seed, frame.subseed, frame.params.subseed_strength)
+                * (frame.params.noise_multiplier if plan.from_image else 1.0)
+                for frame in frames
+            ]
+        ).to(self.device)
+        if plan.from_image:
+            start = self._door.encode(inits, index) + start * sigmas[0]
+        else:
+            # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
+            start = start * (sigmas[0] ** 2 + 1) ** 0.5
+        pulls = [self._pulls(frame) for frame in frames]
+        size = shape[2] * self._door.factor, shape[1] * self._door.factor
+        may_be_blank = any(is_blank(image, 1 / 255) for image in inits)
+
+        def sample() -> tuple[Tensor, str]:
+            finite: list[Tensor] = []
+            walk = Walk(
+                denoise=self._denoiser(pulls, frames, size, finite),
+                sigmas=sigmas,
+                noise=step_noise(shape, [frame.seed for frame in frames], self.device),
+                eta=plan.eta,
+                schedule=model.schedule,
+            )
+            latents = SOLVERS[plan.sampler.solver](start, walk)
+            # One look at the device for all evaluations.
+            faults = (~torch.stack([*finite, torch.isfinite(latents).all()])).nonzero().flatten().tolist()
+            if faults:
+                return latents, f"NaN or Inf at evaluation {min(faults[0] + 1, len(finite))} of {len(finite)}"
+            blank = not may_be_blank and any(is_blank(channels, _BLANK) for channels in latents)
+            return latents, "a picture of one colour" if blank else ""
+
+        latents = guarded("the UNet", index, [model.unet], sample)
+        return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+
+    def _pulls(self, frame: Frame) -> list[Pull]:
+        """List the prompts to evaluate: guidance is uncond + cfg * sum of w (cond - uncond), with 0 parts left out."""
+        skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale
+        if self._guidance_width:
+            # A model distilled with guidance is told its scale instead.
+            cfg = 1.0
+
+        def embed(text: str, negative: bool = False) -> Embedding:
+            return self._prompts.encode(text, skip, frame=frame.index, negative=negative)
+
+        def blend(parts: Sequence[tuple[Embedding, float]]) -> Embedding:
+            return self._prompts.blend(parts, skip, frame=frame.index)
+
+        composed = [(parse_composition(prompt.positive), prompt.weight) for prompt in frame.prompts]
+        if all(len(parts) == 1 for parts, _ in composed):
+            positive = [(blend([(embed(parts[0].text), weight) for parts, weight in composed]), 1.0)]
+        else:
+            # Compositions are blended as compositions: every part pulls with its prompt's share.
+            positive = [(embed(part.text), part.weight * weight) for parts, weight in composed for part in parts]
+        rest = 1 - cfg * sum(weight for _, weight in positive)
+        pulls = [Pull(embedding, cfg * weight, False) for embedding, weight in positive]
+        if abs(rest) > 1e-6:
+            negative = blend([(embed(prompt.negative, negative=True), prompt.weight) for prompt in frame.prompts])
+            pulls.insert(0, Pull(negative, rest, True))
+        pulls = [pull for pull in pulls if abs(pull.weight) > 1e-6]
+        length = max(len(pull.embedding.tokens) for pull in pulls)
+        return [
+            Pull(self._prompts.fill(pull.embedding, length, skip, frame=frame.index), pull.weight, pull.is_negative)
+            for pull in pulls
+        ]
+
+    @property
+    def _guidance_width(self) -> int:
+        return int(getattr(self._model.unet.config, "time_cond_proj_dim", None) or 0)
+
+    def _denoiser(
+        self, pulls: Sequence[Sequence[Pull]], frames: Sequence[Frame], size: tuple[int, int], finite: list[Tensor]
+    ) -> Callable[[Tensor, float], Tensor]:
+        """Return the function (x, sigma) -> x0 for these frames; it notes in `finite` whether each result is finite.
+
+        The UNet sees the pulls of all frames as one batch: the first of each frame, then the second of each, and so on.
+        Frames with fewer pulls than others are filled up with pulls of weight 0.
+        """
+        unet, schedule = self._model.unet, self._model.schedule
+        rounds = max(len(own) for own in pulls)
+        length = max(len(pull.embedding.tokens) for own in pulls for pull in own)
+        table = [
+            [own[i] if i < len(own) else Pull(own[0].embedding, 0.0, is_negative=False) for own in pulls]
+            for i in range(rounds)
+        ]
+        order = [
+            self._prompts.fill(pull.embedding, length, max(int(frame.params.clip_skip + 1e-6), 1), frame=frame.index)
+            for row in table
+            for pull, frame in zip(row, frames, strict=True)
+        ]
+        context = torch.stack([embedding.tokens for embedding in order]).to(unet.dtype)
+        weights = torch.tensor([[pull.weight for pull in row] for row in table], device=self.device)
+        weights = weights.view(rounds, len(frames), 1, 1, 1)
+        extra: dict[str, Any] = {}
+        if self._model.xl:
+            pooled = torch.stack([embedding.pooled for embedding in order if embedding.pooled is not None])
+            extra["added_cond_kwargs"] = {
+                "text_embeds": pooled.to(unet.dtype),
+                "time_ids": self._time_ids([pull for row in table for pull in row], size),
+            }
+        if self._guidance_width:
+            scales = [frame.params.cfg_scale for frame in frames]
+            extra["timestep_cond"] = self._guidance_embedding(scales).repeat(rounds, 1)
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            scale = (sigma**2 + 1) ** -0.5
+            given = (x * scale).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            time = torch.full((len(given),), schedule.time_of(sigma), device=x.device)
+            out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
+            out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
+            x0: Tensor
+            if schedule.prediction == "epsilon":
+                x0 = x - out * sigma
+            elif schedule.prediction == "v_prediction":
+                x0 = x * scale**2 - out * (sigma * scale)
+            else:
+                x0 = out
+            finite.append(torch.isfinite(x0).all())
+            return x0
+
+        return denoise
+
+    def _time_ids(self, pulls: Sequence[Pull], size: tuple[int, int]) -> Tensor:
+        """Return what SDXL is told of sizes (B, 6): the original height and width, the crop, the size to reach.
+
+        Models that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
+        """
+        width, height = size
+        rows: list[list[float]] = []
+        for pull in pulls:
+            score = 2.5 if pull.is_negative else 6.0
+            rows.append([height, width, 0, 0, *([score] if self._model.aesthetics else [height, width])])
+        return torch.tensor(rows, dtype=self._model.unet.dtype, device=self.device)
+
+    def _guidance_embedding(self, scales: Sequence[float]) -> Tensor:
+        """Return the sinusoids (B, width) by which a latent consistency model is told its guidance scale."""
+        from diffusers.models.embeddings import get_timestep_embedding
+
+        scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
+        embedding: Tensor = get_timestep_embedding(scaled, self._guidance_width, downscale_freq_shift=1)
+        return embedding.to(self._model.unet.dtype)

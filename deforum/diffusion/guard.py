@@ -1,0 +1,67 @@
+"""A picture that is not a number or blank is caught at the stage that made it, and never handed on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from deforum.errors import UserError
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class RenderError(UserError):
+    """A frame cannot be made; names the frame and the stage."""
+
+
+def guarded(stage: str, frame: int, modules: Sequence[torch.nn.Module], work: Callable[[], tuple[T, str]]) -> T:
+    """Run a stage; where it says that something is wrong, run it once more with its modules in float32.
+
+    `work` returns its result and the fault in it, "" for none. The modules' own precision is restored afterwards, so
+    that a frame does not depend on whether an earlier one needed this. Raises RenderError where the fault stays.
+    """
+    result, fault = work()
+    if not fault:
+        return result
+    used = next(iter(modules)).dtype
+    if any(module.dtype != torch.float32 for module in modules):
+        _log.warning(
+            "frame %d: %s gave %s in %s; doing it again in fp32 (precision: fp32 avoids the detour)",
+            frame,
+            stage,
+            fault,
+            str(used).removeprefix("torch."),
+        )
+        with in_float32(modules):
+            result, fault = work()
+        if not fault:
+            return result
+    raise RenderError(
+        f"frame {frame}: {stage} gave {fault}, in fp32 as well; expected a picture. Nothing was written for it. Look "
+        f"at this frame's prompt, cfg_scale and init image, and whether the model file is whole"
+    )
+
+
+@contextmanager
+def in_float32(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Hold modules in float32 for a while; going up and back changes no weight."""
+    # Past the libraries' own `to`, which warns of casts.
+    before = [module.dtype for module in modules]
+    try:
+        for module in modules:
+            torch.nn.Module.to(module, torch.float32)
+        yield
+    finally:
+        for module, dtype in zip(modules, before, strict=True):
+            torch.nn.Module.to(module, dtype)
+
+
+def is_blank(picture: torch.Tensor, span: float) -> bool:
+    """Say whether values of (..., H, W) vary by less than `span` over the whole picture."""
+    return bool(picture.amax() - picture.amin() < span)

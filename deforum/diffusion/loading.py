@@ -1,0 +1,223 @@
+"""Models from disk onto a device, in the precision that suits both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deforum.diffusion.encode import Encoder
+from deforum.diffusion.sigmas import NoiseSchedule
+from deforum.diffusion.source import ModelSource, check_folder
+from deforum.diffusion.vocabulary import clip_tokenizer
+from deforum.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Model:
+    """The loaded parts of a Stable Diffusion model."""
+
+    unet: Any
+    vae: Any
+    encoders: tuple[Encoder, ...]
+    schedule: NoiseSchedule
+    xl: bool
+    zero_empty: bool
+    """An empty negative prompt is all zeros."""
+    aesthetics: bool
+    """SDXL time ids end with an aesthetic score instead of the size to reach."""
+
+
+def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool = False) -> Model:
+    """Load a model; raises UserError where its files are not what they seemed."""
+    target = choose_device(device)
+    dtype = choose_dtype(precision, target)
+    if source.kind == "hub":
+        source = _fetch(source)
+    assert source.path is not None
+    try:
+        with _quiet():
+            model = _load_file(source, dtype) if source.kind == "file" else _load_folder(source, dtype)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        # The libraries say these for damaged, renamed and mismatched files alike.
+        raise UserError(
+            f"{source.path}: cannot be loaded ({str(error).strip()[:500]}); expected the weights of a whole Stable "
+            f"Diffusion 1.x, 2.x or XL model"
+        ) from error
+    if model.vae.config.get("force_upcast") and dtype == torch.float16:
+        # SDXL's own autoencoder overflows in fp16. Decided once here: the pipelines cast it to and fro for every frame.
+        model.vae.to(torch.bfloat16 if _bfloat16_runs(target) else torch.float32)
+    for module in (model.unet, model.vae):
+        module.to(target, memory_format=torch.channels_last)
+        if tiling:
+            _wrap_edges(module)
+    for module in (model.unet, model.vae, *(encoder.model for encoder in model.encoders)):
+        module.to(target).eval().requires_grad_(False)
+    if not model.schedule.prediction:
+        prediction = look_at_prediction(model.unet, model.schedule)
+        _log.warning("%s does not say what it predicts; by what it makes of noise it is %s", source.name, prediction)
+        model = dataclasses.replace(model, schedule=dataclasses.replace(model.schedule, prediction=prediction))
+    return model
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device for "auto" (CUDA, then Apple's MPS, then the CPU), or the named one if it is there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there.get(device.split(":")[0], False):
+        found = ", ".join(name for name, is_there in there.items() if is_there)
+        raise UserError(f"device is {device!r}, which is not to be found here; there is: {found} (or auto)")
+    return torch.device(device)
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the number format for "fp32", "bf16", "fp16" or "auto".
+
+    "auto" is fp16 on graphics cards, where its overflows are caught and done again. On the CPU it is bf16 where the
+    processor multiplies bf16 matrices itself, and fp32 elsewhere: there bf16 is slower.
+    """
+    if precision in DTYPES:
+        return DTYPES[precision]
+    if precision != "auto":
+        raise UserError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
+    if device.type != "cpu":
+        return torch.float16
+    return torch.bfloat16 if _bfloat16_runs(device) else torch.float32
+
+
+def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
+    """Tell epsilon from v-prediction by giving the UNet nothing but noise at the highest level.
+
+    There a model that predicts the noise must return it, while v is all but the negative picture.
+    """
+    config = unet.config
+    noise = torch.randn((1, config.in_channels, 32, 32), generator=torch.Generator().manual_seed(0))
+    context = torch.zeros((1, 77, config.cross_attention_dim))
+    with torch.inference_mode():
+        given = (tensor.to(unet.device, unet.dtype) for tensor in (noise, context))
+        latent, states = given
+        out = unet(latent, len(schedule.sigmas) - 1, encoder_hidden_states=states).sample
+    likeness = float(np.corrcoef(noise.flatten().numpy(), out.float().cpu().flatten().numpy())[0, 1])
+    return "epsilon" if likeness > 0.5 else "v_prediction"
+
+
+def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    folder = source.path
+    assert folder is not None
+    xl = source.family == "sdxl"
+
+    def part(cls: Any, name: str) -> Any:
+        return cls.from_pretrained(
+            folder, subfolder=name, torch_dtype=dtype, variant=source.variant, local_files_only=True
+        )
+
+    encoders = [Encoder(part(CLIPTextModel, "text_encoder"), CLIPTokenizer.from_pretrained(folder / "tokenizer"))]
+    if xl:
+        second = part(CLIPTextModelWithProjection, "text_encoder_2")
+        encoders.append(Encoder(second, CLIPTokenizer.from_pretrained(folder / "tokenizer_2")))
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    return Model(
+        unet=part(UNet2DConditionModel, "unet"),
+        vae=part(AutoencoderKL, "vae"),
+        encoders=tuple(encoders),
+        schedule=NoiseSchedule.from_config(scheduler, source.prediction),
+        xl=xl,
+        zero_empty=xl and bool(index.get("force_zeros_for_empty_prompt", True)),
+        aesthetics=bool(index.get("requires_aesthetics_score", False)),
+    )
+
+
+def _load_file(source: ModelSource, dtype: torch.dtype) -> Model:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    assert source.path is not None and source.config is not None
+    xl = source.family == "sdxl"
+    tokenizers = {"tokenizer": clip_tokenizer("!" if source.family == "sd2" else "<|endoftext|>")}
+    if xl:
+        tokenizers["tokenizer_2"] = clip_tokenizer("!")
+    else:
+        tokenizers |= {"safety_checker": None, "feature_extractor": None}
+    pipeline = (StableDiffusionXLPipeline if xl else StableDiffusionPipeline).from_single_file(
+        str(source.path), config=str(source.config), torch_dtype=dtype, local_files_only=True, **tokenizers
+    )
+    encoders = [Encoder(pipeline.text_encoder, pipeline.tokenizer)]
+    if xl:
+        encoders.append(Encoder(pipeline.text_encoder_2, pipeline.tokenizer_2))
+    scheduler = json.loads((source.config / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    schedule = NoiseSchedule.from_config(scheduler, source.prediction)
+    return Model(
+        unet=pipeline.unet,
+        vae=pipeline.vae,
+        encoders=tuple(encoders),
+        # Only SD 2 files may be silent about it; load_model then looks at what the UNet does.
+        schedule=schedule if source.prediction else dataclasses.replace(schedule, prediction=""),
+        xl=xl,
+        zero_empty=xl,
+        aesthetics=False,
+    )
+
+
+def _fetch(source: ModelSource) -> ModelSource:
+    """Download a hub model into the hub library's own cache."""
+    from diffusers import DiffusionPipeline
+
+    try:
+        folder = DiffusionPipeline.download(source.name)
+    except Exception as error:
+        # The hub library raises many kinds, of several packages; each means the same to the user.
+        raise UserError(
+            f"{source.name}: could not be fetched from the hub ({str(error).strip()[:300]}); try again, or give a "
+            f"folder or .safetensors file"
+        ) from error
+    return check_folder(source.name, Path(folder), source.prediction)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and advice out of the terminal while they load."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    levels = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
+    for library in (of_diffusers, of_transformers):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        of_diffusers.set_verbosity(levels[0])
+        of_transformers.set_verbosity(levels[1])
+
+
+def _bfloat16_runs(device: torch.device) -> bool:
+    """Say whether a device has bf16 arithmetic of its own."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return wide and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return False
+
+
+def _wrap_edges(module: torch.nn.Module) -> None:
+    """Make convolutions see the opposite edge beyond an edge, so that pictures tile."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.padding_mode = "circular"
