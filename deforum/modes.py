@@ -158,9 +158,6 @@ def sharpen(image: Image, frame: Frame, palette: ColorReference | None) -> Image
 def noise_filter(settings: Settings, profile: Profile) -> Filter:
     """Mix in noise, for diffusion to make something of."""
 
-    def seed_of(frame: Frame) -> int:
-        return derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed
-
     def uniform(seed: int) -> Image:
         return uniform_noise(seed, settings.width, settings.height)
 
@@ -174,11 +171,13 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
             persistence=settings.perlin_persistence,
         )
 
-    noise = {"uniform": uniform, "perlin": perlin}[settings.noise_type]
+    draw = {"uniform": uniform, "perlin": perlin}[settings.noise_type]
 
     def filtered(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
-        amount = frame.params.noise
-        return image if amount == 0 else add_noise(image, noise(seed_of(frame)), amount)
+        if frame.params.noise == 0:
+            return image
+        noise = draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)
+        return add_noise(image, noise if profile.true_color_channels else noise.flip(0), frame.params.noise)
 
     return filtered
 

@@ -19,7 +19,7 @@ class Profile:
     keys_on_time: bool
     """Cadence: the frame diffused at k is shown, unmixed, at k. (Deforum: blended in from k on, whole at k+C-1.)"""
     true_color_channels: bool
-    """Colour match in HSV and LAB sees red as red. (Deforum: red and blue are exchanged on the way in and out.)"""
+    """Colour match in HSV and LAB, and noise, see red as red. (Deforum: red and blue are exchanged there.)"""
     float_color: bool
     """Colour match keeps fractions. (Deforum: 8 bit, cut off to whole numbers, which darkens a little each time.)"""
     init_is_color_sample: bool

@@ -17,7 +17,8 @@ from deforum.modes import MODES
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, Timeline, sample
 
-from .conftest import load_cases, load_picture
+from .conftest import load_cases
+from .pictures import load_picture
 
 CASES = load_cases("cadence")
 
