@@ -63,6 +63,8 @@ def build(settings: Settings) -> Animation:
         device=settings.device,
         precision=settings.precision,
         exact_step_count=PROFILES[settings.profile].exact_step_count,
+        tiling=settings.tiling,
+        prompt_blend=settings.prompt_blend,
     )
 
     def diffuse(init: Image | None, frame: Frame) -> Image:
