@@ -10,10 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 FOLDER = Path(os.environ.get("DEFORUM_GOLDEN") or Path(__file__).parent / "data")
 
@@ -33,16 +30,6 @@ def load_cases(name: str) -> list[dict[str, Any]]:
         return []
     cases: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cases"]
     return cases
-
-
-def load_picture(name: str) -> NDArray[np.uint8]:
-    """Read a recorded picture, (H, W, 3) R, G, B levels; the test is skipped where the folder leaves it out."""
-    path = FOLDER / name
-    if not path.is_file():
-        pytest.skip(f"{FOLDER} has no {name}")
-    levels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    assert levels is not None, f"{path} is no picture"
-    return np.ascontiguousarray(levels[..., ::-1], np.uint8)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

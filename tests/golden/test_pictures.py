@@ -20,7 +20,8 @@ from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.params import Params
 from deforum.warp import Matrix, flat_matrix, translation, warp_flat
 
-from .conftest import FOLDER, load_cases, load_picture
+from .conftest import FOLDER, load_cases
+from .pictures import load_picture
 
 WARPS, COLORS, SHARPENINGS, NOISES = map(load_cases, ("warp2d", "colors", "sharpen", "noise"))
 GRAY = 127.5
@@ -32,12 +33,18 @@ def name(case: dict[str, Any]) -> str:
     return str(case["name"])
 
 
+def load_colors(path: str) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3), also where the file is grey."""
+    pixels = load_picture(path)
+    return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
+
+
 def levels(image: Image) -> Levels:
     return np.asarray(to_bytes(image), np.int16)
 
 
 def expected(case: dict[str, Any]) -> Levels:
-    return load_picture(case["output"]).astype(np.int16)
+    return load_colors(case["output"]).astype(np.int16)
 
 
 def apart(a: Levels, b: Levels) -> Levels:
@@ -48,7 +55,7 @@ def apart(a: Levels, b: Levels) -> Levels:
 
 
 def matrix_of(case: dict[str, Any], flip_keeps_translation: bool) -> Matrix:
-    height, width = load_picture(case["input"]).shape[:2]
+    height, width = load_colors(case["input"]).shape[:2]
     own = ("angle", "zoom", "translation_x", "translation_y", "transform_center_x", "transform_center_y")
     flip = ("theta", "phi", "gamma", "fv")
     params = SimpleNamespace(
@@ -81,7 +88,7 @@ def test_matrix_with_the_translation_that_deforum_loses_in_the_flip(case: dict[s
 @pytest.mark.parametrize("case", WARPS, ids=name)
 def test_motion(case: dict[str, Any]) -> None:
     matrix = matrix_of(case, flip_keeps_translation=False)
-    moved = warp_flat(from_bytes(load_picture(case["input"])), matrix, border=case["border"])
+    moved = warp_flat(from_bytes(load_colors(case["input"])), matrix, border=case["border"])
     off = apart(levels(moved), expected(case))
     assert off.mean() <= 0.5
     assert np.percentile(off, 99) <= 4
@@ -96,7 +103,7 @@ def test_motion(case: dict[str, Any]) -> None:
 def test_colors(case: dict[str, Any], true_channels: bool) -> None:
     # Deforum's loop hands B, G, R to the same conversion: exchange the channels of the recorded pictures for it.
     order = slice(None) if true_channels else slice(None, None, -1)
-    image, sample = (from_bytes(load_picture(case[key])[..., order]) for key in ("image", "sample"))
+    image, sample = (from_bytes(load_colors(case[key])[..., order]) for key in ("image", "sample"))
     reference = ColorReference.of(sample, case["mode"], true_channels=true_channels, float_color=False)
     matched = levels(match_color(image, reference))[..., order]
     assert np.array_equal(matched, expected(case))
@@ -106,12 +113,12 @@ def test_colors(case: dict[str, Any], true_channels: bool) -> None:
 
 
 def mask_of(case: dict[str, Any]) -> NDArray[np.uint8] | None:
-    return None if case["mask"] is None else load_picture(case["mask"])[..., 0]
+    return None if case["mask"] is None else load_colors(case["mask"])[..., 0]
 
 
 @pytest.mark.parametrize("case", SHARPENINGS, ids=name)
 def test_sharpening(case: dict[str, Any]) -> None:
-    image, mask, recorded = from_bytes(load_picture(case["input"])), mask_of(case), expected(case)
+    image, mask, recorded = from_bytes(load_colors(case["input"])), mask_of(case), expected(case)
     kernel, sigma, threshold = case["kernel"], case["sigma"], case["threshold"]
     sharpened = levels(unsharp_mask(image, case["amount"], kernel, sigma, threshold))
     agreed = np.ones(recorded.shape, bool)
@@ -133,7 +140,7 @@ def test_sharpening(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [case for case in SHARPENINGS if case["mask"]], ids=name)
 def test_sharpening_mixes_under_its_mask(case: dict[str, Any]) -> None:
-    image, mask = from_bytes(load_picture(case["input"])), mask_of(case)
+    image, mask = from_bytes(load_colors(case["input"])), mask_of(case)
     assert mask is not None
     settings = case["amount"], case["kernel"], case["sigma"], case["threshold"]
     ours = levels(unsharp_mask(image, *settings, torch.from_numpy(mask / np.float32(255))))
@@ -164,13 +171,13 @@ def noise_mask_of(case: dict[str, Any]) -> Mask | None:
     if case["mask"] is None:
         return None
     # Deforum takes a mask as black and white, and turns it over where asked.
-    white = load_picture(case["mask"])[..., 0] >= 128
+    white = load_colors(case["mask"])[..., 0] >= 128
     return torch.from_numpy((white != case["invert_mask"]).astype(np.float32))
 
 
 @pytest.mark.parametrize("case", [case for case in NOISES if not case.get("error")], ids=name)
 def test_noise(case: dict[str, Any]) -> None:
-    picture, mask, recorded = load_picture(case["input"]), noise_mask_of(case), expected(case)
+    picture, mask, recorded = load_colors(case["input"]), noise_mask_of(case), expected(case)
     height, width = picture.shape[:2]
     noisy = levels(add_noise(from_bytes(picture), field_of(case, width, height), case["amount"], mask))
     if mask is None:
@@ -196,7 +203,7 @@ def test_noise_field(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [case for case in NOISES if case.get("error")], ids=name)
 def test_noise_that_deforum_cannot_make(case: dict[str, Any]) -> None:
-    picture = load_picture(case["input"])
+    picture = load_colors(case["input"])
     height, width = picture.shape[:2]
     field = field_of(case, width, height)
     assert field.shape == (3, height, width)
