@@ -216,21 +216,19 @@ def load_file(path: Path, arguments: argparse.Namespace) -> Loaded:
 
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
-    from deforum import build
     from deforum.run import Outputs
+    from deforum.run import check as check_settings
 
     worst = OK
     for path in find_files(arguments.files):
         try:
             settings = load_file(path, arguments).settings
-            timeline = build.check(settings)
-            outputs, notes = Outputs.of(settings)
-            outputs.check(settings.width, settings.height, settings.fps)
+            timeline = check_settings(settings)
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
             continue
         if not arguments.quiet:
-            for note in notes:
+            for note in Outputs.of(settings)[1]:
                 say(f"{path.name}: {note}")
         seconds = len(timeline) / settings.fps
         print(

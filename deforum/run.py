@@ -26,7 +26,7 @@ from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ from deforum.video import (
 if TYPE_CHECKING:
     from deforum.image import Image
     from deforum.settings import Settings
-    from deforum.timeline import Frame
+    from deforum.timeline import Frame, Timeline
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class Outputs:
     subtitles: tuple[str, ...] = ()
     """Fields of a frame that subtitles show: seed, prompt, any parameter. Empty: no subtitles."""
     keep_frames: bool = True
-    """False: frames are removed once every film is whole."""
+    """False: frames are removed once every film is whole, unless the run was stopped early."""
 
     @staticmethod
     def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
@@ -406,6 +406,7 @@ class Run:
         self.frames_folder = folder / "frames"
         self.outputs = outputs
         self.num_frames = 0
+        self.keep_frames = outputs.keep_frames
         self.films: tuple[Path, ...] = ()
         """The films that are whole; known when the run is closed."""
         self._settings_text = settings_text
@@ -508,7 +509,7 @@ class Run:
         self.films = tuple(films)
         if not self.num_frames:
             self._remove_empty()
-        elif not self.outputs.keep_frames and len(films) == len(self.outputs.films) and not errors:
+        elif not self.keep_frames and len(films) == len(self.outputs.films) and not errors:
             self._remove_frames()
         if errors or self._film_errors:
             all_errors = [*errors, *self._film_errors]
@@ -536,6 +537,7 @@ class Run:
             self.close()
             return
         assert error is not None
+        self.keep_frames = True
         if issubclass(kind, Exception):
             try:
                 self.close()
@@ -576,6 +578,28 @@ def levels(image: Image, bits: int) -> Pixels:
     return words
 
 
+def check(settings: Settings) -> Timeline:
+    """Find every mistake that can be found without loading a model, in the settings and in what is to be written.
+
+    Gives the sampled timeline. Raises UserError with all problems.
+    """
+    from deforum import build
+
+    problems: list[Problem] = []
+    timeline = None
+    try:
+        timeline = build.check(settings)
+    except UserError as error:
+        problems += error.problems
+    try:
+        Outputs.of(settings)[0].check(settings.width, settings.height, settings.fps)
+    except UserError as error:
+        problems += error.problems
+    if problems or timeline is None:
+        raise UserError(problems)
+    return timeline
+
+
 def render(
     settings: Settings,
     *,
@@ -588,14 +612,13 @@ def render(
     `progress(done, total)` is called once all is loaded (done 0) and after every frame; `stop()` is asked after every
     frame, and ends the run early with everything closed. Raises UserError, before rendering wherever that can be known.
     """
-    from deforum.build import build, check, resolve
+    from deforum.build import build, resolve
     from deforum.settings import dump
 
     settings = resolve(settings)
-    outputs, _ = Outputs.of(settings)
     check(settings)
-    outputs.check(settings.width, settings.height, settings.fps)
-    folder = new_folder(settings_output(settings, output), run_name(settings, datetime.now()))
+    outputs, _ = Outputs.of(settings)
+    folder = new_folder(runs_folder(settings, output), run_name(settings, datetime.now()))
     try:
         animation = build(settings)
     except BaseException:
@@ -603,20 +626,27 @@ def render(
             folder.rmdir()
         raise
     total, stopped = len(animation.timeline), False
-    size: dict[str, Any] = {"width": settings.width, "height": settings.height, "fps": settings.fps}
-    with Run(folder, dump(animation.settings), **size, outputs=outputs) as run:
+    run = Run(
+        folder,
+        dump(animation.settings),
+        width=settings.width,
+        height=settings.height,
+        fps=settings.fps,
+        outputs=outputs,
+    )
+    with run:
         progress(0, total)
         for frame, image in animation.frames():
             run.write(frame, levels(image, outputs.bits))
             progress(run.num_frames, total)
             if run.num_frames < total and stop():
-                stopped = True
+                stopped = run.keep_frames = True
                 break
     return RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
 
 
-def settings_output(settings: Settings, output: Path | None) -> Path:
-    """Choose the folder for runs, and make sure that it can be one."""
+def runs_folder(settings: Settings, output: Path | None) -> Path:
+    """Choose the folder that runs are made in. Raises UserError where that cannot be."""
     folder = (Path(settings.output) if output is None else output).expanduser()
     if folder.is_file():
         raise UserError(f"{folder}: is a file; output takes the folder for the runs")
