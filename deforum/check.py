@@ -6,7 +6,7 @@ No model is loaded and no picture is read for any of this.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deforum.declare import Declaration
 from deforum.document import Place
-from deforum.errors import Problem
+from deforum.errors import Problem, UserError
 from deforum.options import OPTIONS, Settings
 from deforum.params import PARAMS
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
@@ -23,8 +23,14 @@ from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
 AVAILABLE_MODES: tuple[str, ...] = ("2D",)
 """The animation modes that can be rendered: the one place to add one."""
 
-PATHS = ("init_image", "color_coherence_image_path", "model")
-"""Settings whose relative path starts from the settings file's folder."""
+PATHS: Mapping[str, Callable[[Settings], bool]] = {
+    "model": lambda settings: False,  # may be a name as well: the diffusion package looks at it
+    "init_image": lambda settings: settings.init_image is not None,
+    "color_coherence_image_path": lambda settings: settings.color_coherence == "Image",
+    "soundtrack_path": lambda settings: settings.add_soundtrack == "File",
+    "video_init_path": lambda settings: settings.add_soundtrack == "Init Video",
+}
+"""Settings that name files, and when the file has to be there."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +99,48 @@ def find_files(settings: Settings, origins: Mapping[str, Origin], folder: Path) 
     """Make paths absolute, trying `folder` before the current one, and list those that lead nowhere."""
     found: dict[str, str] = {}
     problems = []
-    for name in PATHS:
+    for name, is_needed in PATHS.items():
         text = getattr(settings, name)
-        if not text or is_url(text):
-            continue
-        path = next((path for path in (folder / text, Path(text)) if path.exists()), None)
+        path = next((path for path in (folder / text, Path(text)) if path.exists()), None) if text else None
+        origin = origins.get(name, Origin(name, Place("")))
         if path is not None:
             found[name] = str(path.resolve())
-        elif name != "model" and (name != "color_coherence_image_path" or settings.color_coherence == "Image"):
-            origin = origins.get(name, Origin(name, Place("")))
-            looked = f"looked in {folder.resolve()}" + ("" if folder.resolve() == Path.cwd() else f" and {Path.cwd()}")
-            problems.append(Problem(f"{origin.written}: there is no file {text!r} ({looked})", str(origin.place)))
+        elif is_needed(settings):
+            looked = " and ".join(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
+            missing = f"there is no file {text!r} (looked in {looked})" if text else "this has to name a file"
+            if text and is_url(text):
+                missing = f"{text} is not fetched; download it and give the file"
+            problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
     return dataclasses.replace(settings, **found), problems  # type: ignore[arg-type]
+
+
+def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
+    """Do without what is on a network: nothing is fetched. Gives notes on what is missing."""
+    notes = []
+    if settings.init_image is not None and is_url(settings.init_image):
+        notes.append(f"init_image: {settings.init_image} is not fetched; the animation starts from noise")
+        settings = dataclasses.replace(settings, init_image=None)
+    image = settings.color_coherence_image_path
+    if settings.color_coherence == "Image" and (not image or is_url(image)):
+        notes.append(f"color_coherence: {image or 'Image'} is not there; the first frame's colours are held to (LAB)")
+        settings = dataclasses.replace(settings, color_coherence="LAB")
+    for name in ("soundtrack_path", "video_init_path"):
+        where = getattr(settings, name)
+        if PATHS[name](settings) and (not where or is_url(where)):
+            notes.append(f"add_soundtrack: {where or name} is not there; the video has no sound")
+            settings = dataclasses.replace(settings, add_soundtrack="None")
+    return settings, notes
+
+
+def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
+    """Check that there are samplers of the names given."""
+    from deforum.diffusion import resolve_sampler
+
+    for keyframe in settings.sampler.keyframes:
+        try:
+            resolve_sampler(keyframe.value or "")
+        except UserError as error:
+            yield Problem(f"{origins['sampler'].written}: {error}", str(origins["sampler"].place))
 
 
 def is_url(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ class Declaration:
 
     name: str
     type: Any
-    """int, float, bool, str, `str | None`, a Literal of choices, NumberSchedule, TextSchedule or KeyedTexts."""
+    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule or KeyedTexts."""
+    optional: bool
+    """Whether the value may be None, which is null in a file."""
     default: Any
     """The text of a schedule, or the value of an option."""
     unit: str
@@ -47,11 +50,11 @@ class Declaration:
             case None, None:
                 return ""
             case low, None:
-                return f"at least {low:g}"
+                return f"at least {low:.16g}"
             case None, high:
-                return f"at most {high:g}"
+                return f"at most {high:.16g}"
             case low, high:
-                return f"{low:g}..{high:g}"
+                return f"{low:.16g}..{high:.16g}"
 
     @property
     def expected(self) -> str:
@@ -59,7 +62,7 @@ class Declaration:
         if self.choices:
             return "expected " + " or ".join(self.choices)
         words = {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "a text")
-        return "expected " + " ".join(filter(None, (self.range or words, self.unit)))
+        return "expected " + " ".join(filter(None, (self.range or words, self.unit))) + " or null" * self.optional
 
 
 def param(
@@ -76,8 +79,12 @@ def param(
     pending: str = "",
 ) -> Any:
     """Declare a numeric parameter that has a value in every frame; `old` is a list of words."""
-    metadata = dict(unit=unit, help=help, low=low, high=high, old=old, section=section, modes=modes, odd=odd)
-    return dataclasses.field(metadata=metadata | dict(default=default, pending=pending))
+    return dataclasses.field(
+        metadata=dict(
+            default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
+            modes=modes, multiple=1, odd=odd, pending=pending,
+        )
+    )  # fmt: skip
 
 
 def option(
@@ -94,20 +101,30 @@ def option(
     pending: str = "",
 ) -> Any:
     """Declare a setting that is constant over the run, or a schedule of texts; `old` is a list of words."""
-    metadata = dict(unit=unit, help=help, low=low, high=high, old=old, section=section, modes=modes, multiple=multiple)
-    return dataclasses.field(default=default, metadata=metadata | dict(default=default, pending=pending))
+    return dataclasses.field(
+        default=default,
+        metadata=dict(
+            default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
+            modes=modes, multiple=multiple, odd=False, pending=pending,
+        ),
+    )  # fmt: skip
 
 
 def declarations(declared: type[Any], value_type: Any = None) -> dict[str, Declaration]:
     """List what a dataclass declares with `param` and `option`, in its order; `value_type` where all have the same."""
-    types = typing.get_type_hints(declared)
-    common: dict[str, Any] = {"multiple": 1, "odd": False}
+    hints = typing.get_type_hints(declared)
     return {
         field.name: Declaration(
-            **common
-            | dict(field.metadata)
-            | {"name": field.name, "type": value_type or types[field.name], "old": tuple(field.metadata["old"].split())}
+            name=field.name,
+            type=value_type or _without_none(hints[field.name]),
+            optional=type(None) in typing.get_args(hints[field.name]),
+            **dict(field.metadata),
         )
         for field in dataclasses.fields(declared)
         if field.metadata
     }
+
+
+def _without_none(type_hint: Any) -> Any:
+    rest = [each for each in typing.get_args(type_hint) if each is not type(None)]
+    return rest[0] if isinstance(type_hint, types.UnionType) and len(rest) == 1 else type_hint

@@ -41,6 +41,7 @@ FOREIGN: Mapping[str, str] = {
     "override_settings_with_file": UI,
     "custom_settings_file": UI,
     "store_frames_in_ram": "frames are never all held in memory",
+    "sd_model_name": "it is the checkpoint the file was made with; model is what it is rendered with",
     "histogram_matching": "color_coherence took its place",
     "sd_model_hash": STAMP,
     "deforum_git_commit_id": STAMP,
@@ -59,11 +60,11 @@ FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
 """Settings of forks for which there is nothing here; they are mentioned where they are turned on."""
 
 NOTEBOOK: frozenset[str] = frozenset(
-    "n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows outdir "
-    "display_samples precision ddim_eta C f dynamic_threshold static_threshold cond_prompts uncond_prompts timestring "
-    "seed_internal prompt_weighting normalize_prompt_weights log_weighted_subprompts filename_format bit_depth_output "
-    "init_latent init_sample init_c mask_sample adabins_depth_weight animation_prompts_positive interpolate_key_frames "
-    "interpolate_x_frames bpm schedule_events save_sample fps_out".split()
+    """n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows
+    display_samples C f dynamic_threshold static_threshold cond_prompts uncond_prompts timestring seed_internal
+    prompt_weighting normalize_prompt_weights log_weighted_subprompts filename_format bit_depth_output init_latent
+    init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm schedule_events save_sample
+    """.split()  # noqa: SIM905
 )
 """Names of the notebook and of deforum-studio that are of no consequence for a render here."""
 
@@ -116,6 +117,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+SAMPLE_HOST = "https://deforum.github.io/"
+SAMPLES: tuple[tuple[str, str, str], ...] = (
+    # setting, what uses it, that one's value while it does not
+    ("mask_file", "use_mask", "false"),
+    ("video_mask_path", "use_mask_video", "false"),
+    ("video_init_path", "animation_mode", "2d"),
+    ("video_init_path", "animation_mode", "3d"),
+    ("soundtrack_path", "add_soundtrack", "none"),
+    ("resume_timestring", "resume_from_timestring", "false"),
+)
+
 # The image-to-image samplers of the A1111 web UI in the order of late 2022, when files held a number.
 SAMPLER_BY_INDEX: tuple[str, ...] = (
     "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM fast",
@@ -133,14 +145,17 @@ class Translation:
 
     given: Mapping[str, tuple[str, Node]]
     notes: tuple[str, ...]
+    made_with: str
+    """The name of the checkpoint that the file was made with; "" where it does not say."""
 
 
 def translate(root: document.Mapping) -> Translation:
     """Translate a file of Deforum's. Values are not checked here, but by those who read the settings."""
     file = _File(root)
-    for step in (_defaults, _size, _prompts, _gates, _init, _samplers, _renamed_values, _controls, _guided_images, _rest):
+    made_with = file.text("sd_model_name")
+    for step in STEPS:
         step(file)
-    return Translation(file.given, tuple(file.notes))
+    return Translation(file.given, tuple(file.notes), made_with)
 
 
 @dataclass
@@ -203,7 +218,7 @@ def _size(file: _File) -> None:
         text = file.text(written)
         if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
             fitting = int(float(text)) // 8 * 8
-            file.notes.append(f"{written}: {text} became {fitting}, as frames are multiples of 8 wide and high")
+            file.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
             text = str(fitting)
         file.put(name, text, written)
         # Keeping the composition of the very size that is rendered changes nothing.
@@ -258,7 +273,7 @@ def _keyframed(node: Node) -> Node:
     if text and all(pieces):
         entries = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
         return document.Mapping(
-            tuple((Scalar(key, node.place), Scalar(value, node.place, plain=False)) for key, value in entries), node.place
+            tuple((Scalar(key, node.place), Scalar(text, node.place, plain=False)) for key, text in entries), node.place
         )
     return node
 
@@ -346,7 +361,7 @@ def _samplers(file: _File) -> None:
     file.drop("sampler", "sampler_name", "scheduler")
 
 
-def _renamed_values(file: _File) -> None:
+def _earlier_values(file: _File) -> None:
     """Bring values that were called otherwise in earlier versions up to date."""
     for name, meanings in MEANINGS.items():
         text = file.text(name).casefold()
@@ -358,6 +373,15 @@ def _renamed_values(file: _File) -> None:
         file.drop("use_zoe_depth")
     if file.text("shake_name") and file.text("animation_mode", "2D") != "3D":
         file.drop("shake_name", "shake_intensity", "shake_speed")
+
+
+def _samples(file: _File) -> None:
+    """Leave out the samples of Deforum's own defaults where nothing uses them."""
+    for name, switch, off in SAMPLES:
+        path = file.text(name)
+        is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
+        if is_sample and file.text(switch, off).casefold() == off:
+            file.drop(name)
 
 
 def _controls(file: _File) -> None:
@@ -388,11 +412,7 @@ def _rest(file: _File) -> None:
     unknown: list[str] = []
     for name, node in file.left.items():
         family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
-        if name == "sd_model_name":
-            model = node.text if isinstance(node, Scalar) and not node.is_null else ""
-            if model and "model" not in file.left:
-                file.notes.append(f"made with the checkpoint {model}; give model=PATH to render with it")
-        elif name in FOREIGN or name in NOTEBOOK:
+        if name in FOREIGN or name in NOTEBOOK or name in DISSOLVED:
             continue
         elif family is not None:
             if name == family[2] and file.flag(name, False):
@@ -403,3 +423,8 @@ def _rest(file: _File) -> None:
             unknown.append(name)
     if unknown:
         file.notes.append(f"unknown, and left out: {', '.join(unknown)}")
+
+
+STEPS = (
+    _defaults, _size, _prompts, _gates, _init, _samplers, _earlier_values, _samples, _controls, _guided_images, _rest
+)  # fmt: skip

@@ -47,7 +47,6 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
     "Parseq": ("parseq_manifest",),
-    "sound": ("add_soundtrack",),
     "resuming a run": ("resume_from_timestring",),
     "upscaling": ("r_upscale_video",),
     "frame interpolation": ("frame_interpolation_engine",),
@@ -158,7 +157,7 @@ class Settings:
         "Diffuses a frame so many times more with other seeds before the real one.",
         0, 50, pending="diffusion redo")
 
-    seed: int = _seeds(-1, "", "Where all randomness starts; -1 chooses one at random.", -1)
+    seed: int = _seeds(-1, "", "Where all randomness starts; -1 chooses one at random.", -1, 2**53)
     seed_behavior: Literal["iter", "fixed", "random", "ladder", "alternate", "schedule"] = _seeds("iter", "",
         "How the seed goes on from one diffused frame to the next.")
     seed_iter_n: int = _seeds(1, "frames",
@@ -168,7 +167,7 @@ class Settings:
     seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,
         pending="seed resizing")
 
-    init_image: str | None = _init(None, "path or URL", "Picture that frame 0 is painted from; null starts from noise.")
+    init_image: str | None = _init(None, "path", "Picture that frame 0 is painted from; null starts from noise.")
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
     strength_0_no_init: bool = _init(True, "", "Without an init image, strength is 0 in frame 0.")
 
@@ -190,7 +189,7 @@ class Settings:
 
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _feedback("LAB", "",
         "Colour space in which frames are held to the first one's colours, or what they are held to.")
-    color_coherence_image_path: str = _feedback("", "path or URL", "color_coherence Image: the picture.")
+    color_coherence_image_path: str | None = _feedback(None, "path", "color_coherence Image: the picture.")
     color_coherence_video_every_n_frames: int = _feedback(1, "frames",
         "color_coherence Video Input: takes new colours every so many frames.", 1,
         old="color_coherence_video_every_N_frames", pending="video input")
@@ -265,14 +264,20 @@ class Settings:
 
     output: str = _files("output", "folder", "Where the folder of the run is made.", old="outdir")
     batch_name: str = _files("Deforum_{timestring}", "", "Name of the run's folder; {seed} and so on are filled in.")
-    crf: int = _files(17, "", "Compression of the mp4: 0 loses nothing, 51 is worst.", 0, 51)
+    video_format: Literal["h264", "h265", "av1", "webm", "prores", "prores4444", "ffv1", "gif", "webp"] = _files(
+        "h264", "", "How the video is encoded.")
+    crf: int = _files(17, "", "Compression of h264: 0 loses nothing, 51 is worst.", 0, 51)
+    video_quality: int | None = _files(None, "",
+        "Quality of the other formats on their own scales; null is their default.")
+    video_preset: str | None = _files(None, "", "The encoder's preset, slower for smaller files; null is its default.")
+    frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "How single frames are written.")
     skip_video_creation: bool = _files(False, "", "Writes frames only.", old="skip_video_for_run_all")
     delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.")
     delete_input_frames: bool = _files(False, "", "Removes the frames read from clips.", pending="video input")
-    make_gif: bool = _files(False, "", "Writes a gif too.", pending="gif output")
-    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "", "Where the sound comes from.",
-        pending="sound")
-    soundtrack_path: str = _files("", "path or URL", "add_soundtrack File: the sound.", pending="sound")
+    make_gif: bool = _files(False, "", "Writes a gif too.")
+    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "", "Where the video's sound comes from.")
+    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound.")
+    subtitles: str = _files("", "", "Fields shown in a subtitle file, such as: seed strength prompt.")
     resume_from_timestring: bool = _files(False, "", "Goes on with an earlier run.", pending="resuming a run")
     resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to go on with.", pending="resuming a run")
     r_upscale_video: bool = _files(False, "", "Enlarges the frames.", pending="upscaling")

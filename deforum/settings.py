@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deforum import document
-from deforum.check import AVAILABLE_MODES, Origin, check_curves, check_mode, find_files, is_url
+from deforum.check import AVAILABLE_MODES, Origin, check_curves, check_mode, check_samplers, drop_urls, find_files
 from deforum.declare import Declaration
 from deforum.document import Node, Place, Scalar
 from deforum.errors import Problem, UserError
@@ -63,34 +63,42 @@ def load(path: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -
     text = document.read_text(path)
     problems: list[Problem] = []
     notes: list[str] = []
-    legacy = _is_json(path, text)
-    if legacy:
+    old_file = _is_json(path, text)
+    if old_file:
         translation = translate(parse_json(text, str(path)))
         notes += translation.notes
         given = {name: Given(written, node.place, node) for name, (written, node) in translation.given.items()}
     else:
         given = _collect(_flatten(document.parse_yaml(text, str(path)), problems), problems, notes)
-    given |= _collect(_read_overrides(overrides, problems), problems, notes)
+    given |= _collect(_read_overrides(overrides, problems), problems, [])
+    if old_file and translation.made_with and "model" not in given:
+        notes.append(f"made with the checkpoint {translation.made_with}; give model=PATH to render with it")
+
     settings, unread = _settle(given)
     for name, problem in unread.items():
-        if legacy and _find(name).pending:
+        if old_file and _find(name).pending:
             notes.append(f"{problem.message}; left out, as it has no effect yet")
         else:
             problems.append(problem)
     origins = {name: each.origin for name, each in given.items() if name not in unread}
+    lenient = settings.profile == "deforum"  # Deforum renders on where values are out of range or files are missing
     if not unread.keys() & {"max_frames", "fps", "seed"}:
         strange = check_curves(settings, origins)
-        if legacy:  # Deforum renders on; so do we, within the range
-            notes += [f"{problem}; it is kept within that" for problem in strange]
+        if lenient:
+            notes += [f"{problem.message}; it is kept within that" for problem in strange]
         else:
             problems += strange
+    if "sampler" in origins:
+        problems += check_samplers(settings, origins)
     if to_render:
-        settings = _drop_urls(settings, origins, legacy, problems, notes)
-        settings, missing = find_files(settings, origins, path.parent)
-        problems += [*missing, *check_mode(settings, origins)]
+        if lenient:
+            settings, missing = drop_urls(settings)
+            notes += missing
+        settings, lost = find_files(settings, origins, path.parent)
+        problems += [*lost, *check_mode(settings, origins)]
     if problems:
         raise UserError(problems)
-    return Loaded(settings, (*notes, *_explain_idle(settings, given, legacy)))
+    return Loaded(settings, (*notes, *_explain_idle(settings, given, old_file)))
 
 
 def dump(settings: Settings, *, full: bool = False) -> str:
@@ -204,21 +212,7 @@ def _settle(given: Mapping[str, Given]) -> tuple[Settings, dict[str, Problem]]:
     return Settings(params=params, control_units=tuple(units), **values), unread
 
 
-def _drop_urls(
-    settings: Settings, origins: Mapping[str, Origin], legacy: bool, problems: list[Problem], notes: list[str]
-) -> Settings:
-    """Nothing is fetched from a network: old files render without such pictures, others are told so."""
-    if settings.init_image is not None and is_url(settings.init_image):
-        if legacy:
-            notes.append(f"init_image: {settings.init_image} is not fetched; the animation starts from noise")
-            return replace(settings, init_image=None)
-        message = f"init_image: {settings.init_image} is not fetched; download it and give the file"
-        problems.append(Problem(message, str(origins["init_image"].place)))
-        return replace(settings, init_image=None)
-    return settings
-
-
-def _explain_idle(settings: Settings, given: Mapping[str, Given], legacy: bool) -> Iterator[str]:
+def _explain_idle(settings: Settings, given: Mapping[str, Given], old_file: bool) -> Iterator[str]:
     """Say, once for each reason, which of the given settings have no effect."""
     values = {name: (each, value, default) for name, each, value, default in _values(settings)}
     waiting: dict[str, list[str]] = {}
@@ -237,6 +231,6 @@ def _explain_idle(settings: Settings, given: Mapping[str, Given], legacy: bool) 
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
-    if not legacy:  # Deforum's files carry the settings of every mode
+    if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():
             yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"

@@ -33,6 +33,8 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return _keyed_texts(node, name)
+    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.casefold() in ("", "none")):
+        return None
     if not isinstance(node, Scalar):
         kind = "a mapping" if isinstance(node, Mapping) else "a list"
         raise Wrong(Problem(f"{name}: {kind} cannot be read here; {declaration.expected}", str(node.place)))
@@ -42,9 +44,7 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _flag(declaration, node, name)
     if declaration.type in (int, float):
         return _number(declaration, node, name)
-    if node.is_null or (declaration.type is not str and node.text in ("", "None")):
-        return "" if declaration.type is str else None
-    return node.text
+    return "" if node.is_null else node.text
 
 
 def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:

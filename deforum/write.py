@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from deforum.declare import Declaration
-from schedules import NumberSchedule, TextSchedule
+from schedules import NumberKeyframe, NumberSchedule, TextSchedule
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*( [\w./+-]+)*")
 NOT_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 COMMENT_COLUMN = 44
+LONGEST_LINE = 100
 
 
 def write_yaml(entries: Iterable[tuple[str, Declaration, object]], sections: Mapping[str, str]) -> str:
@@ -35,7 +36,16 @@ def _entry(name: str, declaration: Declaration, value: object, indent: str) -> I
         return
     line = f"{indent}{name}: {write_value(value)}"
     comment = ", ".join(filter(None, (declaration.unit, declaration.range)))
-    yield f"{line.ljust(COMMENT_COLUMN)} # {comment}" if comment else line
+    keyframes = value.keyframes if isinstance(value, NumberSchedule | TextSchedule) else ()
+    if len(line) > LONGEST_LINE and len(keyframes) > 1 and isinstance(value, NumberSchedule):
+        yield f"{indent}{name}:".ljust(COMMENT_COLUMN) + f" # {comment}" * bool(comment)
+        for keyframe in value.keyframes:
+            yield f"{indent}  {keyframe.key.text}: {_keyframe(keyframe)}"
+    elif len(line) > COMMENT_COLUMN:
+        yield from [f"{indent}# {comment}"] * bool(comment)
+        yield line
+    else:
+        yield f"{line.ljust(COMMENT_COLUMN)} # {comment}" if comment else line
 
 
 def write_value(value: object) -> str:
@@ -64,6 +74,13 @@ def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
         if isinstance(first.value, str) and PLAIN.fullmatch(first.value):
             return quote(first.value)
     return quote(schedule.text)
+
+
+def _keyframe(keyframe: NumberKeyframe) -> str:
+    """Write the value of one keyframe of a mapping."""
+    value = keyframe.text.removeprefix(f"{keyframe.key.text}: ")
+    number = re.fullmatch(r"\((-?[\d.]+)\)", value)
+    return number[1] if number and isinstance(keyframe.value, float) else quote(value)
 
 
 def quote(text: str) -> str:
