@@ -12,6 +12,9 @@ from schedules.variables import Variables
 if TYPE_CHECKING:
     import numpy as np
 
+# What numexpr raises for an expression that it cannot compile.
+_COMPLAINTS = (ArithmeticError, MemoryError, NotImplementedError, RecursionError, SyntaxError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class Expression:
@@ -60,7 +63,7 @@ class Expression:
         try:
             with np.errstate(all="ignore"):  # numexpr folds constants with numpy, which would warn of log(0)
                 return np.asarray(numexpr.evaluate(code, local_dict=values, global_dict={}))
-        except (ArithmeticError, NotImplementedError, RecursionError, TypeError, ValueError) as error:
+        except _COMPLAINTS as error:
             raise self.fault(*_explain(str(error))) from None
 
     def fault(self, message: str, hint: str | None = None) -> ScheduleError:
@@ -72,8 +75,10 @@ def _explain(complaint: str) -> tuple[str, str | None]:
     """Say in the user's words why numexpr refuses an expression, with a hint where there is one."""
     if "negative integer powers" in complaint:
         return "a whole number cannot have a negative whole power", "write 1/t**2, or t**-2.0"
-    if "couldn't find matching opcode" in complaint:
+    if "couldn't find matching opcode" in complaint or "unsupported operand" in complaint:
         return "an operator does not fit its operands; expected numbers where a condition stands", "write (t > 3)*1"
+    if "division by zero" in complaint:
+        return "division by zero", None
     if "range(0, 256)" in complaint or "oo many" in complaint:
         return "the expression holds too many different numbers; expected fewer than 240", None
     return f"the expression cannot be evaluated: {complaint}", None

@@ -165,13 +165,17 @@ def _parse(body: str) -> ast.expr:
             warnings.simplefilter("ignore")  # Python remarks on doubtful spellings such as '1if'
             return ast.parse(body, mode="eval").body
     except (SyntaxError, ValueError) as error:
-        column = (getattr(error, "offset", None) or 1) - 1
-        if re.match(r"[\d.]+[A-Za-z_(]", body[column:]) or re.search(r"\d\s*$", body[:column]):
-            _fail("expected an operator between these", column, "write * to multiply, as in 2*t")
+        offset = getattr(error, "offset", None)  # 1-based; 0 stands for the end
+        column = offset - 1 if offset else len(body)
         if "parenthes" in str(error):
             raise RecursionError from None
-        if not body[column:].strip(" +-*/%<>=!&|^~"):
-            _fail("the expression ends too early; expected a value", len(body))
+        if "Exceeds the limit" in str(error):  # of digits, on which Python's reader of numbers insists
+            _fail("the number is too large", 0)
+        before, after = body[:column].rstrip()[-1:], body[column:]
+        if re.match(r"[\d.]+[A-Za-z_]", after) or (re.match(r"[\w)]", before) and re.match(r"[\w.(]", after)):
+            _fail("expected an operator between these", column, "write * to multiply, as in 2*t")
+        if not after:
+            _fail("the expression ends too early; expected a value", column)
         _fail("expected an expression such as sin(t/10)", column)
 
 
@@ -180,7 +184,7 @@ def _tree(term: _Term, node: ast.AST) -> ast.expr:
     if term.tree is not None:
         return term.tree
     value = term.value
-    if type(value) is int and not -LARGEST_INT <= value <= LARGEST_INT:
+    if type(value) is int and not -LARGEST_INT - 1 <= value <= LARGEST_INT:
         _fail("the whole number is too large; expected at most 64 bits", node, "write it with a point, as in 1e20")
     if value is not None and not isinstance(value, bool) and math.copysign(1, value) < 0:
         return ast.UnaryOp(ast.USub(), ast.Constant(-value))
@@ -315,6 +319,12 @@ class _Checker:
             kind = "bool" if isinstance(op, ast.Invert) and kinds == {"bool"} else kind
             return self._join(node, lambda a: ast.UnaryOp(op, a), kind, terms)
         assert isinstance(op, ast.operator)
+        if terms[0].tree is None and isinstance(op, ast.BitAnd | ast.BitOr | ast.BitXor):
+            terms = terms[::-1]  # numexpr has t & 7, but not 7 & t
+        elif terms[0].tree is None and isinstance(op, ast.FloorDiv):  # and t // 7, but not 7 // t
+            if terms[0].kind == "float":
+                return self._function(node, "floor", [self._apply(node, ast.Div(), terms)])
+            terms = [self._function(node, "round", terms[:1]), terms[1]]  # of a number of numexpr it has
         if kinds == {"bool"} and isinstance(op, ast.BitAnd | ast.BitOr | ast.BitXor | ast.Add | ast.Mult):
             kind = "bool"
         return self._join(node, lambda a, b: ast.BinOp(a, op, b), kind, terms)

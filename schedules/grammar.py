@@ -245,7 +245,7 @@ def _last_word(text: str) -> tuple[str, str, int]:
     """Split a word such as ease-in off the end, where a blank, a parenthesis or a quote stands before it."""
     text = text.rstrip()
     start = len(text)
-    while start > 0 and (text[start - 1].isalpha() or text[start - 1] == "-"):
+    while start > 0 and (text[start - 1].isalpha() or text[start - 1] in "-_"):
         start -= 1
     head = text[:start]
     apart = head[-1:].isspace() or head[-1:] in (")", '"', "'")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schedules.errors import ScheduleError
 from schedules.expression import Expression, expression_at, unquote
-from schedules.variables import CHANGING, Variables
+from schedules.variables import CHANGING, LARGEST_INT, Variables
 
 # What Deforum takes for a number. Anything else is an expression, also 1. and 1e-2.
 PLAIN = re.compile(r"[+-]?\d*(?:\.\d+)?", re.ASCII)
@@ -68,7 +68,7 @@ def parse_key(text: str | int | float, *, name: str = "keyframe") -> Key:
     """
     if isinstance(text, str):
         return key_at(text, text, 0, name)
-    if isinstance(text, bool) or not isinstance(text, int | float) or text != text // 1:
+    if isinstance(text, bool) or not isinstance(text, int | float) or text != text // 1 or abs(text) > LARGEST_INT:
         raise ScheduleError("expected a whole frame number, seconds such as 1.5s or an expression such as max_f-2",
                             text=str(text), name=name)  # fmt: skip
     return Key(int(text))
@@ -100,4 +100,4 @@ def key_at(part: str, source: str, column: int, name: str) -> Key:
         hint = "write max_f for the last frame, s for the seed, 1.5s for a time"
         raise expression.fault("a keyframe's position cannot change over time; expected one without t and sec", hint)
     constant = expression.program.constant
-    return Key(expression) if constant is None or not math.isfinite(constant) else Key(math.trunc(constant))
+    return Key(expression) if constant is None or abs(constant) > LARGEST_INT else Key(math.trunc(constant))

@@ -37,6 +37,9 @@ def sample_numbers(schedule: NumberSchedule, num_frames: int, variables: Variabl
         keyframe = schedule.keyframes[0]
         raise schedule.fault(keyframe, _all_outside(keyframe.key, num_frames), _keys_hint(num_frames))
     starts = list(placed)
+    numbers = [each.value for each in placed.values() if each.easing == "linear" and isinstance(each.value, float)]
+    if len(numbers) == len(placed):
+        return np.interp(np.arange(num_frames), starts, numbers)
     ends = [*starts[1:], num_frames]
     curve = np.full(num_frames, np.nan)
     lines: list[int] = []
@@ -104,9 +107,13 @@ def _evaluate(
     variables: Variables,
 ) -> None:
     """Put the values of an expression into all its spans, by one call of numexpr."""
-    frames = np.concatenate([np.arange(start, end) for start, end in spans])
+    place: slice | np.ndarray  # one slice is filled three times as fast as frames by number
+    if len(spans) == 1:
+        place, frames = slice(*spans[0]), np.arange(*spans[0])
+    else:
+        place = frames = np.concatenate([np.arange(*span) for span in spans])
     try:
-        curve[frames] = expression.evaluate(frames, variables, len(curve))
+        curve[place] = expression.evaluate(frames, variables, len(curve))
     except ScheduleError as error:
         raise schedule.fault(keyframe, error.message, error.hint) from None
 
