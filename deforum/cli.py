@@ -289,6 +289,8 @@ def render_file(path: Path, arguments: argparse.Namespace, stop: Stop) -> Outcom
         if not arguments.quiet:
             for note in Outputs.of(settings)[1]:
                 say(f"{path.name}: {note}")
+            size = f"{settings.width}x{settings.height}"
+            say(f"{path.name}: {settings.max_frames} frames of {size}, model: {settings.model}")
         try:
             result = render_settings(settings, output=arguments.output, progress=show, stop=stop)
         finally:

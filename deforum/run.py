@@ -534,7 +534,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            self.close()
+            try:
+                self.close()
+            except KeyboardInterrupt as late:
+                late.add_note(self._place())
+                raise
             return
         assert error is not None
         self.keep_frames = True
@@ -550,7 +554,12 @@ class Run:
             for _, writer in self._writers:
                 writer.abort()
         if self.num_frames:
-            error.add_note(f"{self.num_frames} frames are finished: {self.folder}")
+            error.add_note(self._place())
+
+    def _place(self) -> str:
+        """Say what is on the disk: not all that was handed over need be."""
+        written = sum(1 for _ in self.frames_folder.glob(f"*{PICTURES[self.outputs.picture].suffix}"))
+        return f"frames finished: {written}, in {self.folder}"
 
 
 # --- the library's door -----------------------------------------------------------------------------------------------
@@ -583,12 +592,12 @@ def check(settings: Settings) -> Timeline:
 
     Gives the sampled timeline. Raises UserError with all problems.
     """
-    from deforum import build
+    from deforum.build import check as check_animation
 
     problems: list[Problem] = []
     timeline = None
     try:
-        timeline = build.check(settings)
+        timeline = check_animation(settings)
     except UserError as error:
         problems += error.problems
     try:

@@ -51,7 +51,7 @@ class Said:
 
 def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -1) -> None:
     """Leave everything real but the diffusion: frame n comes out as a grey of n * 20 levels, after `pace` seconds."""
-    from deforum import build
+    import deforum.build as build
 
     def paint(init: Image | None, frame: Frame) -> Image:
         time.sleep(pace)
@@ -311,7 +311,7 @@ def test_a_second_interrupt_stops_at_once(sea: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130 and time.monotonic() - started < 2.5
-    assert "1 frames are finished: output/sea" in err and "Traceback" not in err and out == ""
+    assert "frames finished: 1, in output/sea" in err and "Traceback" not in err and out == ""
 
 
 def test_something_unexpected_keeps_what_is_finished_and_says_where(
@@ -320,7 +320,7 @@ def test_something_unexpected_keeps_what_is_finished_and_says_where(
     said = paint(sea, break_at=3)
     assert said.status == 1
     assert "RuntimeError: the model broke" in said.err and "Traceback" in said.err
-    assert f"3 frames are finished: {Path('output/sea')}" in said.err and said.out == ""
+    assert f"frames finished: 3, in {Path('output/sea')}" in said.err and said.out == ""
     assert count_frames(tmp_path / "output" / "sea" / "sea.mp4") == 3
 
 

@@ -185,7 +185,7 @@ def test_an_error_while_rendering_keeps_what_is_finished_and_says_where(tmp_path
         for index in range(5):
             run.write(frame(index), chart(index))
         print(1 / 0)
-    assert error.value.__notes__ == [f"5 frames are finished: {tmp_path / 'sea'}"]
+    assert error.value.__notes__ == [f"frames finished: 5, in {tmp_path / 'sea'}"]
     assert count_frames(tmp_path / "sea" / "sea.mp4") == 5
     assert len(list((tmp_path / "sea" / "frames").iterdir())) == 5
 
@@ -203,7 +203,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
             run.write(frame(index), chart(index))
         raise KeyboardInterrupt
     assert time.monotonic() - started < 3
-    assert "5 frames are finished" in error.value.__notes__[0]
+    assert error.value.__notes__[0].startswith("frames finished: ")
 
 
 def test_a_full_disk_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +211,9 @@ def test_a_full_disk_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(UserError, match="the disk is full; make room"):
+    with pytest.raises(UserError, match="the disk is full; make room") as error:
         write_run(tmp_path / "sea", Outputs(films=()), count=30)
+    assert all(note == f"frames finished: 0, in {tmp_path / 'sea'}" for note in getattr(error.value, "__notes__", []))
 
 
 def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
@@ -346,8 +347,8 @@ def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_settings_name_a_run() -> None:
     from dataclasses import replace
 
-    from deforum.run import run_name
     from deforum.options import Settings
+    from deforum.run import run_name
 
     now = datetime(2026, 1, 31, 12, 30, 5)
     settings = replace(
