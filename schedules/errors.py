@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 QUOTED_WIDTH = 100  # characters of the user's line shown in a message
 LONGEST_WORD = 60  # difflib's cost grows with the square of a word's length
@@ -13,6 +12,8 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Give the choice that `word` was most likely meant to be, or None where none is close."""
     if len(word) > LONGEST_WORD:
         return None
+    from difflib import get_close_matches  # rarely needed, and slow to import
+
     by_lower = {choice.lower(): choice for choice in choices}
     close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None

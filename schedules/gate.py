@@ -407,6 +407,8 @@ def _fold(node: ast.AST, op: ast.AST, values: list[Number]) -> Number:
             bits = [sum(bits)]
         if max(bits) > MOST_BITS:
             _fail("the number is too large", node)
+    if isinstance(op, ast.Invert):
+        values = [int(values[0])]  # ~True is -2, which newer Pythons deprecate
     try:
         value = _OPERATORS[type(op)](*values)
     except ZeroDivisionError:
