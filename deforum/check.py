@@ -71,7 +71,7 @@ def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
         return ""
     frame = int(np.argmax(wrong))
     others = int(wrong.sum()) - 1
-    also = f" and {others} more" if others else ""
+    also = f" (and {others} more)" if others else ""
     expected = "an odd number" if declaration.odd and low <= curve[frame] <= high else declaration.range or "a number"
     unit = f" ({declaration.unit})" if declaration.unit else ""
     return f" is {curve[frame]:.6g} at frame {frame}{also}; expected {expected}{unit}"

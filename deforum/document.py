@@ -174,7 +174,8 @@ _MISTAKES = {
     "tab": "a tab; YAML lines are indented with spaces",
     "cannot start any token": "a text cannot begin with this character unless it stands in quotes",
     "could not find expected ':'": "a line before this one has no colon; expected 'name: value'",
-    "did not find expected key": "this does not fit here; check the indentation and quotes of the lines above",
+    "did not find expected key": "this does not fit here: a text that begins with a quote, [ or { has to stand in"
+    " quotes as a whole; or else the indentation is wrong, here or above",
     "undefined alias": "a text that begins with * has to stand in quotes",
     "but found another document": "a second document begins here (---); expected one",
 }

@@ -99,9 +99,10 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
 
 
 def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
+    source: object
     match node:
         case Scalar():
-            source: object = node.text
+            source = _number_or_text(node)
             texts: dict[str | None, Scalar] = {None: node}
         case Mapping():
             written = {key.text: value for key, value in unique(node, name) if isinstance(value, Scalar)}
@@ -109,7 +110,7 @@ def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
             if stray is not None:
                 what = "a keyframe needs one value, a number or an expression in quotes, with a space behind the colon"
                 raise Wrong(Problem(f"{name}: {what}", str(stray.place)))
-            source = {key: value.text for key, value in written.items()}
+            source = {key: _number_or_text(value) for key, value in written.items()}
             texts = {_canonical(key): value for key, value in written.items()}
         case Sequence():
             what = "expected a number, a schedule such as '0: (1), 30: (2)', or a mapping such as {0: 1, 30: 2}"
@@ -119,6 +120,13 @@ def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
     except ScheduleError as error:
         where = next((text for key, text in texts.items() if key == error.key), node)
         raise Wrong(Problem(str(error), str(_inside(where, error.column)))) from None
+
+
+def _number_or_text(node: Scalar) -> object:
+    """A number that stands without quotes is one in every spelling; quoted ones are read as in Deforum."""
+    if not node.plain:
+        return node.text
+    return next((value for value in (_parse_int(node.text), _parse_float(node.text)) if value is not None), node.text)
 
 
 def _inside(node: Node, column: int) -> Place:

@@ -1,0 +1,57 @@
+"""Parameters: declared once, at three stages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deforum.check import within_range
+from deforum.params import PARAMS, Params, default_params
+from schedules import Variables
+
+COUNT, VARIABLES = 200, Variables(seed=3)
+
+
+def test_map_goes_from_schedules_to_curves_to_numbers() -> None:
+    curves = default_params().map(lambda _, schedule: schedule.sample(COUNT, VARIABLES))
+    assert curves.strength.shape == (COUNT,)
+    frame = curves.map(lambda _, curve: float(curve[7]))
+    assert frame.strength == 0.65
+    assert frame.zoom == pytest.approx(1.0025 + 0.002 * np.sin(1.25 * 3.14 * 7 / 30))
+
+
+def test_map_tells_the_name() -> None:
+    names = default_params().map(lambda name, _: name)
+    assert names.fov == "fov"
+    assert [name for name, _ in names.items()] == list(PARAMS)
+
+
+def test_params_have_equal_values_or_are_different() -> None:
+    assert default_params() == default_params()
+    assert Params(**dict.fromkeys(PARAMS, 0.0)) != Params(**dict.fromkeys(PARAMS, 1.0))
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_the_default_is_in_range_at_every_frame(name: str) -> None:
+    curve = getattr(default_params(), name).sample(COUNT, VARIABLES)
+    assert np.array_equal(within_range(name, curve), curve)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("strength", 1.5, 1),
+        ("strength", -0.1, 0),
+        ("strength", 0.3, 0.3),
+        ("angle", -1e6, -1e6),
+        ("zoom", 0, 0.01),
+        ("steps", np.inf, 1000),
+        ("antiblur_kernel", 4, 5),
+        ("antiblur_kernel", 5, 5),
+        ("antiblur_kernel", 0, 1),
+        ("antiblur_kernel", 5.9, 5),
+        ("antiblur_kernel", 1e9, 255),
+    ],
+)
+def test_within_range(name: str, value: float, expected: float) -> None:
+    assert within_range(name, np.array([value]))[0] == expected
