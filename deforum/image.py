@@ -58,7 +58,8 @@ def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such picture")
-    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    encoded = np.fromfile(path, np.uint8)
+    levels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if levels is None:
         raise UserError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, BMP and TIFF can)")
     if levels.shape[:2] != (height, width):

@@ -100,6 +100,14 @@ def _turn(theta: float, phi: float, gamma: float) -> Matrix:
     return turned
 
 
+def inverse(matrix: Matrix) -> Matrix:
+    """Turn a motion back; that of a picture seen edge-on, which nothing can turn back, is at least finite."""
+    try:
+        return np.asarray(np.linalg.inv(matrix), np.float64)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(matrix), np.float64)
+
+
 def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Sampling = "bilinear") -> Image:
     """Move a picture by a matrix; identity gives the same image, and a move by whole pixels is exact.
 
@@ -113,7 +121,7 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
         return image
     if shift is not None:
         return _shift(image, shift, border)
-    x, y = _source_positions(matrix, width, height, image.device)
+    x, y, _ = _source_positions(matrix, width, height, image.device)
     if border == "wrap":
         x, y = x.remainder(width) + WRAP_MARGIN, y.remainder(height) + WRAP_MARGIN
         image = _shift(image, (WRAP_MARGIN, WRAP_MARGIN), border, grow=2 * WRAP_MARGIN)
@@ -130,24 +138,28 @@ def coverage(matrix: Matrix, width: int, height: int, device: Device = CPU) -> M
 
     Convention: (H, W) float32; matrix (3, 3), source px -> destination px. Places behind the camera show nothing.
     """
-    x, y = _source_positions(matrix, width, height, device)
+    x, y, w = _source_positions(matrix, width, height, device)
     across = torch.minimum(x + 1, width - x).clamp(0, 1)
     down = torch.minimum(y + 1, height - y).clamp(0, 1)
-    return across * down
+    return across * down * (w > 0)
 
 
-def _source_positions(matrix: Matrix, width: int, height: int, device: Device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find where each destination pixel comes from: x and y, (H, W) float32 px."""
-    (a, b, c), (d, e, f), (g, h, i) = (np.linalg.inv(matrix)).tolist()
+def _source_positions(
+    matrix: Matrix, width: int, height: int, device: Device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Find where each destination pixel comes from.
+
+    Convention: x, y (H, W) float32 px, and w, which is above 0 where that place is in front of the camera.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = inverse(matrix).tolist()
     x = torch.arange(width, dtype=torch.float32, device=device)
     y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
     # Sums of a row and a column: three passes over the picture instead of a matrix product per pixel.
-    from_x, from_y = a * x + (b * y + c), d * x + (e * y + f)
-    if g == 0 and h == 0:
-        return from_x / i, from_y / i
-    w = g * x + (h * y + i)
-    w = torch.where(w == 0, torch.finfo(w.dtype).eps, w)  # on the horizon itself: far away, but finite
-    return from_x / w, from_y / w
+    from_x, from_y, w = a * x + (b * y + c), d * x + (e * y + f), g * x + (h * y + i)
+    if g == 0 and h == 0 and i == 1:
+        return from_x, from_y, w
+    nonzero = torch.where(w == 0, torch.finfo(w.dtype).eps, w)  # on the horizon itself: far away, but finite
+    return from_x / nonzero, from_y / nonzero, w
 
 
 def _whole_shift(matrix: Matrix, width: int, height: int) -> tuple[int, int] | None:
