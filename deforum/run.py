@@ -294,7 +294,11 @@ class Outputs:
 
 
 def _soundtrack(settings: Settings, notes: list[str]) -> Soundtrack | None:
-    """Find the sound that settings ask for; a URL cannot be had, which is noted and does not stop a render."""
+    """Find the sound that settings ask for.
+
+    A URL cannot be had, and neither can a file of the machine that a Deforum file comes from: that is noted, and does
+    not stop a render.
+    """
     if settings.add_soundtrack == "None" or settings.skip_video_creation:
         return None
     clip = settings.add_soundtrack == "Init Video"
@@ -306,6 +310,9 @@ def _soundtrack(settings: Settings, notes: list[str]) -> Soundtrack | None:
         notes.append(f"add_soundtrack: {settings.add_soundtrack}: {what}, so the video has no sound")
         return None
     path = Path(where).expanduser()
+    if settings.profile == "deforum" and not path.is_file():
+        notes.append(f"add_soundtrack: {settings.add_soundtrack}: there is no {where}, so the video has no sound")
+        return None
     return Soundtrack(path, seconds_before(path, settings.extract_from_frame) if clip else 0.0)
 
 

@@ -299,7 +299,7 @@ def test_an_interrupt_finishes_the_frame_and_closes_the_video(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
 def test_a_second_interrupt_stops_at_once(sea: Path, tmp_path: Path) -> None:
-    with painted(str(sea), "max_frames=200", cwd=tmp_path, pace=3) as process:
+    with painted(str(sea), "max_frames=200", cwd=tmp_path, pace=20) as process:
         frames = tmp_path / "output" / "sea" / "frames"
         while not (frames.is_dir() and len(list(frames.glob("*.png"))) == 1):
             assert process.poll() is None
@@ -310,7 +310,7 @@ def test_a_second_interrupt_stops_at_once(sea: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and time.monotonic() - started < 2.5
+    assert process.returncode == 130 and time.monotonic() - started < 15
     assert "frames finished: 1, in output/sea" in err and "Traceback" not in err and out == ""
 
 

@@ -30,7 +30,7 @@ from deforum.run import (
     safe_name,
 )
 from deforum.timeline import Frame
-from deforum.video import Soundtrack, VideoError, count_frames
+from deforum.video import Soundtrack, VideoError, VideoWriter, count_frames
 from tests.test_video import COLORS, chart, click, decode, hear
 
 WIDTH, HEIGHT = 128, 96
@@ -287,6 +287,47 @@ def test_a_run_with_sound(tmp_path: Path) -> None:
 def test_choices_are_checked_before_rendering(outputs: Outputs, message: str) -> None:
     with pytest.raises(UserError, match=message):
         outputs.check(WIDTH, HEIGHT, 24)
+
+
+def outputs_of(**changes: object) -> tuple[Outputs, tuple[str, ...]]:
+    from dataclasses import replace
+
+    from deforum.options import Settings
+
+    return Outputs.of(replace(Settings(), **changes))
+
+
+def test_settings_choose_the_outputs(tmp_path: Path) -> None:
+    assert outputs_of(crf=23) == (Outputs(films=(Film("h264", 23),)), ())
+    assert outputs_of(make_gif=True)[0].films == (Film("h264", 17), Film("gif"))
+    assert outputs_of(delete_imgs=True)[0].keep_frames is False
+    nothing, notes = outputs_of(delete_imgs=True, skip_video_creation=True, make_gif=True)
+    assert nothing.films == () and nothing.keep_frames and "so they are kept" in notes[0]
+
+
+def test_settings_choose_the_sound(tmp_path: Path) -> None:
+    sound = click(tmp_path / "click.wav", at=0.25, seconds=3)
+    clip = tmp_path / "clip.mp4"
+    with VideoWriter(clip, WIDTH, HEIGHT, 23.976, soundtrack=Soundtrack(sound)) as video:
+        for index in range(30):
+            video.write(chart(index))
+    file, _ = outputs_of(add_soundtrack="File", soundtrack_path=str(sound))
+    assert file.films[0].soundtrack == Soundtrack(sound)
+    shared, _ = outputs_of(add_soundtrack="Init Video", video_init_path=str(clip), extract_from_frame=24)
+    assert shared.films[0].soundtrack == Soundtrack(clip, 1.001)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        (dict(soundtrack_path="https://example.org/a.mp3"), "https://example.org/a.mp3 is on a network, so the video"),
+        (dict(soundtrack_path=""), "soundtrack_path is empty, so the video has no sound"),
+        (dict(soundtrack_path="/gone/a.mp3", profile="deforum"), "there is no /gone/a.mp3, so the video has no sound"),
+    ],
+)
+def test_sound_that_cannot_be_had_is_noted(changes: dict[str, str], note: str) -> None:
+    outputs, notes = outputs_of(add_soundtrack="File", **changes)
+    assert outputs.films[0].soundtrack is None and note in notes[0]
 
 
 def test_all_wrong_choices_are_told_together() -> None:
