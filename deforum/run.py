@@ -244,24 +244,21 @@ class Outputs:
 
     @staticmethod
     def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
-        """Read what settings ask for; also gives notes on what cannot be done as asked, one line each."""
-        notes: list[str] = []
-        # Formats, quality and subtitles act as soon as settings declare them; until then these are the defaults.
-        format = getattr(settings, "video_format", "h264")
-        quality = settings.crf if format == "h264" else getattr(settings, "video_quality", None)
-        sound = _soundtrack(settings, notes)
-        films = [Film(format, quality, getattr(settings, "video_preset", None) or None, sound)]
-        if settings.make_gif and format != "gif":
+        """Read what settings ask for; also gives notes on what does nothing, one line each."""
+        # crf is Deforum's setting, and its scale is that of h264 alone.
+        quality = settings.crf if settings.video_format == "h264" else settings.video_quality
+        films = [Film(settings.video_format, quality, settings.video_preset, _soundtrack(settings))]
+        if settings.make_gif and settings.video_format != "gif":
             films.append(Film("gif"))
         if settings.skip_video_creation:
             films = []
+        notes: list[str] = []
         if settings.delete_imgs and not films:
             notes.append("delete_imgs does nothing: without a video the frames are all there is, so they are kept")
-        fields = getattr(settings, "subtitles", "")
         outputs = Outputs(
-            picture=getattr(settings, "frame_format", "png"),
+            picture=settings.frame_format,
             films=tuple(films),
-            subtitles=tuple(field for field in re.split(r"[,\s]+", fields) if field),
+            subtitles=tuple(field for field in re.split(r"[,\s]+", settings.subtitles) if field),
             keep_frames=not (settings.delete_imgs and films),
         )
         return outputs, tuple(notes)
@@ -293,27 +290,13 @@ class Outputs:
         return 16 if deep else 8
 
 
-def _soundtrack(settings: Settings, notes: list[str]) -> Soundtrack | None:
-    """Find the sound that settings ask for.
-
-    A URL cannot be had, and neither can a file of the machine that a Deforum file comes from: that is noted, and does
-    not stop a render.
-    """
-    if settings.add_soundtrack == "None" or settings.skip_video_creation:
-        return None
-    clip = settings.add_soundtrack == "Init Video"
-    setting, where = (
-        ("video_init_path", settings.video_init_path) if clip else ("soundtrack_path", settings.soundtrack_path)
-    )
-    if not where or re.match(r"\w{2,}://", where):
-        what = f"{where} is on a network" if where else f"{setting} is empty"
-        notes.append(f"add_soundtrack: {settings.add_soundtrack}: {what}, so the video has no sound")
-        return None
-    path = Path(where).expanduser()
-    if settings.profile == "deforum" and not path.is_file():
-        notes.append(f"add_soundtrack: {settings.add_soundtrack}: there is no {where}, so the video has no sound")
-        return None
-    return Soundtrack(path, seconds_before(path, settings.extract_from_frame) if clip else 0.0)
+def _soundtrack(settings: Settings) -> Soundtrack | None:
+    if settings.add_soundtrack == "File":
+        return Soundtrack(Path(settings.soundtrack_path).expanduser())
+    if settings.add_soundtrack == "Init Video":
+        clip = Path(settings.video_init_path).expanduser()
+        return Soundtrack(clip, seconds_before(clip, settings.extract_from_frame))
+    return None
 
 
 def seconds_before(clip: Path, frame: int) -> float:

@@ -128,10 +128,6 @@ FORMATS: dict[str, Format] = {
         "FFV1, 16 bits RGB, lossless, in mkv: for archives", ".mkv", "gbrp16le",
         _LOSSLESS, _MKV, "matroska", bits=16, audio=("-c:a", "flac"),
     ),
-    "ffv1-8": Format(
-        "FFV1, 8 bits RGB, lossless, in mkv", ".mkv", "bgr0",
-        _LOSSLESS, _MKV, "matroska", audio=("-c:a", "flac"),
-    ),
     "gif": Format(
         "animated GIF, a palette for every frame", ".gif", "bgr0",
         _LOSSLESS, _MKV, "gif", ("-filter_complex", _GIF, "-loop", "0"), max_fps=50, countable=False,

@@ -30,7 +30,7 @@ from deforum.run import (
     safe_name,
 )
 from deforum.timeline import Frame
-from deforum.video import Soundtrack, VideoError, VideoWriter, count_frames
+from deforum.video import FORMATS, Soundtrack, VideoError, VideoWriter, count_frames
 from tests.test_video import COLORS, chart, click, decode, hear
 
 WIDTH, HEIGHT = 128, 96
@@ -299,6 +299,10 @@ def outputs_of(**changes: object) -> tuple[Outputs, tuple[str, ...]]:
 
 def test_settings_choose_the_outputs(tmp_path: Path) -> None:
     assert outputs_of(crf=23) == (Outputs(films=(Film("h264", 23),)), ())
+    assert outputs_of(crf=23, video_format="av1", video_quality=30, video_preset="4", frame_format="jpeg")[0] == (
+        Outputs("jpeg", (Film("av1", 30, "4"),))
+    )
+    assert outputs_of(subtitles="seed, prompt strength")[0].subtitles == ("seed", "prompt", "strength")
     assert outputs_of(make_gif=True)[0].films == (Film("h264", 17), Film("gif"))
     assert outputs_of(delete_imgs=True)[0].keep_frames is False
     nothing, notes = outputs_of(delete_imgs=True, skip_video_creation=True, make_gif=True)
@@ -317,17 +321,11 @@ def test_settings_choose_the_sound(tmp_path: Path) -> None:
     assert shared.films[0].soundtrack == Soundtrack(clip, 1.001)
 
 
-@pytest.mark.parametrize(
-    ("changes", "note"),
-    [
-        (dict(soundtrack_path="https://example.org/a.mp3"), "https://example.org/a.mp3 is on a network, so the video"),
-        (dict(soundtrack_path=""), "soundtrack_path is empty, so the video has no sound"),
-        (dict(soundtrack_path="/gone/a.mp3", profile="deforum"), "there is no /gone/a.mp3, so the video has no sound"),
-    ],
-)
-def test_sound_that_cannot_be_had_is_noted(changes: dict[str, str], note: str) -> None:
-    outputs, notes = outputs_of(add_soundtrack="File", **changes)
-    assert outputs.films[0].soundtrack is None and note in notes[0]
+def test_settings_offer_what_the_tables_have() -> None:
+    from deforum.options import OPTIONS
+
+    assert OPTIONS["video_format"].choices == tuple(FORMATS)
+    assert OPTIONS["frame_format"].choices == tuple(PICTURES)
 
 
 def test_all_wrong_choices_are_told_together() -> None:
