@@ -165,10 +165,13 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 def name_values(settings: Settings, now: datetime) -> dict[str, object]:
     """List what `{...}` in a run's name can stand for: every setting, and the time."""
     from deforum.options import DECLARATIONS
+    from schedules import TextSchedule
 
     values: dict[str, object] = {}
     for name, declaration in DECLARATIONS.items():
         value = getattr(settings, name) if hasattr(settings, name) else getattr(settings.params, name)
+        if isinstance(value, TextSchedule) and len(value.keyframes) == 1:
+            value = value.keyframes[0].value
         value = getattr(value, "text", value)  # a schedule is named by its text
         for known in (name, *declaration.old):
             values.setdefault(known.lower(), value)

@@ -390,8 +390,9 @@ def test_settings_name_a_run() -> None:
     from deforum.run import run_name
 
     now = datetime(2026, 1, 31, 12, 30, 5)
-    settings = replace(
-        Settings(), seed=7, batch_name="{date}/{time}_{seed}_{W}x{height}_{zoom}_{timestring}", width=320
-    )
-    name = run_name(settings, now)
-    assert name.startswith("2026-01-31_12-30-05_7_320x") and name.endswith("_20260131123005")
+    template = "{date}/{time}_{seed}_{W}x{height}_{cfg_scale}_{sampler}_{nothing}"
+    settings = replace(Settings(), seed=7, batch_name=template, width=320, height=200)
+    cfg_scale, sampler = safe_name(settings.params.cfg_scale.text), safe_name(settings.sampler.keyframes[0].value or "")
+    assert run_name(settings, now) == f"2026-01-31_12-30-05_7_320x200_{cfg_scale}_{sampler}_{{nothing}}"
+    assert run_name(replace(settings, batch_name="Deforum_{timestring}"), now) == "Deforum_20260131123005"
+    assert run_name(replace(settings, batch_name="{batch_name}"), now) == "run"
