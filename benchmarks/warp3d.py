@@ -1,0 +1,95 @@
+"""Time of a 3D warp with depth given, beside the plain formulation of the same motion.
+
+    python -m benchmarks.warp3d [--size 512] [--rounds 40]
+
+The baseline goes the way that a first version goes: a list of points is transformed by 4x4 matrices, divided, and
+turned into sampling positions; the picture visits 8 bit on the way in and out. All are timed in the same run, in turn,
+on two threads (one where there is but one core); given are the median of each and its ratio to the baseline's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import grid_sample
+
+from deforum.camera import Pose, warp_physical, warp_slab
+from deforum.image import Image, from_bytes, to_bytes
+from deforum.params import PARAMS, Params
+
+MOTION = {"translation_x": 5.0, "translation_z": 6.0, "rotation_3d_y": 1.0, "rotation_3d_z": 0.5}
+PARAMETERS: Params[float] = Params(**(dict.fromkeys(PARAMS, 0.0) | {"fov": 70.0, "aspect_ratio": 1.0} | MOTION))
+
+
+def plain_warp(levels: NDArray[np.uint8], depth: torch.Tensor) -> NDArray[np.uint8]:
+    """Move an 8-bit picture with the slab camera, every step spelt out."""
+    height, width = depth.shape
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    points = torch.stack((x.flatten(), y.flatten(), depth.flatten(), torch.ones(height * width)), dim=1)
+    pose, scale = Pose.of(PARAMETERS), 1 / math.tan(math.radians(PARAMETERS.fov) / 2)
+    motion, lens = torch.eye(4), torch.diag(torch.tensor([scale, scale, 1.0, 1.0]))
+    motion[:3, :3] = torch.from_numpy(pose.rotation)
+    motion[3, :3] = torch.from_numpy(pose.translation)
+    old, new = points @ lens, points @ motion @ lens
+    offset = (new[:, :2] / new[:, 2:3] - old[:, :2] / old[:, 2:3]).view(1, height, width, 2)
+    identity = torch.nn.functional.affine_grid(torch.eye(2, 3)[None], [1, 3, height, width], align_corners=False)
+    image = torch.from_numpy(levels.astype(np.float32)).permute(2, 0, 1)[None]
+    moved = grid_sample(image, identity - offset, "bicubic", "border", align_corners=False)
+    cut: NDArray[np.uint8] = moved[0].permute(1, 2, 0).clamp(0, 255).numpy().astype(np.uint8)
+    return cut
+
+
+def median_times(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Time the tasks in turn, so that whatever else the machine does befalls them alike; medians in ms."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(rounds + 3):
+        for name, task in tasks.items():
+            began = time.perf_counter()
+            task()
+            if turn >= 3:
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=40)
+    args = parser.parse_args()
+    size = args.size
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    levels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    image: Image = from_bytes(levels)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
+    depth = 1.5 + 0.3 * torch.sin(3 * x) * torch.cos(2 * y) - 0.5 * ((x**2 + y**2) < 0.1)
+
+    def slab(image: Image) -> Image:
+        return warp_slab(depth, PARAMETERS, size, size)(image)
+
+    def physical(image: Image) -> Image:
+        return warp_physical(depth, PARAMETERS, size, size)(image)
+
+    tasks: dict[str, Callable[[], object]] = {
+        "plain, 8 bit (baseline)": lambda: plain_warp(levels, depth),
+        "slab": lambda: slab(image),
+        "slab, to and from 8 bit": lambda: to_bytes(slab(from_bytes(levels))),
+        "physical": lambda: physical(image),
+        "physical, coverage asked": lambda: warp_physical(depth, PARAMETERS, size, size).coverage(),
+    }
+    with torch.inference_mode():
+        medians = median_times(tasks, args.rounds)
+    baseline = next(iter(medians.values()))
+    print(f"{size}x{size}, bicubic, depth given, {torch.get_num_threads()} threads, median of {args.rounds}")
+    for name, median in medians.items():
+        print(f"{name:28} {median:7.2f} ms   {median / baseline:5.2f} of the baseline")
+
+
+if __name__ == "__main__":
+    main()

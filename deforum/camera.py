@@ -1,0 +1,532 @@
+"""3D motion: a picture with depth becomes a surface in space, and a moved camera looks at it again.
+
+Two cameras. The physical one back-projects pixels with true intrinsics, moves them as a rigid body and projects them
+again, nearest first. The slab is Deforum's: x and y run from -1 to 1 over the picture whatever the depth, and each
+pixel of the new picture is fetched from where its namesake in the old one would have come from.
+
+Convention: pixel centres have whole-number coordinates, x goes right, y goes down, z goes away from the camera. Depth
+is z, larger is farther, in scene units: Deforum's translations are 1/200 of one, and near things are at about 1.
+Positions are (2, H, W) float32, x then y, in px. What a user's number does to the picture is the same for both cameras:
+translation x left, y down, z larger; rotation x down, y left, z counter-clockwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import grid_sample
+
+from deforum.errors import UserError
+from deforum.image import CPU, Device, Image, Mask
+from deforum.warp import Border, warp_flat
+
+if TYPE_CHECKING:
+    from deforum.params import Params
+
+Padding = Literal["border", "reflection", "zeros"]
+Sampling = Literal["bicubic", "bilinear", "nearest"]
+Fill = Literal["stretch", "far"]
+Depth = torch.Tensor  # (H, W) float32
+Positions = torch.Tensor  # (2, H, W) float32 px
+Matrix = NDArray[np.float64]
+
+UNITS = 200  # translations, near and far in files are in this part of a scene unit
+SAME_PLACE = 1.5  # px that a pixel may land beside itself on the way there and back: half a pixel, stretched, and noise
+IN_FRONT = 1e-3  # scene units; whatever comes nearer to the camera than this is behind it
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the camera moves: a point X (a row, x y z) of the old view is at X @ rotation + translation in the new."""
+
+    rotation: Matrix  # (3, 3)
+    translation: Matrix  # (3,) scene units
+
+    @staticmethod
+    def of(params: Params[float]) -> Pose:
+        """Read one frame's motion: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
+        p = params
+        return Pose(
+            _turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
+            np.array([-p.translation_x, p.translation_y, -p.translation_z], np.float64) / UNITS,
+        )
+
+    def inverse(self) -> Pose:
+        return Pose(self.rotation.T, -self.translation @ self.rotation.T)
+
+    @property
+    def still(self) -> bool:
+        return not self.translation.any() and bool((self.rotation == np.eye(3)).all())
+
+
+def _turn(x: float, y: float, z: float) -> Matrix:
+    """Rotate about x, then y, then z (radians), in the order that the names of Deforum's Euler angles say: XYZ."""
+    about_x = [[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]]
+    about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
+    about_z = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
+    turned: Matrix = np.array(about_x) @ np.array(about_y) @ np.array(about_z)
+    return turned
+
+
+@dataclass(frozen=True)
+class Lens:
+    """True intrinsics: focal lengths in px; the axis goes through the middle of the picture."""
+
+    x: float
+    y: float
+
+    @staticmethod
+    def of(fov: float, aspect_ratio: float, width: int, height: int, *, fov_is_vertical: bool = False) -> Lens:
+        """Make a lens from its field of view in degrees, across the width (or, `fov_is_vertical`, the height).
+
+        `aspect_ratio` is that of a pixel: 1 is square, 2 is twice as wide as high. With `fov_is_vertical` pixels are
+        square; this is what Deforum's "old formula" of the aspect ratio comes to.
+        Raises UserError for a field of view that no lens has.
+        """
+        if not 0 < fov < 180:
+            raise UserError(f"fov is {fov:g}; the physical camera needs one between 0 and 180 degrees, 70 is usual")
+        reach = math.tan(math.radians(fov) / 2)
+        if fov_is_vertical:
+            return Lens(height / 2 / reach, height / 2 / reach)
+        return Lens(width / 2 / reach / aspect_ratio, width / 2 / reach)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where each pixel of one view is found in another, whether it is seen there at all, and how far off it is."""
+
+    positions: Positions
+    covers: Mask
+    """1 where what is here was seen in the other view, 0 where it was hidden, or beyond the edge (soft over a pixel)"""
+    depth: Depth
+
+
+@dataclass(frozen=True)
+class DepthWarp:
+    """A motion of the picture in space: `source` says, for each pixel of the new picture, where it comes from.
+
+    Satisfies `deforum.animate.Warp`. Beyond the edge `padding` repeats the outermost pixels (border), mirrors
+    (reflection), or is black (zeros). Joined motions are joined as positions, so pictures are sampled once.
+    """
+
+    source: Positions
+    solve: Callable[[], tuple[Lookup, Lookup]]
+    """Gives the whole geometry, from the new view to the old and from the old to the new; asked when it is needed."""
+    padding: Padding = "border"
+    sampling: Sampling = "bicubic"
+    still: bool = False
+    """Nothing moves: a picture is handed through as it is."""
+    flip: tuple[Matrix, Border] | None = None
+    """A matrix, source px -> destination px, by which the picture is moved before, in a sampling of its own."""
+
+    @cached_property
+    def _solved(self) -> tuple[Lookup, Lookup]:
+        return self.solve()
+
+    def __call__(self, image: Image) -> Image:
+        """Move a picture, (C, H, W) in 0..1."""
+        if self.flip is not None:
+            image = warp_flat(image, self.flip[0], border=self.flip[1])
+        if self.still:
+            return image
+        moved = _sample(image, self.source, self.sampling, self.padding)
+        if self.sampling == "bicubic":  # it overshoots at edges
+            moved.clamp_(0, 1)
+        return moved.contiguous(memory_format=torch.channels_last)[0]
+
+    def move_mask(self, mask: Mask) -> Mask:
+        """Move a mask, (H, W); where the picture is made up, its nearest part decides."""
+        return mask if self.still else _sample(mask[None], self._once().source, "bilinear", "border")[0, 0]
+
+    def move_flow(self, flow: torch.Tensor) -> torch.Tensor:
+        """Move a flow field, (H, W, 2) px: a vector between two places becomes that between the moved places."""
+        if self.still and self.flip is None:
+            return flow
+        here, there = self._once()._solved
+        start = here.positions
+        end = start + _look(flow.permute(2, 0, 1), start)
+        return (_find(there.positions, end) - _find(there.positions, start)).permute(1, 2, 0)
+
+    def coverage(self) -> Mask:
+        """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
+        return self._once()._solved[0].covers
+
+    @property
+    def depth(self) -> Depth:
+        """The depth of the new view, carried along."""
+        return self._once()._solved[0].depth
+
+    def then(self, later: DepthWarp) -> DepthWarp:
+        first, later = self._once(), later._once()
+        if first.still or later.still:
+            return later if first.still else first
+
+        def solve() -> tuple[Lookup, Lookup]:
+            (here, there), (later_here, later_there) = first._solved, later._solved
+            covers = later_here.covers * _look(here.covers[None], later_here.positions)[0]
+            back_covers = there.covers * _look(later_there.covers[None], there.positions)[0]
+            back = _find(later_there.positions, there.positions)
+            return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
+
+        source = _find(first.source, later.source)
+        return DepthWarp(source, solve, first.padding, first.sampling)
+
+    def inverse(self) -> DepthWarp:
+        once = self._once()
+        here, there = once._solved
+        return replace(once, source=there.positions, solve=lambda: (there, here))
+
+    def flipped(self, matrix: Matrix, border: Border | None = None) -> DepthWarp:
+        """Put a flat motion before this one: matrix (3, 3), source px -> destination px.
+
+        With a `border` it is a sampling of its own that knows this border, as Deforum's perspective flip is; without
+        one the picture is sampled once.
+        """
+        if border is None:
+            return replace(self, flip=(matrix, "replicate"))._once()
+        return replace(self, flip=(matrix, border))
+
+    def _once(self) -> DepthWarp:
+        """Give the same motion with the flip, if there is one, joined into the positions."""
+        if self.flip is None:
+            return self
+        matrix = self.flip[0]
+        unflipped: Matrix = np.linalg.inv(matrix)
+        height, width = self.source.shape[1:]
+
+        def solve() -> tuple[Lookup, Lookup]:
+            here, there = replace(self, flip=None)._solved
+            # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
+            source = _map(unflipped, here.positions)
+            covers = here.covers * _inside(source, width, height)
+            destination = _map(matrix, _pixels(width, height, source.device))
+            back = Lookup(_find(there.positions, destination), _look(there.covers[None], destination)[0], there.depth)
+            return Lookup(source, covers, here.depth), back
+
+        return DepthWarp(_map(unflipped, self.source), solve, self.padding, self.sampling)
+
+
+def stay(
+    depth: Depth | None,
+    width: int,
+    height: int,
+    *,
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Make the motion that moves nothing."""
+    here = _pixels(width, height, device)
+    seen = torch.ones(height, width, device=device)
+    same = Lookup(here, seen, seen if depth is None else depth)
+    return DepthWarp(here, lambda: (same, same), padding, sampling, still=True)
+
+
+# The slab: Deforum's camera.
+
+
+def warp_slab(
+    depth: Depth | None,
+    params: Params[float],
+    width: int,
+    height: int,
+    *,
+    old_aspect_formula: bool = False,
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Move the camera as Deforum does; what comes into view is stretched.
+
+    Convention: depth (H, W) as `deforum.depth.scale.slab_depth` gives it, 1..2 near to far; None is flat at 1.
+    `old_aspect_formula` puts width / height in the place of the aspect ratio. Near and far have no effect.
+    Source: the rule behind Deforum's files, checked against recorded sampling positions.
+    Raises UserError for a field of view of 0 or +-180 degrees.
+    """
+    pose = Pose.of(params)
+    if pose.still:
+        return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
+    if params.fov % 180 == 0:
+        raise UserError(f"fov is {params.fov:g}, with which nothing can be seen; 70 is usual")
+    reach = math.tan(math.radians(params.fov) / 2)
+    aspect = width / height if old_aspect_formula else params.aspect_ratio
+    x = torch.linspace(-1, 1, width, device=device)
+    y = torch.linspace(-1, 1, height, device=device)[:, None]
+    z = torch.ones(1, 1, device=device) if depth is None else depth
+    rows = np.vstack((pose.rotation, pose.translation)).T  # of the matrix that takes (x, y, z, 1) to the moved point
+    moved_z = _plane(rows[2, [0, 1, 3, 2]], x, y, z)
+    offset = torch.empty(2, height, width, device=device)
+    for out, row, old, reached in zip(offset, rows, (x, y), (reach * aspect, reach), strict=False):
+        size = width if old is x else height
+        torch.sub(_plane(row[[0, 1, 3, 2]], x, y, z).div_(moved_z), old / z, out=out).mul_(size / 2 / reached)
+    here = _pixels(width, height, device)
+    source = here - offset
+
+    def solve() -> tuple[Lookup, Lookup]:
+        old_z = z.expand(height, width)
+        destination = here + offset  # as a surface moves; that the new view fetches pixels is a little different:
+        reached = destination
+        for _ in range(3):  # source(destination) = here, so the offset is that of the destination
+            reached = here + _look(offset, reached)
+        returns = (reached - _look(offset, reached) - here).abs().amax(0) <= SAME_PLACE
+        covers = _inside(source) * (_nearest(destination, 1 / old_z, spread=True) > 0)
+        carried = _look(moved_z.expand(1, height, width), source)[0]
+        return Lookup(source, covers, carried), Lookup(reached, _inside(reached) * returns, old_z)
+
+    return DepthWarp(source, solve, padding, sampling)
+
+
+# The physical camera.
+
+
+def warp_physical(
+    depth: Depth | None,
+    params: Params[float],
+    width: int,
+    height: int,
+    *,
+    before: Params[float] | None = None,
+    fov_is_vertical: bool = False,
+    fill: Fill = "far",
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Move a real camera: a pan pans, a dolly dollies, and a change of the field of view zooms.
+
+    Convention: depth (H, W), z > 0 in scene units; None is flat at 1. `before` are the parameters of the frame before,
+    whose lens took the picture; None is the same lens. `fov_is_vertical` as in `Lens.of`. What the old view did not
+    see is filled by `fill`: "stretch" pulls the surface over it, "far" mirrors what is behind into it; `coverage` has
+    it as 0 either way.
+    Raises UserError for a field of view that no lens has.
+    """
+    pose = Pose.of(params)
+    lens = Lens.of(params.fov, params.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
+    old_lens = lens
+    if before is not None:
+        old_lens = Lens.of(before.fov, before.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
+    if pose.still and lens == old_lens:
+        return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
+    inverse_depth = torch.ones(height, width, device=device) if depth is None else 1 / depth
+    here = _pixels(width, height, device)
+    to_new = _projection(pose, old_lens, lens, width, height)
+    to_old = _projection(pose.inverse(), lens, old_lens, width, height)
+
+    destination, seen_inverse = _project(to_new, inverse_depth, here)
+    seen, hole = _look_again(to_old, destination, seen_inverse, here)
+    source, _ = _project(to_old, seen, here)
+    if bool(hole.any()):
+        source, seen, hole = _fill(to_old, source, seen, hole, destination, seen_inverse, fill)
+
+    def solve() -> tuple[Lookup, Lookup]:
+        back = source.flatten(1).index_select(1, _index(destination)).view_as(here)
+        returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen_inverse > 0)
+        return (
+            Lookup(source, _inside(source) * ~hole, 1 / seen),
+            Lookup(destination, _inside(destination) * returns, 1 / inverse_depth),
+        )
+
+    return DepthWarp(source, solve, padding, sampling)
+
+
+def _projection(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> Matrix:
+    """Put back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+
+    def intrinsics(lens: Lens) -> Matrix:
+        return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
+
+    motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
+    projection: Matrix = intrinsics(new) @ motion
+    return projection
+
+
+def _project(projection: Matrix, inverse_depth: torch.Tensor, here: Positions) -> tuple[Positions, torch.Tensor]:
+    """Find where each pixel comes to, and its inverse depth there; 0 where that is behind the camera."""
+    x, y = here[0, :1], here[1, :, :1]
+    ratio = _plane(projection[2], x, y, inverse_depth)  # z' / z
+    in_front = ratio > IN_FRONT * inverse_depth
+    ratio.clamp_(min=IN_FRONT)
+    positions = torch.empty_like(here)
+    for out, row in zip(positions, projection, strict=False):
+        torch.div(_plane(row, x, y, inverse_depth), ratio, out=out)
+    return positions, (inverse_depth / ratio).mul_(in_front)
+
+
+def _look_again(
+    to_old: Matrix, destination: Positions, inverse_depth: torch.Tensor, here: Positions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the inverse depth that each pixel of the new view sees, nearest first, and where it sees nothing known.
+
+    A moved surface has cracks where it grew, through which what is behind would show. So each point covers the four
+    pixels around it, and that a pixel is truly covered is confirmed by the point that the old view has for it.
+    """
+    spread = _nearest(destination, inverse_depth, spread=True)
+    index = _index(_project(to_old, spread, here)[0])
+    landed = destination.flatten(1).index_select(1, index).view_as(here)
+    confirmed = ((landed - here).abs_().amax(0) <= SAME_PLACE) & (spread > 0)
+    exact = inverse_depth.flatten().index_select(0, index).view_as(spread)
+    # What else may be seen comes to the pixel itself. (lerp: choosing with where takes longer than all of this)
+    seen = torch.lerp(_nearest(destination, inverse_depth, spread=False), exact, confirmed.to(exact.dtype))
+    return seen, seen == 0
+
+
+def _nearest(destination: Positions, inverse_depth: torch.Tensor, *, spread: bool) -> torch.Tensor:
+    """Keep, for each pixel, the largest inverse depth that comes to it; 0 where nothing does.
+
+    A point comes to the pixel it is nearest to, or (`spread`) to the four around it.
+    """
+    height, width = inverse_depth.shape
+    wide = width + 3  # two columns and rows before, one behind, take what comes to no pixel
+    x, y = (destination if spread else destination + 0.5).floor().clamp_(-2, max(height, width)).to(torch.int32)
+    index = y.clamp_(max=height).mul_(wide).add_(x.clamp_(max=width)).add_(2 * wide + 2).flatten().to(torch.int64)
+    kept = torch.zeros((height + 3) * wide, device=inverse_depth.device)
+    kept.scatter_reduce_(0, index, inverse_depth.flatten(), "amax")
+    kept = kept.view(height + 3, wide)
+    if not spread:
+        return kept[2:-1, 2:-1].contiguous()
+    kept = torch.maximum(kept[2:-1], kept[1:-2])
+    return torch.maximum(kept[:, 2:-1], kept[:, 1:-2])
+
+
+def _fill(
+    to_old: Matrix,
+    source: Positions,
+    seen: torch.Tensor,
+    hole: torch.Tensor,
+    destination: Positions,
+    seen_inverse: torch.Tensor,
+    fill: Fill,
+) -> tuple[Positions, torch.Tensor, torch.Tensor]:
+    """Give pixels that see nothing known a source and an inverse depth; tell which of them are within the old view."""
+    height, width = hole.shape
+    source, seen = source.flatten(1).clone(), seen.flatten().clone()
+    known = ~hole.flatten()
+    todo = torch.nonzero(~known)[:, 0]
+    place = torch.stack((todo % width, todo // width)).float()
+    inverse_depth = seen_inverse.flatten()
+
+    def fetch(inverse: torch.Tensor) -> Positions:
+        x, y, w = (a * place[0] + b * place[1] + c + d * inverse for a, b, c, d in to_old.tolist())
+        return torch.stack((x, y)) / w.clamp(min=IN_FRONT)
+
+    nearest = inverse_depth.max()
+    if not nearest > 0:
+        raise UserError("the camera moves past everything that the picture shows; move it by less")
+    # Beyond the edge of the old view the surface goes on as it is at the edge.
+    farthest = torch.where(inverse_depth > 0, inverse_depth, nearest).min()
+    far_source, near_source = fetch(farthest), fetch(nearest)
+    inverse, found = farthest.expand(len(todo)), far_source
+    for _ in range(4):
+        inverse = inverse_depth[_index(found, width, height)].clamp(min=farthest)
+        found = fetch(inverse)
+    source[:, todo], seen[todo] = found, inverse
+    known[todo] = _inside(found, width, height) == 0
+    todo_inside = ~known[todo]
+    todo, place = todo[todo_inside], place[:, todo_inside]
+
+    # What a near thing uncovers lies behind it, against the direction in which nearness moves things.
+    apart = (near_source - far_source)[:, todo_inside]
+    length = torch.linalg.vector_norm(apart, dim=0)
+    steps = math.ceil(float(length.max())) + 2 if len(todo) else 0
+    back = apart / length.clamp(min=1e-6)
+    far_at, far_steps = _march(place, back, known, steps, width, height)
+    if fill == "far":
+        # Mirrored at the edge of the hole, so that it has the texture of what is around it.
+        source[:, todo] = source[:, far_at] + far_steps * back
+        seen[todo] = seen[far_at]
+    else:
+        near_at, near_steps = _march(place, -back, known, steps, width, height)
+        share = far_steps / (far_steps + near_steps).clamp(min=1)
+        source[:, todo] = torch.lerp(source[:, far_at], source[:, near_at], share)
+        seen[todo] = torch.lerp(seen[far_at], seen[near_at], share)
+    unknown = torch.zeros_like(known)
+    unknown[todo] = True
+    return source.view_as(destination), seen.view_as(hole), unknown.view_as(hole)
+
+
+def _march(
+    place: Positions, direction: Positions, known: torch.Tensor, steps: int, width: int, height: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Go from each place in its direction to the first known pixel: its index, and how many steps away it is.
+
+    A place that finds none stays where it is, at 0 steps.
+    """
+    index = _index(place, width, height)
+    count = torch.zeros(len(index), device=place.device)
+    for step in range(1, steps + 1):
+        there = _index(place + step * direction, width, height)
+        arrives = (count == 0) & known[there]
+        index, count = torch.where(arrives, there, index), torch.where(arrives, step, count)
+    return index, count
+
+
+# Positions.
+
+
+def _plane(row: Matrix, x: torch.Tensor, y: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+    """Sum row * (x, y, 1, depth) over the picture; x and y are a row and a column, so it is two passes."""
+    a, b, c, d = row.tolist()
+    summed: torch.Tensor = a * x + (b * y + c)
+    return torch.add(summed, depth, alpha=d) if d else summed
+
+
+def _pixels(width: int, height: int, device: Device) -> Positions:
+    """Give each pixel its own position."""
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=device),
+        torch.arange(width, dtype=torch.float32, device=device),
+        indexing="ij",
+    )
+    return torch.stack((x, y))
+
+
+def _inside(positions: Positions, width: int = 0, height: int = 0) -> Mask:
+    """Tell which positions are within the picture: 1 inside, 0 beyond its edge, soft over a pixel."""
+    height, width = (height, width) if height else positions.shape[1:]
+    x, y = positions
+    inside: Mask = torch.minimum(x + 1, width - x).clamp_(0, 1) * torch.minimum(y + 1, height - y).clamp_(0, 1)
+    return inside
+
+
+def _index(positions: Positions, width: int = 0, height: int = 0) -> torch.Tensor:
+    """Number the pixels nearest to the positions, row by row: (N,) int64; those beyond the edge are brought back."""
+    height, width = (height, width) if height else positions.shape[1:]
+    x, y = positions.flatten(1)
+    column = x.round().clamp_(0, width - 1).to(torch.int32)
+    return y.round().clamp_(0, height - 1).to(torch.int32).mul_(width).add_(column).to(torch.int64)
+
+
+def _sample(image: torch.Tensor, positions: Positions, sampling: Sampling, padding: Padding) -> torch.Tensor:
+    """Sample (C, H, W) at positions: (1, C, H, W)."""
+    height, width = image.shape[1:]
+    # grid_sample counts from -1 to 1, from the outer edge of the first pixel to that of the last.
+    grid = torch.empty_like(positions)
+    torch.mul(positions[0], 2 / width, out=grid[0]).add_(1 / width - 1)
+    torch.mul(positions[1], 2 / height, out=grid[1]).add_(1 / height - 1)
+    return grid_sample(image[None], grid.permute(1, 2, 0)[None], sampling, padding, align_corners=False)
+
+
+def _look(values: torch.Tensor, positions: Positions) -> torch.Tensor:
+    """Read values (C, H, W) at positions, between pixels linearly, beyond the edge as at the edge."""
+    return _sample(values, positions, "bilinear", "border")[0]
+
+
+def _find(chart: Positions, at: Positions) -> Positions:
+    """Read positions at positions; beyond the edge the way from one to the other goes on as at the edge."""
+    height, width = chart.shape[1:]
+    found: Positions = at + _look(chart - _pixels(width, height, chart.device), at)
+    return found
+
+
+def _map(matrix: Matrix, positions: Positions) -> Positions:
+    """Move positions by a matrix (3, 3)."""
+    x, y, w = (a * positions[0] + b * positions[1] + c for a, b, c in matrix.tolist())
+    w = torch.where(w == 0, torch.finfo(w.dtype).eps, w)
+    return torch.stack((x / w, y / w))

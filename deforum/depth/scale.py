@@ -1,0 +1,112 @@
+"""From what a depth network returns to the distances that a camera moves in.
+
+Convention: `raw` is (H, W) float32 as the network returns it, up to an unknown scale and shift: inverse depth, larger
+is nearer, or depth, larger is farther; its model says which. Depth is z in scene units, larger is farther, about 1 for
+the nearest things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from deforum.image import Mask
+
+Gives = Literal["inverse depth", "depth"]
+Depth = torch.Tensor  # (H, W) float32
+
+BINS = 1024
+
+RULES: dict[str, tuple[float, float] | None] = {
+    "Midas-3-Hybrid": (2, -1),
+    "Midas-3.1-BeitLarge": (2, -1),
+    "AdaBins": (1, 1),
+    "Zoe": (1, 1),
+    "Leres": (1, 1),
+    "Midas+AdaBins (old)": None,
+    "Zoe+AdaBins (old)": None,
+}
+"""Deforum's z for each of its algorithms: a + b * equalised; None takes the raw values for z."""
+
+
+def slab_depth(raw: torch.Tensor, algorithm: str) -> Depth | None:
+    """Turn a depth map into what Deforum's camera takes for z; None (flat) where the map says nothing.
+
+    `algorithm` is Deforum's name; another name is treated as MiDaS is.
+    """
+    rule = RULES.get(algorithm, RULES["Midas-3-Hybrid"])
+    if rule is None:
+        return raw
+    equalized = equalize(raw)
+    return None if equalized is None else rule[0] + rule[1] * equalized
+
+
+def equalize(raw: torch.Tensor) -> torch.Tensor | None:
+    """Bring a map to 0..1 such that each depth has an equal share of the picture, to 1024 steps.
+
+    None where the map is constant or has a value that is no number.
+    """
+    low, high = raw.aminmax()
+    if not torch.isfinite(high - low) or not high > low:
+        return None
+    place = (raw - low) / (high - low)
+    share = torch.histc(place, BINS, 0, 1).cumsum(0) / raw.numel()
+    # A value at the lower edge of a step has the whole step's share; between edges it is interpolated.
+    place *= BINS
+    step = place.to(torch.int64).clamp_(max=BINS - 1)
+    rise = torch.diff(share, append=share[-1:])
+    return share[step].add_((place - step).mul_(rise[step]))
+
+
+@dataclass(frozen=True)
+class Span:
+    """The raw inverse depths that are taken for the farthest and the nearest of a scene."""
+
+    far: float
+    near: float
+
+    @staticmethod
+    def of(inverse: torch.Tensor, outside: float = 0.02) -> Span:
+        """Measure a map, leaving a small share at either end outside: single pixels decide nothing."""
+        values = adaptive_avg_pool2d(inverse[None, None], (64, 64)).flatten().sort().values
+        margin = round(outside * len(values))
+        return Span(float(values[margin]), float(values[-1 - margin]))
+
+    def toward(self, other: Span, pace: float) -> Span:
+        """Go a share of the way to another span."""
+        return Span(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
+
+
+def steady_depth(
+    raw: torch.Tensor,
+    gives: Gives,
+    span: Span | None,
+    *,
+    near: float = 1,
+    far: float = 50,
+    carried: tuple[Depth, Mask] | None = None,
+    span_pace: float = 0.1,
+    pace: float = 0.2,
+) -> tuple[Depth, Span]:
+    """Turn a depth map into distances that do not flicker; give them, and the span to hand to the next frame.
+
+    Convention: `near` and `far` are the distances, in scene units, of the nearest and the farthest things of the
+    picture. `span` is that of the frame before, None for the first; it goes by `span_pace` to that of this frame.
+    `carried` is the depth of the frame before, moved to this view, and where it is known; there only the share `pace`
+    of this frame's map is new. Inverse depth is what is scaled and mixed: it is what motion in the picture is
+    proportional to.
+    """
+    inverse = raw if gives == "inverse depth" else 1 / raw.clamp(min=1e-6)
+    measured = Span.of(inverse)
+    span = measured if span is None else span.toward(measured, span_pace)
+    reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
+    # A little may stand out in front of what is taken for the nearest; nothing lies beyond the farthest.
+    share = ((inverse - span.far) / reach).clamp_(0, 1.5)
+    scaled = share.mul_(1 / near - 1 / far).add_(1 / far)
+    if carried is not None:
+        depth, known = carried
+        scaled = torch.lerp(scaled, 1 / depth, known * (1 - pace))
+    return 1 / scaled, span
