@@ -134,6 +134,8 @@ def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
 
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
     """Check that there are samplers of the names given."""
+    if "sampler" not in origins:
+        return
     from deforum.diffusion import resolve_sampler
 
     for keyframe in settings.sampler.keyframes:

@@ -168,15 +168,17 @@ class _File:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.left = {key.text: node for key, node in self.root.entries}  # the last of equal names wins, as in Deforum
+        # The last of equal names wins, as in Deforum; null is as good as not there.
+        self.left = {key.text: node for key, node in self.root.entries}
+        self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
 
     def place(self, name: str) -> Place:
         return self.left[name].place if name in self.left else self.root.place
 
     def text(self, name: str, default: str = "") -> str:
-        """The text of a value that is still left; `default` where there is none, or null."""
+        """The text of a value that is still left; `default` where there is none."""
         node = self.left.get(name)
-        return default if not isinstance(node, Scalar) or node.is_null else node.text
+        return node.text if isinstance(node, Scalar) else default
 
     def flag(self, name: str, default: bool) -> bool:
         text = self.text(name, str(default)).casefold()
@@ -198,10 +200,8 @@ class _File:
 def _defaults(file: _File) -> None:
     """Fill in what Deforum takes for granted where a file says nothing."""
     forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in file.left)
-    defaults = dict(FORGE_DEFAULTS) if forge else {}
-    if not forge:
-        # Files older than this switch were made while colours were matched the old way.
-        defaults["legacy_colormatch"] = "true"
+    # Files older than legacy_colormatch were made while colours were matched the old way.
+    defaults = {"legacy_colormatch": "true"} | (dict(FORGE_DEFAULTS) if forge else {})
     if "width" in file.left or "height" in file.left:
         defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
     for name, text in defaults.items():
@@ -230,12 +230,13 @@ def _size(file: _File) -> None:
 
 def _prompts(file: _File) -> None:
     """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
-    written = "animation_prompts" if "animation_prompts" in file.left else "prompts"
+    written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in file.left), "")
     node = file.left.get(written)
     prompts = None if node is None else _keyframed(node)
     if prompts is None:
         file.notes.append("no prompts in the file; the pictures are painted without")
-    negatives = next((file.left[name] for name in ("neg_prompts", "negative_prompts") if name in file.left), None)
+    by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
+    negatives = next((file.left[name] for name in by_keyframe if name in file.left), None)
     if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
         prompts = _with_negatives(prompts, _keyframed(negatives))
     fields = {
@@ -256,7 +257,8 @@ def _prompts(file: _File) -> None:
                 file.put(name, text, chosen, plain=False)
     if prompts is not None:
         file.given["prompts"] = (written, prompts)
-    file.drop("prompts", "animation_prompts", "neg_prompts", *(name for names in fields.values() for name in names))
+    field_names = [each for names in fields.values() for each in names]
+    file.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
 
 
 def _keyframed(node: Node) -> Node:
@@ -269,8 +271,9 @@ def _keyframed(node: Node) -> Node:
             return document.relocate(parse_json(text, node.place.source), node.place)
         except UserError:
             return node
-    pieces = [re.fullmatch(r"\s*(\d+|[\"'][^\"']+[\"'])\s*:(.*)", piece, re.DOTALL) for piece in text.split("|")]
-    if text and all(pieces):
+    key = r"\s*(\d+|\"[^\"]+\"|'[^']+')\s*:"
+    if re.match(key, text):
+        pieces = (re.fullmatch(f"{key}(.*)", piece, re.DOTALL) for piece in re.split(rf"\|(?={key})", text)[::2])
         entries = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
         return document.Mapping(
             tuple((Scalar(key, node.place), Scalar(text, node.place, plain=False)) for key, text in entries), node.place

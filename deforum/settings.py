@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +41,23 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Given:
+class _Given:
     """A setting as a file or the command line has it: what it is called there, where that stands, and the value."""
 
     written: str
     place: Place
     node: Node
 
-    @property
-    def origin(self) -> Origin:
-        return Origin(self.written, self.node.place)
+
+@dataclass(frozen=True)
+class _Findings:
+    """What comes to light while reading: problems stop the reading in the end, notes become the report."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, message: str, place: Place) -> None:
+        self.problems.append(Problem(message, str(place)))
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
@@ -60,51 +67,29 @@ def load(path: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -
     and paths are made absolute. Relative paths start from the settings file's folder, or else from the current one.
     Raises UserError with all problems found.
     """
-    text = document.read_text(path)
-    problems: list[Problem] = []
-    notes: list[str] = []
+    text, found, made_with = document.read_text(path), _Findings(), ""
     old_file = _is_json(path, text)
     if old_file:
         translation = translate(parse_json(text, str(path)))
-        notes += translation.notes
-        given = {name: Given(written, node.place, node) for name, (written, node) in translation.given.items()}
+        made_with = translation.made_with
+        found.notes.extend(translation.notes)
+        given = {name: _Given(written, node.place, node) for name, (written, node) in translation.given.items()}
     else:
-        given = _collect(_flatten(document.parse_yaml(text, str(path)), problems), problems, notes)
-    given |= _collect(_read_overrides(overrides, problems), problems, [])
-    if old_file and translation.made_with and "model" not in given:
-        notes.append(f"made with the checkpoint {translation.made_with}; give model=PATH to render with it")
-
-    settings, unread = _settle(given)
-    for name, problem in unread.items():
-        if old_file and _find(name).pending:
-            notes.append(f"{problem.message}; left out, as it has no effect yet")
-        else:
-            problems.append(problem)
-    origins = {name: each.origin for name, each in given.items() if name not in unread}
-    lenient = settings.profile == "deforum"  # Deforum renders on where values are out of range or files are missing
-    if not unread.keys() & {"max_frames", "fps", "seed"}:
-        strange = check_curves(settings, origins)
-        if lenient:
-            notes += [f"{problem.message}; it is kept within that" for problem in strange]
-        else:
-            problems += strange
-    if "sampler" in origins:
-        problems += check_samplers(settings, origins)
-    if to_render:
-        if lenient:
-            settings, missing = drop_urls(settings)
-            notes += missing
-        settings, lost = find_files(settings, origins, path.parent)
-        problems += [*lost, *check_mode(settings, origins)]
-    if problems:
-        raise UserError(problems)
-    return Loaded(settings, (*notes, *_explain_idle(settings, given, old_file)))
+        given = _collect(_flatten(document.parse_yaml(text, str(path)), found), found)
+    given |= _collect(_read_overrides(overrides, found), found)
+    if made_with and "model" not in given:
+        found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
+    settings, readable = _settle(given, found, old_file)
+    settings = _check(settings, readable, found, path.parent if to_render else None)
+    if found.problems:
+        raise UserError(found.problems)
+    return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
 
 
 def dump(settings: Settings, *, full: bool = False) -> str:
     """Write settings as YAML that loads to equal settings: what differs from the defaults, or all with `full`."""
-    changed = ((name, each, value) for name, each, value, default in _values(settings) if full or value != default)
-    return write_yaml(changed, SECTIONS)
+    entries = ((name, each, value) for name, each, value, default in _values(settings) if full or value != default)
+    return write_yaml(entries, SECTIONS)
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, Declaration, object, object]]:
@@ -118,15 +103,42 @@ def _values(settings: Settings) -> Iterator[tuple[str, Declaration, object, obje
             yield f"cn_{number}_{name}", each, getattr(unit, name), each.default
 
 
+# --- from a file to named nodes ---------------------------------------------------------------------------------------
+
+
 def _is_json(path: Path, text: str) -> bool:
     if path.suffix.lower() in (".yaml", ".yml"):
         return False
     return path.suffix.lower() == ".json" or text.lstrip().startswith("{")
 
 
-def _find(name: str) -> Declaration:
-    control = _CONTROL_NAME.fullmatch(name)
-    return CONTROLS[control[2]] if control else DECLARATIONS[name]
+def _flatten(root: document.Mapping, found: _Findings) -> Iterator[_Given]:
+    """Give the settings of a YAML file, in sections or not."""
+    for key, node in root.entries:
+        if key.text not in SECTIONS or not key.text:
+            yield _Given(key.text, key.place, node)
+        elif isinstance(node, document.Mapping):
+            yield from (_Given(inner.text, inner.place, value) for inner, value in node.entries)
+        elif not (isinstance(node, Scalar) and node.is_null):
+            what = "expected settings below it, each on an indented line of its own"
+            found.refuse(f"{key.text}: this is a section; {what}", node.place)
+
+
+def _read_overrides(overrides: Iterable[str], found: _Findings) -> Iterator[_Given]:
+    """Read 'name=value' and 'section.name=value'."""
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        place = Place(f"command line: {override}")
+        section, dot, inner = name.strip().partition(".")
+        if not equals or not name.strip():
+            found.refuse("expected name=value", place)
+            continue
+        try:
+            node = document.parse_yaml_value(value, place)
+        except UserError as error:
+            found.problems.extend(error.problems)
+            continue
+        yield _Given(inner if dot and section in SECTIONS else name.strip(), place, node)
 
 
 def _canonical(name: str) -> str | None:
@@ -136,96 +148,101 @@ def _canonical(name: str) -> str | None:
     return name if name in DECLARATIONS or (control and control[2] in CONTROLS) else None
 
 
-def _flatten(root: document.Mapping, problems: list[Problem]) -> Iterator[Given]:
-    """Give the settings of a YAML file, in sections or not."""
-    for key, node in root.entries:
-        if key.text not in SECTIONS or not key.text:
-            yield Given(key.text, key.place, node)
-            continue
-        if isinstance(node, document.Mapping):
-            yield from (Given(inner.text, inner.place, value) for inner, value in node.entries)
-        elif not (isinstance(node, Scalar) and node.is_null):
-            message = f"{key.text}: this is a section; expected settings below it, each on an indented line of its own"
-            problems.append(Problem(message, str(node.place)))
-
-
-def _read_overrides(overrides: Iterable[str], problems: list[Problem]) -> Iterator[Given]:
-    """Read 'name=value' and 'section.name=value'."""
-    for override in overrides:
-        name, equals, value = override.partition("=")
-        place = Place(f"command line: {override}")
-        section, dot, inner = name.strip().partition(".")
-        if not equals or not name.strip():
-            problems.append(Problem("expected name=value", str(place)))
-            continue
-        try:
-            node = document.parse_yaml_value(value, place)
-        except UserError as error:
-            problems += error.problems
-            continue
-        yield Given(inner if dot and section in SECTIONS else name.strip(), place, node)
-
-
-def _collect(entries: Iterable[Given], problems: list[Problem], notes: list[str]) -> dict[str, Given]:
+def _collect(entries: Iterable[_Given], found: _Findings) -> dict[str, _Given]:
     """Sort entries by the settings they are of; a setting that is given twice is a problem."""
-    given: dict[str, Given] = {}
+    given: dict[str, _Given] = {}
     for entry in entries:
-        name = _canonical(entry.written)
-        place = str(entry.place)
-        if entry.written in DISSOLVED:
-            message = f"{entry.written}: there is no such switch here; {DISSOLVED[entry.written]}"
-            problems.append(Problem(message, place))
-        elif entry.written in FOREIGN:
-            notes.append(f"{entry.written}: {FOREIGN[entry.written]}; it has no effect here")
+        name, written = _canonical(entry.written), entry.written
+        if written in DISSOLVED:
+            found.refuse(f"{written}: there is no such switch here; {DISSOLVED[written]}", entry.place)
+        elif written in FOREIGN:
+            found.notes.append(f"{written}: {FOREIGN[written]}; it has no effect here")
         elif name is None:
-            meant = nearest(entry.written, [*DECLARATIONS, *CANONICAL, *SECTIONS])
-            hint = f"; did you mean {meant}?" if meant else ""
-            problems.append(Problem(f"unknown setting {entry.written!r}{hint}", place))
+            meant = nearest(written, [*DECLARATIONS, *CANONICAL, *SECTIONS])
+            found.refuse(f"unknown setting {written!r}" + (f"; did you mean {meant}?" if meant else ""), entry.place)
         elif name in given:
             first = given[name]
-            also = "" if first.written == entry.written == name else f" (as {first.written} and {entry.written})"
-            problems.append(Problem(f"{name} is given twice{also}; first at {first.place}", place))
+            also = "" if first.written == written == name else f" (as {first.written} and {written})"
+            found.refuse(f"{name} is given twice{also}; first at {first.place}", entry.place)
         else:
             given[name] = entry
-            if name != entry.written:
-                notes.append(f"{entry.written} is called {name} here")
+            if name != written and entry.place.line:
+                found.notes.append(f"{written} is called {name} here")
     return given
 
 
-def _settle(given: Mapping[str, Given]) -> tuple[Settings, dict[str, Problem]]:
-    """Make settings of what is given, defaults of the rest; list what could not be read, by name."""
-    unread: dict[str, Problem] = {}
+# --- from named nodes to settings -------------------------------------------------------------------------------------
+
+
+def _find(name: str) -> Declaration:
+    control = _CONTROL_NAME.fullmatch(name)
+    return CONTROLS[control[2]] if control else DECLARATIONS[name]
+
+
+def _settle(given: Mapping[str, _Given], found: _Findings, old_file: bool) -> tuple[Settings, dict[str, Origin]]:
+    """Make settings of what is given, defaults of the rest; say where each came from that could be read."""
     values: dict[str, Any] = {}
     for name, each in given.items():
         try:
             values[name] = read_value(_find(name), each.node, each.written)
         except Wrong as wrong:
-            unread[name] = wrong.problem
+            if old_file and _find(name).pending:
+                found.notes.append(f"{wrong.problem.message}; left out, as it has no effect yet")
+            else:
+                found.problems.append(wrong.problem)
+    origins = {name: Origin(given[name].written, given[name].node.place) for name in values}
     params = Params(**{name: values.pop(name, default) for name, default in default_params().items()})
     controls: dict[int, dict[str, Any]] = {}
     for name in [name for name in values if _CONTROL_NAME.fullmatch(name)]:
-        number, field = name[3:].split("_", 1)
-        controls.setdefault(int(number), {})[field] = values.pop(name)
+        number, setting = name[3:].split("_", 1)
+        controls.setdefault(int(number), {})[setting] = values.pop(name)
     units = [ControlUnit(**controls.get(number, {})) for number in range(1, max(controls, default=0) + 1)]
     while units and units[-1] == ControlUnit():
         units.pop()
-    return Settings(params=params, control_units=tuple(units), **values), unread
+    return Settings(params=params, control_units=tuple(units), **values), origins
 
 
-def _explain_idle(settings: Settings, given: Mapping[str, Given], old_file: bool) -> Iterator[str]:
+def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, folder: Path | None) -> Settings:
+    """Check what can only be seen in whole settings; with the folder of the file, find files too.
+
+    By Deforum's profile a render goes on where Deforum's does: with values out of range, and without what is on a
+    network.
+    """
+    lenient = settings.profile == "deforum"
+    strange = list(check_curves(settings, origins))
+    if lenient:
+        found.notes.extend(f"{problem.message}; it is kept within that" for problem in strange)
+    else:
+        found.problems.extend(strange)
+    unknown = list(check_samplers(settings, origins))
+    if lenient and unknown and origins["sampler"].place.line:
+        found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)
+        settings = replace(settings, sampler=Settings.sampler)
+    else:
+        found.problems.extend(unknown)
+    if folder is not None:
+        if lenient:
+            settings, missing = drop_urls(settings)
+            found.notes.extend(missing)
+        settings, lost = find_files(settings, origins, folder)
+        found.problems.extend([*lost, *check_mode(settings, origins)])
+    return settings
+
+
+def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> Iterator[str]:
     """Say, once for each reason, which of the given settings have no effect."""
-    values = {name: (each, value, default) for name, each, value, default in _values(settings)}
+    values = {name: (each, value, value == default) for name, each, value, default in _values(settings)}
     waiting: dict[str, list[str]] = {}
     other_mode: dict[str, list[str]] = {}
     for name in given:
-        each, value, default = values.get(name, (_find(name), None, None))
-        if value == default:
+        each, value, is_default = values.get(name, (_find(name), None, True))
+        if is_default:
             continue
         switches = SWITCHES.get(each.pending, ())
-        off = all(values[switch][1] == values[switch][2] for switch in switches)
+        idle = bool(switches) and name not in switches and all(values[switch][2] for switch in switches)
         if each.modes and settings.animation_mode not in each.modes:
             other_mode.setdefault(" or ".join(each.modes), []).append(name)
-        elif each.pending and not (switches and off and name not in switches):
+        elif each.pending and not idle:
             waiting.setdefault(each.pending, []).append(name)
         elif (name, value) in PENDING_CHOICES:
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
