@@ -29,6 +29,8 @@ CONVERSIONS: dict[tuple[str, bool], tuple[int, int]] = {
 
 LEVELS = 256  # bins of a channel in 8 bit
 STEPS = 16384  # bins of a float channel: fine enough that no colour is seen to jump, and three fit into 16 bit
+GAP = 2 / 255  # of a channel's range: wider than between the levels of an 8-bit picture
+GRAY_WEIGHT = 1e-6  # what grey has to say about hue, against the 1 of a full colour: only where nothing else does
 CIRCLE = (0.0, 360.0)
 RANGES: dict[str, tuple[tuple[float, float], ...]] = {
     "RGB": ((0, 1), (0, 1), (0, 1)),
@@ -96,7 +98,8 @@ def _match_float(image: Image, reference: ColorReference) -> Image:
     curves = zip(measured.counts, reference.counts, RANGES[space], strict=True)
     change = np.stack([_curve(counts, wanted, *ends) for counts, wanted, ends in curves])
     matched = measured.channels + change.astype(np.float32).ravel().take(measured.bins)
-    # OpenCV's way to LAB and back is off by up to 0.6 levels and darkens by 0.2; the difference of two ways back is not.
+    # OpenCV's way to LAB and back is off by up to 0.6 levels and darkens by 0.2. The difference of two ways back
+    # is not.
     before = _convert(measured.channels, space, true_channels, back=True)
     after = _convert(matched, space, true_channels, back=True)
     changed = cv2.add(cv2.subtract(after, before), to_array(image))
@@ -110,16 +113,19 @@ def _curve(counts: Floats, wanted: Floats, low: float, high: float) -> Floats:
     one to count from; the shift of shares that moves hues least is the median of the differences.
     Source: J. Rabin, J. Delon, Y. Gousseau, "Transportation distances on the circle", 2011.
     """
-    if not counts.any() or not wanted.any():
-        return np.zeros(STEPS)  # a grey picture has no hue
     values = low + (high - low) * (np.arange(STEPS) + 0.5) / STEPS
     share, share_wanted = _shares_below(counts), _shares_below(wanted)
     taken = np.flatnonzero(wanted)
-    known, target = share_wanted[taken], values[taken]
+    known, above, target = share_wanted[taken], np.cumsum(wanted)[taken] / wanted.sum(), values[taken]
     if (low, high) == CIRCLE:
         share = share - np.median(share - share_wanted)
-        known = np.concatenate((known - 1, known, known + 1))
-        target = np.concatenate((target - high, target, target + high))
+        known, above = (np.concatenate((shares - 1, shares, shares + 1)) for shares in (known, above))
+        # All one round further than they are: OpenCV takes hues above 360, but gets those below 0 wrong.
+        target = np.concatenate((target, target + high, target + 2 * high))
+    # Between values that are far apart nothing is to be invented: there the curve jumps.
+    last = np.flatnonzero(np.diff(target) > GAP * (high - low))
+    known = np.insert(known, np.repeat(last + 1, 2), np.repeat(above[last], 2))
+    target = np.insert(target, np.repeat(last + 1, 2), np.column_stack((target[last], target[last + 1])).ravel())
     return np.interp(share, known, target) - values
 
 
@@ -143,7 +149,7 @@ def _measure_float(image: Image, space: Space, true_channels: bool) -> _Measured
     bins = cv2.transform(channels, np.column_stack((np.diag(scale), offset))).astype(np.uint16)
     counts = _count(bins.reshape(len(bins), -1), 3 * STEPS).reshape(3, STEPS)
     if space == "HSV":
-        colorful = channels[..., 1] * channels[..., 2]
+        colorful = channels[..., 1] * channels[..., 2] + GRAY_WEIGHT
         counts[0] = np.bincount(bins[..., 0].ravel(), colorful.ravel(), STEPS)
     return _Measured(channels, bins, counts)
 
