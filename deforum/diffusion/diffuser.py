@@ -37,6 +37,8 @@ class Plan:
     run: int
     eta: float
     from_image: bool
+    tokens: int
+    """Length of the embeddings: filling them up for the sake of a longer neighbour would change the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,16 @@ class Pull:
     embedding: Embedding
     weight: float
     is_negative: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A frame with all that its diffusion is made from."""
+
+    init: Image | None
+    frame: Frame
+    pulls: tuple[Pull, ...]
+    plan: Plan
 
 
 class Diffuser:
@@ -72,26 +84,26 @@ class Diffuser:
         self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int
     ) -> list[Image]:
         """Diffuse frames that do not depend on each other; neighbours of one plan go through the model together."""
-        plans = [self._plan(init, frame) for init, frame in zip(inits, frames, strict=True)]
+        tasks = [self._task(init, frame) for init, frame in zip(inits, frames, strict=True)]
         pictures: list[Image] = []
-        for plan, group in groupby(range(len(frames)), key=lambda i: plans[i]):
-            members = list(group)
-            group_inits = [image for i in members if (image := inits[i]) is not None]
-            pictures += self._diffuse(plan, group_inits, [frames[i] for i in members], width, height)
+        for plan, group in groupby(tasks, key=lambda task: task.plan):
+            pictures += self._diffuse(plan, list(group), width, height)
         # A picture that leaves here may be changed in place and kept: it must be an ordinary tensor.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
 
-    def _plan(self, init: Image | None, frame: Frame) -> Plan:
+    def _task(self, init: Image | None, frame: Frame) -> Task:
         sampler = find_sampler(frame.sampler)
         steps = int(frame.params.steps + 1e-6)
-        strength = None if init is None else frame.params.strength
+        run = count_steps(steps, None if init is None else frame.params.strength, exact=self._exact)
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
-        return Plan(sampler, steps, count_steps(steps, strength, exact=self._exact), eta, init is not None)
+        pulls = self._pulls(frame)
+        tokens = len(pulls[0].embedding.tokens)
+        return Task(init, frame, tuple(pulls), Plan(sampler, steps, run, eta, init is not None, tokens))
 
-    def _diffuse(
-        self, plan: Plan, inits: Sequence[Image], frames: Sequence[Frame], width: int, height: int
-    ) -> list[Image]:
+    def _diffuse(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
+        inits = [task.init for task in tasks if task.init is not None]
+        frames = [task.frame for task in tasks]
         model, index = self._model, frames[0].index
         sigmas = visit(model.schedule, plan.sampler.grid, plan.steps, skip_penultimate=plan.sampler.skip_penultimate)
         sigmas = sigmas[plan.steps - plan.run :]
@@ -108,14 +120,13 @@ class Diffuser:
         else:
             # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
-        pulls = [self._pulls(frame) for frame in frames]
         size = shape[2] * self._door.factor, shape[1] * self._door.factor
         may_be_blank = any(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:
             finite: list[Tensor] = []
             walk = Walk(
-                denoise=self._denoiser(pulls, frames, size, finite),
+                denoise=self._denoiser(tasks, size, finite),
                 sigmas=sigmas,
                 noise=step_noise(shape, [frame.seed for frame in frames], self.device),
                 eta=plan.eta,
@@ -168,7 +179,7 @@ class Diffuser:
         return int(getattr(self._model.unet.config, "time_cond_proj_dim", None) or 0)
 
     def _denoiser(
-        self, pulls: Sequence[Sequence[Pull]], frames: Sequence[Frame], size: tuple[int, int], finite: list[Tensor]
+        self, tasks: Sequence[Task], size: tuple[int, int], finite: list[Tensor]
     ) -> Callable[[Tensor, float], Tensor]:
         """Return the function (x, sigma) -> x0 for these frames; it notes in `finite` whether each result is finite.
 
@@ -176,29 +187,25 @@ class Diffuser:
         Frames with fewer pulls than others are filled up with pulls of weight 0.
         """
         unet, schedule = self._model.unet, self._model.schedule
-        rounds = max(len(own) for own in pulls)
-        length = max(len(pull.embedding.tokens) for own in pulls for pull in own)
+        rounds = max(len(task.pulls) for task in tasks)
+        idle = [Pull(task.pulls[0].embedding, 0.0, is_negative=False) for task in tasks]
         table = [
-            [own[i] if i < len(own) else Pull(own[0].embedding, 0.0, is_negative=False) for own in pulls]
+            [task.pulls[i] if i < len(task.pulls) else rest for task, rest in zip(tasks, idle, strict=True)]
             for i in range(rounds)
         ]
-        order = [
-            self._prompts.fill(pull.embedding, length, max(int(frame.params.clip_skip + 1e-6), 1), frame=frame.index)
-            for row in table
-            for pull, frame in zip(row, frames, strict=True)
-        ]
-        context = torch.stack([embedding.tokens for embedding in order]).to(unet.dtype)
+        order = [pull for row in table for pull in row]
+        context = torch.stack([pull.embedding.tokens for pull in order]).to(unet.dtype)
         weights = torch.tensor([[pull.weight for pull in row] for row in table], device=self.device)
-        weights = weights.view(rounds, len(frames), 1, 1, 1)
+        weights = weights.view(rounds, len(tasks), 1, 1, 1)
         extra: dict[str, Any] = {}
         if self._model.xl:
-            pooled = torch.stack([embedding.pooled for embedding in order if embedding.pooled is not None])
+            pooled = torch.stack([pull.embedding.pooled for pull in order if pull.embedding.pooled is not None])
             extra["added_cond_kwargs"] = {
                 "text_embeds": pooled.to(unet.dtype),
-                "time_ids": self._time_ids([pull for row in table for pull in row], size),
+                "time_ids": self._time_ids(order, size),
             }
         if self._guidance_width:
-            scales = [frame.params.cfg_scale for frame in frames]
+            scales = [task.frame.params.cfg_scale for task in tasks]
             extra["timestep_cond"] = self._guidance_embedding(scales).repeat(rounds, 1)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -206,7 +213,7 @@ class Diffuser:
             given = (x * scale).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
             time = torch.full((len(given),), schedule.time_of(sigma), device=x.device)
             out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
-            out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
+            out = (out.view(rounds, len(tasks), *out.shape[1:]) * weights).sum(0)
             x0: Tensor
             if schedule.prediction == "epsilon":
                 x0 = x - out * sigma

@@ -45,25 +45,55 @@ def parse_attention(text: str) -> tuple[Span, ...]:
 
     Never fails: what is no bracket pair stays text. Gives at least one span.
     """
-    spans: list[Span] = []
-    opened: list[tuple[str, int]] = []  # bracket, and the first span inside
-
-    def close(start: int, factor: float) -> None:
-        spans[start:] = [Span(span.text, span.weight * factor) for span in spans[start:]]
+    texts: list[str] = []
+    groups: list[_Group] = []  # as they open
+    opened: list[_Group] = []
 
     for match in _TOKEN.finditer(text):
         kind, word = match.lastgroup, match.group(match.lastgroup or 0)
         if kind == "open":
-            opened.append((word, len(spans)))
-        elif kind == "weight" and opened and opened[-1][0] == "(":
-            close(opened.pop()[1], float(word))
-        elif kind == "close" and opened and opened[-1][0] == {")": "(", "]": "["}[word]:
-            close(opened.pop()[1], _STEP if word == ")" else 1 / _STEP)
+            groups.append(_Group(word, len(texts)))
+            opened.append(groups[-1])
+        elif kind == "weight" and opened and opened[-1].bracket == "(":
+            opened.pop().close(len(texts), float(word))
+        elif kind == "close" and opened and opened[-1].bracket == {")": "(", "]": "["}[word]:
+            opened.pop().close(len(texts))
         else:
-            spans.append(Span(match.group() if kind == "weight" else word, 1.0))
-    for bracket, start in opened:
-        close(start, _STEP if bracket == "(" else 1 / _STEP)
-    return _join(spans)
+            texts.append(match.group() if kind == "weight" else word)
+    for group in opened:
+        group.close(len(texts))
+    return _join([Span(word, weight) for word, weight in zip(texts, _weights(groups, len(texts)), strict=True)])
+
+
+@dataclass
+class _Group:
+    """A pair of brackets around the texts start..end-1."""
+
+    bracket: str
+    start: int
+    end: int = 0
+    factor: float = 1.0
+
+    def close(self, end: int, factor: float | None = None) -> None:
+        self.end = end
+        self.factor = (_STEP if self.bracket == "(" else 1 / _STEP) if factor is None else factor
+
+
+def _weights(groups: list[_Group], count: int) -> list[float]:
+    """Multiply for each text the factors of the brackets around it, in one pass."""
+    weights: list[float] = []
+    around: list[tuple[int, float]] = []  # (where it ends, product so far), innermost last
+    waiting = iter(groups)
+    group = next(waiting, None)
+    for i in range(count):
+        while around and around[-1][0] <= i:
+            around.pop()
+        while group is not None and group.start <= i:
+            if group.end > i:
+                around.append((group.end, group.factor * (around[-1][1] if around else 1.0)))
+            group = next(waiting, None)
+        weights.append(around[-1][1] if around else 1.0)
+    return weights
 
 
 def _join(spans: list[Span]) -> tuple[Span, ...]:

@@ -1,0 +1,375 @@
+"""The diffuser on tiny models: against diffusers' own pipelines, and what it promises of itself."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from deforum.diffusion import load_diffuser, resolve_model
+from deforum.diffusion.diffuser import Diffuser
+from deforum.diffusion.guard import RenderError
+from deforum.diffusion.noise import starting_noise
+from deforum.diffusion.samplers import SAMPLERS
+from deforum.errors import UserError
+from deforum.prompts import Prompt
+from tests.diffusion.tiny import Tiny, build, frame, picture
+
+
+def load(folder: Path, **options: Any) -> Diffuser:
+    options = {"device": "cpu", "precision": "fp32", "exact_step_count": True} | options
+    return load_diffuser(resolve_model(str(folder)), **options)
+
+
+@pytest.fixture(scope="session")
+def diffusers_of(folders: dict[str, Path]) -> dict[str, Diffuser]:
+    return {family: load(folder) for family, folder in folders.items()}
+
+
+@pytest.fixture
+def sd1(diffusers_of: dict[str, Diffuser]) -> Diffuser:
+    return diffusers_of["sd1"]
+
+
+@contextmanager
+def hooked(module: torch.nn.Module, hook: Any) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def show(diffuser: Diffuser, init: Any, on: Any, width: int = 32, height: int = 32) -> torch.Tensor:
+    return diffuser(init, on, width=width, height=height)
+
+
+PIPELINES = {
+    ("sd1", True): diffusers.StableDiffusionImg2ImgPipeline,
+    ("sd1", False): diffusers.StableDiffusionPipeline,
+    ("sd2", True): diffusers.StableDiffusionImg2ImgPipeline,
+    ("sd2", False): diffusers.StableDiffusionPipeline,
+    ("sdxl", True): diffusers.StableDiffusionXLImg2ImgPipeline,
+    ("sdxl", False): diffusers.StableDiffusionXLPipeline,
+}
+SCHEDULERS = {
+    "DDIM": (diffusers.DDIMScheduler, {"set_alpha_to_one": True, "timestep_spacing": "leading", "steps_offset": 1}),
+    "Euler Karras": (diffusers.EulerDiscreteScheduler, {"use_karras_sigmas": True}),
+    "DPM++ 2M Karras": (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("from_image", [True, False])
+def test_same_picture_as_diffusers(
+    family: str,
+    from_image: bool,
+    folders: dict[str, Path],
+    diffusers_of: dict[str, Diffuser],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipe = PIPELINES[family, from_image].from_pretrained(
+        folders[family], **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None})
+    )
+    pipe.set_progress_bar_config(disable=True)
+    noise = starting_noise((4, 16, 16), 5, 0, 0)[None]
+    # The pipelines draw noise in many places; all of them through this function.
+    module = __import__(type(pipe).__module__, fromlist=["randn_tensor"])
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: noise)
+    init = picture() if from_image else None
+    ask: dict[str, Any] = {"width": 32, "height": 32}
+    if init is not None:
+        # The middle of what the encoder deems likely, where the pipelines would draw from it.
+        latents = pipe.vae.encode(init[None] * 2 - 1).latent_dist.mode() * pipe.vae.config.scaling_factor
+        # (The XL pipeline would take the size it tells the model from the latents.)
+        sizes = {"original_size": (32, 32), "target_size": (32, 32)} if family == "sdxl" else {}
+        ask = {"image": latents.detach(), "strength": 0.5, **sizes}
+    config = pipe.scheduler.config
+    for sampler, (cls, options) in SCHEDULERS.items():
+        pipe.scheduler = cls.from_config(config, **options)
+        with torch.inference_mode():
+            theirs = pipe(
+                prompt="a red house",
+                negative_prompt="fog",
+                num_inference_steps=6,
+                guidance_scale=4.0,
+                output_type="pt",
+                **ask,
+            ).images[0]
+        on = frame(Prompt("a red house", "fog"), seed=5, sampler=sampler, steps=6, strength=0.5, cfg_scale=4)
+        tolerance = 1e-4
+        if sampler == "DPM++ 2M Karras":
+            tolerance = 5e-3  # theirs tells the UNet whole times only
+        elif sampler == "Euler Karras" and not from_image:
+            tolerance = 2e-2  # theirs starts from noise * sigma, which is 0.2 % less than sqrt(sigma**2 + 1)
+        assert torch.allclose(show(diffusers_of[family], init, on), theirs, atol=tolerance), sampler
+
+
+@pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
+def test_every_sampler_makes_a_picture_twice_the_same(name: str, sd1: Diffuser) -> None:
+    on = frame(sampler=name, steps=4, ddim_eta=0.5)
+    for init in (None, picture()):
+        first = show(sd1, init, on)
+        assert first.shape == (3, 32, 32) and first.dtype == torch.float32
+        assert float(first.min()) >= 0 and float(first.max()) <= 1
+        assert torch.equal(first, show(sd1, init, on))
+
+
+def test_seeds_and_subseeds(sd1: Diffuser) -> None:
+    one = show(sd1, None, frame(seed=1))
+    assert not torch.equal(one, show(sd1, None, frame(seed=2)))
+    assert torch.equal(one, show(sd1, None, frame(seed=1, subseed=9)))
+    assert torch.equal(one, show(sd1, None, frame(seed=1, index=40)))  # a frame's number changes nothing by itself
+    half = show(sd1, None, frame(seed=1, subseed=2, subseed_strength=0.5))
+    assert not torch.equal(half, one)
+    whole = show(sd1, None, frame(seed=1, subseed=2, subseed_strength=1.0))
+    assert torch.allclose(whole, show(sd1, None, frame(seed=2)), atol=1e-4)
+
+
+def test_subseed_noise_stays_noise() -> None:
+    noise = starting_noise((4, 64, 64), 1, 2, 0.5)
+    assert float(noise.std()) == pytest.approx(1, abs=0.05)
+    assert torch.equal(starting_noise((4, 8, 8), 3, 4, 0.0), starting_noise((4, 8, 8), 3, 99, 0.0))
+
+
+def test_strength_says_how_many_steps_are_run(sd1: Diffuser, folders: dict[str, Path]) -> None:
+    web_ui = load(folders["sd1"], exact_step_count=False)
+    for diffuser, expected in ((sd1, 7), (web_ui, 8)):
+        calls: list[int] = []
+        with hooked(diffuser._model.unet, lambda *_, calls=calls: calls.append(1)):
+            show(diffuser, picture(), frame(strength=0.65, steps=20))
+        assert len(calls) == expected
+    with hooked(sd1._model.unet, lambda *_: calls.append(1)):
+        calls.clear()
+        show(sd1, picture(), frame(strength=1.0, steps=20))
+        assert len(calls) == 1
+        calls.clear()
+        show(sd1, None, frame(strength=1.0, steps=20))
+        assert len(calls) == 20
+
+
+def test_the_more_is_kept_the_nearer_to_the_init(sd1: Diffuser) -> None:
+    init = picture()
+    through = show(sd1, init, frame(strength=1.0, steps=1000, noise_multiplier=0.0))
+    away = [float((show(sd1, init, frame(strength=s, steps=20)) - through).abs().mean()) for s in (0.9, 0.5, 0.0)]
+    assert away[0] < away[1] < away[2]
+
+
+def test_noise_multiplier_acts_on_pictures_only(sd1: Diffuser) -> None:
+    init = picture()
+    assert not torch.equal(show(sd1, init, frame()), show(sd1, init, frame(noise_multiplier=1.1)))
+    assert torch.equal(show(sd1, None, frame()), show(sd1, None, frame(noise_multiplier=1.1)))
+
+
+def batch_sizes(diffuser: Diffuser, on: Any) -> set[int]:
+    sizes: set[int] = set()
+    with hooked(diffuser._model.unet, lambda _m, given, _o: sizes.add(len(given[0]))):
+        show(diffuser, None, on)
+    return sizes
+
+
+def test_guidance_is_evaluated_only_where_it_acts(sd1: Diffuser) -> None:
+    assert batch_sizes(sd1, frame(cfg_scale=7)) == {2}
+    assert batch_sizes(sd1, frame(cfg_scale=1)) == {1}
+    assert batch_sizes(sd1, frame("a AND b", cfg_scale=7)) == {3}
+    assert batch_sizes(sd1, frame("a :0.5 AND b :0.5", cfg_scale=1)) == {2}
+    assert batch_sizes(sd1, frame(cfg_scale=0)) == {1}
+
+
+def test_composition_of_one_thing_with_itself_is_that_thing(sd1: Diffuser) -> None:
+    plain = show(sd1, None, frame("a red house"))
+    assert torch.allclose(plain, show(sd1, None, frame("a red house :0.5 AND a red house :0.5")), atol=1e-4)
+    halves = Prompt("a red house", "", 0.5), Prompt("a red house", "", 0.5)
+    assert torch.allclose(plain, show(sd1, None, frame(*halves)), atol=1e-4)
+    mixed = show(sd1, None, frame(Prompt("a red house", "", 0.5), Prompt("a AND b", "", 0.5)))
+    assert not torch.allclose(plain, mixed, atol=1e-3)
+
+
+def test_negative_prompts_and_long_ones(sd1: Diffuser) -> None:
+    plain = show(sd1, None, frame(Prompt("a red house", "")))
+    assert not torch.equal(plain, show(sd1, None, frame(Prompt("a red house", "fog, rain " * 60))))
+    assert not torch.equal(plain, show(sd1, None, frame(Prompt("a red house " * 60, "fog"))))
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_batch_gives_the_pictures_of_its_frames(family: str, diffusers_of: dict[str, Diffuser]) -> None:
+    diffuser = diffusers_of[family]
+    frames = [
+        frame("a red house", seed=1, sampler="Euler a"),
+        frame("the sea, " * 40, seed=2, sampler="Euler a", cfg_scale=7),
+        frame("a AND b", seed=3, sampler="Euler a"),
+        frame("a red house", seed=4, sampler="DDIM"),
+    ]
+    inits = [None, None, None, picture()]
+    together = diffuser.diffuse_batch(inits, frames, width=32, height=32)
+    alone = [show(diffuser, init, on) for init, on in zip(inits, frames, strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 24), (33, 47), (16, 56), (8, 8)])
+@pytest.mark.parametrize("blocks", [2, 5])
+def test_any_size_comes_back_as_it_was(
+    width: int, height: int, blocks: int, sd1: Diffuser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    diffuser = sd1 if blocks == 2 else coarse(tmp_path_factory)
+    for init in (None, picture(width, height)):
+        made = show(diffuser, init, frame(steps=2), width, height)
+        assert made.shape == (3, height, width)
+
+
+_coarse: list[Diffuser] = []
+
+
+def coarse(tmp_path_factory: pytest.TempPathFactory) -> Diffuser:
+    """A model like the embedded one: 16 channels at a sixteenth of the size, v-prediction."""
+    if not _coarse:
+        model = build("sd1", vae_blocks=5, latent_channels=16)
+        _coarse.append(load(model.save_folder(tmp_path_factory.mktemp("coarse"), prediction_type="v_prediction")))
+    return _coarse[0]
+
+
+def test_a_picture_belongs_to_who_asked_for_it(sd1: Diffuser) -> None:
+    made = show(sd1, None, frame())
+    made.mul_(0.5)  # an inference tensor would refuse
+    assert made.permute(1, 2, 0).is_contiguous()
+    assert not made.requires_grad
+
+
+def test_tiling_has_no_edges(folders: dict[str, Path]) -> None:
+    """Turned about by some latents, what goes through the model comes out turned about, and nothing else."""
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    context = torch.zeros(1, 77, 32)
+    differences = []
+    for tiling in (False, True):
+        diffuser = load(folders["sd1"], tiling=tiling)
+        with torch.inference_mode():
+            for run, step in (
+                (lambda x, d=diffuser: d._model.unet(x, 500, encoder_hidden_states=context).sample, 4),
+                (lambda x, d=diffuser: d._model.vae.decode(x).sample, 8),
+            ):
+                turned = run(latents.roll((4, 4), (-1, -2)))
+                differences.append(float((turned - run(latents).roll((step, step), (-1, -2))).abs().max()))
+    assert min(differences[:2]) > 1e-2
+    assert max(differences[2:]) < 1e-4
+
+
+def nan_below_fp32(_module: Any, _given: Any, out: Any) -> Any:
+    """What an overflow in fp16 does to a layer."""
+    return out * torch.nan if out.dtype != torch.float32 else None
+
+
+def always_nan(_module: Any, _given: Any, out: Any) -> Any:
+    return out * torch.nan
+
+
+STAGES = {
+    "the text encoder": lambda model: model.encoders[0].model.final_layer_norm,
+    "the UNet": lambda model: model.unet.conv_out,
+    "the autoencoder (encoding)": lambda model: model.vae.encoder,
+    "the autoencoder (decoding)": lambda model: model.vae.decoder,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_number_is_done_again_in_fp32(stage: str, folders: dict[str, Path], caplog: Any) -> None:
+    diffuser = load(folders["sd1"], precision="bf16")
+    part = STAGES[stage](diffuser._model)
+    with caplog.at_level(logging.WARNING), hooked(part, nan_below_fp32):
+        made = show(diffuser, picture(), frame(index=12))
+    assert torch.isfinite(made).all()
+    assert f"frame 12: {stage} gave NaN or Inf" in caplog.text and "bfloat16" in caplog.text
+    assert part.weight.dtype == torch.bfloat16 if hasattr(part, "weight") else True
+    assert diffuser._model.unet.dtype == diffuser._model.vae.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_number_at_all_is_an_error(stage: str, precision: str, folders: dict[str, Path]) -> None:
+    diffuser = load(folders["sd1"], precision=precision)
+    with hooked(STAGES[stage](diffuser._model), always_nan), pytest.raises(RenderError) as error:
+        show(diffuser, picture(), frame(index=12))
+    assert f"frame 12: {stage} gave NaN or Inf" in str(error.value)
+    assert isinstance(error.value, UserError)
+
+
+def test_the_evaluation_that_broke_is_named(sd1: Diffuser) -> None:
+    calls: list[int] = []
+
+    def third(_module: Any, _given: Any, out: Any) -> Any:
+        calls.append(1)
+        return out * torch.nan if len(calls) == 3 else None
+
+    with hooked(sd1._model.unet.conv_out, third), pytest.raises(RenderError, match="at evaluation 3 of 6"):
+        show(sd1, None, frame(steps=6))
+
+
+def test_a_blank_picture_is_an_error_unless_it_came_in_blank(sd1: Diffuser) -> None:
+    def white(_module: Any, _given: Any, out: Any) -> Any:
+        return torch.full_like(out, 9.0)
+
+    with hooked(sd1._model.vae.decoder, white):
+        with pytest.raises(RenderError, match=r"the autoencoder \(decoding\) gave a picture of one colour"):
+            show(sd1, picture(), frame())
+        assert float(show(sd1, torch.ones(3, 32, 32), frame()).min()) == 1
+
+
+def test_blank_latents_are_the_unets_fault(folders: dict[str, Path]) -> None:
+    diffuser = load(build("sd1").save_folder(folders["sd1"].parent / "flat", prediction_type="sample"))
+    flat = lambda _m, _g, out: setattr(out, "sample", torch.ones_like(out.sample))  # noqa: E731
+    with hooked(diffuser._model.unet, flat), pytest.raises(RenderError, match="the UNet gave a picture of one colour"):
+        show(diffuser, None, frame())
+
+
+def test_lower_precision_looks_the_same(folders: dict[str, Path], sd1: Diffuser) -> None:
+    reference = show(sd1, picture(), frame())
+    made = show(load(folders["sd1"], precision="bf16"), picture(), frame())
+    assert float((made - reference).abs().mean()) < 0.01
+
+
+def test_memory_does_not_grow_with_frames(sd1: Diffuser) -> None:
+    image = show(sd1, None, frame(steps=1))
+    counts = []
+    for seed in range(4):
+        image = show(sd1, image, frame(seed=seed, steps=1))
+        counts.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+    assert counts[-1] == counts[1]
+
+
+def test_the_global_generator_is_left_alone(sd1: Diffuser) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    show(sd1, picture(), frame(sampler="Euler a"))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_models_that_are_told_their_guidance(models: dict[str, Tiny], tmp_path: Path) -> None:
+    """Latent consistency models read the guidance scale and need no second evaluation."""
+    model = build("sd1")
+    torch.manual_seed(0)
+    model.unet = diffusers.UNet2DConditionModel.from_config(
+        model.configs["unet/config.json"] | {"time_cond_proj_dim": 8}
+    )
+    torch.nn.init.normal_(model.unet.time_embedding.cond_proj.weight)
+    diffuser = load(model.save_folder(tmp_path))
+    assert batch_sizes(diffuser, frame(sampler="LCM", steps=4, cfg_scale=7)) == {1}
+    low, high = (show(diffuser, None, frame(sampler="LCM", steps=4, cfg_scale=c)) for c in (2, 12))
+    assert not torch.allclose(low, high, atol=1e-3)
+
+
+def test_unknown_devices_and_precisions(folders: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"precision is 'fp8'.*auto, fp32, bf16, fp16"):
+        load(folders["sd1"], precision="fp8")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UserError, match=r"device is 'mps'.*there is:.*cpu"):
+            load(folders["sd1"], device="mps")
+    with pytest.raises(UserError, match="device is 'toaster'"):
+        load(folders["sd1"], device="toaster")

@@ -1,0 +1,110 @@
+"""The prompt language: text in, weighted spans out."""
+
+from __future__ import annotations
+
+import pytest
+
+from deforum.diffusion.prompt import (
+    BREAK,
+    Span,
+    parse_attention,
+    parse_composition,
+    prompt_notes,
+    strip_networks,
+)
+
+ATTENTION = {
+    "": [("", 1.0)],
+    "a cat": [("a cat", 1.0)],
+    "a (cat)": [("a ", 1.0), ("cat", 1.1)],
+    "a ((cat))": [("a ", 1.0), ("cat", 1.21)],
+    "a [cat]": [("a ", 1.0), ("cat", 1 / 1.1)],
+    "[[cat]]": [("cat", 1 / 1.21)],
+    "(cat:1.3)": [("cat", 1.3)],
+    "(cat: 1.3 )": [("cat", 1.3)],
+    "(cat:-0.5)": [("cat", -0.5)],
+    "(cat:.5)": [("cat", 0.5)],
+    "(cat:0)": [("cat", 0.0)],
+    "(a (b:2) c:1.5)": [("a ", 1.5), ("b", 3.0), (" c", 1.5)],
+    "([a])": [("a", 1.0)],
+    r"a \(b\)": [("a (b)", 1.0)],
+    r"\[a\] \\": [("[a] \\", 1.0)],
+    r"(a\):1.2)": [("a)", 1.2)],
+    "(unclosed": [("unclosed", 1.1)],
+    "((unclosed": [("unclosed", 1.21)],
+    "unopened)": [("unopened)", 1.0)],
+    "unopened]": [("unopened]", 1.0)],
+    "(a]": [("a]", 1.1)],
+    "[a:1.2)": [("a:1.2)", 1 / 1.1)],
+    "16:9": [("16:9", 1.0)],
+    "a:1.2)": [("a:1.2)", 1.0)],
+    "(a:b)": [("a:b", 1.1)],
+    "back\\slash": [("back\\slash", 1.0)],
+    "()": [("", 1.0)],
+    "a (house:1.0) b": [("a house b", 1.0)],
+    "a (((house:1.3)) [on] a (hill:0.5), sun": [
+        ("a ", 1.0),
+        ("house", 1.573),
+        (" ", 1.1),
+        ("on", 1.0),
+        (" a ", 1.1),
+        ("hill", 0.55),
+        (", sun", 1.1),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "spans"), ATTENTION.items())
+def test_attention(text: str, spans: list[tuple[str, float]]) -> None:
+    parsed = parse_attention(text)
+    assert [span.text for span in parsed] == [word for word, _ in spans]
+    assert [span.weight for span in parsed] == pytest.approx([weight for _, weight in spans])
+
+
+def test_break_begins_a_chunk() -> None:
+    assert parse_attention("a BREAK b") == (Span("a", 1.0), BREAK, Span("b", 1.0))
+    assert parse_attention("(a BREAK b:2)") == (Span("a", 2.0), BREAK, Span("b", 2.0))
+    assert parse_attention("BREAKFAST") == (Span("BREAKFAST", 1.0),)
+    assert parse_attention("a BREAK") == (Span("a", 1.0), BREAK)
+
+
+COMPOSITION = {
+    "a cat": [("a cat", 1.0)],
+    "a AND b": [("a", 1.0), ("b", 1.0)],
+    "a :0.3 AND b:-0.5 AND c": [("a", 0.3), ("b", -0.5), ("c", 1.0)],
+    "cat:1.2 AND dog:0.4": [("cat", 1.2), ("dog", 0.4)],
+    "(a:1.2) AND b": [("(a:1.2)", 1.0), ("b", 1.0)],
+    "aspect 16:9": [("aspect 16:9", 1.0)],
+    "SAND AND LAND": [("SAND", 1.0), ("LAND", 1.0)],
+    "AND": [("", 1.0), ("", 1.0)],
+}
+
+
+@pytest.mark.parametrize(("text", "spans"), COMPOSITION.items())
+def test_composition(text: str, spans: list[tuple[str, float]]) -> None:
+    assert [(span.text, span.weight) for span in parse_composition(text)] == spans
+
+
+def test_what_does_not_act_is_said_and_taken_out() -> None:
+    text = "a hill <lora:snow:0.7> [sun:moon:0.5]"
+    notes = prompt_notes(text)
+    assert len(notes) == 2
+    assert "<lora:snow:0.7>" in notes[0]
+    assert "[sun:moon:0.5]" in notes[1]
+    assert strip_networks(text) == "a hill  [sun:moon:0.5]"
+    assert prompt_notes("[cat] (a:1.2) [b] a|b [c:d]") == ()
+
+
+def test_hostile_text_ends() -> None:
+    for text in (
+        "(" * 5000,
+        "[" * 3000 + "]" * 3000,
+        "\\" * 5000,
+        ":" * 5000,
+        "(:" * 3000,
+        "[|" * 3000,
+        "a AND " * 999,
+    ):
+        assert parse_attention(text)
+        assert parse_composition(text)
+        prompt_notes(text)

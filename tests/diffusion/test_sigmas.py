@@ -1,0 +1,102 @@
+"""Noise levels against the published formulas and against diffusers'."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+
+from deforum.diffusion.sigmas import GRIDS, NoiseSchedule, visit
+
+CONFIG: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+}
+SCHEDULE = NoiseSchedule.from_config(CONFIG)
+
+
+def test_the_range_of_stable_diffusion() -> None:
+    assert SCHEDULE.sigmas[-1] == pytest.approx(14.6146, abs=1e-4)
+    assert SCHEDULE.sigmas[0] == pytest.approx(0.0291675, abs=1e-6)
+
+
+def test_karras_levels_by_the_formula() -> None:
+    n, low, high = 10, 0.0291675, 14.6146
+    formula = [(high ** (1 / 7) + i / (n - 1) * (low ** (1 / 7) - high ** (1 / 7))) ** 7 for i in range(n)]
+    assert visit(SCHEDULE, "karras", n) == pytest.approx((*formula, 0.0), rel=1e-4)
+
+
+def test_normal_levels_are_even_in_time() -> None:
+    levels = visit(SCHEDULE, "normal", 10)
+    assert [SCHEDULE.time_of(level) for level in levels[:-1]] == pytest.approx(
+        np.linspace(999, 0, 10).tolist(), abs=1e-9
+    )
+    assert levels[-1] == 0
+
+
+def test_trailing_levels_stop_before_the_lowest() -> None:
+    times = [SCHEDULE.time_of(level) for level in visit(SCHEDULE, "sgm uniform", 4)[:-1]]
+    assert times == pytest.approx([999, 749.25, 499.5, 249.75])
+
+
+def test_a_step_in_front_of_the_lowest_level_is_left_out() -> None:
+    assert visit(SCHEDULE, "karras", 9, skip_penultimate=True)[:-1] == visit(SCHEDULE, "karras", 10)[:9]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 25, 60, 1000])
+def test_every_grid_falls_within_the_training(grid: str, steps: int) -> None:
+    levels = visit(SCHEDULE, grid, steps)
+    assert len(levels) == steps + 1
+    assert all(a >= b for a, b in pairwise(levels))
+    assert levels[0] <= SCHEDULE.sigmas[-1] * (1 + 1e-9)
+    assert levels[-2] >= SCHEDULE.sigmas[0] * (1 - 1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("grid", "scheduler", "options"),
+    [
+        ("normal", "EulerDiscreteScheduler", {"timestep_spacing": "linspace"}),
+        ("karras", "EulerDiscreteScheduler", {"use_karras_sigmas": True}),
+        ("karras", "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+        ("exponential", "EulerDiscreteScheduler", {"use_exponential_sigmas": True}),
+        ("ddim uniform", "EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}),
+    ],
+)
+def test_same_levels_as_diffusers(grid: str, scheduler: str, options: dict[str, Any]) -> None:
+    theirs = getattr(diffusers, scheduler)(**CONFIG, **options)
+    theirs.set_timesteps(20)
+    assert np.allclose(visit(SCHEDULE, grid, 20), theirs.sigmas, rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_same_times_as_diffusers_lcm(steps: int) -> None:
+    theirs = diffusers.LCMScheduler(**CONFIG)
+    theirs.set_timesteps(steps)
+    ours = [SCHEDULE.time_of(level) for level in visit(SCHEDULE, "lcm", steps)[:-1]]
+    assert ours == pytest.approx(theirs.timesteps.tolist())
+
+
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_same_training_levels_as_diffusers(kind: str, rescaled: bool) -> None:
+    config = CONFIG | {"beta_schedule": kind, "rescale_betas_zero_snr": rescaled}
+    theirs = diffusers.DDIMScheduler(**config).alphas_cumprod.numpy().astype(float)
+    ours = 1 / (1 + NoiseSchedule.from_config(config).sigmas ** 2)
+    assert np.allclose(ours[:-1], theirs[:-1], rtol=2e-3, atol=1e-6)
+
+
+def test_times_and_levels_are_each_others_inverse() -> None:
+    for time in (0.0, 0.5, 17.25, 998.9, 999.0):
+        assert SCHEDULE.time_of(float(SCHEDULE.sigma_at(time))) == pytest.approx(time, abs=1e-6)
+
+
+def test_an_unknown_schedule_is_named() -> None:
+    with pytest.raises(ValueError, match="'cosine'"):
+        NoiseSchedule.from_config({"beta_schedule": "cosine"})
