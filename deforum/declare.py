@@ -62,7 +62,8 @@ class Declaration:
         if self.choices:
             return "expected " + " or ".join(self.choices)
         words = {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "a text")
-        return "expected " + " ".join(filter(None, (self.range or words, self.unit))) + " or null" * self.optional
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"expected {self.range or words}{unit}{' or null' * self.optional}"
 
 
 def param(

@@ -6,8 +6,10 @@ text gets the text, one that wants a number reads it as a number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
@@ -70,15 +72,14 @@ def parse_yaml(text: str, source: str) -> Mapping:
     Raises UserError with line and column. Nothing is ever constructed from tags.
     """
     try:
-        root = yaml.compose(text, Loader=Loader)
+        node = _Composer(text, source).document()
     except yaml.MarkedYAMLError as error:
         raise UserError(_mistake(error, text, source)) from None
     except yaml.reader.ReaderError as error:
         message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
         raise UserError(Problem(message, source)) from None
-    if root is None:
+    if node is None:
         return Mapping((), Place(source, 1, 1))
-    node = _convert(root, text.splitlines(), source, depth=0)
     if not isinstance(node, Mapping):
         raise UserError(Problem("this is no settings file; expected lines such as 'width: 512'", str(node.place)))
     return node
@@ -92,12 +93,12 @@ def parse_yaml_value(text: str, place: Place) -> Node:
     if text.strip()[:1] not in tuple("'\"{["):
         return Scalar(text.strip(), place)
     try:
-        root = yaml.compose(text, Loader=Loader)
+        node = _Composer(text, str(place)).document()
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", error)
         raise UserError(Problem(f"{text!r} cannot be read: {reason}", str(place))) from None
-    assert root is not None  # the text is not empty
-    return relocate(_convert(root, text.splitlines(), "", depth=0), place)
+    assert node is not None  # the text is not empty
+    return relocate(node, place)
 
 
 def read_text(path: Path) -> str:
@@ -114,27 +115,68 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def _convert(node: yaml.Node, lines: list[str], source: str, depth: int) -> Node:
-    mark = node.start_mark
-    place = Place(source, mark.line + 1, mark.column + 1)
-    # Settings are four levels deep at most; an alias that contains itself, or doubles at each level, ends here.
-    if depth > 6:
-        raise UserError(Problem("this is nested too deeply for any setting", str(place)))
-    if isinstance(node, yaml.ScalarNode):
-        plain = not node.style
-        start = mark.column + (1 if node.style in ("'", '"') else 0)
-        line = lines[mark.line] if mark.line < len(lines) else ""
-        return Scalar(node.value, place, plain, start + 1 if line[start:].startswith(node.value) else 0)
-    if isinstance(node, yaml.SequenceNode):
-        return Sequence(tuple(_convert(item, lines, source, depth + 1) for item in node.value), place)
-    entries = []
-    for key, value in node.value:
-        name = _convert(key, lines, source, depth + 1)
-        if not isinstance(name, Scalar):
-            message = "a list or a mapping cannot be a name; is a text with { or [ missing quotes?"
-            raise UserError(Problem(message, str(name.place)))
-        entries.append((name, _convert(value, lines, source, depth + 1)))
-    return Mapping(tuple(entries), place)
+class _Composer:
+    """Builds a tree from the events of YAML's parser (its own composer ends the process where nesting is very deep)."""
+
+    DEEPEST = 8  # settings need four levels
+
+    def __init__(self, text: str, source: str) -> None:
+        self.lines, self.source = text.splitlines(), source
+        self.events: Iterator[Any] = yaml.parse(text, Loader=Loader)
+        self.anchors: dict[str, Node] = {}
+
+    def document(self) -> Node | None:
+        """Read the one document of the text; None where there is none."""
+        next(self.events)  # the stream starts
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            return None
+        node = self.node(next(self.events), 0)
+        next(self.events)  # the document ends
+        after = next(self.events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            self.refuse("a second document begins here (---); expected one", self.place(after))
+        return None if isinstance(node, Scalar) and node.is_null else node
+
+    def node(self, event: Any, depth: int) -> Node:
+        place = self.place(event)
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                self.refuse("a text that begins with * has to stand in quotes", place)
+            return self.anchors[event.anchor]
+        if depth > self.DEEPEST:
+            self.refuse("this is nested too deeply for any setting", place)
+        if isinstance(event, yaml.ScalarEvent):
+            node: Node = self.scalar(event, place)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = Sequence(tuple(self.inner(yaml.SequenceEndEvent, depth)), place)
+        else:
+            nodes = list(self.inner(yaml.MappingEndEvent, depth))
+            for key in nodes[::2]:
+                if not isinstance(key, Scalar):
+                    message = "a list or a mapping cannot be a name; is a text with { or [ missing quotes?"
+                    self.refuse(message, key.place)
+            keys = (key for key in nodes[::2] if isinstance(key, Scalar))
+            node = Mapping(tuple(zip(keys, nodes[1::2], strict=True)), place)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def inner(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
+        while not isinstance(event := next(self.events), end):
+            yield self.node(event, depth + 1)
+
+    def scalar(self, event: Any, place: Place) -> Scalar:
+        mark, quoted = event.start_mark, event.style in ("'", '"')
+        start = mark.column + quoted
+        line = self.lines[mark.line] if mark.line < len(self.lines) else ""
+        as_is = line[start:].startswith(event.value)
+        return Scalar(event.value, place, event.style in ("", None), start + 1 if as_is else 0)
+
+    def place(self, event: Any) -> Place:
+        return Place(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def refuse(self, message: str, place: Place) -> NoReturn:
+        raise UserError(Problem(message, str(place)))
 
 
 def relocate(node: Node, place: Place) -> Node:
@@ -176,7 +218,5 @@ _MISTAKES = {
     "could not find expected ':'": "a line before this one has no colon; expected 'name: value'",
     "did not find expected key": "this does not fit here: a text that begins with a quote, [ or { has to stand in"
     " quotes as a whole; or else the indentation is wrong, here or above",
-    "undefined alias": "a text that begins with * has to stand in quotes",
-    "but found another document": "a second document begins here (---); expected one",
 }
 

@@ -123,7 +123,7 @@ class Settings:
     animation_mode: Mode = _animation("2D", "", "The kind of animation.", old="mode")
     width: int = _size(512, "px", "Width of the frames.", 8, 8192, old="W")
     height: int = _size(512, "px", "Height of the frames.", 8, 8192, old="H")
-    max_frames: int = _animation(120, "frames", "Number of frames.", 1)
+    max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
     fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames", "Every so many frames one is diffused; those between are moved and blended.",
         1, 1000, old="diffusion_cadence")

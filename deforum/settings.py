@@ -22,7 +22,7 @@ from deforum.options import CONTROLS, DECLARATIONS, PENDING_CHOICES, SECTIONS, S
 from deforum.params import PARAMS, Params, default_params
 from deforum.values import Wrong, read_value
 from deforum.write import write_yaml
-from schedules import nearest
+from schedules import Variables, nearest, parse_key
 
 __all__ = ["AVAILABLE_MODES", "Loaded", "Settings", "dump", "load"]
 
@@ -248,6 +248,18 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
+    if not old_file and "prompts" in given:
+        yield from _explain_unseen(settings)
     if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():
             yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"
+
+
+def _explain_unseen(settings: Settings) -> Iterator[str]:
+    """Name the prompts that come after the last frame."""
+    variables = Variables(seed=settings.seed, fps=settings.fps)
+    frames = ((key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts)
+    late = [key for key, frame in frames if frame >= settings.max_frames]
+    if late and settings.prompt_blend == "hold":
+        last = settings.max_frames - 1
+        yield f"prompts: the last frame is {last}, so what comes after is never seen: {', '.join(late)}"

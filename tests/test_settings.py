@@ -144,6 +144,12 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
     assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nhybrid_comp_alpha: 0.3")).report == ()
 
 
+def test_prompts_that_are_never_seen_are_told(write: Write) -> None:
+    path = write("max_frames: 10\nprompts: {0: a, 9: b, 10: c, max_f+1: d}")
+    assert load(path).report == ("prompts: the last frame is 9, so what comes after is never seen: 10, max_f+1",)
+    assert load(path, ["prompt_blend=linear"]).report == ()  # a blend towards them is seen
+
+
 # --- overrides --------------------------------------------------------------------------------------------------------
 
 
@@ -164,8 +170,8 @@ def test_overrides_win(write: Write) -> None:
         ("=3", "command line: =3: expected name=value"),
         ("widht=3", "command line: widht=3: unknown setting 'widht'; did you mean width?"),
         ("motion.zom=3", "command line: motion.zom=3: unknown setting 'zom'; did you mean zoom?"),
-        ("fps=fast", "command line: fps=fast: fps: 'fast' is not a number; expected 0.1..1000 frames/s"),
-        ("fps=", "command line: fps=: fps: '' is not a number; expected 0.1..1000 frames/s"),
+        ("fps=fast", "command line: fps=fast: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)"),
+        ("fps=", "command line: fps=: fps: '' is not a number; expected 0.1..1000 (frames/s)"),
         ("strength=2", "command line: strength=2: strength is 2 at frame 0 (and 119 more); expected 0..1 (share)"),
         ("prompts={0: a", "command line: prompts={0: a: '{0: a' cannot be read: did not find expected ',' or '}'"),
         ("use_init=1", "command line: use_init=1: use_init: there is no such switch here; "
@@ -189,18 +195,18 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("W: 64\nsize: {width: 64}", "a.yaml:2:8: width is given twice (as W and width); first at a.yaml:1:1"),
         ("motion: 3", "a.yaml:1:9: motion: this is a section; expected settings below it, "
                       "each on an indented line of its own"),
-        ("max_frames: ten", "a.yaml:1:13: max_frames: 'ten' is not a whole number; expected at least 1 frames"),
-        ("max_frames: 0", "a.yaml:1:13: max_frames: 0 is out of range; expected at least 1 frames"),
-        ("max_frames: 1.5", "a.yaml:1:13: max_frames: '1.5' is not a whole number; expected at least 1 frames"),
-        ("fps: .nan", "a.yaml:1:6: fps: '.nan' is not a number; expected 0.1..1000 frames/s"),
-        ("fps: nan", "a.yaml:1:6: fps: 'nan' is not a number; expected 0.1..1000 frames/s"),
-        ("fps: [1]", "a.yaml:1:6: fps: a list cannot be read here; expected 0.1..1000 frames/s"),
-        ("fps: {a: 1}", "a.yaml:1:6: fps: a mapping cannot be read here; expected 0.1..1000 frames/s"),
+        ("max_frames: ten", "a.yaml:1:13: max_frames: 'ten' is not a whole number; expected 1..1000000 (frames)"),
+        ("max_frames: 0", "a.yaml:1:13: max_frames: 0 is out of range; expected 1..1000000 (frames)"),
+        ("max_frames: 1.5", "a.yaml:1:13: max_frames: '1.5' is not a whole number; expected 1..1000000 (frames)"),
+        ("fps: .nan", "a.yaml:1:6: fps: '.nan' is not a number; expected 0.1..1000 (frames/s)"),
+        ("fps: nan", "a.yaml:1:6: fps: 'nan' is not a number; expected 0.1..1000 (frames/s)"),
+        ("fps: [1]", "a.yaml:1:6: fps: a list cannot be read here; expected 0.1..1000 (frames/s)"),
+        ("fps: {a: 1}", "a.yaml:1:6: fps: a mapping cannot be read here; expected 0.1..1000 (frames/s)"),
         ("width: 250", "a.yaml:1:8: width: 250 is no multiple of 8; the nearest one is 248"),
         ("tiling: maybe", "a.yaml:1:9: tiling: 'maybe' is neither true nor false"),
         ("border: wrapp", "a.yaml:1:9: border: 'wrapp' is no choice (did you mean wrap?); "
                           "expected replicate or wrap or reflect"),
-        ("cadence: 0", "a.yaml:1:10: cadence: 0 is out of range; expected 1..1000 frames"),
+        ("cadence: 0", "a.yaml:1:10: cadence: 0 is out of range; expected 1..1000 (frames)"),
         ("strength: {0: 0.5, 4: 1.5}\nmax_frames: 5",
          "a.yaml:1:11: strength is 1.25 at frame 3 (and 1 more); expected 0..1 (share)"),
         ("cfg_scale: 1/(t-3)", "a.yaml:1:12: cfg_scale is -0.333333 at frame 0 (and 3 more); expected at least 0"),
@@ -247,10 +253,10 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("prompts: `t`", "a.yaml:1:10: a text cannot begin with this character unless it stands in quotes\n"
                          "    prompts: `t`\n             ^"),
         ("prompts: *x",
-         "a.yaml:1:10: a text that begins with * has to stand in quotes\n    prompts: *x\n             ^"),
+         "a.yaml:1:10: a text that begins with * has to stand in quotes"),
         ("- 1\n", "a.yaml:1:1: this is no settings file; expected lines such as 'width: 512'"),
-        ("a: 1\n---\nb: 1", "a.yaml:2:1: a second document begins here (---); expected one\n    ---\n    ^"),
-        ("a: &a [*a]", "a.yaml:1:4: this is nested too deeply for any setting"),
+        ("a: 1\n---\nb: 1", "a.yaml:2:1: a second document begins here (---); expected one"),
+        ("a: &a [*a]", "a.yaml:1:8: a text that begins with * has to stand in quotes"),
         ("? [a]\n: 1", "a.yaml:1:3: a list or a mapping cannot be a name; is a text with { or [ missing quotes?"),
     ],
 )  # fmt: skip
@@ -279,6 +285,10 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 def test_tags_construct_nothing(write: Write) -> None:
     assert "a list cannot be read here" in errors(write("batch_name: !!python/object/apply:os.system ['exit 1']"))
+
+
+def test_deep_nesting_ends_in_an_error(write: Write) -> None:
+    assert errors(write("[" * 100_000)) == "a.yaml:1:10: this is nested too deeply for any setting"
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------

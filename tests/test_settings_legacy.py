@@ -194,7 +194,7 @@ def test_prompts(
         ({"cn_1_enabled": True, "cn_1_model": "canny"},
          ("without effect, as ControlNet is not there yet: cn_1_enabled, cn_1_model",)),
         ({"frame_interpolation_x_amount": "Disabled"},
-         ("frame_interpolation_x_amount: 'Disabled' is not a whole number; expected 2..10 times; left out, "
+         ("frame_interpolation_x_amount: 'Disabled' is not a whole number; expected 2..10 (times); left out, "
           "as it has no effect yet",)),
         ({"strength_schedule": "0: (1.2)"},
          ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); it is kept within that",)),
@@ -209,7 +209,7 @@ def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
         load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "border": 3\n}')
     place = str(tmp_path / "a.txt")
     assert str(caught.value).splitlines() == [
-        f"{place}:2:10: fps: 'fast' is not a number; expected 0.1..1000 frames/s",
+        f"{place}:2:10: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)",
         f"{place}:3:16: zoom: unknown function 'sinn'; expected one such as sin, where or clip",
         "  0: (sinn(t))",
         "      ^",
