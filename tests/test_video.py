@@ -86,6 +86,23 @@ def test_every_format_gives_back_its_frames(name: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
+@pytest.mark.parametrize("name", ["gif", "webp"])
+def test_animated_pictures_keep_soft_gradients(name: str, tmp_path: Path) -> None:
+    """A sky that changes colour: 256 colours for each frame, dithered, look like it from a little further away."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] / 128
+    skies = [
+        np.stack([200 * y + 40, 90 + 100 * x * y, 60 + 12 * index + 90 * (1 - y)], -1).astype(np.uint8)
+        for index in range(4)
+    ]
+    path = tmp_path / f"sky.{name}"
+    with VideoWriter(path, WIDTH, HEIGHT, 24, format=name) as video:
+        for sky in skies:
+            video.write(sky)
+    for got, sky in zip(decode(path), skies, strict=True):
+        off = (got.astype(float) - sky).reshape(24, 4, 32, 4, 3).mean((1, 3))
+        assert np.abs(off).mean() < 2
+
+
 @pytest.mark.parametrize(("name", "levels"), [("ffv1", 0), ("prores4444", 80), ("h265", 200)])
 def test_more_than_8_bits_survive(name: str, levels: int, tmp_path: Path) -> None:
     """A ramp over 4 of 255 levels: 8 bits would leave 5 steps, each up to 128 of 65535 levels off."""
