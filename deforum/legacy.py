@@ -15,7 +15,7 @@ from deforum import document
 from deforum.document import Node, Place, Scalar
 from deforum.errors import UserError
 from deforum.json_file import parse_json
-from deforum.options import DECLARATIONS
+from deforum.options import CONTROLS, DECLARATIONS
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
@@ -135,6 +135,9 @@ SAMPLER_BY_INDEX: tuple[str, ...] = (
     "DPM++ SDE Karras", "DDIM",
 )  # fmt: skip
 
+UNITS = frozenset(map(str, range(1, 100)))
+"""Numbers of ControlNet units."""
+
 PLAIN_GRIDS = ("", "automatic", "normal", "none")
 GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECASE)
 
@@ -151,114 +154,20 @@ class Translation:
 
 def translate(root: document.Mapping) -> Translation:
     """Translate a file of Deforum's. Values are not checked here, but by those who read the settings."""
-    file = _File(root)
-    made_with = file.text("sd_model_name")
-    for step in STEPS:
-        step(file)
-    return Translation(file.given, tuple(file.notes), made_with)
-
-
-@dataclass
-class _File:
-    """What is left of a file, and what has become of the rest."""
-
-    root: document.Mapping
-    left: dict[str, Node] = field(init=False)
-    given: dict[str, tuple[str, Node]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        # The last of equal names wins, as in Deforum; null is as good as not there.
-        self.left = {key.text: node for key, node in self.root.entries}
-        self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
-
-    def place(self, name: str) -> Place:
-        return self.left[name].place if name in self.left else self.root.place
-
-    def text(self, name: str, default: str = "") -> str:
-        """The text of a value that is still left; `default` where there is none."""
-        node = self.left.get(name)
-        return node.text if isinstance(node, Scalar) else default
-
-    def flag(self, name: str, default: bool) -> bool:
-        text = self.text(name, str(default)).casefold()
-        return text in ("true", "1", "1.0", "yes", "on")
-
-    def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
-        """Set a setting to a text, standing where the file has `written`."""
-        node = self.left.get(written)
-        if isinstance(node, Scalar) and node.text == text:
-            self.given[name] = (written, node)
-        else:
-            self.given[name] = (written, Scalar(text, self.place(written), plain))
-
-    def drop(self, *names: str) -> None:
-        for name in names:
-            self.left.pop(name, None)
-
-
-def _defaults(file: _File) -> None:
-    """Fill in what Deforum takes for granted where a file says nothing."""
-    forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in file.left)
-    # Files older than legacy_colormatch were made while colours were matched the old way.
-    defaults = {"legacy_colormatch": "true"} | (dict(FORGE_DEFAULTS) if forge else {})
-    if "width" in file.left or "height" in file.left:
-        defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
-    for name, text in defaults.items():
-        file.left.setdefault(name, Scalar(text, file.root.place))
-    if "profile" not in file.left:
-        file.put("profile", "deforum", "profile")
-
-
-def _size(file: _File) -> None:
-    for name, old in (("width", "W"), ("height", "H")):
-        written = old if old in file.left else name
-        if written not in file.left:
-            continue
-        text = file.text(written)
-        if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
-            fitting = int(float(text)) // 8 * 8
-            file.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
-            text = str(fitting)
-        file.put(name, text, written)
-        # Keeping the composition of the very size that is rendered changes nothing.
-        resize = f"seed_resize_from_{old.lower()}"
-        if file.text(resize) in (text, "-1"):
-            file.drop(resize)
-        file.drop(old, name)
-
-
-def _prompts(file: _File) -> None:
-    """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
-    written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in file.left), "")
-    node = file.left.get(written)
-    prompts = None if node is None else _keyframed(node)
-    if prompts is None:
-        file.notes.append("no prompts in the file; the pictures are painted without")
-    by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
-    negatives = next((file.left[name] for name in by_keyframe if name in file.left), None)
-    if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
-        prompts = _with_negatives(prompts, _keyframed(negatives))
-    fields = {
-        "positive_prompt": ("positive_prompts", "animation_prompts_positive"),
-        "negative_prompt": ("negative_prompts", "animation_prompts_negative"),
-    }
-    texts: dict[str, tuple[str, str]] = {}
-    for name, names in fields.items():
-        present = [other for other in names if isinstance(file.left.get(other), Scalar)]
-        chosen = next((other for other in present if file.text(other)), present[0] if present else "")
-        texts[name] = (chosen, file.text(chosen))
-    positive, negative = texts["positive_prompt"][1], texts["negative_prompt"][1]
-    if prompts is not None and (positive or negative) and _are_merged(prompts, positive, negative):
-        file.notes.append("the prompts hold the positive and negative field already; they are not put in again")
-    else:
-        for name, (chosen, text) in texts.items():
-            if text:
-                file.put(name, text, chosen, plain=False)
-    if prompts is not None:
-        file.given["prompts"] = (written, prompts)
-    field_names = [each for names in fields.values() for each in names]
-    file.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
+    translator = _Translator(root)
+    made_with = translator.text("sd_model_name")
+    translator.fill_defaults()
+    translator.take_size()
+    translator.take_prompts()
+    translator.take_switched()
+    translator.take_init_image()
+    translator.take_sampler()
+    translator.update_earlier_values()
+    translator.drop_samples()
+    translator.take_controls()
+    translator.take_guided_images()
+    translator.take_rest()
+    return Translation(translator.given, tuple(translator.notes), made_with)
 
 
 def _keyframed(node: Node) -> Node:
@@ -274,10 +183,9 @@ def _keyframed(node: Node) -> Node:
     key = r"\s*(\d+|\"[^\"]+\"|'[^']+')\s*:"
     if re.match(key, text):
         pieces = (re.fullmatch(f"{key}(.*)", piece, re.DOTALL) for piece in re.split(rf"\|(?={key})", text)[::2])
-        entries = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
-        return document.Mapping(
-            tuple((Scalar(key, node.place), Scalar(text, node.place, plain=False)) for key, text in entries), node.place
-        )
+        found = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
+        entries = ((Scalar(frame, node.place), Scalar(prompt, node.place, plain=False)) for frame, prompt in found)
+        return document.Mapping(tuple(entries), node.place)
     return node
 
 
@@ -318,116 +226,205 @@ def _are_merged(prompts: Node, positive: str, negative: str) -> bool:
     )
 
 
-def _gates(file: _File) -> None:
-    """Give each setting that has a switch the value that is in effect."""
-    for name, switch, default, schedule, off in GATED:
-        # The notebook has ddim_eta as a plain number and no switch.
-        if switch not in file.left and name in file.left and name not in ("steps", "sampler"):
-            file.put(name, file.text(name, off), name)
-        elif file.flag(switch, default):
-            file.put(name, file.text(schedule, SCHEDULE_DEFAULTS[schedule]), schedule)
-        elif name in ("steps", "sampler"):
-            if name in file.left:
-                file.put(name, file.text(name), name)
+@dataclass
+class _Translator:
+    """A file in the midst of translation: what is left of it, and what has become of the rest."""
+
+    root: document.Mapping
+    left: dict[str, Node] = field(init=False)
+    given: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # The last of equal names wins, as in Deforum; null is as good as not there.
+        self.left = {key.text: node for key, node in self.root.entries}
+        self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
+
+    def place(self, name: str) -> Place:
+        return self.left[name].place if name in self.left else self.root.place
+
+    def text(self, name: str, default: str = "") -> str:
+        """The text of a value that is still left; `default` where there is none."""
+        node = self.left.get(name)
+        return node.text if isinstance(node, Scalar) else default
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, str(default)).casefold()
+        return text in ("true", "1", "1.0", "yes", "on")
+
+    def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
+        """Set a setting to a text, standing where the file has `written`."""
+        node = self.left.get(written)
+        if isinstance(node, Scalar) and node.text == text:
+            self.given[name] = (written, node)
         else:
-            file.put(name, off, switch)
-    file.drop(*(each for row in GATED for each in (row[1], row[3]) if each != "scheduler"))
+            self.given[name] = (written, Scalar(text, self.place(written), plain))
 
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self.left.pop(name, None)
 
-def _init(file: _File) -> None:
-    image = file.text("init_image")
-    if file.flag("use_init", False) and image.casefold() not in ("", "none"):
-        file.put("init_image", image, "init_image", plain=False)
-    if "strength" in file.left:
-        file.put("init_strength", file.text("strength"), "strength")
-    file.drop("use_init", "init_image", "strength")
+    def fill_defaults(self) -> None:
+        """Fill in what Deforum takes for granted where a file says nothing."""
+        forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
+        # Files older than legacy_colormatch were made while colours were matched the old way.
+        defaults = {"legacy_colormatch": "true"} | (dict(FORGE_DEFAULTS) if forge else {})
+        if "width" in self.left or "height" in self.left:
+            defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
+        for name, text in defaults.items():
+            self.left.setdefault(name, Scalar(text, self.root.place))
+        if "profile" not in self.left:
+            self.put("profile", "deforum", "profile")
 
+    def take_size(self) -> None:
+        """Find the size by either pair of names, and bring it to a multiple of 8."""
+        for name, old in (("width", "W"), ("height", "H")):
+            written = old if old in self.left else name
+            if written not in self.left:
+                continue
+            text = self.text(written)
+            if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
+                fitting = int(float(text)) // 8 * 8
+                self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
+                text = str(fitting)
+            self.put(name, text, written)
+            # Keeping the composition of the very size that is rendered changes nothing.
+            resize = f"seed_resize_from_{old.lower()}"
+            if self.text(resize) in (text, "-1"):
+                self.drop(resize)
+            self.drop(old, name)
 
-def _samplers(file: _File) -> None:
-    """Name the sampler: old files have a number, other hosts two settings."""
-    if "sampler" in file.given and file.given["sampler"][0] == "sampler_schedule":
-        file.drop("sampler", "sampler_name", "scheduler")
-        return
-    written = next((name for name in ("sampler", "sampler_name") if file.text(name)), "")
-    name, grid = file.text(written), file.text("scheduler").casefold()
-    if re.fullmatch(r"\d+", name):
-        index = int(name)
-        named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
-        file.notes.append(f"sampler: {name} is {named} in files of that time")
-        name = named
-    if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
-        name = f"{name} {grid.replace('_', ' ').title()}"
-        file.notes.append(f"sampler and scheduler together are {name} here")
-    if name:
-        quoted = name.replace('"', "")
-        file.put("sampler", f'0: ("{quoted}")', written)
-    file.drop("sampler", "sampler_name", "scheduler")
-
-
-def _earlier_values(file: _File) -> None:
-    """Bring values that were called otherwise in earlier versions up to date."""
-    for name, meanings in MEANINGS.items():
-        text = file.text(name).casefold()
-        if text in meanings:
-            file.left[name] = Scalar(meanings[text], file.place(name))
-    if "use_zoe_depth" in file.left:
-        model = "Zoe" if file.flag("use_zoe_depth", False) else "Midas"
-        file.left["depth_algorithm"] = Scalar(f"{model}+AdaBins (old)", file.place("use_zoe_depth"))
-        file.drop("use_zoe_depth")
-    if file.text("shake_name") and file.text("animation_mode", "2D") != "3D":
-        file.drop("shake_name", "shake_intensity", "shake_speed")
-
-
-def _samples(file: _File) -> None:
-    """Leave out the samples of Deforum's own defaults where nothing uses them."""
-    for name, switch, off in SAMPLES:
-        path = file.text(name)
-        is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
-        if is_sample and file.text(switch, off).casefold() == off:
-            file.drop(name)
-
-
-def _controls(file: _File) -> None:
-    """Take the ControlNet units that are in use; the others say nothing."""
-    names = [name for name in file.left if name.startswith("cn_")]
-    for name in names:
-        number = name.split("_")[1]
-        if not file.flag(f"cn_{number}_enabled", False):
-            continue
-        if name.endswith("_resize_mode"):
-            new = MEANINGS["cn_resize_mode"].get(file.text(name).casefold())
-            if new:
-                file.left[name] = Scalar(new, file.place(name))
-        file.given[name] = (name, file.left[name])
-    file.drop(*names)
-
-
-def _guided_images(file: _File) -> None:
-    """Read init_images, which is JSON inside a text; it is of no consequence while guided images are off."""
-    node = file.left.pop("init_images", None)
-    if node is not None and file.flag("use_looper", False):
-        file.given["init_images"] = ("init_images", _keyframed(node))
-
-
-def _rest(file: _File) -> None:
-    """Take over all other settings by their name; say once which names are unknown."""
-    by_name = {old: name for name, each in DECLARATIONS.items() for old in (name, *each.old)}
-    unknown: list[str] = []
-    for name, node in file.left.items():
-        family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
-        if name in FOREIGN or name in NOTEBOOK or name in DISSOLVED:
-            continue
-        elif family is not None:
-            if name == family[2] and file.flag(name, False):
-                file.notes.append(f"{name}: there is no {family[1]} here")
-        elif name in by_name:
-            file.given.setdefault(by_name[name], (name, node))
+    def take_prompts(self) -> None:
+        """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
+        written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in self.left), "")
+        node = self.left.get(written)
+        prompts = None if node is None else _keyframed(node)
+        if prompts is None:
+            self.notes.append("no prompts in the file; the pictures are painted without")
+        by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
+        negatives = next((self.left[name] for name in by_keyframe if name in self.left), None)
+        if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
+            prompts = _with_negatives(prompts, _keyframed(negatives))
+        fields = {
+            "positive_prompt": ("positive_prompts", "animation_prompts_positive"),
+            "negative_prompt": ("negative_prompts", "animation_prompts_negative"),
+        }
+        texts: dict[str, tuple[str, str]] = {}
+        for name, names in fields.items():
+            present = [other for other in names if isinstance(self.left.get(other), Scalar)]
+            chosen = next((other for other in present if self.text(other)), present[0] if present else "")
+            texts[name] = (chosen, self.text(chosen))
+        positive, negative = texts["positive_prompt"][1], texts["negative_prompt"][1]
+        if prompts is not None and (positive or negative) and _are_merged(prompts, positive, negative):
+            self.notes.append("the prompts hold the positive and negative field already; they are not put in again")
         else:
-            unknown.append(name)
-    if unknown:
-        file.notes.append(f"unknown, and left out: {', '.join(unknown)}")
+            for name, (chosen, text) in texts.items():
+                if text:
+                    self.put(name, text, chosen, plain=False)
+        if prompts is not None:
+            self.given["prompts"] = (written, prompts)
+        field_names = [each for names in fields.values() for each in names]
+        self.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
 
+    def take_switched(self) -> None:
+        """Give each setting that has a switch the value that is in effect."""
+        for name, switch, default, schedule, off in GATED:
+            # The notebook has ddim_eta as a plain number and no switch.
+            if switch not in self.left and name in self.left and name not in ("steps", "sampler"):
+                self.put(name, self.text(name, off), name)
+            elif self.flag(switch, default):
+                self.put(name, self.text(schedule, SCHEDULE_DEFAULTS[schedule]), schedule)
+            elif name in ("steps", "sampler"):
+                if name in self.left:
+                    self.put(name, self.text(name), name)
+            else:
+                self.put(name, off, switch)
+        self.drop(*(each for row in GATED for each in (row[1], row[3])))
 
-STEPS = (
-    _defaults, _size, _prompts, _gates, _init, _samplers, _earlier_values, _samples, _controls, _guided_images, _rest
-)  # fmt: skip
+    def take_init_image(self) -> None:
+        """Take the init image where it is in use; `strength` without _schedule is the first frame's."""
+        image = self.text("init_image")
+        if self.flag("use_init", False) and image.casefold() not in ("", "none"):
+            self.put("init_image", image, "init_image", plain=False)
+        if "strength" in self.left:
+            self.put("init_strength", self.text("strength"), "strength")
+        self.drop("use_init", "init_image", "strength")
+
+    def take_sampler(self) -> None:
+        """Name the sampler: old files have a number, other hosts two settings."""
+        if "sampler" in self.given and self.given["sampler"][0] == "sampler_schedule":
+            self.drop("sampler", "sampler_name", "scheduler")
+            return
+        written = next((name for name in ("sampler", "sampler_name") if self.text(name)), "")
+        name, grid = self.text(written), self.text("scheduler").casefold()
+        if re.fullmatch(r"\d+", name):
+            index = int(name)
+            named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
+            self.notes.append(f"sampler: {name} is {named} in files of that time")
+            name = named
+        if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
+            name = f"{name} {grid.replace('_', ' ').title()}"
+            self.notes.append(f"sampler and scheduler together are {name} here")
+        if name:
+            quoted = name.replace('"', "")
+            self.put("sampler", f'0: ("{quoted}")', written)
+        self.drop("sampler", "sampler_name", "scheduler")
+
+    def update_earlier_values(self) -> None:
+        """Bring values that were called otherwise in earlier versions up to date."""
+        for name, meanings in MEANINGS.items():
+            text = self.text(name).casefold()
+            if text in meanings:
+                self.left[name] = Scalar(meanings[text], self.place(name))
+        if "use_zoe_depth" in self.left:
+            model = "Zoe" if self.flag("use_zoe_depth", False) else "Midas"
+            self.left["depth_algorithm"] = Scalar(f"{model}+AdaBins (old)", self.place("use_zoe_depth"))
+            self.drop("use_zoe_depth")
+        if self.text("shake_name") and self.text("animation_mode", "2D") != "3D":
+            self.drop("shake_name", "shake_intensity", "shake_speed")
+
+    def drop_samples(self) -> None:
+        """Leave out the samples of Deforum's own defaults where nothing uses them."""
+        for name, switch, off in SAMPLES:
+            path = self.text(name)
+            is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
+            if is_sample and self.text(switch, off).casefold() == off:
+                self.drop(name)
+
+    def take_controls(self) -> None:
+        """Take the ControlNet units that are in use; the others say nothing."""
+        names = [name for name in self.left if name.startswith("cn_")]
+        for name in names:
+            _, number, setting = name.split("_", 2) if name.count("_") > 1 else (name, "", "")
+            if setting not in CONTROLS or number not in UNITS or not self.flag(f"cn_{number}_enabled", False):
+                continue
+            if setting == "resize_mode":
+                text = self.text(name)
+                self.put(name, MEANINGS["cn_resize_mode"].get(text.casefold(), text), name)
+            else:
+                self.given[name] = (name, self.left[name])
+        self.drop(*names)
+
+    def take_guided_images(self) -> None:
+        """Read init_images, which is JSON inside a text; it is of no consequence while guided images are off."""
+        node = self.left.pop("init_images", None)
+        if node is not None and self.flag("use_looper", False):
+            self.given["init_images"] = ("init_images", _keyframed(node))
+
+    def take_rest(self) -> None:
+        """Take over all other settings by their name; say once which names are unknown."""
+        by_name = {old: name for name, each in DECLARATIONS.items() for old in (name, *each.old)}
+        unknown: list[str] = []
+        for name, node in self.left.items():
+            family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
+            if name in FOREIGN or name in NOTEBOOK or name in DISSOLVED:
+                continue
+            elif family is not None:
+                if name == family[2] and self.flag(name, False):
+                    self.notes.append(f"{name}: there is no {family[1]} here")
+            elif name in by_name:
+                self.given.setdefault(by_name[name], (name, node))
+            else:
+                unknown.append(name)
+        if unknown:
+            self.notes.append(f"unknown, and left out: {', '.join(unknown)}")
