@@ -129,7 +129,8 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
          (("0", "a.png"), ("max_f/2", "b.png"))),
         # ControlNet: idle units say nothing
         ({"cn_1_model": "x", "cn_1_enabled": False}, "control_units", ()),
-        ({"cn_1_enabled": True, "cn_1_hello": 1, "cn_x": 2, "cn_x_y": 3}, "control_units", (ControlUnit(enabled=True),)),
+        ({"cn_1_enabled": True, "cn_1_hello": 1, "cn_x": 2, "cn_x_y": 3}, "control_units",
+         (ControlUnit(enabled=True),)),
         ({"cn_2_enabled": True, "cn_2_weight": 0.5, "cn_2_resize_mode": "Envelope (Outer Fit)"}, "control_units",
          (ControlUnit(), ControlUnit(enabled=True, weight=parse_number(0.5), resize_mode="Outer Fit (Shrink to Fit)"))),
     ],
