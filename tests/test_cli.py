@@ -50,11 +50,12 @@ class Said:
 
 
 def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -1) -> None:
-    """Leave everything real but the diffusion: frame n comes out as a grey of n * 20 levels, after `pace` seconds."""
+    """Leave everything real but the diffusion: frame n comes out as a grey of n * 20 levels; from the second on
+    after `pace` seconds."""
     import deforum.build as build
 
     def paint(init: Image | None, frame: Frame) -> Image:
-        time.sleep(pace)
+        time.sleep(pace if frame.index else 0)
         if frame.index == break_at:
             raise RuntimeError("the model broke")
         return from_bytes(np.full((64, 64, 3), frame.index * 20 % 256, np.uint8))
@@ -116,9 +117,10 @@ def sea(tmp_path: Path) -> Path:
 def test_help_is_quick_and_light(tmp_path: Path) -> None:
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         done = run("--help", cwd=tmp_path)
-        times.append(time.perf_counter() - started)
+        after = os.times()  # of the processor, not of the clock: other work on the machine does not count
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert done.returncode == 0 and "name=value" in done.stdout and "check" in done.stdout
     assert min(times) < 0.3
 
@@ -278,6 +280,12 @@ def test_the_resolved_settings_render_the_same_again(sea: Path, tmp_path: Path, 
     assert first.read_text() == (tmp_path / "output/sea_2/settings.yaml").read_text()
 
 
+def await_line(process: subprocess.Popen[str], beginning: str) -> None:
+    """Wait until the process has said a line on stderr that begins so."""
+    assert process.stderr is not None
+    assert any(line.startswith(beginning) for line in process.stderr), f"{beginning!r} was never said"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_finishes_the_frame_and_closes_the_video(
@@ -289,7 +297,7 @@ def test_an_interrupt_finishes_the_frame_and_closes_the_video(
             assert process.poll() is None
             time.sleep(0.02)
         os.kill(process.pid, number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=80)
     assert process.returncode == status and "Traceback" not in err
     film = Path(out.splitlines()[-1])
     written = count_frames(tmp_path / film)
@@ -299,7 +307,7 @@ def test_an_interrupt_finishes_the_frame_and_closes_the_video(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
 def test_a_second_interrupt_stops_at_once(sea: Path, tmp_path: Path) -> None:
-    with painted(str(sea), "max_frames=200", cwd=tmp_path, pace=20) as process:
+    with painted(str(sea), "max_frames=200", cwd=tmp_path, pace=90) as process:
         frames = tmp_path / "output" / "sea" / "frames"
         while not (frames.is_dir() and len(list(frames.glob("*.png"))) == 1):
             assert process.poll() is None
@@ -307,10 +315,10 @@ def test_a_second_interrupt_stops_at_once(sea: Path, tmp_path: Path) -> None:
         time.sleep(0.2)
         started = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.1)
+        await_line(process, "stopping after this frame")  # two signals at once may arrive as one
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and time.monotonic() - started < 15
+        out, err = process.communicate(timeout=80)
+    assert process.returncode == 130 and time.monotonic() - started < 60
     assert "frames finished: 1, in output/sea" in err and "Traceback" not in err and out == ""
 
 
