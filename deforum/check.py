@@ -65,14 +65,17 @@ def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
     low = -np.inf if declaration.low is None else declaration.low
     high = np.inf if declaration.high is None else declaration.high
     wrong = ~((curve >= low) & (curve <= high) & np.isfinite(curve))
+    special = ""
     if declaration.odd and not wrong.any():
-        wrong = np.trunc(curve) % 2 == 0
+        wrong, special = np.trunc(curve) % 2 == 0, "an odd number"
+    if declaration.least and not wrong.any():
+        wrong, special = np.abs(curve) < declaration.least, f"a number that is not 0, {declaration.range}"
     if not wrong.any():
         return ""
     frame = int(np.argmax(wrong))
     others = int(wrong.sum()) - 1
     also = f" (and {others} more)" if others else ""
-    expected = "an odd number" if declaration.odd and low <= curve[frame] <= high else declaration.range or "a number"
+    expected = special or declaration.range or "a number"
     unit = f" ({declaration.unit})" if declaration.unit else ""
     return f" is {curve[frame]:.6g} at frame {frame}{also}; expected {expected}{unit}"
 
@@ -83,6 +86,8 @@ def within_range(name: str, curve: NDArray[np.float64]) -> NDArray[np.float64]:
     if declaration.low is None and declaration.high is None:
         return curve
     curve = np.clip(curve, declaration.low, declaration.high)
+    if declaration.least:
+        curve = np.where(np.abs(curve) < declaration.least, np.copysign(declaration.least, curve), curve)
     return np.trunc(curve) // 2 * 2 + 1 if declaration.odd else curve
 
 

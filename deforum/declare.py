@@ -36,6 +36,8 @@ class Declaration:
     """An option's value is a multiple of this."""
     odd: bool
     """A schedule's value is an odd whole number."""
+    least: float
+    """A schedule's value is at least this far from 0, on either side."""
     pending: str
     """The feature that is not there yet without which the setting has no effect; "" where it acts."""
 
@@ -77,13 +79,14 @@ def param(
     old: str = "",
     modes: tuple[str, ...] = (),
     odd: bool = False,
+    least: float = 0,
     pending: str = "",
 ) -> Any:
     """Declare a numeric parameter that has a value in every frame; `old` is a list of words."""
     return dataclasses.field(
         metadata=dict(
             default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
-            modes=modes, multiple=1, odd=odd, pending=pending,
+            modes=modes, multiple=1, odd=odd, least=least, pending=pending,
         )
     )  # fmt: skip
 
@@ -106,7 +109,7 @@ def option(
         default=default,
         metadata=dict(
             default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
-            modes=modes, multiple=multiple, odd=False, pending=pending,
+            modes=modes, multiple=multiple, odd=False, least=0, pending=pending,
         ),
     )  # fmt: skip
 

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deforum.animate import Filter, Motion, Palette, Source, Warp
-from deforum.filters import ColorReference, adjust_contrast, match_color, to_gray, unsharp_mask
+from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
 from deforum.image import Image, Mask, read
 from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
 from deforum.timeline import Frame
-from deforum.warp import Border, coverage, flat_matrix, warp_flat
+from deforum.warp import Border, Matrix, coverage, flat_matrix, warp_flat
 
 if TYPE_CHECKING:
     from deforum.settings import Settings
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 class FlatWarp:
     """A motion in the picture plane: `matrix` (3, 3) maps source pixels to destination pixels."""
 
-    matrix: NDArray[np.float64]
+    matrix: Matrix
     width: int
     height: int
     border: Border
@@ -89,15 +88,19 @@ MODES: dict[str, Mode] = {
 }
 
 
+COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB"}
+"""Where colours are matched, by color_coherence."""
+
+
 def no_palette(known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame) -> None:
     """Hold to no colours."""
 
 
 def palette_of(settings: Settings, profile: Profile) -> Palette:
     """Choose the rule that says which picture's colours are held to."""
-    if settings.color_coherence == "None":
+    space = COLOR_SPACES.get(settings.color_coherence)
+    if space is None:
         return no_palette
-    space = "LAB" if settings.color_coherence == "Image" else settings.color_coherence
 
     def reference(image: Image) -> ColorReference:
         return ColorReference.of(
@@ -185,7 +188,7 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
 def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
     """List what changes a picture between motion and diffusion, in order."""
     rows = (
-        (settings.color_coherence != "None", hold_colors),
+        (settings.color_coherence in COLOR_SPACES, hold_colors),
         (settings.color_force_grayscale, force_grayscale),
         (True, scale_contrast),
         (True, sharpen),
@@ -197,7 +200,7 @@ def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
 def filters_after(settings: Settings) -> Sequence[Filter]:
     """List what changes a picture after diffusion, in order."""
     rows = (
-        (settings.color_coherence != "None" and not settings.legacy_colormatch, hold_colors),
+        (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, hold_colors),
         (settings.color_force_grayscale, force_grayscale),
     )
     return [change for wanted, change in rows if wanted]

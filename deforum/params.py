@@ -39,7 +39,7 @@ class Params(Generic[T]):
     angle: T = _flat("0", "degrees/frame",
         "Turns the picture about the transform centre; positive is counter-clockwise.")
     zoom: T = _flat("1.0025+0.002*sin(1.25*3.14*t/30)", "factor/frame",
-        "Enlarges the picture about the transform centre; above 1 zooms in.", 0.01, 100)
+        "Enlarges the picture about the transform centre; above 1 zooms in, a negative one turns it over.", -100, 100, least=0.01)
     translation_x: T = _motion("0", "px/frame (3D: 1/200 scene unit)",
         "2D: moves the picture to the right. 3D: moves the camera to the right, and so the picture to the left.")
     translation_y: T = _motion("0", "px/frame (3D: 1/200 scene unit)", "Moves the picture down.")
@@ -59,7 +59,7 @@ class Params(Generic[T]):
     rotation_3d_z: T = _camera("0", "degrees/frame", "Rolls the camera; the picture turns counter-clockwise.")
     fov: T = _camera("70", "degrees",
         "Field of view; never 0. The smaller, the further the same translation moves the picture.",
-        -180, 180, old="fov_schedule")
+        -180, 180, old="fov_schedule", least=1)
     aspect_ratio: T = _camera("1", "",
         "Width over height of the camera's picture.", 0.01, 100, old="aspect_ratio_schedule")
     near: T = _camera("200", "", "Near clip plane.", old="near_schedule near_plane")

@@ -53,7 +53,8 @@ def _describe(name: str, declaration: Declaration) -> Iterator[str]:
     else:
         kind = kinds.get(declaration.type) or numbers[declaration.type]
     multiple = f"a multiple of {declaration.multiple}" if declaration.multiple > 1 else ""
-    facts = [kind, declaration.unit, declaration.range, multiple, "odd" if declaration.odd else ""]
+    special = "odd" * declaration.odd or "not 0" * bool(declaration.least)
+    facts = [kind, declaration.unit, declaration.range, multiple, special]
     yield f"- **`{name}`** = `{_default(declaration)}` ({', '.join(filter(None, facts))})  "
     yield f"  {declaration.help}"
     if declaration.modes:

@@ -349,7 +349,7 @@ seeds:
   seed: 5                                    # -1..9007199254740992
 
 motion:
-  zoom: "0: (1), 30: (sin(t) + 2)"           # factor/frame, 0.01..100
+  zoom: "0: (1), 30: (sin(t) + 2)"           # factor/frame, -100..100
 
 feedback:
   noise:                                     # share, 0..1

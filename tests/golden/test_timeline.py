@@ -61,7 +61,7 @@ def test_corrected_iter_gives_each_seed_n_frames(every: int, want: list[int]) ->
     "case", [case for case in load_cases("prompts") if case["kind"] == "split"], ids=lambda case: case["name"]
 )
 def test_split(case: dict[str, Any]) -> None:
-    """The recorded step keeps outer spaces and writes numbers as floats; ours strips, and writes whole numbers whole."""
+    """The recorded step keeps outer spaces and writes numbers as floats; ours strips, and writes 4 as 4."""
     variables = Variables(seed=0, max_f=0)
     if case.get("error"):
         stops(lambda: fill_expressions(case["text"], case["frame"], 1, variables), case["text"])
