@@ -7,6 +7,7 @@ are the same whatever device renders.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -75,6 +76,7 @@ def perlin(
     return torch.cat(left, dim=1) @ torch.cat(right)
 
 
+@lru_cache(maxsize=64)  # the same in every frame
 def _corner_weights(size: int, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
     """For `size` pixels along one axis, weigh the cells + 1 grid lines: the fade, and the fade times the offset.
 

@@ -28,9 +28,7 @@ WRAP_MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either
 STILL = 1e-5  # px; float32 positions are no finer than this
 
 
-def flat_matrix(
-    params: Params[float], width: int, height: int, *, flip: bool, flip_keeps_translation: bool
-) -> Matrix:
+def flat_matrix(params: Params[float], width: int, height: int, *, flip: bool, flip_keeps_translation: bool) -> Matrix:
     """Compose one frame's 2D motion: move first, then turn and zoom about the centre, then flip in perspective.
 
     Convention: (3, 3), source px -> destination px. `angle` in degrees turns the picture counter-clockwise, `zoom`
