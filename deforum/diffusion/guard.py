@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,7 +20,7 @@ class RenderError(UserError):
     """A frame cannot be made; names the frame and the stage."""
 
 
-def guarded(stage: str, frame: int, modules: Sequence[torch.nn.Module], work: Callable[[], tuple[T, str]]) -> T:
+def guarded(stage: str, frame: int, modules: Sequence[Any], work: Callable[[], tuple[T, str]]) -> T:
     """Run a stage; where it says that something is wrong, run it once more with its modules in float32.
 
     `work` returns its result and the fault in it, "" for none. The modules' own precision is restored afterwards, so
@@ -49,7 +49,7 @@ def guarded(stage: str, frame: int, modules: Sequence[torch.nn.Module], work: Ca
 
 
 @contextmanager
-def in_float32(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+def in_float32(modules: Sequence[Any]) -> Iterator[None]:
     """Hold modules in float32 for a while; going up and back changes no weight."""
     # Past the libraries' own `to`, which warns of casts.
     before = [module.dtype for module in modules]

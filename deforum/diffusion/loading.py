@@ -56,9 +56,10 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
             f"{source.path}: cannot be loaded ({str(error).strip()[:500]}); expected the weights of a whole Stable "
             f"Diffusion 1.x, 2.x or XL model"
         ) from error
-    if model.vae.config.get("force_upcast") and dtype == torch.float16:
-        # SDXL's own autoencoder overflows in fp16. Decided once here: the pipelines cast it to and fro for every frame.
-        model.vae.to(torch.bfloat16 if _bfloat16_runs(target) else torch.float32)
+    if dtype == torch.float16 and not (model.xl and model.vae.config.get("force_upcast")):
+        # Otherwise the autoencoder stays in fp32: SDXL's own overflows in fp16; and bf16, which holds fewer digits than
+        # the 8 bits of a picture, was seen to darken each frame by 0.15 levels, which adds up in a loop.
+        model.vae.to(dtype)
     for module in (model.unet, model.vae):
         module.to(target, memory_format=torch.channels_last)
         if tiling:
@@ -84,10 +85,10 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the number format for "fp32", "bf16", "fp16" or "auto".
+    """Return the number format of UNet and text encoders for "fp32", "bf16", "fp16" or "auto".
 
-    "auto" is fp16 on graphics cards, where its overflows are caught and done again. On the CPU it is bf16 where the
-    processor multiplies bf16 matrices itself, and fp32 elsewhere: there bf16 is slower.
+    "auto" is fp16 on graphics cards: it holds more digits than bf16, and its rare overflows are caught and done again.
+    On the CPU it is bf16 where the processor itself multiplies in bf16, and fp32 elsewhere: there bf16 is slower.
     """
     if precision in DTYPES:
         return DTYPES[precision]
@@ -95,7 +96,8 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
         raise UserError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
     if device.type != "cpu":
         return torch.float16
-    return torch.bfloat16 if _bfloat16_runs(device) else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
 
 
 def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
@@ -122,9 +124,9 @@ def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
     assert folder is not None
     xl = source.family == "sdxl"
 
-    def part(cls: Any, name: str) -> Any:
+    def part(cls: Any, name: str, number: torch.dtype = dtype) -> Any:
         return cls.from_pretrained(
-            folder, subfolder=name, torch_dtype=dtype, variant=source.variant, local_files_only=True
+            folder, subfolder=name, torch_dtype=number, variant=source.variant, local_files_only=True
         )
 
     encoders = [Encoder(part(CLIPTextModel, "text_encoder"), CLIPTokenizer.from_pretrained(folder / "tokenizer"))]
@@ -135,7 +137,7 @@ def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     return Model(
         unet=part(UNet2DConditionModel, "unet"),
-        vae=part(AutoencoderKL, "vae"),
+        vae=part(AutoencoderKL, "vae", torch.float32),
         encoders=tuple(encoders),
         schedule=NoiseSchedule.from_config(scheduler, source.prediction),
         xl=xl,
@@ -145,18 +147,18 @@ def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
 
 
 def _load_file(source: ModelSource, dtype: torch.dtype) -> Model:
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
 
     assert source.path is not None and source.config is not None
     xl = source.family == "sdxl"
-    tokenizers = {"tokenizer": clip_tokenizer("!" if source.family == "sd2" else "<|endoftext|>")}
-    if xl:
-        tokenizers["tokenizer_2"] = clip_tokenizer("!")
-    else:
-        tokenizers |= {"safety_checker": None, "feature_extractor": None}
-    pipeline = (StableDiffusionXLPipeline if xl else StableDiffusionPipeline).from_single_file(
-        str(source.path), config=str(source.config), torch_dtype=dtype, local_files_only=True, **tokenizers
-    )
+    path, common = str(source.path), {"config": str(source.config), "local_files_only": True}
+    given: dict[str, Any] = {
+        "vae": AutoencoderKL.from_single_file(path, subfolder="vae", torch_dtype=torch.float32, **common),
+        "tokenizer": clip_tokenizer("!" if source.family == "sd2" else "<|endoftext|>"),
+    }
+    given |= {"tokenizer_2": clip_tokenizer("!")} if xl else {"safety_checker": None, "feature_extractor": None}
+    cls = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
+    pipeline = cls.from_single_file(path, torch_dtype=dtype, **common, **given)
     encoders = [Encoder(pipeline.text_encoder, pipeline.tokenizer)]
     if xl:
         encoders.append(Encoder(pipeline.text_encoder_2, pipeline.tokenizer_2))
@@ -204,16 +206,6 @@ def _quiet() -> Iterator[None]:
     finally:
         of_diffusers.set_verbosity(levels[0])
         of_transformers.set_verbosity(levels[1])
-
-
-def _bfloat16_runs(device: torch.device) -> bool:
-    """Say whether a device has bf16 arithmetic of its own."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-        return wide and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return False
 
 
 def _wrap_edges(module: torch.nn.Module) -> None:

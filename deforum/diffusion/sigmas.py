@@ -59,14 +59,16 @@ def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
     first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
     kind = config.get("beta_schedule", "linear")
     if kind == "linear":
-        return np.linspace(first, last, count)
-    if kind == "scaled_linear":
-        return np.linspace(first**0.5, last**0.5, count) ** 2
-    if kind == "squaredcos_cap_v2":
+        betas = np.linspace(first, last, count)
+    elif kind == "scaled_linear":
+        betas = np.linspace(first**0.5, last**0.5, count) ** 2
+    elif kind == "squaredcos_cap_v2":
         # Nichol and Dhariwal 2021 (arXiv 2102.09672).
         bar = np.cos((np.linspace(0, 1, count + 1) + 0.008) / 1.008 * np.pi / 2) ** 2
-        return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
-    raise ValueError(f"unknown beta_schedule {kind!r}; expected linear, scaled_linear or squaredcos_cap_v2")
+        betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+    else:
+        raise ValueError(f"unknown beta_schedule {kind!r}; expected linear, scaled_linear or squaredcos_cap_v2")
+    return betas
 
 
 def _normal(schedule: NoiseSchedule, steps: int) -> Sigmas:
