@@ -10,15 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deforum.build import build
     from deforum.errors import UserError
     from deforum.run import RunResult, render
     from deforum.settings import Loaded, Settings, dump, load
 
-__all__ = ["Loaded", "RunResult", "Settings", "UserError", "build", "dump", "load", "render"]
+__all__ = ["Loaded", "RunResult", "Settings", "UserError", "dump", "load", "render"]
 __version__ = "0.1.0"
 
-_HOMES = {"build": "build", "UserError": "errors", "RunResult": "run", "render": "run"}
+_HOMES = {"UserError": "errors", "RunResult": "run", "render": "run"}
 
 
 def __getattr__(name: str) -> object:

@@ -36,7 +36,7 @@ Motion = Callable[[Image, Frame], Warp]
 """How the camera gets to a frame from the one before; the image is the scene that it sees."""
 
 Source = Callable[[Image | None, Frame], Image | None]
-"""The picture that a diffusion starts from, given the moved previous one (None: nothing yet). None: start from noise."""
+"""The picture that diffusion starts from, given the moved previous one (None: nothing yet). None: start from noise."""
 
 Filter = Callable[[Image, Frame, ColorReference | None], Image]
 """Changes a picture before or after diffusion; the colours that the run holds to are given where they are known."""
@@ -69,10 +69,10 @@ class Stages:
 class State:
     """All that one frame hands on to the next; with it, and the settings, a run can go on from any span."""
 
-    shown: Image | None = None
-    newer: Image | None = None
+    shown: Image
+    newer: Image
     """The last diffused picture, moved to where `shown` is."""
-    palette: ColorReference | None = None
+    palette: ColorReference | None
 
 
 def paint(
@@ -90,11 +90,11 @@ def paint(
     return image, stages.palette(palette, moved, image, key)
 
 
-def fade_in(stages: Stages, state: State, span: Span) -> Iterator[tuple[Frame, State]]:
+def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
     """Deforum's cadence: diffuse, then blend the new picture in over the frames that follow, moving both."""
-    key, shown, older = span.key, state.shown, state.newer
-    moved = None if shown is None else stages.motion(shown, key)(shown)
-    newer, palette = paint(stages, moved, key, state.palette)
+    key, older = span.key, None if state is None else state.newer
+    moved = None if state is None else stages.motion(state.shown, key)(state.shown)
+    newer, palette = paint(stages, moved, key, None if state is None else state.palette)
     for frame, fade in zip(span.frames, span.fades, strict=True):
         warp = stages.motion(newer, frame)
         if frame is not span.frames[0]:  # the key itself is diffused where it stands
@@ -104,21 +104,21 @@ def fade_in(stages: Stages, state: State, span: Span) -> Iterator[tuple[Frame, S
         yield frame, State(shown, newer, palette)
 
 
-def arrive(stages: Stages, state: State, span: Span) -> Iterator[tuple[Frame, State]]:
+def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
     """Cadence on time: diffuse the frame at the end of the way, then show the way there.
 
     Each in-between is the last shown picture moved on, mixed with the new one moved back; where one of them does not
     reach, the other is seen. Every in-between is sampled once, however long the way.
     """
-    key, start = span.key, state.shown
+    key = span.key
     path: list[Warp] = []
     way: list[Image] = []
-    if start is not None:
+    if state is not None:
         for frame in span.frames:
-            step = stages.motion(way[-1] if way else start, frame)
+            step = stages.motion(way[-1] if way else state.shown, frame)
             path.append(path[-1].then(step) if path else step)
-            way.append(path[-1](start))
-    newer, palette = paint(stages, way[-1] if way else None, key, state.palette)
+            way.append(path[-1](state.shown))
+    newer, palette = paint(stages, way[-1] if way else None, key, None if state is None else state.palette)
     if path:
         back = path[-1].inverse()
         for frame, fade, there, older in zip(span.frames[:-1], span.fades, path, way, strict=False):
@@ -138,8 +138,9 @@ def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) 
 
 def animate(stages: Stages, spans: Iterable[Span], *, on_time: bool) -> Iterator[tuple[Frame, Image]]:
     """Render the frames of the spans, in order; `on_time` chooses where a diffused picture stands (see Profile)."""
-    pace, state = arrive if on_time else fade_in, State()
+    pace = arrive if on_time else fade_in
+    state: State | None = None
     for span in spans:
-        for frame, state in pace(stages, state, span):
-            assert state.shown is not None
-            yield frame, state.shown
+        for frame, reached in pace(stages, state, span):
+            yield frame, reached.shown
+        state = reached

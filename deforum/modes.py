@@ -39,7 +39,7 @@ class FlatWarp:
         return FlatWarp(later.matrix @ self.matrix, self.width, self.height, self.border)
 
     def inverse(self) -> FlatWarp:
-        return FlatWarp(np.linalg.inv(self.matrix), self.width, self.height, self.border)
+        return FlatWarp(np.linalg.inv(self.matrix).astype(np.float64), self.width, self.height, self.border)
 
     @cached_property
     def _coverage(self) -> Mask:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deforum.errors import Problem, UserError
-from schedules import ScheduleError, Variables, parse_expression
+from schedules import ScheduleError, Variables, parse_expression, parse_key
 
 NEGATIVE_MARK = "--neg"
 EXPRESSION = re.compile(r"`([^`\n]*)`")
@@ -96,11 +96,11 @@ def place(
     problems: list[Problem] = []
     for key, text in prompts:
         try:
-            value = parse_expression(key, name=f"prompts, keyframe {key!r}").evaluate(np.zeros(1), variables, num_frames)
+            index = parse_key(key, name="prompts").frame(variables, num_frames)
         except ScheduleError as error:
             problems.append(Problem(str(error)))
         else:
-            placed[int(np.atleast_1d(value)[0])] = merge_fields(text, positive, negative)
+            placed[index] = merge_fields(text, positive, negative)
     if problems:
         raise UserError(problems)
     keys = tuple(sorted(key for key in placed if key >= 0))

@@ -1,4 +1,4 @@
-"""Whole runs of the loop against the recorded ones, with the recorded stand-in for diffusion: init and texture halved."""
+"""Whole runs of the loop against the recorded ones, with their stand-in for diffusion: init and texture halved."""
 
 from __future__ import annotations
 
