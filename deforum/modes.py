@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from deforum.animate import Filter, Motion, Palette, Source, Warp
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
 from deforum.image import Image, Mask, read
@@ -17,7 +15,7 @@ from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
 from deforum.timeline import Frame
-from deforum.warp import Border, Matrix, coverage, flat_matrix, warp_flat
+from deforum.warp import Border, Matrix, coverage, flat_matrix, inverse, warp_flat
 
 if TYPE_CHECKING:
     from deforum.settings import Settings
@@ -39,7 +37,7 @@ class FlatWarp:
         return FlatWarp(later.matrix @ self.matrix, self.width, self.height, self.border)
 
     def inverse(self) -> FlatWarp:
-        return FlatWarp(np.linalg.inv(self.matrix).astype(np.float64), self.width, self.height, self.border)
+        return FlatWarp(inverse(self.matrix), self.width, self.height, self.border)
 
     @cached_property
     def _coverage(self) -> Mask:

@@ -39,7 +39,8 @@ class Params(Generic[T]):
     angle: T = _flat("0", "degrees/frame",
         "Turns the picture about the transform centre; positive is counter-clockwise.")
     zoom: T = _flat("1.0025+0.002*sin(1.25*3.14*t/30)", "factor/frame",
-        "Enlarges the picture about the transform centre; above 1 zooms in, a negative one turns it over.", -100, 100, least=0.01)
+        "Enlarges the picture about the transform centre; above 1 zooms in, a negative one turns it over.",
+        -100, 100, least=0.01)
     translation_x: T = _motion("0", "px/frame (3D: 1/200 scene unit)",
         "2D: moves the picture to the right. 3D: moves the camera to the right, and so the picture to the left.")
     translation_y: T = _motion("0", "px/frame (3D: 1/200 scene unit)", "Moves the picture down.")
