@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
-from deforum import __version__
+from deforum import __version__, commands
 from deforum.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ class Command:
 
     help: str
     run: Callable[[argparse.Namespace], int]
+    arguments: Callable[[argparse.ArgumentParser], None]
+    """Adds what the command takes; `words` are then told apart into `files` and `overrides`."""
+    usage: str = "FILE [FILE ...] [name=value ...]"
+    needs_file: bool = True
+
+
+def render_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings that win over them"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="make the run's folder in here")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and the video's path")
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -92,25 +104,23 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     name = "render"
     if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
         name, argv = argv[0], argv[1:]
-    rows = "\n".join(f"  {word:8}{command.help}" for word, command in COMMANDS.items())
+    command = COMMANDS[name]
+    rows = "\n".join(f"  {word:8}{each.help}" for word, each in COMMANDS.items())
+    about = f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}"
     parser = argparse.ArgumentParser(
         prog="render.py",
-        usage="render.py [COMMAND] FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
-        description=f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}",
-        epilog=EPILOG,
+        usage=f"render.py {'[COMMAND]' if name == 'render' else name} {command.usage}",
+        description=about if name == "render" else f"{command.help[:1].upper()}{command.help[1:]}.",
+        epilog=EPILOG if name == "render" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings that win over them"
-    )
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="make the run's folder in here")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and the video's path")
+    command.arguments(parser)
     parser.add_argument("--version", action="version", version=f"deforum {__version__}")
     arguments = parser.parse_intermixed_args(argv)
     arguments.files, arguments.overrides = split_words(arguments.words)
-    if not arguments.files:
+    if command.needs_file and not arguments.files:
         parser.error("which settings file? Only settings were given")
-    return COMMANDS[name], arguments
+    return command, arguments
 
 
 # --- saying what happens ----------------------------------------------------------------------------------------------
@@ -333,9 +343,28 @@ def summary(outcomes: Sequence[Outcome], not_started: Sequence[Path]) -> str:
 
 
 COMMANDS: dict[str, Command] = {
-    "render": Command("render each file into a folder of its own", render),
-    "check": Command("find mistakes without rendering", check),
-}
+    "render": Command(
+        "render each file into a folder of its own", render, render_arguments,
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
+    ),
+    "check": Command("find mistakes without rendering", check, render_arguments),
+    "convert": Command(
+        "write a file of any kind as YAML that renders the same", commands.convert, commands.convert_arguments,
+        "FILE [FILE ...] [name=value ...] [-o OUT.yaml]",
+    ),
+    "values": Command(
+        "print what every schedule gives at every frame", commands.values, commands.values_arguments,
+        "FILE [NAME ...] [name=value ...] [--frames A:B:STEP] [--format csv|json|table] [-o OUT]",
+    ),
+    "params": Command(
+        "print the reference of all settings, or of some", commands.params, commands.params_arguments,
+        "[NAME ...]", needs_file=False,
+    ),
+    "diff": Command(
+        "tell how two files differ in what they render (exit status 1: they do)", commands.diff,
+        commands.diff_arguments, "FILE FILE [name=value ...]",
+    ),
+}  # fmt: skip
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

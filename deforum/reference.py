@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deforum.declare import Declaration, KeyedTexts
+from deforum.errors import Problem, UserError
 from deforum.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.write import write_value
-from schedules import NumberSchedule, TextSchedule
+from schedules import NumberSchedule, TextSchedule, nearest
 
 HEAD = """# Settings
 
@@ -34,15 +36,52 @@ that it has in Deforum.
 
 def reference() -> str:
     """Write the page."""
-    parts = [HEAD]
-    for section, meaning in SECTIONS.items():
-        parts.append(f"## {section or 'In no section'}\n\n{meaning}\n")
-        declared = CONTROLS if section == "controlnet" else DECLARATIONS
-        prefix = "cn_1_" if section == "controlnet" else ""
-        for name, declaration in declared.items():
-            if declaration.section == section:
-                parts.append("\n".join(_describe(prefix + name, declaration)))
+    return "\n".join([HEAD, *map(_section, SECTIONS)])
+
+
+def look_up(words: Iterable[str]) -> str:
+    """Write what the page says of some settings, by name or old name, or of whole sections.
+
+    Raises UserError with all words that are neither.
+    """
+    parts, problems = [], []
+    for word in words:
+        control = re.fullmatch(r"(?:cn_\d+_)?(\w+)", word)
+        name = next((name for name, each in DECLARATIONS.items() if word == name or word in each.old), "")
+        if word in SECTIONS and word:
+            parts.append(_section(word))
+        elif name:
+            parts.append("\n".join(_describe(name, DECLARATIONS[name])))
+        elif control and control[1] in CONTROLS:
+            parts.append("\n".join(_describe(f"cn_1_{control[1]}", CONTROLS[control[1]])))
+        else:
+            problems.append(Problem(f"there is no setting {word!r}{_hint(word)}"))
+    if problems:
+        raise UserError(problems)
     return "\n".join(parts)
+
+
+def _hint(word: str) -> str:
+    """Say what may have been meant by a word: settings with such a name, or one with the word in its name."""
+    names = [*DECLARATIONS, *(f"cn_1_{name}" for name in CONTROLS)]
+    old_names = [old for each in DECLARATIONS.values() for old in each.old]
+    meant = nearest(word, [*names, *old_names, *filter(None, SECTIONS)])
+    holding = [name for name in names if word.casefold() in name]
+    if meant:
+        return f"; did you mean {meant}?"
+    return f"; there are {', '.join(holding)}" if holding else "; without a name, all settings are listed"
+
+
+def _section(section: str) -> str:
+    """Write one section: a heading, what it is, and its settings."""
+    declared = CONTROLS if section == "controlnet" else DECLARATIONS
+    prefix = "cn_1_" if section == "controlnet" else ""
+    return "\n".join(
+        [
+            f"## {section or 'In no section'}\n\n{SECTIONS[section]}\n",
+            *("\n".join(_describe(prefix + name, each)) for name, each in declared.items() if each.section == section),
+        ]
+    )
 
 
 def _describe(name: str, declaration: Declaration) -> Iterator[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from deforum.declare import Declaration
-from schedules import NumberKeyframe, NumberSchedule, TextSchedule
+from schedules import Expression, NumberKeyframe, NumberSchedule, TextSchedule, parse_number
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*( [\w./+-]+)*")
 NOT_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
@@ -73,6 +73,8 @@ def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
             return f"{first.value:g}"
         if isinstance(first.value, str) and PLAIN.fullmatch(first.value):
             return quote(first.value)
+        if isinstance(first.value, Expression) and parse_number(first.value.text) == schedule:
+            return quote(first.value.text)
     return quote(schedule.text)
 
 
