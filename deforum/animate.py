@@ -32,8 +32,15 @@ class Warp(Protocol):
         """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
 
 
-Motion = Callable[[Image, Frame], Warp]
-"""How the camera gets to a frame from the one before; the image is the scene that it sees."""
+class Camera(Protocol):
+    """Where the camera is and what it knows of the scene; it is never changed, `look` and `move` give the next one."""
+
+    def look(self, scene: Image, frame: Frame) -> Camera:
+        """Take in the scene, as the picture of a frame shows it."""
+
+    def move(self, frame: Frame) -> tuple[Warp, Camera]:
+        """Go on to a frame from the one before."""
+
 
 Source = Callable[[Image | None, Frame], Image | None]
 """The picture that diffusion starts from, given the moved previous one (None: nothing yet). None: start from noise."""
@@ -57,7 +64,8 @@ class Palette(Protocol):
 class Stages:
     """The parts of a frame's journey, chosen once from the settings."""
 
-    motion: Motion
+    camera: Camera
+    """As it is before the first frame."""
     source: Source
     before: Sequence[Filter]
     diffuse: Diffuse
@@ -73,6 +81,7 @@ class State:
     newer: Image
     """The last diffused picture, moved to where `shown` is."""
     palette: ColorReference | None
+    camera: Camera
 
 
 def paint(
@@ -92,16 +101,19 @@ def paint(
 
 def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
     """Deforum's cadence: diffuse, then blend the new picture in over the frames that follow, moving both."""
-    key, older = span.key, None if state is None else state.newer
-    moved = None if state is None else stages.motion(state.shown, key)(state.shown)
-    newer, palette = paint(stages, moved, key, None if state is None else state.palette)
+    key, camera, moved, older, palette = span.key, stages.camera, None, None, None
+    if state is not None:
+        warp, camera = state.camera.look(state.shown, key).move(key)
+        moved, older, palette = warp(state.shown), state.newer, state.palette
+    newer, palette = paint(stages, moved, key, palette)
     for frame, fade in zip(span.frames, span.fades, strict=True):
-        warp = stages.motion(newer, frame)
-        if frame is not span.frames[0]:  # the key itself is diffused where it stands
+        # The older picture is still where it was before the key; the newer one is painted where the key stands.
+        warp, camera = camera.look(newer, frame).move(frame)
+        if frame is not span.frames[0]:
             newer = warp(newer)
         older = None if older is None or fade == 1 else warp(older)
         shown = newer if older is None else blend(older, newer, fade)
-        yield frame, State(shown, newer, palette)
+        yield frame, State(shown, newer, palette, camera)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
@@ -110,22 +122,23 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Fr
     Each in-between is the last shown picture moved on, mixed with the new one moved back; where one of them does not
     reach, the other is seen. Every in-between is sampled once, however long the way.
     """
-    key = span.key
+    key, camera, palette = span.key, stages.camera, None
     path: list[Warp] = []
     way: list[Image] = []
     if state is not None:
+        camera, palette = state.camera.look(state.shown, key), state.palette
         for frame in span.frames:
-            step = stages.motion(way[-1] if way else state.shown, frame)
+            step, camera = camera.move(frame)
             path.append(path[-1].then(step) if path else step)
             way.append(path[-1](state.shown))
-    newer, palette = paint(stages, way[-1] if way else None, key, None if state is None else state.palette)
+    newer, palette = paint(stages, way[-1] if way else None, key, palette)
     if path:
         back = path[-1].inverse()
         for frame, fade, there, older in zip(span.frames[:-1], span.fades, path, way, strict=False):
             from_key = back.then(there)
             mixed = cross_fade(older, there.coverage(), from_key(newer), from_key.coverage(), fade)
-            yield frame, State(mixed, newer, palette)
-    yield key, State(newer, newer, palette)
+            yield frame, State(mixed, newer, palette, camera)
+    yield key, State(newer, newer, palette, camera)
 
 
 def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) -> Image:

@@ -80,7 +80,7 @@ def stages_of(settings: Settings, diffuse: Diffuse) -> Stages:
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(
-        motion=mode.motion(settings, profile),
+        camera=mode.camera(settings, profile),
         source=mode.source(settings),
         before=filters_before(settings, profile),
         diffuse=diffuse,

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.animate import Filter, Motion, Palette, Source, Warp
+from deforum.animate import Camera, Filter, Palette, Source, Warp
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
 from deforum.image import Image, Mask, read
 from deforum.noise import add_noise, perlin_noise, uniform_noise
@@ -47,20 +47,26 @@ class FlatWarp:
         return self._coverage
 
 
-def flat_motion(settings: Settings, profile: Profile) -> Motion:
-    """2D: rotation, zoom, translation and perspective flip of the whole picture."""
+@dataclass(frozen=True)
+class FlatCamera:
+    """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
 
-    def motion(scene: Image, frame: Frame) -> Warp:
+    settings: Settings
+    profile: Profile
+
+    def look(self, scene: Image, frame: Frame) -> FlatCamera:
+        return self
+
+    def move(self, frame: Frame) -> tuple[Warp, FlatCamera]:
+        settings = self.settings
         matrix = flat_matrix(
             frame.params,
             settings.width,
             settings.height,
             flip=settings.enable_perspective_flip,
-            flip_keeps_translation=profile.flip_keeps_translation,
+            flip_keeps_translation=self.profile.flip_keeps_translation,
         )
-        return FlatWarp(matrix, settings.width, settings.height, settings.border)
-
-    return motion
+        return FlatWarp(matrix, settings.width, settings.height, settings.border), self
 
 
 def previous_frame(settings: Settings) -> Source:
@@ -77,12 +83,12 @@ def previous_frame(settings: Settings) -> Source:
 class Mode:
     """A row of the table of animation modes."""
 
-    motion: Callable[[Settings, Profile], Motion]
+    camera: Callable[[Settings, Profile], Camera]
     source: Callable[[Settings], Source]
 
 
 MODES: dict[str, Mode] = {
-    "2D": Mode(flat_motion, previous_frame),
+    "2D": Mode(FlatCamera, previous_frame),
 }
 
 
