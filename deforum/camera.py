@@ -427,7 +427,9 @@ def _fill(
         inverse = inverse_depth[_index(found, width, height)].clamp(min=farthest)
         found = fetch(inverse)
     source[:, todo], seen[todo] = found, inverse
-    known[todo] = _inside(found, width, height) == 0
+    # And beside the outline of a near thing there are cracks in the far one.
+    landed = destination.flatten(1).index_select(1, _index(found, width, height))
+    known[todo] = (_inside(found, width, height) == 0) | ((landed - place).abs().amax(0) <= SAME_PLACE)
     todo_inside = ~known[todo]
     todo, place = todo[todo_inside], place[:, todo_inside]
 

@@ -1,0 +1,264 @@
+"""Depth of a picture: the models by name, found before anything is loaded, and one way to ask them all.
+
+A new model is a new row of `MODELS` and a function of the shape of `Load`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from deforum.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from deforum.image import Device, Image
+
+Gives = Literal["inverse depth", "depth"]
+
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "depth"
+WEIGHTS = Path("models/depth")  # beside where the program is run
+PICTURES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp"}
+VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
+
+
+class DepthModel(Protocol):
+    """Finds how far the things in a picture are: calling it gives (H, W) float32 of the picture's size and device."""
+
+    gives: Gives
+    """"inverse depth": larger is nearer; "depth": larger is farther. Either up to an unknown scale and shift."""
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        """Give the depth map of a frame's picture, (3, H, W) in 0..1; only maps given by the user ask its index."""
+
+
+@dataclass(frozen=True)
+class DepthSource:
+    """A depth model that was found and looks whole, not loaded yet."""
+
+    name: str
+    """The model's own name, a row of `MODELS`."""
+    path: Path | None
+    """Its weights, a file or a folder; None: it needs none, or the hub has to be asked for them."""
+    says: str = ""
+    """What there is to tell the user: which model serves in the place of the one asked for, and why."""
+    raw: bool = False
+    """Deforum's "(old)" algorithms: its camera takes the values as they are for distances, not equalised."""
+
+
+Load = Callable[[DepthSource, "Device"], DepthModel]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A depth model: where its code is, which files it needs, and where they come from."""
+
+    load: str
+    """Import path of its `Load`: module:function."""
+    files: tuple[str, ...] = ()
+    """Names under which its weights are known; one of them is needed."""
+    url: str = ""
+    hub: str = ""
+    licence: str = ""
+
+
+_MIDAS = "https://github.com/isl-org/MiDaS/releases/download/"
+
+MODELS: Mapping[str, Row] = {
+    "embedded": Row("deforum.depth.embedded:load", licence="as this program"),
+    "midas-dpt-large": Row(
+        "deforum.depth.midas:load",
+        ("dpt_large-midas-2f21e586.pt", "dpt_large_384.pt"),
+        _MIDAS + "v3/dpt_large-midas-2f21e586.pt",
+        licence="MIT",
+    ),
+    "midas-dpt-hybrid": Row(
+        "deforum.depth.midas:load",
+        ("dpt_hybrid-midas-501f0c75.pt", "dpt_hybrid_384.pt"),
+        _MIDAS + "v3/dpt_hybrid-midas-501f0c75.pt",
+        licence="MIT",
+    ),
+    "midas-small": Row(
+        "deforum.depth.midas:load",
+        ("model-small-70d6b9c8.pt", "midas_v21_small-70d6b9c8.pt", "midas_v21_small_256.pt"),
+        _MIDAS + "v2_1/model-small-70d6b9c8.pt",
+        licence="MIT",
+    ),
+    "depth-anything-v2-small": Row(
+        "deforum.depth.hub:load", hub="depth-anything/Depth-Anything-V2-Small-hf", licence="Apache 2.0"
+    ),
+    "depth-anything-v2-base": Row(
+        "deforum.depth.hub:load", hub="depth-anything/Depth-Anything-V2-Base-hf", licence="CC BY-NC 4.0"
+    ),
+    "depth-anything-v2-large": Row(
+        "deforum.depth.hub:load", hub="depth-anything/Depth-Anything-V2-Large-hf", licence="CC BY-NC 4.0"
+    ),
+    "zoe": Row("deforum.depth.hub:load", hub="Intel/zoedepth-nyu-kitti", licence="MIT"),
+    "maps": Row("deforum.depth.maps:load"),
+}
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What serves for a name that existing files have."""
+
+    model: str
+    why: str
+    raw: bool = False
+
+
+_LERES = "LeReS is no longer to be had, and was not for commercial use"
+_ADABINS = "AdaBins is no longer to be had; ZoeDepth grew out of it and gives distances of the same kind"
+
+STANDS: Mapping[str, Stand] = {
+    "Midas-3-Hybrid": Stand("midas-dpt-large", "by this name Deforum loads DPT-Large, not the hybrid"),
+    "Midas-3.1-BeitLarge": Stand("midas-dpt-large", "of the same family; BEiT's does not run on today's timm"),
+    "AdaBins": Stand("zoe", _ADABINS),
+    "Zoe": Stand("zoe", "ZoeDepth"),
+    "Leres": Stand("depth-anything-v2-small", _LERES),
+    "Midas+AdaBins (old)": Stand("zoe", f"{_ADABINS}; it had the greater share of this mixture", raw=True),
+    "Zoe+AdaBins (old)": Stand("zoe", _ADABINS, raw=True),
+    "Depth-Anything-V2-Small": Stand("depth-anything-v2-small", "Depth Anything V2"),
+}
+
+
+def resolve_depth(name: str, where: str = "") -> DepthSource | None:
+    """Find a depth model; None for "none", with which the scene is flat.
+
+    `name` is a row of `MODELS`, a name that Deforum's files have, a file of MiDaS weights, a folder of a model for
+    transformers, or a folder or a video of depth maps. Raises UserError with `where` for a name that nothing answers
+    to, or for weights that are missing: which, where they are looked for, and how to get them. Does not import torch.
+    """
+    try:
+        return _resolve(name.strip())
+    except UserError as error:
+        if not where:
+            raise
+        raise UserError(Problem(problem.message, where) for problem in error.problems) from None
+
+
+def load_depth(source: DepthSource, device: Device) -> DepthModel:
+    """Load a depth model that was found. Raises UserError where its files are not what their names say."""
+    module, function = MODELS[source.name].load.split(":")
+    load: Load = getattr(importlib.import_module(module), function)
+    return load(source, device)
+
+
+def _resolve(name: str) -> DepthSource | None:
+    names = {known.lower(): known for known in (*MODELS, *STANDS)}
+    known = names.get(name.lower(), name)
+    if known.lower() == "none":
+        return None
+    if known in STANDS:
+        stand = STANDS[known]
+        found = _find(stand.model, f"{known} is served by {stand.model}: {stand.why}. ")
+        return DepthSource(found.name, found.path, f"{known} is served by {stand.model}: {stand.why}", stand.raw)
+    if known in MODELS and known != "maps":
+        return _find(known)
+    path = Path(name).expanduser()
+    if path.is_dir() or path.is_file():
+        return _look_into(path)
+    choices = ", ".join(row for row in MODELS if row != "maps")
+    raise UserError(
+        f"{name}: no depth model, file or folder of this name; expected {choices}, none, or the path of a folder or "
+        f"a video of depth maps, or of a model"
+    )
+
+
+def map_files(folder: Path) -> list[Path]:
+    """List the pictures of a folder in the order of their numbers: 2 before 10."""
+
+    def order(path: Path) -> list[tuple[int, str]]:
+        return [(int(part or -1), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
+
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=order)
+
+
+def _look_into(path: Path) -> DepthSource:
+    """Tell by its files what a path of the user's is."""
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return DepthSource(_hub_kind(path), path)
+        if map_files(path):
+            return DepthSource("maps", path)
+        raise UserError(f"{path}: neither a model (config.json) nor depth maps (PNG, TIFF) in this folder")
+    if path.suffix.lower() in VIDEOS:
+        return DepthSource("maps", path)
+    for name, row in MODELS.items():
+        if path.name in row.files:
+            return DepthSource(name, path)
+    files = ", ".join(file for row in MODELS.values() for file in row.files)
+    raise UserError(f"{path}: not a video, and not weights known by their file name ({files})")
+
+
+def _hub_kind(folder: Path) -> str:
+    """Tell which family a transformers folder is of; all of one family load alike."""
+    import json
+
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from None
+    families = {"depth_anything": "depth-anything-v2-small", "zoedepth": "zoe"}
+    if kind not in families:
+        raise UserError(f"{folder}: a model of type {kind!r}; expected depth_anything or zoedepth")
+    return families[kind]
+
+
+def _find(name: str, says: str = "") -> DepthSource:
+    row = MODELS[name]
+    if name == "embedded":
+        if not (EMBEDDED / "depth.safetensors").is_file():
+            raise UserError("the embedded depth model is missing from this installation; install the package again")
+        return DepthSource(name, EMBEDDED / "depth.safetensors")
+    if row.hub:
+        return DepthSource(name, _find_on_hub(row, says))
+    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+    folders = (WEIGHTS, home / "hub" / "checkpoints")
+    for folder in folders:
+        for file in row.files:
+            if (folder / file).is_file():
+                return DepthSource(name, folder / file)
+    looked = " and ".join(str(folder.absolute()) for folder in folders)
+    raise UserError(
+        f"{says}{name} needs its weights, {' or '.join(row.files)} ({row.licence}); looked for in {looked}. Get them "
+        f"with: mkdir -p {WEIGHTS} && curl -L -o {WEIGHTS / row.files[0]} {row.url}"
+    )
+
+
+def _find_on_hub(row: Row, says: str) -> Path | None:
+    """Find a model in the local hub cache; None where it has to be fetched, which is left to loading."""
+    from huggingface_hub import try_to_load_from_cache
+
+    # A cache may have the small files of a model whose weights never came.
+    parts = [try_to_load_from_cache(row.hub, file) for file in ("config.json", "model.safetensors")]
+    if all(isinstance(part, str) for part in parts):
+        return Path(str(parts[0])).parent
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise UserError(_hub_message(row, says, "not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it"))
+    from huggingface_hub import hf_hub_download
+
+    try:
+        # A few hundred bytes; says at once whether the network is good.
+        hf_hub_download(row.hub, "config.json", etag_timeout=5)
+    except Exception as error:
+        # The hub library raises many kinds, of several packages; each means the same to the user.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = f"not in the local hub cache, and the hub does not give it ({lines[0]})"
+        raise UserError(_hub_message(row, says, reason)) from None
+    return None
+
+
+def _hub_message(row: Row, says: str, reason: str) -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return (
+        f"{says}{row.hub} ({row.licence}) is {reason}; looked for in {HF_HUB_CACHE}. Fetch it once where there is a "
+        f"network (hf download {row.hub}), or give the path of its folder"
+    )

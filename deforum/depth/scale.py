@@ -8,40 +8,29 @@ the nearest things.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
+from deforum.depth import Gives
 from deforum.image import Mask
 
-Gives = Literal["inverse depth", "depth"]
 Depth = torch.Tensor  # (H, W) float32
 
 BINS = 1024
 
-RULES: dict[str, tuple[float, float] | None] = {
-    "Midas-3-Hybrid": (2, -1),
-    "Midas-3.1-BeitLarge": (2, -1),
-    "AdaBins": (1, 1),
-    "Zoe": (1, 1),
-    "Leres": (1, 1),
-    "Midas+AdaBins (old)": None,
-    "Zoe+AdaBins (old)": None,
-}
-"""Deforum's z for each of its algorithms: a + b * equalised; None takes the raw values for z."""
 
+def slab_depth(raw: torch.Tensor, gives: Gives, *, as_it_is: bool = False) -> Depth | None:
+    """Turn a depth map into what Deforum's camera takes for z: 1 near, 2 far; None (flat) where the map says nothing.
 
-def slab_depth(raw: torch.Tensor, algorithm: str) -> Depth | None:
-    """Turn a depth map into what Deforum's camera takes for z; None (flat) where the map says nothing.
-
-    `algorithm` is Deforum's name; another name is treated as MiDaS is.
+    `as_it_is` takes the values themselves for distances, as Deforum's "(old)" algorithms do.
     """
-    rule = RULES.get(algorithm, RULES["Midas-3-Hybrid"])
-    if rule is None:
+    if as_it_is:
         return raw
     equalized = equalize(raw)
-    return None if equalized is None else rule[0] + rule[1] * equalized
+    if equalized is None:
+        return None
+    return 2 - equalized if gives == "inverse depth" else 1 + equalized
 
 
 def equalize(raw: torch.Tensor) -> torch.Tensor | None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deforum.camera import DepthWarp, warp_slab
+from deforum.depth import Gives
 from deforum.depth.scale import equalize, slab_depth
 from deforum.image import Image, read, to_array
 from deforum.warp import perspective_flip
@@ -34,10 +35,16 @@ def array(golden: Path, name: str) -> torch.Tensor:
     return torch.from_numpy(np.load(golden / file)[array])
 
 
+def depth_of(raw: torch.Tensor, algorithm: str) -> torch.Tensor | None:
+    """What the recorded maps stand for is said by the algorithm's name alone; MiDaS gives inverse depth."""
+    gives: Gives = "inverse depth" if algorithm.startswith("Midas") else "depth"
+    return slab_depth(raw, gives, as_it_is=algorithm.endswith("(old)"))
+
+
 def warp_of(case: dict[str, Any], golden: Path) -> DepthWarp:
     raw = None if case["depth"] is None else array(golden, case["depth"])
     warp = warp_slab(
-        None if raw is None else slab_depth(raw, case["depth_algorithm"]),
+        None if raw is None else depth_of(raw, case["depth_algorithm"]),
         motion_of(**{name: case[name] for name in MOTION}),
         WIDTH,
         HEIGHT,

@@ -1,0 +1,132 @@
+"""Depth maps as files: those that the user gives, and those that are saved.
+
+Convention: in pictures and videos bright is near, levels are inverse depth; in EXR the channel Z is the distance in
+scene units, as compositing programs expect.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from deforum.depth import VIDEOS, DepthSource, Gives, map_files
+from deforum.errors import UserError
+from deforum.image import Device, Image
+
+Map = NDArray[np.float32]
+
+
+class GivenMaps:
+    """The user's own depth maps, one per frame, 8 or 16 bit or float; the last is held when there are no more."""
+
+    gives: Gives = "inverse depth"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = [] if path.suffix.lower() in VIDEOS else map_files(path)
+        self._frames: Iterator[Map] = iter(())
+        self._index = -1
+        self._map: Map | None = None
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        levels = self._read_file(index) if self._files else self._read_video(index)
+        depth = torch.from_numpy(levels).to(image.device)[None, None]
+        if depth.shape[2:] != image.shape[1:]:
+            depth = interpolate(depth, size=image.shape[1:], mode="bilinear", antialias=True)
+        return depth[0, 0]
+
+    def _read_file(self, index: int) -> Map:
+        path = self._files[min(index, len(self._files) - 1)]
+        levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if levels is None:
+            raise UserError(f"{path}: not a depth map that can be read (PNG and TIFF of 8 and 16 bit can)")
+        return np.asarray(levels if levels.ndim == 2 else levels[..., :3].mean(axis=2), np.float32)
+
+    def _read_video(self, index: int) -> Map:
+        if index < self._index or self._map is None:
+            self._frames, self._index = video_maps(self._path), -1
+        while self._index < index:
+            self._map = next(self._frames, self._map)
+            self._index += 1
+        if self._map is None:
+            raise UserError(f"{self._path}: no frame of this video can be read")
+        return self._map
+
+
+def load(source: DepthSource, device: Device) -> GivenMaps:
+    """Open depth maps; the first is read, so that what is wrong with them shows before any rendering."""
+    assert source.path is not None
+    maps = GivenMaps(source.path)
+    maps(torch.empty(3, 1, 1), 0)
+    return maps
+
+
+def video_maps(path: Path) -> Iterator[Map]:
+    """Decode a video frame by frame as grey of 16 bit: (H, W) float32."""
+    import imageio_ffmpeg
+
+    frames = imageio_ffmpeg.read_frames(str(path), pix_fmt="gray16le", bits_per_pixel=16)
+    try:
+        width, height = next(frames)["size"]
+        for frame in frames:
+            yield np.frombuffer(frame, np.uint16).reshape(height, width).astype(np.float32)
+    except (OSError, RuntimeError, StopIteration) as error:
+        lines = str(error).strip().splitlines() or ["it has no frames"]
+        raise UserError(f"{path}: cannot be read as a video ({lines[-1].strip()})") from None
+    finally:
+        frames.close()
+
+
+def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[np.uint16]:
+    """Turn depth (H, W) into 16-bit levels, white at `nearest`, black at `farthest`, inverse depth between.
+
+    With the same two distances for a whole run a level means the same in each of its frames.
+    """
+    share = (1 / depth - 1 / farthest) / (1 / nearest - 1 / farthest)
+    levels: NDArray[np.uint16] = share.clamp(0, 1).mul(65535).round().cpu().numpy().astype(np.uint16)
+    return levels
+
+
+def write_png(path: Path, levels: NDArray[np.uint16]) -> None:
+    """Save levels (H, W) as a grey PNG of 16 bit."""
+    _, encoded = cv2.imencode(".png", levels)
+    encoded.tofile(path)
+
+
+def write_exr(path: Path, depth: torch.Tensor) -> None:
+    """Save depth (H, W) as an OpenEXR picture: one 32-bit float channel Z, not compressed.
+
+    Source: the file layout in the technical introduction to OpenEXR.
+    """
+    height, width = depth.shape
+    lines = depth.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4")
+    box = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    channel = b"Z\0" + struct.pack("<i4x2i", 2, 1, 1) + b"\0"  # 2: float; sampled at each pixel
+    attributes = (
+        ("channels", "chlist", channel),
+        ("compression", "compression", b"\0"),
+        ("dataWindow", "box2i", box),
+        ("displayWindow", "box2i", box),
+        ("lineOrder", "lineOrder", b"\0"),
+        ("pixelAspectRatio", "float", struct.pack("<f", 1)),
+        ("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
+        ("screenWindowWidth", "float", struct.pack("<f", 1)),
+    )
+    header = struct.pack("<2i", 20000630, 2)  # what the file is, and its version
+    for name, kind, value in attributes:
+        header += name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value
+    header += b"\0"
+    line_size = 8 + 4 * width
+    first = len(header) + 8 * height
+    places = np.arange(first, first + height * line_size, line_size, dtype="<u8")
+    with path.open("wb") as file:
+        file.write(header + places.tobytes())
+        for y, line in enumerate(lines):
+            file.write(struct.pack("<2i", y, 4 * width) + line.tobytes())

@@ -1,0 +1,121 @@
+"""Names of depth models: what serves for them, what is said when weights are missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deforum.depth
+from deforum.depth import MODELS, STANDS, DepthSource, resolve_depth
+from deforum.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No weights but those that a test puts down, and no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    return tmp_path
+
+
+def put(path: Path, content: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_none_is_no_model() -> None:
+    assert resolve_depth("none") is None
+    assert resolve_depth("None") is None
+
+
+def test_weights_are_found_where_they_are_looked_for(nothing_at_home: Path) -> None:
+    at_torch = put(nothing_at_home / "torch/hub/checkpoints/dpt_hybrid-midas-501f0c75.pt")
+    assert resolve_depth("midas-dpt-hybrid") == DepthSource("midas-dpt-hybrid", at_torch)
+    put(nothing_at_home / "models/depth/dpt_large_384.pt")
+    found = resolve_depth("Midas-3-Hybrid")
+    assert found is not None
+    assert (found.name, found.path, found.raw) == ("midas-dpt-large", Path("models/depth/dpt_large_384.pt"), False)
+    assert found.says.startswith("Midas-3-Hybrid is served by midas-dpt-large: ")
+    assert "\n" not in found.says
+    own = put(nothing_at_home / "elsewhere/midas_v21_small_256.pt")
+    assert resolve_depth(str(own)) == DepthSource("midas-small", own)
+
+
+def test_missing_weights_are_said_in_full() -> None:
+    with pytest.raises(UserError) as caught:
+        resolve_depth("midas-3-hybrid", "settings.yaml:7")
+    (problem,) = caught.value.problems
+    assert problem.where == "settings.yaml:7"
+    for part in ("Midas-3-Hybrid is served by", "dpt_large-midas-2f21e586.pt", "models/depth", "torch/hub/checkpoints",
+                 "curl -L -o models/depth/dpt_large-midas-2f21e586.pt https://", "MIT"):  # fmt: skip
+        assert part in problem.message
+
+
+def test_missing_hub_models_are_said_in_full() -> None:
+    with pytest.raises(UserError, match=r"AdaBins is served by zoe.*HF_HUB_OFFLINE.*hf download Intel/zoedepth"):
+        resolve_depth("AdaBins")
+
+
+@pytest.mark.parametrize("name", STANDS)
+def test_every_old_name_is_served(name: str) -> None:
+    assert STANDS[name].model in MODELS
+    with pytest.raises(UserError, match="is served by"):
+        resolve_depth(name)
+
+
+def test_old_algorithms_take_distances_as_they_are() -> None:
+    assert {name for name, stand in STANDS.items() if stand.raw} == {name for name in STANDS if "(old)" in name}
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UserError, match=r"midass: no depth model, file or folder.*midas-small.*depth maps"):
+        resolve_depth("midass")
+
+
+def test_folders_are_looked_into(nothing_at_home: Path) -> None:
+    put(nothing_at_home / "maps/1.png")
+    assert resolve_depth("maps") == DepthSource("maps", Path("maps"))
+    put(nothing_at_home / "film.mp4")
+    assert resolve_depth("film.mp4") == DepthSource("maps", Path("film.mp4"))
+    put(nothing_at_home / "model/config.json", json.dumps({"model_type": "zoedepth"}))
+    assert resolve_depth("model") == DepthSource("zoe", Path("model"))
+    put(nothing_at_home / "other/config.json", json.dumps({"model_type": "bert"}))
+    with pytest.raises(UserError, match="other: a model of type 'bert'"):
+        resolve_depth("other")
+    put(nothing_at_home / "broken/config.json", "{")
+    with pytest.raises(UserError, match=r"config\.json: cannot be read as JSON"):
+        resolve_depth("broken")
+    (nothing_at_home / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: neither a model"):
+        resolve_depth("empty")
+    put(nothing_at_home / "weights.pt")
+    with pytest.raises(UserError, match=r"weights\.pt: not a video.*dpt_large_384\.pt"):
+        resolve_depth("weights.pt")
+
+
+def test_embedded_is_missing_or_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deforum.depth, "EMBEDDED", tmp_path)
+    with pytest.raises(UserError, match="install the package again"):
+        resolve_depth("embedded")
+    put(tmp_path / "depth.safetensors")
+    assert resolve_depth("embedded") == DepthSource("embedded", tmp_path / "depth.safetensors")
+
+
+def test_resolving_needs_no_torch(tmp_path: Path) -> None:
+    put(tmp_path / "maps/1.png")
+    program = (
+        "import sys; from deforum.depth import resolve_depth\n"
+        f"assert resolve_depth({str(tmp_path / 'maps')!r})\n"
+        "try: resolve_depth('Midas-3-Hybrid')\n"
+        "except Exception as error: assert 'looked for' in str(error)\n"
+        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules, 'imported'\n"
+    )
+    root = Path(deforum.depth.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
