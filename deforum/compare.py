@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.declare import Declaration
-from deforum.options import DECLARATIONS, OPTIONS, PENDING_CHOICES, ControlUnit, Settings
+from deforum.options import CONTROLS, DECLARATIONS, OPTIONS, PENDING_CHOICES, ControlUnit, Settings
 from deforum.params import PARAMS
 from deforum.tabulate import STAND_IN_SEED
 from deforum.write import write_value
@@ -58,7 +58,12 @@ def compare(a: Settings, b: Settings) -> Comparison:
             idle.append(name)
         else:
             differences += lines
-    differences += [*_compare_per_frame(*sides), *_compare_controls(a, b)]
+    differences += _compare_per_frame(*sides)
+    for name, declaration, line in _compare_controls(a, b):
+        if declaration.pending:
+            idle.append(name)
+        else:
+            differences.append(line)
     return Comparison(tuple(differences), tuple(idle))
 
 
@@ -259,15 +264,15 @@ def _compare_texts(name: str, frames: Sequence[int], one: Sequence[str], other: 
             start = following
 
 
-def _compare_controls(a: Settings, b: Settings) -> Iterator[str]:
-    """Compare ControlNet units that are enabled in one of the two."""
+def _compare_controls(a: Settings, b: Settings) -> Iterator[tuple[str, Declaration, str]]:
+    """Compare ControlNet units that are enabled in one of the two: names, declarations, and what differs."""
     for number in range(max(len(a.control_units), len(b.control_units))):
         one, other = (
             each.control_units[number] if number < len(each.control_units) else ControlUnit() for each in (a, b)
         )
         if not (one.enabled or other.enabled):
             continue
-        for name in vars(one):
-            values = getattr(one, name), getattr(other, name)
+        for setting, declaration in CONTROLS.items():
+            values, name = (getattr(one, setting), getattr(other, setting)), f"cn_{number + 1}_{setting}"
             if values[0] != values[1]:
-                yield f"cn_{number + 1}_{name}: {write_value(values[0])} | {write_value(values[1])}"
+                yield name, declaration, f"{name}: {write_value(values[0])} | {write_value(values[1])}"

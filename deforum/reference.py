@@ -66,10 +66,10 @@ def _hint(word: str) -> str:
     names = [*DECLARATIONS, *(f"cn_1_{name}" for name in CONTROLS)]
     old_names = [old for each in DECLARATIONS.values() for old in each.old]
     meant = nearest(word, [*names, *old_names, *filter(None, SECTIONS)])
-    holding = [name for name in names if word.casefold() in name]
-    if meant:
-        return f"; did you mean {meant}?"
-    return f"; there are {', '.join(holding)}" if holding else "; without a name, all settings are listed"
+    holding = [name for name in names if len(word) > 2 and word.casefold() in name]
+    if len(holding) > 1 or not meant:
+        return f"; there are {', '.join(holding)}" if holding else "; without a name, all settings are listed"
+    return f"; did you mean {meant}?"
 
 
 def _section(section: str) -> str:
