@@ -60,9 +60,27 @@ class Span:
     @staticmethod
     def of(inverse: torch.Tensor, outside: float = 0.02) -> Span:
         """Measure a map, leaving a small share at either end outside: single pixels decide nothing."""
-        values = adaptive_avg_pool2d(inverse[None, None], (64, 64)).flatten().sort().values
+        values = _coarse(inverse).flatten().sort().values
         margin = round(outside * len(values))
         return Span(float(values[margin]), float(values[-1 - margin]))
+
+    @staticmethod
+    def like(inverse: torch.Tensor, wanted: torch.Tensor, known: Mask, range: float, least: float) -> Span | None:
+        """Find the span with which a map comes out like another one, in mean and deviation, where that is known.
+
+        None where too little is known, or either is without relief.
+        """
+        weight = _coarse(known)
+        if weight.mean() < 0.1:
+            return None
+        (mean, deviation), (wanted_mean, wanted_deviation) = (
+            _moments(_coarse(one), weight) for one in (inverse, wanted)
+        )
+        if min(deviation, wanted_deviation) < 1e-6:
+            return None
+        slope = wanted_deviation / deviation
+        far = mean - (wanted_mean - least) / slope
+        return Span(far, far + range / slope)
 
     def toward(self, other: Span, pace: float) -> Span:
         """Go a share of the way to another span."""
@@ -83,19 +101,33 @@ def steady_depth(
     """Turn a depth map into distances that do not flicker; give them, and the span to hand to the next frame.
 
     Convention: `near` and `far` are the distances, in scene units, of the nearest and the farthest things of the
-    picture. `span` is that of the frame before, None for the first; it goes by `span_pace` to that of this frame.
-    `carried` is the depth of the frame before, moved to this view, and where it is known; there only the share `pace`
-    of this frame's map is new. Inverse depth is what is scaled and mixed: it is what motion in the picture is
-    proportional to.
+    picture. `carried` is the depth of the frame before, moved to this view, and where it is known: this frame's map,
+    whose scale and shift are arbitrary, is brought to its scale and shift, and only the share `pace` of it is new.
+    Without it the span of the frame before, `span`, takes its place. From there the span goes by `span_pace` to what
+    this frame's own is, so that `near` and `far` stay true as the scene changes. Inverse depth is what is scaled and
+    mixed: motion in the picture is proportional to it.
     """
     inverse = raw if gives == "inverse depth" else 1 / raw.clamp(min=1e-6)
+    least, most = 1 / far, 1 / near
     measured = Span.of(inverse)
+    if carried is not None:
+        span = Span.like(inverse, 1 / carried[0], carried[1], most - least, least) or span
     span = measured if span is None else span.toward(measured, span_pace)
     reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
     # A little may stand out in front of what is taken for the nearest; nothing lies beyond the farthest.
-    share = ((inverse - span.far) / reach).clamp_(0, 1.5)
-    scaled = share.mul_(1 / near - 1 / far).add_(1 / far)
+    scaled = ((inverse - span.far) / reach).clamp_(0, 1.5).mul_(most - least).add_(least)
     if carried is not None:
         depth, known = carried
         scaled = torch.lerp(scaled, 1 / depth, known * (1 - pace))
     return 1 / scaled, span
+
+
+def _coarse(values: torch.Tensor) -> torch.Tensor:
+    return adaptive_avg_pool2d(values[None, None], (64, 64))[0, 0]
+
+
+def _moments(values: torch.Tensor, weight: torch.Tensor) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    mean = (values * weight).sum() / weight.sum()
+    deviation = ((values - mean).square() * weight).sum().div(weight.sum()).sqrt()
+    return float(mean), float(deviation)

@@ -87,9 +87,22 @@ def test_what_was_not_seen_before_is_new_at_once() -> None:
     known[:, :40] = 0
     changed = raw.flip(1)
     fresh, _ = steady_depth(changed, "inverse depth", span)
-    mixed, _ = steady_depth(changed, "inverse depth", span, carried=(old, known), pace=0.25)
+    mixed, _ = steady_depth(changed, "inverse depth", span, carried=(old, known), pace=0.25, span_pace=1)
     torch.testing.assert_close(mixed[:, :40], fresh[:, :40])
     torch.testing.assert_close(1 / mixed[:, 40:], 0.25 / fresh[:, 40:] + 0.75 / old[:, 40:])
+
+
+def test_scale_and_shift_of_a_map_are_brought_to_those_of_the_frame_before() -> None:
+    """Before they are drawn slowly to what keeps near and far where they should be."""
+    old, span = steady_depth(scene(), "inverse depth", None, near=2, far=8)
+    known = torch.ones(SIZE, SIZE)
+    moved, _ = steady_depth(
+        scene() * 0.3 + 5, "inverse depth", span, near=2, far=8, carried=(old, known), pace=1, span_pace=0
+    )
+    torch.testing.assert_close(moved, old, atol=1e-3, rtol=1e-3)
+    known[:] = 0  # nothing is known of it: the span before is all there is
+    lost, _ = steady_depth(scene(), "inverse depth", span, near=2, far=8, carried=(old, known), span_pace=0)
+    torch.testing.assert_close(lost, old)
 
 
 def noisy(generator: torch.Generator) -> torch.Tensor:
