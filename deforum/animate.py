@@ -77,6 +77,7 @@ class Stages:
 class State:
     """All that one frame hands on to the next; with it, and the settings, a run can go on from any span."""
 
+    frame: Frame
     shown: Image
     newer: Image
     """The last diffused picture, moved to where `shown` is."""
@@ -99,24 +100,24 @@ def paint(
     return image, stages.palette(palette, moved, image, key)
 
 
-def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
+def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Deforum's cadence: diffuse, then blend the new picture in over the frames that follow, moving both."""
     key, camera, moved, older, palette = span.key, stages.camera, None, None, None
     if state is not None:
-        warp, camera = state.camera.look(state.shown, key).move(key)
+        warp, camera = state.camera.look(state.shown, state.frame).move(key)
         moved, older, palette = warp(state.shown), state.newer, state.palette
     newer, palette = paint(stages, moved, key, palette)
+    there = key
     for frame, fade in zip(span.frames, span.fades, strict=True):
+        warp, camera = camera.look(newer, there).move(frame)
         # The older picture is still where it was before the key; the newer one is painted where the key stands.
-        warp, camera = camera.look(newer, frame).move(frame)
-        if frame is not span.frames[0]:
-            newer = warp(newer)
+        newer, there = newer if frame is span.frames[0] else warp(newer), frame
         older = None if older is None or fade == 1 else warp(older)
         shown = newer if older is None else blend(older, newer, fade)
-        yield frame, State(shown, newer, palette, camera)
+        yield State(frame, shown, newer, palette, camera)
 
 
-def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Frame, State]]:
+def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Cadence on time: diffuse the frame at the end of the way, then show the way there.
 
     Each in-between is the last shown picture moved on, mixed with the new one moved back; where one of them does not
@@ -126,7 +127,7 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Fr
     path: list[Warp] = []
     way: list[Image] = []
     if state is not None:
-        camera, palette = state.camera.look(state.shown, key), state.palette
+        camera, palette = state.camera.look(state.shown, state.frame), state.palette
         for frame in span.frames:
             step, camera = camera.move(frame)
             path.append(path[-1].then(step) if path else step)
@@ -137,8 +138,8 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[tuple[Fr
         for frame, fade, there, older in zip(span.frames[:-1], span.fades, path, way, strict=False):
             from_key = back.then(there)
             mixed = cross_fade(older, there.coverage(), from_key(newer), from_key.coverage(), fade)
-            yield frame, State(mixed, newer, palette, camera)
-    yield key, State(newer, newer, palette, camera)
+            yield State(frame, mixed, newer, palette, camera)
+    yield State(key, newer, newer, palette, camera)
 
 
 def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) -> Image:
@@ -154,6 +155,5 @@ def animate(stages: Stages, spans: Iterable[Span], *, on_time: bool) -> Iterator
     pace = arrive if on_time else fade_in
     state: State | None = None
     for span in spans:
-        for frame, reached in pace(stages, state, span):
-            yield frame, reached.shown
-        state = reached
+        for state in pace(stages, state, span):
+            yield state.frame, state.shown

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from deforum.errors import UserError
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
 
 if TYPE_CHECKING:
     from deforum.animate import Diffuse, Stages
-    from deforum.image import Image
+    from deforum.depth import DepthModel, DepthSource
+    from deforum.image import Device, Image
     from deforum.settings import Settings
 
 
@@ -48,7 +50,37 @@ def check(settings: Settings) -> Timeline:
     resolve_model(settings.model)
     for name in dict.fromkeys(timeline.samplers):
         resolve_sampler(name)
+    find_depth(settings)
     return timeline
+
+
+def find_depth(settings: Settings) -> DepthSource | None:
+    """Find the depth model that the settings need; None where the scene is flat. Raises UserError if it is missing.
+
+    A file of Deforum's whose model is missing is rendered with the embedded one.
+    """
+    from deforum.depth import resolve_depth
+
+    if settings.animation_mode != "3D" or not settings.use_depth_warping:
+        return None
+    try:
+        return resolve_depth(settings.depth_algorithm)
+    except UserError:
+        embedded = resolve_depth("embedded")
+        if settings.profile != "deforum" or embedded is None:
+            raise
+        return replace(embedded, says=f"{settings.depth_algorithm} is not here: the embedded depth model stands in")
+
+
+def notes(settings: Settings, timeline: Timeline) -> tuple[str, ...]:
+    """Say what stands in for what was asked for, in a line each."""
+    from deforum.diffusion import sampler_note
+
+    depth = find_depth(settings)
+    says = [sampler_note(name) for name in dict.fromkeys(timeline.samplers)]
+    if depth is not None and depth.says:
+        says.append(f"depth_algorithm: {depth.says}")
+    return tuple(filter(None, says))
 
 
 def build(settings: Settings) -> Animation:
@@ -56,6 +88,7 @@ def build(settings: Settings) -> Animation:
     settings = resolve(settings)
     timeline = check(settings)
 
+    from deforum.depth import load_depth
     from deforum.diffusion import load_diffuser, resolve_model
 
     diffuser = load_diffuser(
@@ -66,21 +99,26 @@ def build(settings: Settings) -> Animation:
         tiling=settings.tiling,
         prompt_blend=settings.prompt_blend,
     )
+    found = find_depth(settings)
+    depth = None if found is None else load_depth(found, diffuser.device)
 
     def diffuse(init: Image | None, frame: Frame) -> Image:
         return diffuser(init, frame, width=settings.width, height=settings.height)
 
-    return Animation(settings, timeline, stages_of(settings, diffuse))
+    stages = stages_of(settings, diffuse, diffuser.device, depth, depth_is_raw=found is not None and found.raw)
+    return Animation(settings, timeline, stages)
 
 
-def stages_of(settings: Settings, diffuse: Diffuse) -> Stages:
-    """Choose the stages around a given diffusion."""
+def stages_of(
+    settings: Settings, diffuse: Diffuse, device: Device, depth: DepthModel | None = None, *, depth_is_raw: bool = False
+) -> Stages:
+    """Choose the stages around a given diffusion and a given depth model."""
     from deforum.animate import Stages
     from deforum.modes import MODES, filters_after, filters_before, palette_of
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(
-        camera=mode.camera(settings, profile),
+        camera=mode.camera(settings, profile, device, depth, depth_is_raw),
         source=mode.source(settings),
         before=filters_before(settings, profile),
         diffuse=diffuse,

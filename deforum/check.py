@@ -20,7 +20,7 @@ from deforum.options import OPTIONS, Settings
 from deforum.params import PARAMS
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
 
-AVAILABLE_MODES: tuple[str, ...] = ("2D",)
+AVAILABLE_MODES: tuple[str, ...] = ("2D", "3D")
 """The animation modes that can be rendered: the one place to add one."""
 
 PATHS: Mapping[str, Callable[[Settings], bool]] = {

@@ -4,69 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.animate import Camera, Filter, Palette, Source, Warp
+from deforum.animate import Camera, Filter, Palette, Source
+from deforum.cameras import DepthCamera, FlatCamera
+from deforum.depth import DepthModel
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
-from deforum.image import Image, Mask, read
+from deforum.image import Device, Image, read
 from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
 from deforum.timeline import Frame
-from deforum.warp import Border, Matrix, coverage, flat_matrix, inverse, warp_flat
 
 if TYPE_CHECKING:
     from deforum.settings import Settings
-
-
-@dataclass(frozen=True)
-class FlatWarp:
-    """A motion in the picture plane: `matrix` (3, 3) maps source pixels to destination pixels."""
-
-    matrix: Matrix
-    width: int
-    height: int
-    border: Border
-
-    def __call__(self, image: Image) -> Image:
-        return warp_flat(image, self.matrix, border=self.border)
-
-    def then(self, later: FlatWarp) -> FlatWarp:
-        return FlatWarp(later.matrix @ self.matrix, self.width, self.height, self.border)
-
-    def inverse(self) -> FlatWarp:
-        return FlatWarp(inverse(self.matrix), self.width, self.height, self.border)
-
-    @cached_property
-    def _coverage(self) -> Mask:
-        return coverage(self.matrix, self.width, self.height)
-
-    def coverage(self) -> Mask:
-        return self._coverage
-
-
-@dataclass(frozen=True)
-class FlatCamera:
-    """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
-
-    settings: Settings
-    profile: Profile
-
-    def look(self, scene: Image, frame: Frame) -> FlatCamera:
-        return self
-
-    def move(self, frame: Frame) -> tuple[Warp, FlatCamera]:
-        settings = self.settings
-        matrix = flat_matrix(
-            frame.params,
-            settings.width,
-            settings.height,
-            flip=settings.enable_perspective_flip,
-            flip_keeps_translation=self.profile.flip_keeps_translation,
-        )
-        return FlatWarp(matrix, settings.width, settings.height, settings.border), self
 
 
 def previous_frame(settings: Settings) -> Source:
@@ -83,12 +35,14 @@ def previous_frame(settings: Settings) -> Source:
 class Mode:
     """A row of the table of animation modes."""
 
-    camera: Callable[[Settings, Profile], Camera]
+    camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
+    """Asked with the depth model, and whether its values are distances as they are."""
     source: Callable[[Settings], Source]
 
 
 MODES: dict[str, Mode] = {
-    "2D": Mode(FlatCamera, previous_frame),
+    "2D": Mode(lambda settings, profile, device, *_: FlatCamera(settings, profile, device), previous_frame),
+    "3D": Mode(DepthCamera, previous_frame),
 }
 
 

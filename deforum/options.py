@@ -63,7 +63,7 @@ _diffusion = partial(option, section="diffusion")
 _seeds = partial(option, section="seeds")
 _init = partial(option, section="init")
 _motion = partial(option, section="motion", modes=("2D", "3D"))
-_camera = partial(option, section="camera", modes=("3D",), pending="3D mode")
+_camera = partial(option, section="camera", modes=("3D",))
 _feedback = partial(option, section="feedback", modes=("2D", "3D"))
 _flow = partial(option, section="feedback", modes=("2D", "3D"), pending="optical flow")
 _masks = partial(option, section="masks", pending="masks")
@@ -177,15 +177,24 @@ class Settings:
         old="flip_2d_perspective")
 
     use_depth_warping: bool = _camera(True, "", "Off: the scene is flat.")
-    depth_algorithm: str = _camera("Midas-3-Hybrid", "", "Model that finds the depth.")
-    midas_weight: float = _camera(0.2, "share", "Share of MiDaS in the algorithms that end in (old).", 0, 1)
+    depth_algorithm: str = _camera("embedded", "",
+        "Model that finds the depth: embedded, none, a name such as midas-dpt-large or depth-anything-v2-small, "
+        "or a folder or video of depth maps.")
+    midas_weight: float = _camera(0.2, "share", "Share of MiDaS in the algorithms that end in (old).", 0, 1,
+        pending="mixing two depth models")
     padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "", "What comes in at the edges.")
     sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "", "How pixels are interpolated.")
     aspect_ratio_use_old_formula: bool = _camera(False, "", "The camera's aspect ratio is width over height.")
-    save_depth_maps: bool = _camera(False, "", "Writes the depth maps.")
-    shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.")
-    shake_intensity: float = _camera(1.0, "factor", "How much it shakes.")
-    shake_speed: float = _camera(1.0, "factor", "How fast it shakes.")
+    disocclusion: Literal["far", "stretch"] = _camera("far", "",
+        "What fills places that the camera did not see before: what lies behind, or the stretched surface in front. "
+        "With profile: deforum always stretched.")
+    save_depth_maps: bool = _camera(False, "", "Writes the depth maps.", pending="depth maps as files")
+    shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.",
+        pending="camera shake")
+    shake_intensity: float = _camera(1.0, "factor", "How much it shakes.",
+        pending="camera shake")
+    shake_speed: float = _camera(1.0, "factor", "How fast it shakes.",
+        pending="camera shake")
 
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _feedback("LAB", "",
         "Colour space in which frames are held to the first one's colours, or what they are held to.")

@@ -22,7 +22,7 @@ U = TypeVar("U")
 # What the parameters below have in common. A feature that comes into being loses its `pending` here.
 _flat = partial(param, section="motion", modes=("2D",))
 _motion = partial(param, section="motion", modes=("2D", "3D"))
-_camera = partial(param, section="camera", modes=("3D",), pending="3D mode")
+_camera = partial(param, section="camera", modes=("3D",))
 _diffusion = partial(param, section="diffusion")
 _between = partial(param, section="feedback", modes=("2D", "3D"))
 _flow = partial(param, section="feedback", modes=("2D", "3D"), pending="optical flow")
@@ -63,8 +63,10 @@ class Params(Generic[T]):
         -180, 180, old="fov_schedule", least=1)
     aspect_ratio: T = _camera("1", "",
         "Width over height of the camera's picture.", 0.01, 100, old="aspect_ratio_schedule")
-    near: T = _camera("200", "", "Near clip plane.", old="near_schedule near_plane")
-    far: T = _camera("10000", "", "Far clip plane.", old="far_schedule far_plane")
+    near: T = _camera("200", "1/200 scene unit",
+        "How far the nearest things are. Of no effect with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
+    far: T = _camera("10000", "1/200 scene unit",
+        "How far the farthest things are. Of no effect with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
 
     strength: T = _diffusion("0.65", "share",
         "How much of the previous frame survives diffusion; 1 - strength of it is painted anew.",

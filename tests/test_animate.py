@@ -13,7 +13,7 @@ import torch
 
 from deforum.animate import Stages, animate, cross_fade
 from deforum.build import stages_of
-from deforum.image import Image, from_array, to_array
+from deforum.image import CPU, Image, from_array, to_array
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, key_indices, sample
 
@@ -46,7 +46,7 @@ def fresh(init: Image | None, frame: Frame) -> Image:
 
 def run(settings: Settings, diffuse: Callable[[Image | None, Frame], Image]) -> dict[int, Image]:
     timeline = sample(settings)
-    stages = stages_of(settings, diffuse)
+    stages = stages_of(settings, diffuse, CPU)
     return {frame.index: image for frame, image in animate(stages, timeline.spans(), on_time=timeline.on_time)}
 
 
@@ -117,7 +117,7 @@ def test_stages_run_in_order(settings: Callable[..., Settings]) -> None:
         return stage
 
     chosen = settings(max_frames=2)
-    stages = replace(stages_of(chosen, note("diffuse")), before=[note("before")], after=[note("after")])
+    stages = replace(stages_of(chosen, note("diffuse"), CPU), before=[note("before")], after=[note("after")])
     list(animate(stages, sample(chosen).spans(), on_time=True))
     assert seen == ["diffuse", "after", "before", "diffuse", "after"]
     assert isinstance(stages, Stages)

@@ -18,3 +18,13 @@ def load_picture(name: str) -> NDArray[np.uint8]:
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert pixels is not None and pixels.dtype == np.uint8
     return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+
+
+def load_array(name: str) -> NDArray[np.generic]:
+    """Read a recorded array, named 'file.npz:array'. Skips the test where there is no such file."""
+    file, _, array = name.partition(":")
+    if not (FOLDER / file).is_file():
+        pytest.skip(f"{FOLDER / file} is not among the recorded values")
+    with np.load(FOLDER / file) as arrays:
+        values: NDArray[np.generic] = arrays[array]
+    return values

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from deforum.animate import animate
+from deforum.animate import Camera, Warp, animate
 from deforum.build import stages_of
-from deforum.image import Image, from_bytes, to_bytes
+from deforum.depth import Gives
+from deforum.image import CPU, Image, from_bytes, to_bytes
 from deforum.modes import MODES
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, Timeline, sample
 
 from .conftest import load_cases
-from .pictures import load_picture
+from .pictures import load_array, load_picture
 
 CASES = load_cases("cadence")
 
@@ -57,9 +60,38 @@ class StandIn:
         return from_bytes(((self.inits[-1].astype(np.uint16) + texture) // 2).astype(np.uint8))
 
 
+class StandInDepth:
+    """The recorded stand-in for the depth network: always the same map."""
+
+    gives: Gives = "inverse depth"
+
+    def __init__(self) -> None:
+        self.depth = torch.from_numpy(load_array("cadence.npz:depth").astype(np.float32))
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        return self.depth
+
+
+@dataclass(frozen=True)
+class CutOffCamera:
+    """A 3D camera whose pictures are cut off to whole levels, as the recorded ones are; ours keep their fractions."""
+
+    camera: Camera
+
+    def look(self, scene: Image, frame: Frame) -> CutOffCamera:
+        return CutOffCamera(self.camera.look(scene, frame))
+
+    def move(self, frame: Frame) -> tuple[Warp, CutOffCamera]:
+        warp, camera = self.camera.move(frame)
+        cut = cast(Warp, lambda image: (warp(image) * 255).floor() / 255)
+        return cut, CutOffCamera(camera)
+
+
 def run(settings: Settings) -> tuple[NDArray[np.uint8], StandIn, Timeline]:
     stand_in, timeline = StandIn(), sample(settings)
-    stages = stages_of(settings, stand_in)
+    stages = stages_of(settings, stand_in, CPU, StandInDepth() if settings.use_depth_warping else None)
+    if settings.animation_mode == "3D":
+        stages = replace(stages, camera=CutOffCamera(stages.camera))
     frames = [to_bytes(image) for _, image in animate(stages, timeline.spans(), on_time=timeline.on_time)]
     return np.stack(frames), stand_in, timeline
 
