@@ -14,8 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -25,7 +25,8 @@ from deforum.errors import UserError
 
 if TYPE_CHECKING:
     from deforum.run import RunResult
-    from deforum.settings import Loaded
+    from deforum.settings import Settings
+    from deforum.sweep import Axis, Job
 
 OK, BROKEN, USER, INTERRUPTED = 0, 1, 2, 130
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
@@ -36,7 +37,13 @@ An argument with '=' in it that is not the name of a file sets a setting, and wi
 
     python render.py examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
-The last line printed is the path of the video. Ctrl-C finishes the frame and closes the video; twice stops at once.
+Several values make a sweep: a run for each combination, and a picture that compares them, sheet.png. Numbers may be
+lists and ranges, choices and samplers lists; lists in brackets do for everything:
+
+    python render.py my.yaml seed=1,2,3 cfg_scale=5..9:2 sampler="Euler a,DDIM" prompts='[a calm sea, a storm]'
+
+The last line printed is the path of the video, or of the sheet. Ctrl-C finishes the frame and closes the video; twice
+stops at once.
 """
 
 
@@ -214,35 +221,61 @@ class Stop:
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
-def load_file(path: Path, arguments: argparse.Namespace) -> Loaded:
-    from deforum.settings import load
+@dataclass(frozen=True)
+class Session:
+    """What the runs of one command share."""
 
-    loaded = load(path, arguments.overrides)
-    if not arguments.quiet:
-        for line in loaded.report:
-            say(f"{path.name}: {line}")
-    return loaded
+    arguments: argparse.Namespace
+    stop: Stop
+    told: set[str] = field(default_factory=set)
+    """What was said of files: the runs of a sweep would say it over and over."""
+    sweeps: dict[Path, Path] = field(default_factory=dict)
+    """The folder of the sweep of each file."""
+
+    def tell(self, path: Path, line: str) -> None:
+        line = f"{path.name}: {line}"
+        if not self.arguments.quiet and line not in self.told:
+            self.told.add(line)
+            say(line)
+
+    def load(self, job: Job) -> Settings:
+        from deforum.run import Outputs
+        from deforum.settings import load
+
+        loaded = load(job.file, job.overrides)
+        for line in (*loaded.report, *Outputs.of(loaded.settings)[1]):
+            self.tell(job.file, line)
+        return loaded.settings
+
+    def folder(self, job: Job, settings: Settings) -> Path | None:
+        """Give the folder that the run's folder is made in; the runs of a sweep are made in one of their own."""
+        if not job.swept:
+            output: Path | None = self.arguments.output
+            return output
+        if job.file not in self.sweeps:
+            from deforum.run import new_folder, runs_folder, safe_name
+
+            parent = runs_folder(settings, self.arguments.output)
+            self.sweeps[job.file] = new_folder(parent, safe_name(f"{job.file.stem}_sweep"))
+        return self.sweeps[job.file]
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
-    from deforum.run import Outputs
     from deforum.run import check as check_settings
+    from deforum.sweep import list_jobs
 
-    worst = OK
-    for path in find_files(arguments.files):
+    worst, session = OK, Session(arguments, Stop())
+    for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
-            settings = load_file(path, arguments).settings
+            settings = session.load(job)
             timeline = check_settings(settings)
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
             continue
-        if not arguments.quiet:
-            for note in Outputs.of(settings)[1]:
-                say(f"{path.name}: {note}")
         seconds = len(timeline) / settings.fps
         print(
-            f"{path}: good: {len(timeline)} frames of {settings.width}x{settings.height}, "
+            f"{job.label}: good: {len(timeline)} frames of {settings.width}x{settings.height}, "
             f"{settings.fps:g} fps, {clock(seconds)}, {settings.animation_mode}"
         )
     return worst
@@ -250,13 +283,17 @@ def check(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one of several files went: a line of the summary."""
+    """How one of several runs went: a line of the summary."""
 
-    file: Path
+    job: Job
     status: int
     seconds: float = 0.0
-    frames: int = 0
     where: str = ""
+    result: RunResult | None = None
+
+    @property
+    def frames(self) -> int:
+        return 0 if self.result is None else self.result.frames
 
 
 STATES = {OK: "done", BROKEN: "broke", USER: "failed", INTERRUPTED: "stopped"}
@@ -264,30 +301,35 @@ SEVERITY = (OK, USER, BROKEN)
 
 
 def render(arguments: argparse.Namespace) -> int:
-    """Render each file; what fails does not stop the others."""
-    files = find_files(arguments.files)
-    stop = Stop()
-    outcomes: list[Outcome] = []
+    """Render each file, or each combination of swept values; what fails does not stop the others."""
+    from deforum.sweep import list_jobs
+
+    jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
+    session, outcomes = Session(arguments, Stop()), list[Outcome]()
+    stop = session.stop
     with stop.listening():
-        for number, path in enumerate(files, 1):
-            if len(files) > 1 and not arguments.quiet:
-                say(f"[{number}/{len(files)}] {path}")
-            outcomes.append(render_file(path, arguments, stop))
+        for number, job in enumerate(jobs, 1):
+            if len(jobs) > 1 and not arguments.quiet:
+                say(f"[{number}/{len(jobs)}] {job.label}")
+            outcomes.append(render_job(job, session))
             if stop():
                 break
-    if len(files) > 1 and not arguments.quiet:
-        say(summary(outcomes, files[len(outcomes) :]))
+    sheets = write_sheets(session, axes, outcomes)
+    if len(jobs) > 1 and not arguments.quiet:
+        say(summary(outcomes, jobs[len(outcomes) :]))
+    for path in sheets:
+        print(path, flush=True)
     if stop():
         return stop.status
     return max((outcome.status for outcome in outcomes), key=SEVERITY.index)
 
 
-def render_file(path: Path, arguments: argparse.Namespace, stop: Stop) -> Outcome:
-    """Render one file, and say what came of it; errors are said here and go no further."""
-    from deforum.run import Outputs
+def render_job(job: Job, session: Session) -> Outcome:
+    """Render once, and say what came of it; errors are said here and go no further."""
     from deforum.run import render as render_settings
 
     started = time.monotonic()
+    arguments, stop = session.arguments, session.stop
     progress = Progress(sys.stderr, quiet=arguments.quiet)
 
     def show(done: int, total: int) -> None:
@@ -295,26 +337,45 @@ def render_file(path: Path, arguments: argparse.Namespace, stop: Stop) -> Outcom
         progress(done, total)
 
     try:
-        settings = load_file(path, arguments).settings
-        if not arguments.quiet:
-            for note in Outputs.of(settings)[1]:
-                say(f"{path.name}: {note}")
-            size = f"{settings.width}x{settings.height}"
-            say(f"{path.name}: {settings.max_frames} frames of {size}, model: {settings.model}")
+        settings = job.rename(session.load(job))
+        size = f"{settings.width}x{settings.height}"
+        session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
         try:
-            result = render_settings(settings, output=arguments.output, progress=show, stop=stop)
+            result = render_settings(settings, output=session.folder(job, settings), progress=show, stop=stop)
         finally:
             stop.rendering = False
             progress.close()
     except KeyboardInterrupt as error:
         stop.signal = stop.signal or signal.SIGINT
         say("\n".join(["stopped", *getattr(error, "__notes__", [])]))
-        return Outcome(path, INTERRUPTED, time.monotonic() - started)
+        return Outcome(job, INTERRUPTED, time.monotonic() - started)
     except Exception as error:
-        return Outcome(path, report(error), time.monotonic() - started, where=first_line(error))
+        return Outcome(job, report(error), time.monotonic() - started, first_line(error))
     finished(result)
     status = INTERRUPTED if result.stopped else OK
-    return Outcome(path, status, time.monotonic() - started, result.frames, str(result.video or result.folder))
+    return Outcome(job, status, time.monotonic() - started, str(result.video or result.folder), result)
+
+
+def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
+    """Compare the runs of each sweep in a picture; give where these are. A sweep without any run leaves no folder."""
+    from deforum.sheet import write_sheet
+
+    sheets = []
+    for file, folder in session.sweeps.items():
+        results = {
+            tuple(value.label for _, value in each.job.swept): each.result
+            for each in outcomes
+            if each.job.file == file and each.result is not None
+        }
+        if not results:
+            with suppress(OSError):  # frames of a run that broke are in it
+                folder.rmdir()
+            continue
+        try:
+            sheets.append(write_sheet(folder / "sheet.png", file.name, axes, results))
+        except Exception as error:  # the runs are there all the same
+            report(error)
+    return sheets
 
 
 def finished(result: RunResult) -> None:
@@ -330,10 +391,19 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
-def summary(outcomes: Sequence[Outcome], not_started: Sequence[Path]) -> str:
-    """Lay out how each file went, in columns."""
-    rows = [(STATES.get(o.status, "stopped"), str(o.file), str(o.frames), clock(o.seconds), o.where) for o in outcomes]
-    rows += [("not begun", str(path), "0", "", "") for path in not_started]
+def summary(outcomes: Sequence[Outcome], not_started: Sequence[Job]) -> str:
+    """Lay out how each run went, in columns."""
+    rows = [
+        (
+            STATES.get(o.status, "stopped"),
+            o.job.label,
+            str(o.result.frames if o.result else 0),
+            clock(o.seconds),
+            o.where,
+        )
+        for o in outcomes
+    ]
+    rows += [("not begun", job.label, "0", "", "") for job in not_started]
     rows = [("state", "file", "frames", "time", "result"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
