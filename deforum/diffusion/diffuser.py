@@ -137,7 +137,8 @@ class Diffuser:
             faults = (~torch.stack([*finite, torch.isfinite(latents).all()])).nonzero().flatten().tolist()
             if faults:
                 return latents, f"NaN or Inf at evaluation {min(faults[0] + 1, len(finite))} of {len(finite)}"
-            blank = not may_be_blank and any(is_blank(channels, _BLANK) for channels in latents)
+            # (A picture of a single latent has nothing to vary over.)
+            blank = not may_be_blank and latents[0, 0].numel() > 1 and any(is_blank(own, _BLANK) for own in latents)
             return latents, "a picture of one colour" if blank else ""
 
         latents = guarded("the UNet", index, [model.unet], sample)

@@ -16,6 +16,8 @@ from deforum.diffusion.noise import slerp
 from deforum.diffusion.prompt import BREAK, Span, parse_attention, prompt_notes, strip_networks
 
 Tensor = torch.Tensor
+Chunks = list[list[tuple[int, float]]]
+"""Tokens with their weights, in the portions that a text encoder reads at a time."""
 
 _log = logging.getLogger(__name__)
 _CACHED = 64
@@ -109,27 +111,19 @@ class PromptEncoder:
 
     def _compute(self, text: str, clip_skip: int) -> tuple[Embedding, str]:
         spans = parse_attention(strip_networks(text))
-        read = [self._read(encoder, spans, clip_skip) for encoder in self._encoders]
-        # Encoders with different vocabularies could cut a text into different numbers of chunks.
-        chunks = max(len(tokens) for tokens, _ in read)
-        empty = [self._read(encoder, parse_attention(""), clip_skip)[0] for encoder in self._encoders if len(read) > 1]
-        tokens = torch.cat(
-            [
-                torch.cat([hidden, *[empty[i]] * (chunks - len(hidden))]) if len(hidden) < chunks else hidden
-                for i, (hidden, _) in enumerate(read)
-            ],
-            dim=-1,
-        ).flatten(0, 1)
+        # SDXL's two tokenizers have one vocabulary and differ in their padding only.
+        chunks = _chunks(self._encoders[0].tokenizer, spans, self._length - 2)
+        read = [self._read(encoder, chunks, clip_skip) for encoder in self._encoders]
+        tokens = torch.cat([hidden for hidden, _ in read], dim=-1).flatten(0, 1)
         embedding = Embedding(tokens, read[-1][1])
         finite = bool(torch.isfinite(tokens).all())
         if embedding.pooled is not None:
             finite = finite and bool(torch.isfinite(embedding.pooled).all())
         return embedding, "" if finite else "NaN or Inf"
 
-    def _read(self, encoder: Encoder, spans: Sequence[Span], clip_skip: int) -> tuple[Tensor, Tensor | None]:
+    def _read(self, encoder: Encoder, chunks: Chunks, clip_skip: int) -> tuple[Tensor, Tensor | None]:
         """Run one text encoder: weighted hidden states (chunks, tokens, width), and for SDXL its summary (width,)."""
         model, tokenizer = encoder.model, encoder.tokenizer
-        chunks = _chunks(tokenizer, spans, self._length - 2)
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         rows, weights = [], []
         for chunk in chunks:
@@ -139,9 +133,8 @@ class PromptEncoder:
             weights.append(row_weights + [1.0] * (self._length - len(ids)))
         device = model.device
         out = model(torch.tensor(rows, device=device), output_hidden_states=True)
-        depth = clip_skip + 1 if self._xl else clip_skip
-        if depth >= len(out.hidden_states):
-            depth = len(out.hidden_states) - 1
+        # SDXL reads the layer before the last to begin with. No deeper than the first layer, whatever was asked for.
+        depth = min(clip_skip + self._xl, len(out.hidden_states) - 1)
         hidden = out.hidden_states[-depth]
         if not self._xl:
             # Stable Diffusion 1 and 2 read a layer through the last normalisation. (transformers keeps it at the top of
@@ -152,10 +145,10 @@ class PromptEncoder:
         return hidden, None if pooled is None or not self._xl else pooled[0].float()
 
 
-def _chunks(tokenizer: Any, spans: Sequence[Span], size: int) -> list[list[tuple[int, float]]]:
-    """Cut a prompt into chunks of at most `size` (token, weight) pairs; there is at least one, maybe empty."""
+def _chunks(tokenizer: Any, spans: Sequence[Span], size: int) -> Chunks:
+    """Cut a prompt into chunks of at most `size` tokens; there is at least one, maybe empty."""
     comma = tokenizer.convert_tokens_to_ids(",</w>")
-    chunks: list[list[tuple[int, float]]] = [[]]
+    chunks: Chunks = [[]]
     for span in spans:
         if span is BREAK:
             chunks.append([])

@@ -51,10 +51,12 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         with _quiet():
             model = _load_file(source, dtype) if source.kind == "file" else _load_folder(source, dtype)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        # The libraries say these for damaged, renamed and mismatched files alike.
+        # The libraries say these for damaged, renamed and mismatched files alike, and NotImplementedError for a weight
+        # that no file has.
+        reason = "some weights are missing" if isinstance(error, NotImplementedError) else str(error).strip()[:500]
         raise UserError(
-            f"{source.path}: cannot be loaded ({str(error).strip()[:500]}); expected the weights of a whole Stable "
-            f"Diffusion 1.x, 2.x or XL model"
+            f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole Stable Diffusion 1.x, 2.x or "
+            f"XL model; fetch it again, or use another"
         ) from error
     if dtype == torch.float16 and not (model.xl and model.vae.config.get("force_upcast")):
         # Otherwise the autoencoder stays in fp32: SDXL's own overflows in fp16; and bf16, which holds fewer digits than
@@ -125,9 +127,18 @@ def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
     xl = source.family == "sdxl"
 
     def part(cls: Any, name: str, number: torch.dtype = dtype) -> Any:
-        return cls.from_pretrained(
-            folder, subfolder=name, torch_dtype=number, variant=source.variant, local_files_only=True
+        module, found = cls.from_pretrained(
+            folder,
+            subfolder=name,
+            torch_dtype=number,
+            variant=source.variant,
+            local_files_only=True,
+            output_loading_info=True,
         )
+        # The libraries would go on with random numbers in their place.
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(f"{name}/ lacks {len(missing)} weights, among them {missing[0]}")
+        return module
 
     encoders = [Encoder(part(CLIPTextModel, "text_encoder"), CLIPTokenizer.from_pretrained(folder / "tokenizer"))]
     if xl:
@@ -159,6 +170,10 @@ def _load_file(source: ModelSource, dtype: torch.dtype) -> Model:
     given |= {"tokenizer_2": clip_tokenizer("!")} if xl else {"safety_checker": None, "feature_extractor": None}
     cls = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
     pipeline = cls.from_single_file(path, torch_dtype=dtype, **common, **given)
+    for name, part in pipeline.components.items():
+        lacking = [key for key, weight in part.named_parameters() if weight.is_meta] if hasattr(part, "to") else []
+        if lacking:
+            raise ValueError(f"the {name} lacks {len(lacking)} weights, among them {lacking[0]}")
     encoders = [Encoder(pipeline.text_encoder, pipeline.tokenizer)]
     if xl:
         encoders.append(Encoder(pipeline.text_encoder_2, pipeline.tokenizer_2))

@@ -323,7 +323,7 @@ def test_a_blank_picture_is_an_error_unless_it_came_in_blank(sd1: Diffuser) -> N
 
 def test_blank_latents_are_the_unets_fault(folders: dict[str, Path]) -> None:
     diffuser = load(build("sd1").save_folder(folders["sd1"].parent / "flat", prediction_type="sample"))
-    flat = lambda _m, _g, out: setattr(out, "sample", torch.ones_like(out.sample))  # noqa: E731
+    flat = lambda _m, _g, out: setattr(out, "sample", torch.arange(4.0).view(1, 4, 1, 1) * torch.ones_like(out.sample))  # noqa: E731
     with hooked(diffuser._model.unet, flat), pytest.raises(RenderError, match="the UNet gave a picture of one colour"):
         show(diffuser, None, frame())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.loading import look_at_prediction
@@ -205,6 +205,32 @@ def test_files_with_parts_missing_or_of_another_shape(models: dict[str, Tiny], t
     refiner["conditioner.embedders.0.model.ln_final.bias"] = torch.zeros(1)
     save_file(refiner, path)
     assert "the SDXL refiner" in refuse(path)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_weight_that_is_missing_is_not_made_up(
+    part: str, models: dict[str, Tiny], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    keys = {
+        "unet": ("conv_out.weight", "model.diffusion_model.out.2.weight"),
+        "vae": ("decoder.conv_out.weight", "first_stage_model.decoder.conv_out.weight"),
+        "text_encoder": (
+            "final_layer_norm.weight",
+            "cond_stage_model.transformer.text_model.final_layer_norm.weight",
+        ),
+    }
+    ours, theirs = keys[part]
+    folder = copy(folders["sd1"], tmp_path / "folder")
+    file = next((folder / part).glob("*.safetensors"))
+    weights = load_file(file)
+    save_file({key: value for key, value in weights.items() if not key.endswith(ours)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"{part}/ lacks 1 weights, among them .*{ours}"):
+        load_diffuser(resolve_model(str(folder)), device="cpu", precision="fp32", exact_step_count=True)
+    file = tmp_path / "file.safetensors"
+    save_file({key: value for key, value in models["sd1"].ldm().items() if key != theirs}, file)
+    source = dataclasses.replace(resolve_model(str(file)), config=models["sd1"].save_configs(tmp_path / "configs"))
+    with pytest.raises(UserError, match="weights"):
+        load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True)
 
 
 def test_damaged_files(files: dict[str, Path], tmp_path: Path) -> None:
