@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
+from schedules import ScheduleError, Variables
 
 if TYPE_CHECKING:
     from deforum.animate import Diffuse, Stages
@@ -72,14 +74,17 @@ def find_depth(settings: Settings) -> DepthSource | None:
         return replace(embedded, says=f"{settings.depth_algorithm} is not here: the embedded depth model stands in")
 
 
-def notes(settings: Settings, timeline: Timeline) -> tuple[str, ...]:
-    """Say what stands in for what was asked for, in a line each."""
+def notes(settings: Settings) -> tuple[str, ...]:
+    """Say what stands in for what was asked for, in a line each; mistakes are left for `check` to find."""
     from deforum.diffusion import sampler_note
 
-    depth = find_depth(settings)
-    says = [sampler_note(name) for name in dict.fromkeys(timeline.samplers)]
-    if depth is not None and depth.says:
-        says.append(f"depth_algorithm: {depth.says}")
+    says = []
+    with suppress(UserError, ScheduleError):
+        names = settings.sampler.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+        says += [sampler_note(name) for name in dict.fromkeys(names)]
+    with suppress(UserError):
+        depth = find_depth(settings)
+        says += [f"depth_algorithm: {depth.says}"] if depth is not None and depth.says else []
     return tuple(filter(None, says))
 
 

@@ -239,11 +239,12 @@ class Session:
             say(line)
 
     def load(self, job: Job) -> Settings:
+        from deforum.build import notes
         from deforum.run import Outputs
         from deforum.settings import load
 
         loaded = load(job.file, job.overrides)
-        for line in (*loaded.report, *Outputs.of(loaded.settings)[1]):
+        for line in (*loaded.report, *notes(loaded.settings), *Outputs.of(loaded.settings)[1]):
             self.tell(job.file, line)
         return loaded.settings
 
