@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deforum.diffusion.prompt import prompt_notes
 from deforum.diffusion.samplers import resolve_sampler, sampler_note
 from deforum.diffusion.source import ModelSource, resolve_model
 
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
 
-__all__ = ["ModelSource", "load_diffuser", "resolve_model", "resolve_sampler", "sampler_note"]
+__all__ = ["ModelSource", "load_diffuser", "prompt_notes", "resolve_model", "resolve_sampler", "sampler_note"]
 
 
 def load_diffuser(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from deforum.diffusion.encode import Embedding, PromptEncoder
-from deforum.diffusion.guard import guarded, is_blank
+from deforum.diffusion.guard import RenderError, guarded, is_blank
 from deforum.diffusion.latents import Autoencoder
 from deforum.diffusion.loading import Model
 from deforum.diffusion.noise import starting_noise, step_noise
@@ -87,7 +87,14 @@ class Diffuser:
         tasks = [self._task(init, frame) for init, frame in zip(inits, frames, strict=True)]
         pictures: list[Image] = []
         for plan, group in groupby(tasks, key=lambda task: task.plan):
-            pictures += self._diffuse(plan, list(group), width, height)
+            members = list(group)
+            try:
+                pictures += self._diffuse(plan, members, width, height)
+            except RenderError:
+                if len(members) == 1:
+                    raise
+                # One frame by itself at a time: those that can be made are, and the one that cannot is named.
+                pictures += [self._diffuse(plan, [member], width, height)[0] for member in members]
         # A picture that leaves here may be changed in place and kept: it must be an ordinary tensor.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
@@ -121,7 +128,7 @@ class Diffuser:
             # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
         size = shape[2] * self._door.factor, shape[1] * self._door.factor
-        may_be_blank = any(is_blank(image, 1 / 255) for image in inits)
+        may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:
             finite: list[Tensor] = []

@@ -212,15 +212,18 @@ def _quiet() -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
-    levels = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
-    for library in (of_diffusers, of_transformers):
+    libraries = (of_diffusers, of_transformers)
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
         yield
     finally:
-        of_diffusers.set_verbosity(levels[0])
-        of_transformers.set_verbosity(levels[1])
+        for library, (level, bars) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()
 
 
 def _wrap_edges(module: torch.nn.Module) -> None:

@@ -120,7 +120,7 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
 
 
 def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     cached = try_to_load_from_cache(name, "model_index.json")
     if isinstance(cached, str):
@@ -131,7 +131,8 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
             f"{name}: neither a folder here nor in the local hub cache, and HF_HUB_OFFLINE forbids fetching it; {fetch}"
         )
     try:
-        # A few hundred bytes; says at once whether the name and the network are good.
+        # Says at once whether name and network are good, where the download would try for half a minute.
+        HfApi().model_info(name, timeout=5)
         index = _read_json(Path(hf_hub_download(name, "model_index.json", etag_timeout=5)))
     except UserError:
         raise

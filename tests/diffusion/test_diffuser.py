@@ -215,6 +215,13 @@ def test_a_batch_gives_the_pictures_of_its_frames(family: str, diffusers_of: dic
         assert torch.allclose(one, other, atol=1e-4)
 
 
+def test_a_batch_names_the_frame_that_cannot_be_made(sd1: Diffuser) -> None:
+    frames = [frame(index=i, steps=1, seed=i) for i in range(3)]
+    inits = [picture(), picture() * torch.nan, picture()]
+    with pytest.raises(RenderError, match=r"frame 1: the autoencoder \(encoding\)"):
+        sd1.diffuse_batch(inits, frames, width=32, height=32)
+
+
 @pytest.mark.parametrize(("width", "height"), [(40, 24), (33, 47), (16, 56), (8, 8)])
 @pytest.mark.parametrize("blocks", [2, 5])
 def test_any_size_comes_back_as_it_was(
@@ -348,7 +355,7 @@ def test_memory_does_not_grow_with_frames(sd1: Diffuser) -> None:
     counts = []
     for seed in range(4):
         image = show(sd1, image, frame(seed=seed, steps=1))
-        counts.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+        counts.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
     assert counts[-1] == counts[1]
 
 
