@@ -1,10 +1,12 @@
-"""Time of a 3D warp with depth given, beside the plain formulation of the same motion.
+"""Time of a 3D warp with depth given, beside the plain formulation of the same motion; and of the embedded depth.
 
     python -m benchmarks.warp3d [--size 512] [--rounds 40]
 
 The baseline goes the way that a first version goes: a list of points is transformed by 4x4 matrices, divided, and
 turned into sampling positions; the picture visits 8 bit on the way in and out. All are timed in the same run, in turn,
-on two threads (one where there is but one core); given are the median of each and its ratio to the baseline's.
+on two threads (one where there is but one core); given are the median of each and its ratio to the baseline's. On a
+machine that has other work too, set OMP_WAIT_POLICY=passive: threads that wait for each other by spinning take the
+time away from those they wait for.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import grid_sample
 
 from deforum.camera import Pose, warp_physical, warp_slab
+from deforum.depth.embedded import SIZE, SmallDepth
+from deforum.depth.network import Network
 from deforum.image import Image, from_bytes, to_bytes
 from deforum.params import PARAMS, Params
 
@@ -76,19 +80,22 @@ def main() -> None:
     def physical(image: Image) -> Image:
         return warp_physical(depth, PARAMETERS, size, size)(image)
 
+    # Random weights take as long as learnt ones.
+    network, small = Network(SmallDepth().eval().to(memory_format=torch.channels_last), SIZE), torch.rand(3, 256, 256)
     tasks: dict[str, Callable[[], object]] = {
         "plain, 8 bit (baseline)": lambda: plain_warp(levels, depth),
         "slab": lambda: slab(image),
         "slab, to and from 8 bit": lambda: to_bytes(slab(from_bytes(levels))),
         "physical": lambda: physical(image),
         "physical, coverage asked": lambda: warp_physical(depth, PARAMETERS, size, size).coverage(),
+        "embedded depth, 256x256": lambda: network(small, 0),
     }
     with torch.inference_mode():
         medians = median_times(tasks, args.rounds)
     baseline = next(iter(medians.values()))
     print(f"{size}x{size}, bicubic, depth given, {torch.get_num_threads()} threads, median of {args.rounds}")
     for name, median in medians.items():
-        print(f"{name:28} {median:7.2f} ms   {median / baseline:5.2f} of the baseline")
+        print(f"{name:26} {median:7.2f} ms   {median / baseline:5.2f} of the baseline")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,310 @@
+"""The depth model: a small MobileNet that learns the inverse depth of the drawn world.
+
+    python -m training.depth --data build/training --minutes 60
+    python -m training.depth --data build/training --export deforum/embedded/depth
+
+In the drawn world most of what is lower is nearer, so "lower is nearer" alone, the *ramp*, ranks depths well, and a
+network that learns no more than that looks good on paper. What is done about it: pictures are turned, tilted, cropped
+and stood on their heads, and near things of one picture are put anywhere into another one, nearest first. And every
+figure is printed beside the ramp's.
+
+Pictures: uint8 (N, 256, 256, 3) RGB; inverse depth: float16 (N, 256, 256), 0 infinitely far, 1 nearest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import multiprocessing
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deforum.depth.embedded import DEVIATION, MEAN, SmallDepth
+from training import progress, world
+from training.draw import HELDOUT_SEED, TRAIN_SEED
+
+WORST_RAMP = 0.5  # share of held-out pictures, those that the ramp ranks worst, that are also looked at alone
+
+
+def _draw(job: tuple[Path, int, int, int]) -> int:
+    """Draw pictures [start, stop) and their depth into the files."""
+    folder, seed, start, stop = job
+    cv2.setNumThreads(1)
+    pictures, depths = (np.lib.format.open_memmap(folder / name, mode="r+") for name in ("pictures.npy", "depth.npy"))
+    for index in range(start, stop):
+        picture = world.draw(seed, index)
+        pictures[index], depths[index] = picture.image, picture.inverse_depth
+    return stop - start
+
+
+def draw_set(folder: Path, seed: int, count: int, workers: int) -> None:
+    """Draw ``count`` pictures with depth of world ``seed``; what is there already is left as it is."""
+    if (folder / "done").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (count, world.SIZE, world.SIZE)
+    np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
+    np.lib.format.open_memmap(folder / "depth.npy", mode="w+", dtype=np.float16, shape=shape)
+    jobs = [(folder, seed, k, min(k + 50, count)) for k in range(0, count, 50)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        drawn = sum(pool.imap_unordered(_draw, jobs))
+    (folder / "done").write_text(f"{drawn}\n")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures (B, 3, S, S) in 0..1 and their inverse depth (B, 1, S, S)."""
+
+    pictures: Tensor
+    depth: Tensor
+
+
+@dataclass(frozen=True)
+class DepthSet:
+    """Pictures with depth on disk."""
+
+    pictures: NDArray[np.uint8]
+    depth: NDArray[np.float16]
+
+    @staticmethod
+    def open(folder: Path) -> DepthSet:
+        return DepthSet(*(np.load(folder / name, mmap_mode="r") for name in ("pictures.npy", "depth.npy")))
+
+    def take(self, which: NDArray[np.int64]) -> Batch:
+        pictures = torch.from_numpy(self.pictures[which]).permute(0, 3, 1, 2).float() / 255
+        return Batch(pictures, torch.from_numpy(self.depth[which].astype(np.float32))[:, None])
+
+
+def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Batch:
+    """Cut, turn, tilt and mirror pictures at random; `wild` also stands many on their side or head."""
+    count = len(batch.pictures)
+    angle = rng.normal(0, math.radians(6), count) + (rng.integers(0, 4, count) * (math.pi / 2) if wild else 0)
+    share = rng.uniform(0.45, 1, count)  # of the picture's side that is seen
+    mirror = rng.choice((-1, 1), count)
+    room = np.maximum(0, 1 - share * (np.abs(np.cos(angle)) + np.abs(np.sin(angle))))
+    x, y = rng.uniform(-1, 1, (2, count)) * room
+    cos, sin = share * np.cos(angle), share * np.sin(angle)
+    matrix = np.stack([np.stack([cos * mirror, -sin, x], -1), np.stack([sin * mirror, cos, y], -1)], -2)
+    grid = F.affine_grid(torch.from_numpy(matrix).float(), [count, 3, size, size], align_corners=False)
+    pictures = F.grid_sample(batch.pictures, grid, "bilinear", "reflection", align_corners=False)
+    # Between two distances there is nothing; depth is not blended.
+    return Batch(pictures, F.grid_sample(batch.depth, grid, "nearest", "reflection", align_corners=False))
+
+
+def pasted(batch: Batch, others: Batch, rng: np.random.Generator) -> Batch:
+    """Put near things of other pictures into these, in front of what is farther."""
+    count = len(batch.pictures)
+    cut = torch.from_numpy(rng.uniform(0.6, 0.95, count).astype(np.float32))
+    flat = others.depth.flatten(1)
+    level = flat.sort(1).values.gather(1, (cut * (flat.shape[1] - 1)).long()[:, None]).view(-1, 1, 1, 1)
+    nearer = torch.from_numpy(rng.uniform(-0.1, 0.4, (count, 1, 1, 1)).astype(np.float32))
+    depth = (others.depth + nearer).clamp(0.05, 1)
+    over = (others.depth > level) & (depth > batch.depth)
+    over &= torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5)
+    return Batch(torch.where(over, others.pictures, batch.pictures), torch.where(over, depth, batch.depth))
+
+
+def recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change light, colour and sharpness at random: depth must not hang on them, and diffusion's look is its own."""
+    count = len(pictures)
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (count, 1, 1, 1)).astype(np.float32))
+
+    grey = pictures.mean(1, keepdim=True)
+    pictures = torch.lerp(grey, pictures, draw(0, 1.6))
+    tint = torch.from_numpy(rng.normal(1, 0.12, (count, 3, 1, 1)).astype(np.float32))
+    pictures = ((pictures * tint - 0.5) * draw(0.6, 1.3) + draw(0.35, 0.65)).clamp(1e-3, 1) ** draw(0.7, 1.4)
+    order = torch.from_numpy(
+        np.stack([rng.permutation(3) if rng.random() < 0.15 else np.arange(3) for _ in range(count)])
+    )
+    pictures = pictures.gather(1, order.view(count, 3, 1, 1).expand_as(pictures))
+    blurred = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), "reflect"), 5, 1)
+    pictures = torch.lerp(pictures, blurred, draw(-0.5, 1) * (draw(0, 1) < 0.4))
+    return (pictures + torch.randn_like(pictures) * draw(0, 0.05) * (draw(0, 1) < 0.5)).clamp(0, 1)
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    return ((pictures - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+
+def aligned(depth: Tensor) -> Tensor:
+    """Take scale and shift out of each map (B, H, W): median 0, mean absolute deviation 1."""
+    flat = depth.flatten(1)
+    shifted = depth - flat.median(1).values[:, None, None]
+    return shifted / shifted.abs().flatten(1).mean(1).clamp(min=0.02)[:, None, None]
+
+
+def depth_loss(found: Tensor, true: Tensor) -> Tensor:
+    """Difference with and without scale and shift, and difference of the steps at four scales; (B, H, W) each."""
+    loss = (found - true).abs().mean()
+    found, true = aligned(found), aligned(true)
+    loss = loss + 0.5 * (found - true).abs().mean()
+    gap = (found - true)[:, None]
+    for _ in range(4):
+        loss = loss + 0.15 * (gap.diff(dim=2).abs().mean() + gap.diff(dim=3).abs().mean())
+        gap = F.avg_pool2d(gap, 2)
+    return loss
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's coefficient of each pair of maps (B, H, W); 0 where one is constant."""
+
+    def ranks(values: Tensor) -> Tensor:
+        flat = F.adaptive_avg_pool2d(values[:, None], 48).flatten(1)
+        order = (flat[:, :, None] > flat[:, None, :]).sum(2) + 0.5 * (flat[:, :, None] == flat[:, None, :]).sum(2)
+        centred = order.float() - order.float().mean(1, keepdim=True)
+        scaled: Tensor = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return scaled
+
+    coefficient: Tensor = (ranks(a) * ranks(b)).sum(1)
+    return coefficient
+
+
+@torch.no_grad()
+def evaluate(model: SmallDepth, heldout: DepthSet, seed: int = 0) -> dict[str, float]:
+    """Rank correlation on held-out pictures, as drawn and made wild, beside that of the ramp."""
+    model.eval()
+    rng = np.random.default_rng(seed)
+    rows: dict[str, list[Tensor]] = {}
+    for start in range(0, len(heldout.pictures), 16):
+        drawn = heldout.take(np.arange(start, min(start + 16, len(heldout.pictures))))
+        wild = turned(drawn, rng, world.SIZE, wild=True)
+        wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng)
+        for name, batch in (("drawn", drawn), ("wild", wild)):
+            true = batch.depth[:, 0]
+            tells = true.flatten(1).std(1) > 0.02  # abstract pictures have no depth to rank
+            found = model(normalised(batch.pictures)).float()
+            ramp = torch.linspace(0, 1, world.SIZE)[:, None].expand_as(true)
+            rows.setdefault(name, []).append(rank_correlation(found, true)[tells])
+            rows.setdefault(f"{name}_ramp", []).append(rank_correlation(ramp, true)[tells])
+    values = {name: torch.cat(parts) for name, parts in rows.items()}
+    worst = values["drawn_ramp"].argsort()[: round(WORST_RAMP * len(values["drawn_ramp"]))]
+    report = {name: round(float(value.mean()), 3) for name, value in values.items()}
+    report |= {f"{name}_where_the_ramp_is_worst": round(float(values[name][worst].mean()), 3)
+               for name in ("drawn", "drawn_ramp")}  # fmt: skip
+    return report
+
+
+def train(data: Path, minutes: float, peak: float, batch_size: int, size: int) -> None:
+    """Train for ``minutes`` in all, going on from the last checkpoint if there is one."""
+    pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
+    torch.manual_seed(0)
+    model = SmallDepth().to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=0.02)
+    checkpoint, step, spent = data / "depth.ckpt", 0, 0.0
+    if checkpoint.exists():
+        state = progress.load(checkpoint)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    budget = progress.Budget(minutes, spent)
+    rng = np.random.default_rng([step, 1])
+    kept, shown, total, count = time.monotonic(), time.monotonic(), 0.0, 0
+
+    def keep() -> None:
+        progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step,
+                       "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
+        print("  ", json.dumps(evaluate(average, heldout)), flush=True)
+
+    while budget.progress < 1:
+        batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), batch_size)))
+        batch = turned(batch, rng, size, wild=rng.random() < 0.35)
+        other = rng.permutation(batch_size)
+        batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng)
+        for group in optimizer.param_groups:
+            group["lr"] = progress.learning_rate(peak, step, budget.progress)
+        model.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(normalised(recoloured(batch.pictures, rng)))
+        loss = depth_loss(found.float(), batch.depth[:, 0])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step, total, count = step + 1, total + loss.item(), count + 1
+        decay = min(0.998, step / (step + 20))
+        with torch.no_grad():
+            for slow, fast in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+                # The counters of batch normalisation are whole numbers.
+                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+        if time.monotonic() - shown > 15:
+            print(f"{budget.spent / 60:5.1f} min  step {step}  {step * batch_size} pictures  loss {total / count:.4f}",
+                  flush=True)  # fmt: skip
+            shown, total, count = time.monotonic(), 0.0, 0
+        if time.monotonic() - kept > 300:
+            keep()
+            kept = time.monotonic()
+    keep()
+
+
+def export(data: Path, folder: Path) -> None:
+    """Write the averaged weights as the package ships them: fp16 safetensors."""
+    state = progress.load(data / "depth.ckpt")["average"]
+    weights = {name: value.half().contiguous() if value.is_floating_point() else value for name, value in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "depth.safetensors"
+    save_file(weights, path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def show(data: Path, path: Path, count: int = 8) -> None:
+    """Draw held-out pictures, true depth and found depth side by side, as drawn and made wild."""
+    heldout = DepthSet.open(data / "depth" / "heldout")
+    model = SmallDepth().eval()
+    model.load_state_dict(progress.load(data / "depth.ckpt")["average"])
+    drawn = heldout.take(np.arange(count))
+    rng = np.random.default_rng(0)
+    wild = turned(drawn, rng, world.SIZE, wild=True)
+    wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng)
+    columns = []
+    with torch.no_grad():
+        for batch in (drawn, wild):
+            found = model(normalised(batch.pictures))[:, None]
+            columns += [batch.pictures, batch.depth.expand(-1, 3, -1, -1), found.expand(-1, 3, -1, -1)]
+    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
+    cv2.imwrite(str(path), (sheet.permute(1, 2, 0).flip(-1) * 255).round().byte().numpy())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("build/training"))
+    parser.add_argument("--pictures", type=int, default=12000)
+    parser.add_argument("--heldout", type=int, default=256)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--size", type=int, default=192, help="side of the training pictures in px")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--export", type=Path, help="write the weights to this folder instead of training")
+    parser.add_argument("--show", type=Path, help="write a sheet of held-out pictures here instead of training")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.export or args.show:
+        if args.export:
+            export(args.data, args.export)
+        if args.show:
+            show(args.data, args.show)
+        return
+    draw_set(args.data / "depth" / "heldout", HELDOUT_SEED, args.heldout, args.workers)
+    draw_set(args.data / "depth" / "train", TRAIN_SEED, args.pictures, args.workers)
+    train(args.data, args.minutes, args.peak, args.batch, args.size)
+
+
+if __name__ == "__main__":
+    main()
