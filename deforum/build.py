@@ -75,17 +75,18 @@ def find_depth(settings: Settings) -> DepthSource | None:
 
 
 def notes(settings: Settings) -> tuple[str, ...]:
-    """Say what stands in for what was asked for, in a line each; mistakes are left for `check` to find."""
-    from deforum.diffusion import sampler_note
+    """Say what is not as it was asked for, in a line each; mistakes are left for `check` to find."""
+    from deforum.diffusion import prompt_notes, sampler_note
 
-    says = []
+    texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
+    says = [note for text in texts for note in prompt_notes(text)]
     with suppress(UserError, ScheduleError):
         names = settings.sampler.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
         says += [sampler_note(name) for name in dict.fromkeys(names)]
     with suppress(UserError):
         depth = find_depth(settings)
         says += [f"depth_algorithm: {depth.says}"] if depth is not None and depth.says else []
-    return tuple(filter(None, says))
+    return tuple(dict.fromkeys(filter(None, says)))
 
 
 def build(settings: Settings) -> Animation:

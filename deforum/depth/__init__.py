@@ -242,11 +242,11 @@ def _find_on_hub(row: Row, says: str) -> Path | None:
         return Path(str(parts[0])).parent
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise UserError(_hub_message(row, says, "not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it"))
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi
 
     try:
-        # A few hundred bytes; says at once whether the network is good.
-        hf_hub_download(row.hub, "config.json", etag_timeout=5)
+        # Says at once whether the network is good, where a download would try for half a minute.
+        HfApi().model_info(row.hub, timeout=5)
     except Exception as error:
         # The hub library raises many kinds, of several packages; each means the same to the user.
         lines = str(error).strip().splitlines() or [type(error).__name__]
