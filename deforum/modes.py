@@ -138,7 +138,8 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
         if frame.params.noise == 0:
             return image
         noise = draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)
-        return add_noise(image, noise if profile.true_color_channels else noise.flip(0), frame.params.noise)
+        noise = noise if profile.true_color_channels else noise.flip(0)
+        return add_noise(image, noise, frame.params.noise, zero_mean=settings.noise_keeps_mean)
 
     return filtered
 

@@ -205,6 +205,8 @@ class Settings:
     color_force_grayscale: bool = _feedback(False, "", "Takes all colour out.")
     legacy_colormatch: bool = _feedback(False, "", "Matches colours before diffusion only, as Deforum did up to 2023.")
     noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "", "Kind of noise put over the previous frame.")
+    noise_keeps_mean: bool = _feedback(False, "",
+        "Adds the noise, up and down alike; off, it is mixed in as Deforum does, which draws colours towards grey.")
     perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256)
     perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256)
     perlin_octaves: int = _feedback(4, "layers", "Perlin noise: layers, each twice as fine as the one before.", 1, 16)

@@ -34,8 +34,6 @@ class Profile:
     """3D: depth is scaled once and smoothed over time. (Deforum: normalised and equalised in each frame.)"""
     physical_camera: bool
     """3D: pixels are back-projected by true intrinsics. (Deforum: a slab of points between -1 and 1.)"""
-    mask_sliders_as_named: bool
-    """Mask contrast and brightness do what they say. (Deforum: exchanged.)"""
 
 
 PROFILES: dict[str, Profile] = {
@@ -51,7 +49,6 @@ PROFILES: dict[str, Profile] = {
         noise_per_frame=True,
         depth_steady=True,
         physical_camera=True,
-        mask_sliders_as_named=True,
     ),
     "deforum": Profile(
         name="deforum",
@@ -65,6 +62,5 @@ PROFILES: dict[str, Profile] = {
         noise_per_frame=False,
         depth_steady=False,
         physical_camera=False,
-        mask_sliders_as_named=False,
     ),
 }

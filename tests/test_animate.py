@@ -161,6 +161,21 @@ def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Callable[..., Set
         assert torch.equal(inits[0], inits[1]) is same
 
 
+def test_noise_that_keeps_the_mean_does_not_draw_a_bright_picture_to_grey(settings: Callable[..., Settings]) -> None:
+    """40 times the default amount: mixed in, a picture of 0.9 is near mid-grey; added, it is as bright as before."""
+
+    def keep(init: Image | None, frame: Frame) -> Image:
+        mean = 0.9 if init is None else float(init.mean())
+        return torch.full((3, SIZE, SIZE), mean)
+
+    runs = {
+        keeps: run(settings(max_frames=41, cadence=1, noise=0.065, noise_keeps_mean=str(keeps).lower()), keep)
+        for keeps in (True, False)
+    }
+    assert abs(float(runs[True][40].mean()) - 0.9) < 0.01
+    assert float(runs[False][40].mean()) < 0.6
+
+
 def test_greyscale_is_forced(settings: Callable[..., Settings]) -> None:
     frames = run(settings(max_frames=3, color_force_grayscale="true"), fresh)
     assert all(torch.equal(image[0], image[1]) and torch.equal(image[1], image[2]) for image in frames.values())
