@@ -6,9 +6,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
+from deforum.models import Models
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
 from schedules import ScheduleError, Variables
@@ -89,24 +91,31 @@ def notes(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, says)))
 
 
-def build(settings: Settings) -> Animation:
-    """Check settings, load the models, and put the stages together. Raises UserError."""
+def build(settings: Settings, models: Models | None = None) -> Animation:
+    """Check settings, load the models, and put the stages together. Raises UserError.
+
+    Models that `models` has are not loaded again; those that are loaded stay in it.
+    """
+    models = Models() if models is None else models
     settings = resolve(settings)
     timeline = check(settings)
 
     from deforum.depth import load_depth
     from deforum.diffusion import load_diffuser, resolve_model
 
-    diffuser = load_diffuser(
-        resolve_model(settings.model),
-        device=settings.device,
-        precision=settings.precision,
-        exact_step_count=PROFILES[settings.profile].exact_step_count,
-        tiling=settings.tiling,
-        prompt_blend=settings.prompt_blend,
+    diffuser = models.get(
+        partial(
+            load_diffuser,
+            resolve_model(settings.model),
+            device=settings.device,
+            precision=settings.precision,
+            exact_step_count=PROFILES[settings.profile].exact_step_count,
+            tiling=settings.tiling,
+            prompt_blend=settings.prompt_blend,
+        )
     )
     found = find_depth(settings)
-    depth = None if found is None else load_depth(found, diffuser.device)
+    depth = None if found is None else models.get(partial(load_depth, found, diffuser.device))
 
     def diffuse(init: Image | None, frame: Frame) -> Image:
         return diffuser(init, frame, width=settings.width, height=settings.height)
