@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import grid_sample
+from torch.nn import functional as F
 
 from deforum.errors import UserError
 from deforum.image import CPU, Device, Image, Mask
@@ -38,7 +38,9 @@ Positions = torch.Tensor  # (2, H, W) float32 px
 Matrix = NDArray[np.float64]
 
 UNITS = 200  # translations, near and far in files are in this part of a scene unit
-SAME_PLACE = 1.5  # px that a pixel may land beside itself on the way there and back: half a pixel, stretched, and noise
+SAME_PLACE = 1.0  # px that a pixel may land beside itself on the way there and back
+HALF = 0.501  # px from the middle of a pixel to its edge
+STEP = 1.15  # from one inverse depth to the next: less is a slope or noise, more is the outline of a thing
 IN_FRONT = 1e-3  # scene units; whatever comes nearer to the camera than this is behind it
 
 
@@ -60,6 +62,9 @@ class Pose:
 
     def inverse(self) -> Pose:
         return Pose(self.rotation.T, -self.translation @ self.rotation.T)
+
+    def then(self, later: Pose) -> Pose:
+        return Pose(self.rotation @ later.rotation, self.translation @ later.rotation + later.translation)
 
     @property
     def still(self) -> bool:
@@ -99,6 +104,17 @@ class Lens:
 
 
 @dataclass(frozen=True)
+class Rigid:
+    """All that a physical motion follows from: the depth of the old view, and how the camera and its lens change."""
+
+    depth: Depth
+    pose: Pose
+    old: Lens
+    new: Lens
+    fill: Fill
+
+
+@dataclass(frozen=True)
 class Lookup:
     """Where each pixel of one view is found in another, whether it is seen there at all, and how far off it is."""
 
@@ -113,7 +129,8 @@ class DepthWarp:
     """A motion of the picture in space: `source` says, for each pixel of the new picture, where it comes from.
 
     Satisfies `deforum.animate.Warp`. Beyond the edge `padding` repeats the outermost pixels (border), mirrors
-    (reflection), or is black (zeros). Joined motions are joined as positions, so pictures are sampled once.
+    (reflection), or is black (zeros). Motions are joined before a picture is sampled: physical ones as camera poses,
+    so that however many there are the old view is looked at from the last place at once; others as positions.
     """
 
     source: Positions
@@ -125,6 +142,8 @@ class DepthWarp:
     """Nothing moves: a picture is handed through as it is."""
     flip: tuple[Matrix, Border] | None = None
     """A matrix, source px -> destination px, by which the picture is moved before, in a sampling of its own."""
+    rigid: Rigid | None = None
+    """For a physical motion without a flip."""
 
     @cached_property
     def _solved(self) -> tuple[Lookup, Lookup]:
@@ -167,12 +186,17 @@ class DepthWarp:
         first, later = self._once(), later._once()
         if first.still or later.still:
             return later if first.still else first
+        if first.rigid and later.rigid:
+            pose = first.rigid.pose.then(later.rigid.pose)
+            return _warp_rigid(replace(first.rigid, pose=pose, new=later.rigid.new), first.padding, first.sampling)
 
         def solve() -> tuple[Lookup, Lookup]:
             (here, there), (later_here, later_there) = first._solved, later._solved
+            back = _find(later_there.positions, there.positions)
             covers = later_here.covers * _look(here.covers[None], later_here.positions)[0]
             back_covers = there.covers * _look(later_there.covers[None], there.positions)[0]
-            back = _find(later_there.positions, there.positions)
+            # What each motion uncovers or hides by less than a pixel shows when they are taken together.
+            covers, back_covers = covers * _returns(source, back), back_covers * _returns(back, source)
             return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
 
         source = _find(first.source, later.source)
@@ -181,7 +205,10 @@ class DepthWarp:
     def inverse(self) -> DepthWarp:
         once = self._once()
         here, there = once._solved
-        return replace(once, source=there.positions, solve=lambda: (there, here))
+        rigid = once.rigid
+        if rigid is not None:
+            rigid = replace(rigid, depth=here.depth, pose=rigid.pose.inverse(), old=rigid.new, new=rigid.old)
+        return replace(once, source=there.positions, solve=lambda: (there, here), rigid=rigid)
 
     def flipped(self, matrix: Matrix, border: Border | None = None) -> DepthWarp:
         """Put a flat motion before this one: matrix (3, 3), source px -> destination px.
@@ -198,7 +225,7 @@ class DepthWarp:
         if self.flip is None:
             return self
         matrix = self.flip[0]
-        unflipped: Matrix = np.linalg.inv(matrix)
+        unflipped: Matrix = np.asarray(np.linalg.inv(matrix), np.float64)
         height, width = self.source.shape[1:]
 
         def solve() -> tuple[Lookup, Lookup]:
@@ -246,11 +273,13 @@ def warp_slab(
     """Move the camera as Deforum does; what comes into view is stretched.
 
     Convention: depth (H, W) as `deforum.depth.scale.slab_depth` gives it, 1..2 near to far; None is flat at 1.
-    `old_aspect_formula` puts width / height in the place of the aspect ratio. Near and far have no effect.
+    `old_aspect_formula` puts width / height in the place of the aspect ratio. Near and far have no effect. `device` is
+    asked where there is no depth.
     Source: the rule behind Deforum's files, checked against recorded sampling positions.
     Raises UserError for a field of view of 0 or +-180 degrees.
     """
     pose = Pose.of(params)
+    device = device if depth is None else depth.device
     if pose.still:
         return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
     if params.fov % 180 == 0:
@@ -308,32 +337,41 @@ def warp_physical(
     Raises UserError for a field of view that no lens has.
     """
     pose = Pose.of(params)
+    device = device if depth is None else depth.device
     lens = Lens.of(params.fov, params.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
     old_lens = lens
     if before is not None:
         old_lens = Lens.of(before.fov, before.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
     if pose.still and lens == old_lens:
         return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
-    inverse_depth = torch.ones(height, width, device=device) if depth is None else 1 / depth
-    here = _pixels(width, height, device)
-    to_new = _projection(pose, old_lens, lens, width, height)
-    to_old = _projection(pose.inverse(), lens, old_lens, width, height)
+    if depth is None:
+        depth = torch.ones(height, width, device=device)
+    return _warp_rigid(Rigid(depth, pose, old_lens, lens, fill), padding, sampling)
+
+
+def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWarp:
+    height, width = motion.depth.shape
+    inverse_depth = 1 / motion.depth
+    here = _pixels(width, height, inverse_depth.device)
+    to_new = _projection(motion.pose, motion.old, motion.new, width, height)
+    to_old = _projection(motion.pose.inverse(), motion.new, motion.old, width, height)
 
     destination, seen_inverse = _project(to_new, inverse_depth, here)
-    seen, hole = _look_again(to_old, destination, seen_inverse, here)
+    seen = _look_again(to_old, destination, seen_inverse, here)
     source, _ = _project(to_old, seen, here)
+    hole = seen == 0
     if bool(hole.any()):
-        source, seen, hole = _fill(to_old, source, seen, hole, destination, seen_inverse, fill)
+        source, seen, hole = _fill(to_old, source, seen, hole, seen_inverse, motion.fill)
 
     def solve() -> tuple[Lookup, Lookup]:
         back = source.flatten(1).index_select(1, _index(destination)).view_as(here)
         returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen_inverse > 0)
         return (
             Lookup(source, _inside(source) * ~hole, 1 / seen),
-            Lookup(destination, _inside(destination) * returns, 1 / inverse_depth),
+            Lookup(destination, _inside(destination) * returns, motion.depth),
         )
 
-    return DepthWarp(source, solve, padding, sampling)
+    return DepthWarp(source, solve, padding, sampling, rigid=motion)
 
 
 def _projection(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> Matrix:
@@ -359,22 +397,21 @@ def _project(projection: Matrix, inverse_depth: torch.Tensor, here: Positions) -
     return positions, (inverse_depth / ratio).mul_(in_front)
 
 
-def _look_again(
-    to_old: Matrix, destination: Positions, inverse_depth: torch.Tensor, here: Positions
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the inverse depth that each pixel of the new view sees, nearest first, and where it sees nothing known.
+def _look_again(to_old: Matrix, destination: Positions, inverse_depth: torch.Tensor, here: Positions) -> torch.Tensor:
+    """Find the inverse depth that each pixel of the new view sees, nearest first; 0 where it sees nothing known.
 
-    A moved surface has cracks where it grew, through which what is behind would show. So each point covers the four
-    pixels around it, and that a pixel is truly covered is confirmed by the point that the old view has for it.
+    A moved surface has cracks where it grew, through which what is behind would show. So each point is first taken to
+    cover the four pixels around it. Whether it covers one of them is decided in the old view: the place there that the
+    pixel would then see must lie within the point's own pixel. So outlines neither grow nor shrink, however often.
     """
-    spread = _nearest(destination, inverse_depth, spread=True)
-    index = _index(_project(to_old, spread, here)[0])
-    landed = destination.flatten(1).index_select(1, index).view_as(here)
-    confirmed = ((landed - here).abs_().amax(0) <= SAME_PLACE) & (spread > 0)
-    exact = inverse_depth.flatten().index_select(0, index).view_as(spread)
+    spread, _ = _project(to_old, _nearest(destination, inverse_depth, spread=True), here)
+    exact = inverse_depth.flatten().index_select(0, _index(spread)).view_as(inverse_depth)
+    height, width = inverse_depth.shape
+    limits = torch.tensor((width - 1, height - 1), device=here.device).view(2, 1, 1)
+    point = spread.round_().clamp_(min=0).minimum(limits)
+    confirmed = (_project(to_old, exact, here)[0] - point).abs_().amax(0) <= HALF
     # What else may be seen comes to the pixel itself. (lerp: choosing with where takes longer than all of this)
-    seen = torch.lerp(_nearest(destination, inverse_depth, spread=False), exact, confirmed.to(exact.dtype))
-    return seen, seen == 0
+    return torch.lerp(_nearest(destination, inverse_depth, spread=False), exact, confirmed.to(exact.dtype))
 
 
 def _nearest(destination: Positions, inverse_depth: torch.Tensor, *, spread: bool) -> torch.Tensor:
@@ -400,47 +437,47 @@ def _fill(
     source: Positions,
     seen: torch.Tensor,
     hole: torch.Tensor,
-    destination: Positions,
     seen_inverse: torch.Tensor,
     fill: Fill,
 ) -> tuple[Positions, torch.Tensor, torch.Tensor]:
     """Give pixels that see nothing known a source and an inverse depth; tell which of them are within the old view."""
     height, width = hole.shape
-    source, seen = source.flatten(1).clone(), seen.flatten().clone()
-    known = ~hole.flatten()
-    todo = torch.nonzero(~known)[:, 0]
-    place = torch.stack((todo % width, todo // width)).float()
-    inverse_depth = seen_inverse.flatten()
-
-    def fetch(inverse: torch.Tensor) -> Positions:
-        x, y, w = (a * place[0] + b * place[1] + c + d * inverse for a, b, c, d in to_old.tolist())
-        return torch.stack((x, y)) / w.clamp(min=IN_FRONT)
-
-    nearest = inverse_depth.max()
+    inverse_depth, nearest = seen_inverse.flatten(), seen_inverse.max()
     if not nearest > 0:
         raise UserError("the camera moves past everything that the picture shows; move it by less")
-    # Beyond the edge of the old view the surface goes on as it is at the edge.
     farthest = torch.where(inverse_depth > 0, inverse_depth, nearest).min()
-    far_source, near_source = fetch(farthest), fetch(nearest)
-    inverse, found = farthest.expand(len(todo)), far_source
-    for _ in range(4):
-        inverse = inverse_depth[_index(found, width, height)].clamp(min=farthest)
-        found = fetch(inverse)
-    source[:, todo], seen[todo] = found, inverse
-    # And beside the outline of a near thing there are cracks in the far one.
-    landed = destination.flatten(1).index_select(1, _index(found, width, height))
-    known[todo] = (_inside(found, width, height) == 0) | ((landed - place).abs().amax(0) <= SAME_PLACE)
-    todo_inside = ~known[todo]
-    todo, place = todo[todo_inside], place[:, todo_inside]
+    source, seen, known = source.flatten(1).clone(), seen.flatten().clone(), ~hole.flatten()
+    todo = torch.nonzero(~known)[:, 0]
+    place = _place(todo, width)
 
-    # What a near thing uncovers lies behind it, against the direction in which nearness moves things.
-    apart = (near_source - far_source)[:, todo_inside]
-    length = torch.linalg.vector_norm(apart, dim=0)
-    steps = math.ceil(float(length.max())) + 2 if len(todo) else 0
-    back = apart / length.clamp(min=1e-6)
+    # Beyond the edge of the old view the surface goes on as it is at the edge.
+    inverse = farthest.expand(len(todo))
+    for _ in range(4):
+        index = _index(_fetch(to_old, place, inverse), width, height)
+        inverse = inverse_depth[index].clamp(min=farthest)
+    found = _fetch(to_old, place, inverse)
+    # And cracks are left where depth is rough or steep, but they have no outline beside them.
+    point = _place(index, width)
+    crack = ((found - point).abs().amax(0) <= SAME_PLACE) & ~_at_outline(seen_inverse, index)
+    source[:, todo] = torch.where(crack, point + (found - point).clamp(-HALF, HALF), found)
+    seen[todo] = inverse
+    known[todo] = (_inside(found, width, height) == 0) | crack
+    todo = todo[~known[todo]]
+
+    # What a near thing uncovers lies behind it.
+    place = _place(todo, width)
+    back, reach = _behind(to_old, place, nearest, farthest)
+    steps = math.ceil(float(reach.max())) + 2 if len(todo) else 0
     far_at, far_steps = _march(place, back, known, steps, width, height)
     if fill == "far":
-        # Mirrored at the edge of the hole, so that it has the texture of what is around it.
+        # The outermost two pixels of what is behind have something of the near thing in them, once they are sampled
+        # between pixels; it must not stay there.
+        edge: torch.Tensor = torch.unique(far_at[far_steps == 1])
+        inward, _ = _behind(to_old, _place(edge, width), nearest, farthest)
+        second = _index(_place(edge, width) + inward, width, height)
+        clean = source[:, second] + inward, source[:, edge] + 2 * inward
+        source[:, second], source[:, edge] = clean
+        # Mirrored from there, so that it has the texture of what is around it.
         source[:, todo] = source[:, far_at] + far_steps * back
         seen[todo] = seen[far_at]
     else:
@@ -450,7 +487,42 @@ def _fill(
         seen[todo] = torch.lerp(seen[far_at], seen[near_at], share)
     unknown = torch.zeros_like(known)
     unknown[todo] = True
-    return source.view_as(destination), seen.view_as(hole), unknown.view_as(hole)
+    return source.view(2, height, width), seen.view_as(hole), unknown.view_as(hole)
+
+
+def _place(index: torch.Tensor, width: int) -> Positions:
+    """Give the positions (2, N) of numbered pixels."""
+    return torch.stack((index % width, index // width)).float()
+
+
+def _fetch(to_old: Matrix, place: Positions, inverse: torch.Tensor) -> Positions:
+    """Find where pixels (2, N) of the new view were in the old one, had they this inverse depth in the new one."""
+    x, y, w = (a * place[0] + b * place[1] + c + d * inverse for a, b, c, d in to_old.tolist())
+    fetched: Positions = torch.stack((x, y)) / w.clamp(min=IN_FRONT)
+    return fetched
+
+
+def _behind(
+    to_old: Matrix, place: Positions, nearest: torch.Tensor, farthest: torch.Tensor
+) -> tuple[Positions, torch.Tensor]:
+    """Say where, seen from pixels (2, N), what is far was before a near thing moved off it; and how far off at most.
+
+    It is against the direction in which nearness moves things.
+    """
+    apart = _fetch(to_old, place, nearest) - _fetch(to_old, place, farthest)
+    reach = torch.linalg.vector_norm(apart, dim=0)
+    return apart / reach.clamp(min=1e-6), reach
+
+
+def _at_outline(inverse_depth: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Tell which numbered pixels have something much nearer or farther beside them."""
+    height, width = inverse_depth.shape
+    steps = torch.tensor((-1, 0, 1), device=index.device)
+    rows = (index // width + steps[:, None]).clamp(0, height - 1)
+    columns = (index % width + steps[:, None]).clamp(0, width - 1)
+    around = inverse_depth[rows[:, None], columns[None]].flatten(0, 1)  # (9, N)
+    outline: torch.Tensor = around.amax(0) > STEP * around.amin(0)
+    return outline
 
 
 def _march(
@@ -502,7 +574,8 @@ def _index(positions: Positions, width: int = 0, height: int = 0) -> torch.Tenso
     height, width = (height, width) if height else positions.shape[1:]
     x, y = positions.flatten(1)
     column = x.round().clamp_(0, width - 1).to(torch.int32)
-    return y.round().clamp_(0, height - 1).to(torch.int32).mul_(width).add_(column).to(torch.int64)
+    index: torch.Tensor = y.round().clamp_(0, height - 1).to(torch.int32).mul_(width).add_(column).to(torch.int64)
+    return index
 
 
 def _sample(image: torch.Tensor, positions: Positions, sampling: Sampling, padding: Padding) -> torch.Tensor:
@@ -512,7 +585,7 @@ def _sample(image: torch.Tensor, positions: Positions, sampling: Sampling, paddi
     grid = torch.empty_like(positions)
     torch.mul(positions[0], 2 / width, out=grid[0]).add_(1 / width - 1)
     torch.mul(positions[1], 2 / height, out=grid[1]).add_(1 / height - 1)
-    return grid_sample(image[None], grid.permute(1, 2, 0)[None], sampling, padding, align_corners=False)
+    return F.grid_sample(image[None], grid.permute(1, 2, 0)[None], sampling, padding, align_corners=False)
 
 
 def _look(values: torch.Tensor, positions: Positions) -> torch.Tensor:
@@ -525,6 +598,12 @@ def _find(chart: Positions, at: Positions) -> Positions:
     height, width = chart.shape[1:]
     found: Positions = at + _look(chart - _pixels(width, height, chart.device), at)
     return found
+
+
+def _returns(there: Positions, back: Positions) -> torch.Tensor:
+    """Tell which pixels come back to their own place when they go there and back."""
+    height, width = there.shape[1:]
+    return (_find(back, there) - _pixels(width, height, there.device)).abs().amax(0) <= SAME_PLACE
 
 
 def _map(matrix: Matrix, positions: Positions) -> Positions:

@@ -191,6 +191,43 @@ def test_motions_join_and_turn_back(warp: Camera) -> None:
     assert torch.equal(joined.inverse().depth, depth)
 
 
+def test_small_steps_add_up_to_the_large_one() -> None:
+    _, depth = trace({})
+    step, large = motion_of(translation_x=4.0), warp_physical(depth, motion_of(translation_x=64.0), SIZE, SIZE)
+    path = stay(depth, SIZE, SIZE)
+    for _ in range(16):
+        path = path.then(warp_physical(path.depth, step, SIZE, SIZE))
+    torch.testing.assert_close(path.source, large.source, atol=0.02, rtol=0)
+    assert torch.equal(path.coverage() > 0.5, large.coverage() > 0.5)
+    torch.testing.assert_close(path.depth, large.depth, atol=1e-3, rtol=1e-3)
+
+
+def test_steps_one_by_one_leave_no_trail() -> None:
+    """With the depth found anew at each, as between diffused frames, near things keep their outline and colour."""
+    picture, _ = trace({})
+    for number in range(16):
+        _, depth = trace({"translation_x": 4.0 * number})
+        picture = warp_physical(depth, motion_of(translation_x=4.0), SIZE, SIZE)(picture)
+    expected, _ = trace({"translation_x": 64.0})
+    inner = slice(SIZE // 6, -SIZE // 6)  # away from what comes in at the edge
+    red, expected_red = ((one[0] > one[2])[:, inner] for one in (picture, expected))
+    assert (red != expected_red).float().sum(1).max() <= 3  # px in a row: depth maps are of whole pixels
+    assert picture[2, :, inner].max() < expected[2, :, inner].max() + 0.05
+
+
+def test_the_way_back_shows_what_the_first_view_did_not() -> None:
+    """On the way to a view, what it uncovers on the way is seen from that view, though not from the first."""
+    _, depth = trace({})
+    half = motion_of(translation_x=20.0)
+    there = warp_physical(depth, half, SIZE, SIZE)
+    path = there.then(warp_physical(there.depth, half, SIZE, SIZE))
+    from_key = path.inverse().then(there)
+    middle = (pixels()[0] > SIZE * 0.2) & (pixels()[0] < SIZE * 0.8)
+    uncovered = (there.coverage() == 0) & middle
+    assert uncovered.sum() > 100
+    assert from_key.coverage()[uncovered].float().mean() > 0.9
+
+
 def test_what_comes_into_view_is_filled_from_behind_or_stretched() -> None:
     image, depth = trace({})
     motion = motion_of(translation_x=40.0)

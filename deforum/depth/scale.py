@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from deforum.depth import Gives
 from deforum.image import Mask
@@ -118,8 +118,15 @@ def steady_depth(
     scaled = ((inverse - span.far) / reach).clamp_(0, 1.5).mul_(most - least).add_(least)
     if carried is not None:
         depth, known = carried
-        scaled = torch.lerp(scaled, 1 / depth, known * (1 - pace))
+        # Outlines moved by less than a pixel at a time would stay behind.
+        scaled = torch.lerp(scaled, 1 / depth, known * _smooth(1 / depth) * (1 - pace))
     return 1 / scaled, span
+
+
+def _smooth(inverse: torch.Tensor, step: float = 1.15) -> Mask:
+    """Tell where there is no outline of a thing within two pixels."""
+    highest = max_pool2d(torch.stack((inverse, -inverse))[None], 5, 1, 2)[0]
+    return (highest[0] <= -step * highest[1]).to(inverse.dtype)
 
 
 def _coarse(values: torch.Tensor) -> torch.Tensor:
