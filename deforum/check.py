@@ -5,6 +5,7 @@ No model is loaded and no picture is read for any of this.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,8 +42,37 @@ class Origin:
     place: Place
 
 
-def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
-    """Sample the schedules that were given, and that the animation mode reads, and compare them with their ranges."""
+LOOK_AHEAD = 10_000
+"""Frames beyond the last one that are looked at where a schedule has no value on the timeline."""
+
+
+def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDArray[np.float64]:
+    """Sample a parameter for the frames of a run: (F,), within its range. Raises ScheduleError.
+
+    By Deforum's profile a few frames of a file can be rendered whose values only begin later: what has no value on the
+    whole timeline has those of a longer run there.
+    """
+    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    try:
+        curve = schedule.sample(count, variables)
+    except ScheduleError:
+        if settings.profile != "deforum":
+            raise
+        curve = _as_in_a_longer_run(schedule, count, variables)
+    return within_range(name, curve)
+
+
+def _as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variables) -> NDArray[np.float64]:
+    longer = dataclasses.replace(variables, max_f=float(count - 1))
+    curve: NDArray[np.float64] = schedule.sample(count + LOOK_AHEAD, longer)[:count]
+    return curve
+
+
+def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
+    """Sample the schedules that were given, and that the animation mode reads, and compare them with their ranges.
+
+    Gives problems, each with how a lenient profile goes on in spite of it; "" where it cannot.
+    """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     for name, origin in origins.items():
         declaration = PARAMS.get(name) or OPTIONS.get(name)
@@ -53,11 +83,16 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
             if isinstance(schedule, NumberSchedule):
                 complaint = complain(declaration, schedule.sample(count, variables))
                 if complaint:
-                    yield Problem(f"{origin.written}{complaint}", str(origin.place))
+                    yield Problem(f"{origin.written}{complaint}", str(origin.place)), "it is kept within that"
             elif isinstance(schedule, TextSchedule):
                 schedule.sample(count, variables)
         except ScheduleError as error:
-            yield Problem(str(error), str(origin.place))
+            way_on = ""
+            with contextlib.suppress(ScheduleError):
+                if isinstance(schedule, NumberSchedule):
+                    first = _as_in_a_longer_run(schedule, count, variables)[0]
+                    way_on = f"as in a longer run it is {first:.6g} at first"
+            yield Problem(f"{origin.written}: {error.message}" if way_on else str(error), str(origin.place)), way_on
 
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:

@@ -209,11 +209,11 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
     network.
     """
     lenient = settings.profile == "deforum"
-    strange = list(check_curves(settings, origins))
-    if lenient:
-        found.notes.extend(f"{problem.message}; it is kept within that" for problem in strange)
-    else:
-        found.problems.extend(strange)
+    for problem, way_on in check_curves(settings, origins):
+        if lenient and way_on:
+            found.notes.append(f"{problem.message}; {way_on}")
+        else:
+            found.problems.append(problem)
     unknown = list(check_samplers(settings, origins))
     if lenient and unknown and origins["sampler"].place.line:
         found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)

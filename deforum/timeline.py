@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.check import within_range
+from deforum.check import sample_curve
 from deforum.params import Params
 from deforum.profile import PROFILES
 from deforum.prompts import Prompt, PromptTrack, place, prepare
@@ -159,7 +159,7 @@ def sample(settings: Settings) -> Timeline:
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     on_time = PROFILES[settings.profile].keys_on_time
     keys = key_indices(count, settings.cadence, on_time=on_time)
-    curves = settings.params.map(lambda name, schedule: within_range(name, schedule.sample(count, variables)))
+    curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
     if settings.init_image is not None:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(

@@ -13,6 +13,7 @@ from deforum.errors import UserError
 from deforum.options import ControlUnit
 from deforum.params import PARAMS
 from deforum.settings import Loaded, Settings, dump, load
+from deforum.timeline import sample
 from schedules import NumberSchedule, TextSchedule, Variables, parse_number, parse_text
 
 REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parent.parent.parent / "shared" / "real"))
@@ -39,9 +40,7 @@ def value_of(settings: Settings, name: str) -> object:
 
 def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) -> None:
     loaded = load_json(tmp_path)
-    assert loaded.settings == Settings(
-        profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid"
-    )
+    assert loaded.settings == Settings(profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid")
     assert loaded.report == ("no prompts in the file; the pictures are painted without",)
 
 
@@ -220,6 +219,37 @@ def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
         "did you mean 'sin'?",
         f"{place}:4:13: border: '3' is no choice; expected replicate or wrap or reflect",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message", "value"),
+    [
+        # the first frames of a longer run, in which the value is filled from where it begins
+        ("0: (sqrt(t-9.0) + 7)", "strength_schedule: the value is not a number at any frame from 0 to 5", 7),
+        (
+            "9: (0.25)",
+            "strength_schedule: no keyframe is on the timeline (the first is 9); expected one from 0 to 5",
+            0.25,
+        ),
+        ("0: (sqrt(t-2-max_f) + max_f)", "strength_schedule: the value is not a number at any frame from 0 to 5", 5),
+    ],
+)  # fmt: skip
+def test_a_few_frames_of_a_file_whose_values_begin_later(
+    tmp_path: Path, schedule: str, message: str, value: float
+) -> None:
+    file = {"strength_schedule": schedule, "prompts": "x", "seed": 1, "max_frames": 6}
+    loaded = load_json(tmp_path, **file)
+    assert loaded.report[0] == f"{message}; as in a longer run it is {value} at first"
+    assert list(sample(loaded.settings).curves.strength) == [min(value, 1)] * 6
+    with pytest.raises(UserError) as caught:
+        load_json(tmp_path, **file, profile="corrected")
+    assert message in str(caught.value) and "longer run" not in str(caught.value)
+
+
+def test_a_value_that_is_never_a_number_is_a_mistake_in_every_profile(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="strength_schedule: the value is not a number at any frame") as caught:
+        load_text(tmp_path, '{"strength_schedule": "0: (sqrt(-1-t/2))", "prompts": "x"}')
+    assert "kept within" not in str(caught.value)
 
 
 def test_overrides_mean_what_they_mean_in_yaml(tmp_path: Path) -> None:
