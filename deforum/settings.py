@@ -133,8 +133,12 @@ def _read_overrides(overrides: Iterable[str], found: _Findings) -> Iterator[_Giv
         if not equals or not name.strip():
             found.refuse("expected name=value", place)
             continue
+        known = DECLARATIONS.get(_canonical(inner or section) or "")
         try:
-            node = document.parse_yaml_value(value, place)
+            if known is not None and known.type is str and value.strip()[:1] in ("{", "["):
+                node: Node = Scalar(value.strip(), place)  # a text such as {seed}_{date}
+            else:
+                node = document.parse_yaml_value(value, place)
         except UserError as error:
             found.problems.extend(error.problems)
             continue

@@ -37,7 +37,8 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return None
     if not isinstance(node, Scalar):
         kind = "a mapping" if isinstance(node, Mapping) else "a list"
-        raise Wrong(Problem(f"{name}: {kind} cannot be read here; {declaration.expected}", str(node.place)))
+        quotes = ", in quotes where it begins with { or [" if declaration.type is str else ""
+        raise Wrong(Problem(f"{name}: {kind} cannot be read here; {declaration.expected}{quotes}", str(node.place)))
     if declaration.choices:
         return _choice(declaration, node, name)
     if declaration.type is bool:

@@ -25,7 +25,6 @@ class Write(Protocol):
     def __call__(self, text: str, name: str = "a.yaml") -> Path: ...
 
 
-
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes a.yaml into the current folder, so that errors name it as a.yaml."""
@@ -161,6 +160,19 @@ def test_overrides_win(write: Write) -> None:
     assert loaded.settings.params.zoom == parse_number("0:(1), 9:(1.1)")
     assert loaded.settings.prompts == (("0", "a: cat"),)
     assert loaded.report == ()
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("batch_name={seed}_{date}", "batch_name", "{seed}_{date}"),
+        ("files.batch_name={seed}", "batch_name", "{seed}"),
+        ("positive_prompts=[cat|dog], bright", "positive_prompt", "[cat|dog], bright"),
+        ("batch_name='{seed} '", "batch_name", "{seed} "),
+    ],
+)
+def test_a_text_may_begin_with_a_bracket(override: str, name: str, value: str, write: Write) -> None:
+    assert getattr(load(write("{}"), [override]).settings, name) == value
 
 
 @pytest.mark.parametrize(
