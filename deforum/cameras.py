@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from deforum.animate import Warp
-from deforum.camera import UNITS, Depth, warp_physical, warp_slab
+from deforum.camera import UNITS, Depth, DepthWarp, warp_physical, warp_slab
 from deforum.depth import DepthModel
 from deforum.depth.scale import Span, slab_depth, steady_depth
 from deforum.image import Device, Image, Mask
@@ -91,17 +91,19 @@ class DepthCamera:
     span: Span | None = None
     before: Params[float] | None = None
     """Of the frame where the camera is, whose lens took the picture."""
+    path: DepthWarp | None = None
+    """The whole way since the camera last looked: depth carried along it is sampled once, not in each frame."""
 
     def look(self, scene: Image, frame: Frame) -> DepthCamera:
         if self.model is None:
-            return self
+            return replace(self, depth=None, known=None, path=None)
         found = self.model(scene, frame.index)
         if not self.profile.depth_steady:
-            return replace(self, depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw))
+            return replace(self, depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw), path=None)
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
         depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
-        return replace(self, depth=depth, span=span)
+        return replace(self, depth=depth, span=span, path=None)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
         settings, size = self.settings, (self.settings.width, self.settings.height)
@@ -135,4 +137,5 @@ class DepthCamera:
             warp = warp.flipped(flip, None if self.profile.physical_camera else settings.border)
         if not self.profile.depth_steady:
             return warp, replace(self, before=frame.params)
-        return warp, replace(self, before=frame.params, depth=warp.depth, known=warp.coverage())
+        path = warp if self.path is None else self.path.then(warp)
+        return warp, replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
 import re
 import signal
 import sys
@@ -460,6 +461,8 @@ def report(error: Exception) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
+    # Threads that spin while they wait for each other take the cores from the encoder: a warp may last 60 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return command.run(arguments)
     except KeyboardInterrupt:
