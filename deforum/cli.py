@@ -461,7 +461,7 @@ def report(error: Exception) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
-    # Threads that spin while they wait for each other take the cores from the encoder: a warp may last 60 times as long.
+    # Threads that spin while they wait for each other take the cores from the encoder: a warp takes 60 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return command.run(arguments)
