@@ -1,0 +1,1 @@
+"""How the embedded models are made, from nothing: a drawn world, and the models trained on it."""

@@ -1,0 +1,214 @@
+"""Captions for `training.world`'s pictures: several phrasings and synonyms of what was painted, nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.world import Facts
+
+SCENES: dict[str, list[str]] = {
+    "mountains": [
+        "mountains",
+        "a mountain landscape",
+        "a mountain range",
+        "high mountains",
+        "mountain peaks",
+        "the alps",
+    ],
+    "sea": ["the sea", "the ocean", "a seascape", "an ocean view", "open water", "waves on the sea"],
+    "beach": [
+        "a beach",
+        "a sandy beach by the sea",
+        "the sea and a beach",
+        "the shore of the ocean",
+        "a coast with sand",
+    ],
+    "desert": ["a desert", "a desert landscape", "the sandy desert", "a dry desert of sand"],
+    "forest": ["a forest", "the woods", "a deep forest", "woodland", "a forest of trees"],
+    "hills": ["green hills", "rolling hills", "a hilly landscape", "grassland hills", "the countryside"],
+    "valley": ["a valley", "a green valley", "a valley between hills", "a wide valley in the countryside"],
+    "flower field": [
+        "a flower field",
+        "a field of flowers",
+        "a meadow full of flowers",
+        "a blooming field",
+        "a garden of flowers",
+    ],
+    "city": [
+        "a city skyline",
+        "a city",
+        "a cityscape",
+        "skyscrapers",
+        "buildings of a big city",
+        "a town with tall buildings",
+    ],
+    "space": ["outer space", "deep space", "space", "the universe", "a cosmic scene", "the cosmos"],
+    "abstract": ["an abstract pattern", "abstract art", "an abstract picture", "a pattern", "an abstract design"],
+}
+_BARE_HILLS = ["hills", "rolling hills", "a hilly landscape", "the countryside", "snowy hills"]
+TIMES: dict[str, list[str]] = {
+    "dawn": ["at dawn", "at sunrise", "in the early morning", "dawn", "sunrise", "in pale morning light"],
+    "day": ["by day", "in daylight", "at noon", "in bright daylight", "daytime", "on a clear day"],
+    "golden": ["at golden hour", "in the late afternoon", "in warm evening light", "golden hour", "in golden light"],
+    "sunset": ["at sunset", "sunset", "with a red sunset sky", "under an orange sunset", "in the evening"],
+    "dusk": ["at dusk", "at twilight", "dusk", "at blue hour", "twilight", "after sunset"],
+    "night": ["at night", "night", "in the night", "under a night sky", "in the dark of night"],
+}
+WEATHERS: dict[str, list[str]] = {
+    "cloudy": ["with clouds", "cloudy sky", "under drifting clouds", "clouds in the sky", "cloudy"],
+    "fog": ["in fog", "in mist", "misty", "foggy", "with morning mist", "hazy"],
+    "rain": ["in the rain", "rainy", "rain", "falling rain"],
+    "snow": ["in the snow", "snowy", "snow falling", "winter", "in winter"],
+    "storm": ["in a storm", "stormy", "thunderstorm", "under storm clouds", "dramatic stormy sky"],
+}
+PALETTES: dict[str, list[str]] = {
+    "purple": ["in shades of purple", "purple palette", "violet colors", "purple and violet", "violet"],
+    "teal": ["in shades of teal", "teal palette", "turquoise colors", "teal", "cyan tones"],
+    "blue": ["in shades of blue", "blue palette", "blue tones", "blue", "cold blue colors"],
+    "crimson": ["in shades of red", "crimson palette", "red tones", "crimson", "deep red colors"],
+    "orange": ["in shades of orange", "orange palette", "warm orange tones", "orange colors"],
+    "green": ["in shades of green", "green palette", "emerald colors", "green tones"],
+    "pink": ["in shades of pink", "pink palette", "rose colors", "pink"],
+    "teal and orange": ["teal and orange", "teal and orange palette", "cinematic teal and orange"],
+    "sepia": ["sepia", "in sepia tones", "like an old photograph", "vintage brown tones"],
+    "black and white": ["black and white", "monochrome", "in black and white", "grayscale", "black and white photo"],
+    "pink and blue": [
+        "pink and blue",
+        "in pink and blue",
+        "vaporwave colors",
+        "synthwave palette",
+        "neon pink and blue",
+    ],
+    "gold": ["in shades of gold", "golden palette", "golden tones", "gold"],
+}
+THINGS: dict[str, list[str]] = {
+    "sun": ["the sun", "a bright sun", "a glowing sun"],
+    "moon": ["a full moon", "the moon", "a bright moon"],
+    "crescent moon": ["a crescent moon", "a half moon"],
+    "stars": ["stars", "a starry sky", "many stars"],
+    "milky way": ["the milky way", "a galaxy in the sky"],
+    "aurora": ["aurora", "northern lights"],
+    "lightning": ["lightning", "a lightning bolt"],
+    "snow peaks": ["snow capped peaks", "snow on the peaks", "snowy peaks"],
+    "ridges": ["layered ridges", "ridge behind ridge"],
+    "lake": ["a lake", "a calm lake with reflection", "a mirror lake"],
+    "pine trees": ["pine trees", "fir trees", "conifers", "pines"],
+    "meadow": ["a meadow", "a grassy meadow", "grass"],
+    "wildflowers": ["wildflowers", "flowers in the grass"],
+    "island": ["an island", "rocky cliffs", "a rocky coast"],
+    "sailboat": ["a sailboat", "a boat", "a sailing ship"],
+    "palm trees": ["palm trees", "a palm tree", "tropical palms"],
+    "rocky mesas": ["rocky mesas", "red rocks", "table mountains", "a canyon"],
+    "pyramids": ["pyramids", "ancient pyramids"],
+    "sand dunes": ["sand dunes", "dunes", "waves of sand"],
+    "cactus": ["cactus", "cacti", "tall cactus plants"],
+    "path": ["a path", "a winding path", "a trail"],
+    "sunbeams": ["sunbeams", "rays of light", "god rays"],
+    "autumn leaves": ["autumn leaves", "autumn colors", "fall foliage", "orange leaves"],
+    "tall trees": ["tall trees", "tree trunks", "old trees"],
+    "trees": ["trees", "scattered trees", "some trees"],
+    "distant mountains": ["distant mountains", "mountains in the distance", "mountains behind"],
+    "house": ["a house", "a small cottage", "a lonely house"],
+    "river": ["a river", "a winding river", "a stream"],
+    "lone tree": ["a lone tree", "a single tree", "a big tree"],
+    "autumn tree": ["an autumn tree", "an orange tree"],
+    "cherry tree": ["a cherry tree in blossom", "a pink cherry blossom tree", "a blossoming tree"],
+    "lit windows": ["lit windows", "city lights", "glowing windows"],
+    "water": ["water", "a river in front", "reflections in water"],
+    "road": ["a road", "a street", "a highway"],
+    "planet": ["a planet", "a giant planet", "an alien world"],
+    "ringed planet": ["a planet with rings", "a ringed planet", "saturn"],
+    "small moon": ["a small moon", "its moon"],
+    "galaxy": ["a galaxy", "a spiral galaxy"],
+}
+FILLERS = [
+    "beautiful",
+    "highly detailed",
+    "scenic",
+    "peaceful",
+    "calm",
+    "dramatic",
+    "atmospheric",
+    "serene",
+    "epic",
+    "stunning",
+    "cinematic lighting",
+    "soft light",
+    "wide angle",
+    "4k",
+    "8k",
+    "digital art",
+    "painting",
+    "illustration",
+    "fantasy",
+    "dreamy",
+    "surreal",
+    "trending on artstation",
+    "masterpiece",
+    "photo",
+    "concept art",
+    "matte painting",
+    "vivid",
+    "a beautiful view",
+    "intricate",
+    "sharp focus",
+    "landscape",
+    "best quality",
+    "ultra hd",
+    "nature",
+    "vibrant colors",
+]
+
+
+def _one(rng: np.random.Generator, phrases: list[str]) -> str:
+    return phrases[int(rng.integers(len(phrases)))]
+
+
+def _thing(rng: np.random.Generator, name: str) -> str:
+    if name in THINGS:
+        return _one(rng, THINGS[name])
+    if name.endswith("nebula"):
+        return _one(rng, [f"a {name}", f"{name}", f"clouds of {name.split()[0]} gas"])
+    return name  # "red flowers", "spiral" and the like say it already
+
+
+def describe(facts: Facts, rng: np.random.Generator) -> str:
+    """One caption of a picture: a sentence or a list of tags, naming most but not always all of what is there."""
+    phrases = SCENES[facts.scene]
+    if facts.scene == "hills" and facts.weather == "snow":
+        phrases = _BARE_HILLS
+    scene = _one(rng, phrases)
+    things = [t for t in dict.fromkeys(facts.things) if rng.random() < 0.85]
+    if facts.scene in ("abstract", "space", "flower field"):
+        things = list(dict.fromkeys(facts.things))  # these scenes are mostly their things
+    rng.shuffle(things)
+    named = [_thing(rng, t) for t in things]
+    time = _one(rng, TIMES[facts.time]) if facts.time and rng.random() < 0.93 else ""
+    weather = _one(rng, WEATHERS[facts.weather]) if facts.weather in WEATHERS and rng.random() < 0.9 else ""
+    palette = ""
+    if facts.scene == "abstract":
+        palette = _one(rng, ["in {}", "{}", "{} colors", "made of {}"]).format(facts.palette)
+    elif facts.palette and rng.random() < 0.95:
+        palette = _one(rng, PALETTES[facts.palette])
+    style = rng.random()
+    if facts.scene == "abstract" and style < 0.6:
+        text = f"{_one(rng, ['abstract ', 'abstract art, ', 'a pattern of ', ''])}{named[0]} {palette}"
+    elif style < 0.55:
+        text = " ".join(p for p in (scene, time) if p)
+        if named and rng.random() < 0.8:
+            text += f" with {' and '.join(named[:2])}"
+            text += "".join(f", {n}" for n in named[2:])
+        else:
+            text += "".join(f", {n}" for n in named)
+        text += "".join(f", {p}" for p in (weather, palette) if p)
+    elif style < 0.75 and named:
+        text = ", ".join([named[0], *(p for p in (scene, *named[1:], time, weather, palette) if p)])
+    else:
+        tags = [p for p in (time, weather, palette, *named) if p]
+        rng.shuffle(tags)
+        text = ", ".join([scene, *tags])
+    if rng.random() < 0.3:
+        extra = [_one(rng, FILLERS) for _ in range(int(rng.integers(1, 4)))]
+        text = f"{extra[0]}, {text}" if rng.random() < 0.4 else text
+        text += "".join(f", {e}" for e in extra[1:])
+    return text

@@ -1,0 +1,182 @@
+"""Numbers and pictures of a trained pipeline folder.
+
+    python -m training.evaluate --data build/training --model deforum/embedded/diffusion --out build/training/evaluation
+
+prints the held-out loss with and without caption, the autoencoder's PSNR beside that of the linear PCA
+code (its floor) and the loss over 20 round trips, and writes ``samples.jpg`` (one picture per prompt),
+``loop.jpg`` (the animation loop: zoom, image to image, again) and ``round_trips.jpg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.autoencoder import evaluate as evaluate_decoder
+from training.autoencoder import load_pca, psnr, to_float
+from training.text_to_image import Model, Noise, Samples, heldout_loss
+
+PROMPTS = [
+    "the sea at sunset with a glowing sun and a sandy beach",
+    "snowy mountains with a calm lake and pine trees, on a clear day",
+    "a desert with sand dunes at golden hour",
+    "a misty pine forest at dawn",
+    "green hills with trees and a small cottage, by day",
+    "a field of red flowers under a blue sky with clouds",
+    "a city skyline at night with lit windows",
+    "a ringed planet in deep space, stars, purple nebula",
+    "a starry sky over mountains at night, full moon",
+    "palm trees on a beach, purple palette",
+    "autumn forest with a path and sunbeams",
+    "an abstract spiral in teal and orange",
+]
+LOOP_PROMPTS = [PROMPTS[0], PROMPTS[1], PROMPTS[3], PROMPTS[4], PROMPTS[5], PROMPTS[7]]
+Image = NDArray[np.uint8]
+
+
+def load_pipeline(folder: Path) -> StableDiffusionPipeline:
+    """The pipeline in float32 with DPM++ 2M Karras."""
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, use_karras_sigmas=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _uint8(images: NDArray[np.float32]) -> list[Image]:
+    return [np.round(image * 255).clip(0, 255).astype(np.uint8) for image in images]
+
+
+def generate(
+    pipeline: StableDiffusionPipeline, prompts: list[str], seed: int = 0, steps: int = 20, cfg_scale: float = 4.0,
+    size: tuple[int, int] = (256, 256),
+) -> list[Image]:  # fmt: skip
+    """One (H, W, 3) picture per prompt; ``size`` is height and width."""
+    generators = [torch.Generator().manual_seed(seed * 1000 + k) for k in range(len(prompts))]
+    with torch.autocast("cpu", torch.bfloat16):
+        return _uint8(pipeline(prompts, num_inference_steps=steps, guidance_scale=cfg_scale, generator=generators,
+                               height=size[0], width=size[1], output_type="np").images)  # fmt: skip
+
+
+def zoom(image: Image, factor: float) -> Image:
+    """Zoom into the centre, reflecting at the borders."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.0, factor)
+    moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, dtype=np.uint8)
+
+
+def animate(
+    pipeline: StableDiffusionPipeline, prompts: list[str], frames: int = 60, strength: float = 0.4, steps: int = 20,
+    cfg_scale: float = 3.0, seed: int = 0,
+) -> list[list[Image]]:  # fmt: skip
+    """The animation loop in its plainest form, all prompts at once: frames of pictures.
+
+    ``strength`` is diffusers' (the share of the steps that are run), 1 minus Deforum's.
+    """
+    redraw = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    redraw.set_progress_bar_config(disable=True)
+    shown = [generate(pipeline, prompts, seed, steps, cfg_scale)]
+    for frame in range(1, frames + 1):
+        inputs = np.stack([zoom(image, 1.02) for image in shown[-1]])
+        generators = [torch.Generator().manual_seed(seed * 1000 + frame) for _ in prompts]
+        with torch.autocast("cpu", torch.bfloat16):
+            shown.append(_uint8(redraw(
+                prompts, image=to_float(inputs) / 2 + 0.5, strength=strength, num_inference_steps=steps,
+                guidance_scale=cfg_scale, generator=generators, output_type="np",
+            ).images))  # fmt: skip
+    return shown
+
+
+@torch.no_grad()
+def round_trips(
+    pipeline: StableDiffusionPipeline, pictures: Image, count: int = 20
+) -> tuple[list[Tensor], dict[str, float]]:
+    """Encode and decode ``count`` times, rounding to 8 bits between: the states, and what was lost after the first."""
+    vae = pipeline.vae
+    true = to_float(pictures)
+    states = [true]
+    for _ in range(count):
+        codes = vae.encode(states[-1]).latent_dist.mode()
+        made = vae.decode(codes).sample.clamp(-1, 1)
+        states.append(((made + 1) * 127.5).round() / 127.5 - 1)
+    drift = (states[-1] - true).mean((2, 3)).abs().mean()
+    return states, {
+        "psnr_after_1": float(psnr(states[1], true).mean()),
+        f"psnr_after_{count}": float(psnr(states[-1], true).mean()),
+        f"psnr_1_to_{count}": float(psnr(states[-1], states[1]).mean()),
+        "colour_drift_of_255": float(drift * 127.5),
+    }
+
+
+def grid(rows: list[list[Image]], labels: list[str] | None = None, side: int = 192) -> Image:
+    """A contact sheet; ``labels``, one per picture, are written underneath."""
+    cells = []
+    for r, row in enumerate(rows):
+        line = []
+        for k, image in enumerate(row):
+            cell = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            if labels:
+                strip = np.full((30, side, 3), 245, np.uint8)
+                words, lines = labels[r * len(rows[0]) + k].split(), [""]
+                for word in words:
+                    if len(lines[-1]) + len(word) > 34 * side // 192:
+                        lines.append("")
+                    lines[-1] += word + " "
+                for n, text in enumerate(lines[:2]):
+                    cv2.putText(
+                        strip, text, (3, 12 + 13 * n), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (30, 30, 30), 1, cv2.LINE_AA
+                    )
+                cell = np.vstack([cell, strip])
+            line.append(cell)
+        cells.append(np.hstack(line))
+    return np.vstack(cells)
+
+
+def write(path: Path, image: Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(path), image[..., ::-1], quality)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("build/training"))
+    parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
+    parser.add_argument("--out", type=Path, default=Path("build/training/evaluation"))
+    parser.add_argument("--cfg-scale", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=60, help="of the animation loop; 0 leaves it out")
+    parser.add_argument("--numbers", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    pipeline = load_pipeline(args.model)
+    pictures = generate(pipeline, PROMPTS, args.seed, args.steps, args.cfg_scale)
+    write(args.out / "samples.jpg", grid([pictures[k : k + 4] for k in range(0, len(pictures), 4)], PROMPTS))
+    if args.numbers:
+        heldout = Samples(args.data / "heldout", pipeline.tokenizer)
+        model = Model(pipeline.text_encoder, pipeline.unet)
+        print("held-out loss", json.dumps(heldout_loss(model, Noise(), heldout, 512)))
+        true = np.load(args.data / "heldout" / "pictures.npy")[:128]
+        print("autoencoder", json.dumps(evaluate_decoder(pipeline.vae, load_pca(args.data), true)))
+        states, lost = round_trips(pipeline, true[:24])
+        print("20 round trips", json.dumps(lost))
+        rows = [_uint8(states[k][:8].permute(0, 2, 3, 1).numpy() / 2 + 0.5) for k in (0, 1, 5, 20)]
+        write(args.out / "round_trips.jpg", grid(rows))
+    if args.frames:
+        shown = animate(pipeline, LOOP_PROMPTS, args.frames)
+        chosen = np.linspace(0, args.frames, min(8, args.frames + 1)).round().astype(int)
+        write(args.out / "loop.jpg", grid([[shown[f][k] for f in chosen] for k in range(len(LOOP_PROMPTS))]))
+
+
+if __name__ == "__main__":
+    main()

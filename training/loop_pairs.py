@@ -1,0 +1,83 @@
+"""Pairs of clean and degraded latents: what the animation loop feeds the model, and what it ought to be.
+
+    python -m training.loop_pairs --data build/training --pictures 3000
+
+A picture goes through one to three rounds of "zoom and turn a little, blur a little, through the autoencoder", as in
+the loop.  The clean partner is the same picture moved once by the whole motion.  Trained on
+the degraded one with the clean one as the answer, the model learns to mend what the loop wears off.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from training.autoencoder import load_pca, to_float
+
+Matrix = NDArray[np.float64]
+
+
+def _motion(rng: np.random.Generator, size: int) -> Matrix:
+    """A small zoom, turn and shift about the centre, as a 3x3 matrix."""
+    factor = float(np.exp(rng.uniform(0.0, 0.05)))
+    turn = float(rng.normal(0, 1.0))
+    matrix = np.eye(3)
+    matrix[:2] = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, factor)
+    matrix[:2, 2] += rng.normal(0, 2.0, 2)
+    return matrix
+
+
+def _warp(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    side = image.shape[0]
+    moved = cv2.warpAffine(image, matrix[:2], (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, dtype=np.uint8)
+
+
+@torch.no_grad()
+def make_pairs(data: Path, count: int, seed: int = 3) -> None:
+    """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16."""
+    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
+    pca = load_pca(data)
+    vae = AutoencoderKL.from_pretrained(data / "vae").eval()
+    rng = np.random.default_rng(seed)
+    index = rng.choice(len(pictures), count, replace=False)
+    clean, degraded = [], []
+    for part in np.array_split(index, max(1, count // 16)):
+        true = [np.array(pictures[k]) for k in part]
+        worn = list(true)
+        moved = [np.eye(3) for _ in true]
+        for _ in range(int(rng.integers(1, 4))):
+            for k in range(len(true)):
+                step = _motion(rng, true[k].shape[0])
+                moved[k] = step @ moved[k]
+                worn[k] = _warp(worn[k], step)
+                if rng.random() < 0.5:
+                    worn[k] = cv2.GaussianBlur(worn[k], (0, 0), float(rng.uniform(0.5, 1.2)))
+            with torch.autocast("cpu", torch.bfloat16):
+                made = vae.decode(pca.encode(to_float(np.stack(worn)))).sample.float()
+            worn = list(((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+        aims = np.stack([_warp(image, matrix) for image, matrix in zip(true, moved, strict=True)])
+        clean.append(pca.encode(to_float(aims)).numpy().astype(np.float16))
+        degraded.append(pca.encode(to_float(np.stack(worn))).numpy().astype(np.float16))
+    np.savez(data / "train" / "loop.npz", index=index, clean=np.concatenate(clean), degraded=np.concatenate(degraded))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("build/training"))
+    parser.add_argument("--pictures", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    make_pairs(args.data, args.pictures)
+    print(f"{args.pictures} pairs in {args.data / 'train' / 'loop.npz'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Every training stage end to end with toy sizes: shows that the stages fit together, not that they learn. 1-2 minutes.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-build/training-smoke}
+python=${PYTHON:-python}
+rm -rf "$out"
+export OMP_NUM_THREADS=1
+$python -m training.draw --out "$out" --pictures 64 --heldout 32
+$python -m training.autoencoder --data "$out" --channels 8 --widths 8 16 16 32 32 --fit-on 64 --minutes 0.2 --batch 4
+size="--data $out --widths 32 64 --text-width 48 --text-layers 1"
+$python -m training.loop_pairs --data "$out" --pictures 16
+$python -m training.text_to_image $size --text-minutes 0.05 --minutes 0.15 --batch 8 --save-every 0.1
+$python -m training.text_to_image $size --minutes 0.25 --batch 8 --processes 1  # resumes
+$python -m training.text_to_image $size --export "$out/diffusion"
+$python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4 --frames 3
+echo "all stages ran; pictures are in $out/evaluation"
