@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from deforum import cli
 from deforum.errors import UserError
@@ -64,7 +65,7 @@ def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -
         if settings.seed == 666:
             raise UserError("no such model: bad.safetensors")
         settings = build.resolve(settings)
-        return build.Animation(settings, build.sample(settings), build.stages_of(settings, paint))
+        return build.Animation(settings, build.sample(settings), build.stages_of(settings, paint, torch.device("cpu")))
 
     patch.setattr(build, "build", load)
     patch.setattr(build, "check", lambda settings: build.sample(build.resolve(settings)))
