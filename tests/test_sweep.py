@@ -242,3 +242,13 @@ def test_check_checks_every_combination(render: Callable[..., Said]) -> None:
     said = render("check", "sea.yaml", "cfg_scale=5,-5,6")
     assert said.status == 2 and "cfg_scale is -5 at frame 0" in said.err
     assert [line.split(":")[0] for line in said.out.splitlines()] == ["sea.yaml cfg_scale=5", "sea.yaml cfg_scale=6"]
+
+
+def test_a_run_is_named_by_its_template(render: Callable[..., Said]) -> None:
+    """Through the command line, to a folder that every file system takes."""
+    said = render("sea.yaml", "max_frames=1", "batch_name={seed}: {W}x{height} <{sampler}> {profile}/{nothing}", "-q")
+    name = "7__64x64__Euler_a__corrected_{nothing}"
+    assert said == Said(0, f"{Path('output') / name / name}.mp4\n", "")
+    assert render("sea.yaml", "max_frames=1", "batch_name=../{batch_name}", "-q").out.startswith(
+        str(Path("output") / ".._.._")
+    )
