@@ -85,6 +85,8 @@ def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
 def build(channels: int, widths: tuple[int, ...] = WIDTHS, size: int = 256) -> AutoencoderKL:
     """An untrained autoencoder with a sixteenth of the resolution in its latents."""
     levels = len(widths)
+    if 2 ** (levels - 1) != PATCH or sorted(set(widths)) != list(widths) or 2 * channels + 2 > widths[-1]:
+        raise ValueError(f"widths {widths}: expected 5, each above the one before, the last above {2 * channels + 1}")
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
