@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING
 
 from deforum import __version__, commands
 from deforum.errors import UserError
+from deforum.models import Models
 
 if TYPE_CHECKING:
     from deforum.run import RunResult
@@ -232,6 +233,8 @@ class Session:
     """What was said of files: the runs of a sweep would say it over and over."""
     sweeps: dict[Path, Path] = field(default_factory=dict)
     """The folder of the sweep of each file."""
+    models: Models = field(default_factory=Models)
+    """Kept from one run to the next."""
 
     def tell(self, path: Path, line: str) -> None:
         line = f"{path.name}: {line}"
@@ -343,7 +346,13 @@ def render_job(job: Job, session: Session) -> Outcome:
         size = f"{settings.width}x{settings.height}"
         session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
         try:
-            result = render_settings(settings, output=session.folder(job, settings), progress=show, stop=stop)
+            result = render_settings(
+                settings,
+                output=session.folder(job, settings),
+                progress=show,
+                stop=stop,
+                models=session.models,
+            )
         finally:
             stop.rendering = False
             progress.close()
@@ -352,6 +361,7 @@ def render_job(job: Job, session: Session) -> Outcome:
         say("\n".join(["stopped", *getattr(error, "__notes__", [])]))
         return Outcome(job, INTERRUPTED, time.monotonic() - started)
     except Exception as error:
+        session.models.clear()  # they may be in any state
         return Outcome(job, report(error), time.monotonic() - started, first_line(error))
     finished(result)
     status = INTERRUPTED if result.stopped else OK

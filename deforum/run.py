@@ -49,6 +49,7 @@ from deforum.video import (
 
 if TYPE_CHECKING:
     from deforum.image import Image
+    from deforum.models import Models
     from deforum.settings import Settings
     from deforum.timeline import Frame, Timeline
 
@@ -165,13 +166,16 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 def name_values(settings: Settings, now: datetime) -> dict[str, object]:
     """List what `{...}` in a run's name can stand for: every setting, and the time."""
     from deforum.options import DECLARATIONS
-    from schedules import TextSchedule
+    from deforum.write import write_value
+    from schedules import NumberSchedule, TextSchedule
 
     values: dict[str, object] = {}
     for name, declaration in DECLARATIONS.items():
         value = getattr(settings, name) if hasattr(settings, name) else getattr(settings.params, name)
         if isinstance(value, TextSchedule) and len(value.keyframes) == 1:
             value = value.keyframes[0].value
+        elif isinstance(value, NumberSchedule | float):
+            value = write_value(value).strip('"')  # 7, not 0: (7), nor 7.0
         value = getattr(value, "text", value)  # a schedule is named by its text
         for known in (name, *declaration.old):
             values.setdefault(known.lower(), value)
@@ -608,11 +612,13 @@ def render(
     output: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
+    models: Models | None = None,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
     `progress(done, total)` is called once all is loaded (done 0) and after every frame; `stop()` is asked after every
-    frame, and ends the run early with everything closed. Raises UserError, before rendering wherever that can be known.
+    frame, and ends the run early with everything closed. What is in `models` is not loaded again, and what is loaded
+    stays there for further runs. Raises UserError, before rendering wherever that can be known.
     """
     from deforum.build import build, resolve
     from deforum.settings import dump
@@ -622,7 +628,7 @@ def render(
     outputs, _ = Outputs.of(settings)
     folder = new_folder(runs_folder(settings, output), run_name(settings, datetime.now()))
     try:
-        animation = build(settings)
+        animation = build(settings, models)
     except BaseException:
         with contextlib.suppress(OSError):
             folder.rmdir()

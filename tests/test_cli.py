@@ -61,7 +61,7 @@ def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -
             raise RuntimeError("the model broke")
         return from_bytes(np.full((64, 64, 3), frame.index * 20 % 256, np.uint8))
 
-    def load(settings: Settings) -> build.Animation:
+    def load(settings: Settings, models: object) -> build.Animation:
         if settings.seed == 666:
             raise UserError("no such model: bad.safetensors")
         settings = build.resolve(settings)

@@ -392,7 +392,9 @@ def test_settings_name_a_run() -> None:
     now = datetime(2026, 1, 31, 12, 30, 5)
     template = "{date}/{time}_{seed}_{W}x{height}_{cfg_scale}_{sampler}_{nothing}"
     settings = replace(Settings(), seed=7, batch_name=template, width=320, height=200)
-    cfg_scale, sampler = safe_name(settings.params.cfg_scale.text), safe_name(settings.sampler.keyframes[0].value or "")
-    assert run_name(settings, now) == f"2026-01-31_12-30-05_7_320x200_{cfg_scale}_{sampler}_{{nothing}}"
+    assert run_name(settings, now) == "2026-01-31_12-30-05_7_320x200_7_Euler_a_{nothing}"
+    assert run_name(replace(settings, batch_name="{fps} {strength_schedule} {zoom}"), now) == (
+        "15_0.65_1.0025_+_0.002___sin(1.25___3.14___t___30)"
+    )
     assert run_name(replace(settings, batch_name="Deforum_{timestring}"), now) == "Deforum_20260131123005"
     assert run_name(replace(settings, batch_name="{batch_name}"), now) == "run"

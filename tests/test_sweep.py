@@ -174,7 +174,7 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def paint(init: Image | None, frame: Frame) -> Image:
         return from_bytes(np.full((64, 64, 3), int(frame.params.cfg_scale * 20), np.uint8))
 
-    def load(settings: Settings) -> build.Animation:
+    def load(settings: Settings, models: object) -> build.Animation:
         settings = build.resolve(settings)
         if settings.params.cfg_scale.text == "0: (3)":
             raise UserError("three is not to be had")
@@ -236,6 +236,41 @@ def test_sweeps_of_several_files_have_a_sheet_each_and_overwrite_nothing(render:
     # The frames are gone; the pictures are those of the video.
     levels = blue(sheets[1])
     assert (np.abs(levels - 80) < 4).sum() >= 3 * 60 * 60
+
+
+def test_a_model_is_loaded_once_for_all_runs_that_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import deforum.diffusion as diffusion
+
+    loaded: list[object] = []
+
+    class Grey:
+        device = torch.device("cpu")
+
+        def __call__(self, init: Image | None, frame: Frame, *, width: int, height: int) -> Image:
+            if frame.params.cfg_scale == 3:
+                raise RuntimeError("out of memory")
+            return from_bytes(np.full((height, width, 3), 99, np.uint8))
+
+    def load_diffuser(source: object, **choices: object) -> Grey:
+        loaded.append(source)
+        return Grey()
+
+    monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
+    monkeypatch.setattr(diffusion, "resolve_model", lambda name: name)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(SETTINGS)
+    assert cli.main(["a.yaml", "b.yaml", "max_frames=1", "seed=1,2", "model=[x, y]", "-q"]) == 0
+    assert loaded == ["x", "y", "x", "y"]  # files one after the other, models slowest within each
+    loaded.clear()
+    assert cli.main(["a.yaml", "b.yaml", "max_frames=1", "-q"]) == 0
+    assert loaded == ["embedded"]
+    # A run that broke may have left the model in any state.
+    loaded.clear()
+    assert cli.main(["a.yaml", "max_frames=1", "cfg_scale=2..4", "-q"]) == 1
+    assert loaded == ["embedded", "embedded"]
 
 
 def test_check_checks_every_combination(render: Callable[..., Said]) -> None:
