@@ -30,6 +30,7 @@ from skimage.exposure import match_histograms
 from deforum.filters import ColorReference, adjust_contrast, match_color, unsharp_mask
 from deforum.image import Image, from_bytes, to_bytes
 from deforum.noise import add_noise, perlin_noise
+from deforum.process import settle_process
 from deforum.run import Run
 from deforum.settings import load
 from deforum.timeline import Frame, sample
@@ -148,6 +149,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before the run {os.getloadavg()[0]:.1f}; medians, in ms")
     with tempfile.TemporaryDirectory() as name:
         baseline = time_plain(picture, Path(name))
+    settle_process()  # as a render does
     for float_color, profile in ((True, "corrected"), (False, "deforum")):
         with tempfile.TemporaryDirectory() as name:
             clock = time_ours(picture, float_color, Path(name))

@@ -155,5 +155,6 @@ def animate(stages: Stages, spans: Iterable[Span], *, on_time: bool) -> Iterator
     pace = arrive if on_time else fade_in
     state: State | None = None
     for span in spans:
-        for state in pace(stages, state, span):
-            yield state.frame, state.shown
+        for reached in pace(stages, state, span):
+            yield reached.frame, reached.shown
+        state = reached

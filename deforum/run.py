@@ -621,8 +621,10 @@ def render(
     stays there for further runs. Raises UserError, before rendering wherever that can be known.
     """
     from deforum.build import build, resolve
+    from deforum.process import settle_process
     from deforum.settings import dump
 
+    settle_process()
     settings = resolve(settings)
     check(settings)
     outputs, _ = Outputs.of(settings)
