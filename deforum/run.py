@@ -609,7 +609,7 @@ def check(settings: Settings) -> Timeline:
 def render(
     settings: Settings,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
     models: Models | None = None,
@@ -628,7 +628,8 @@ def render(
     settings = resolve(settings)
     check(settings)
     outputs, _ = Outputs.of(settings)
-    folder = new_folder(runs_folder(settings, output), run_name(settings, datetime.now()))
+    parent = runs_folder(settings, None if output is None else Path(output))
+    folder = new_folder(parent, run_name(settings, datetime.now()))
     try:
         animation = build(settings, models)
     except BaseException:

@@ -60,13 +60,14 @@ class _Findings:
         self.problems.append(Problem(message, str(place)))
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+def load(path: str | Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
     """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
 
     With `to_render`, what only a render needs is checked too (that the animation mode is available and files exist),
     and paths are made absolute. Relative paths start from the settings file's folder, or else from the current one.
     Raises UserError with all problems found.
     """
+    path = Path(path)
     text, found, made_with = document.read_text(path), _Findings(), ""
     old_file = _is_json(path, text)
     if old_file:
