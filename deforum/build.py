@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
@@ -36,6 +37,17 @@ class Animation:
         from deforum.animate import animate
 
         return animate(self.stages, self.timeline.spans(), on_time=self.timeline.on_time)
+
+    def saving_depth(self, folder: Path) -> Animation:
+        """Save the depth map of every picture that the camera looks at, as it renders; in 2D there is none."""
+        from deforum.cameras import DepthCamera
+        from deforum.depth.maps import SavedMaps
+
+        camera = self.stages.camera
+        if not isinstance(camera, DepthCamera) or camera.model is None:
+            return self
+        saving = replace(camera, model=SavedMaps(camera.model, folder))
+        return replace(self, stages=replace(self.stages, camera=saving))
 
 
 def resolve(settings: Settings) -> Settings:

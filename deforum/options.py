@@ -188,7 +188,8 @@ class Settings:
     disocclusion: Literal["far", "stretch"] = _camera("far", "",
         "What fills places that the camera did not see before: what lies behind, or the stretched surface in front. "
         "With profile: deforum always stretched.")
-    save_depth_maps: bool = _camera(False, "", "Writes the depth maps.", pending="depth maps as files")
+    save_depth_maps: bool = _camera(False, "",
+        "Writes the depth maps that are found: 16-bit PNG, near is bright, one scale for the whole run.")
     shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.",
         pending="camera shake")
     shake_intensity: float = _camera(1.0, "factor", "How much it shakes.",

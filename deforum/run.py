@@ -636,6 +636,8 @@ def render(
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
+    if settings.save_depth_maps:
+        animation = animation.saving_depth(folder / "depth")
     total, stopped = len(animation.timeline), False
     run = Run(
         folder,

@@ -56,3 +56,17 @@ def test_a_frame_can_be_rendered_again_alone(tmp_path: Path, capsys: pytest.Capt
         run = Path(capsys.readouterr().out.strip().splitlines()[-1]).parent
         pictures.append([cv2.imread(str(still)) for still in sorted((run / "frames").glob("*.png"))])
     assert all(np.array_equal(a, b) for a, b in zip(*pictures, strict=False))
+
+
+def test_depth_maps_are_saved_for_the_pictures_that_the_camera_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["width=64", "height=64", "max_frames=5", "steps=3", "cadence=2", "save_depth_maps=true"]
+    assert main([str(ROOT / "examples" / "flythrough.yaml"), *small, "-o", str(tmp_path)]) == 0
+    run = Path(capsys.readouterr().out.strip().splitlines()[-1]).parent
+    maps = sorted((run / "depth").glob("*.png"))
+    assert [path.stem for path in maps] == ["000000000", "000000002"]
+    for path in maps:
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert depth.dtype == np.uint16 and depth.shape == (64, 64)
+        assert depth[48:].mean() > depth[:16].mean(), "the ground below is nearer than the sky above"
