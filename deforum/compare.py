@@ -118,6 +118,8 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         lambda side: not side.settings.skip_video_creation,
     ),
     "soundtrack_path": lambda side: side.settings.add_soundtrack == "File",
+    "video_init_path": lambda side: side.settings.add_soundtrack == "Init Video",
+    "extract_from_frame": lambda side: side.settings.add_soundtrack == "Init Video",
     "ddim_eta": lambda side: _reads_eta(side, "ddim_eta"),
     "ancestral_eta": lambda side: _reads_eta(side, "ancestral_eta"),
 }

@@ -169,7 +169,9 @@ class Settings:
 
     init_image: str | None = _init(None, "path", "Picture that frame 0 is painted from; null starts from noise.")
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
-    strength_0_no_init: bool = _init(True, "", "Without an init image, strength is 0 in frame 0.")
+    strength_0_no_init: bool = _init(True, "",
+        "Without an init image, strength is 0 in frame 0, which is then painted from noise alone; it always is.",
+        pending="a first frame that starts neither from noise alone nor from an init image")
 
     border: Literal["replicate", "wrap", "reflect"] = _motion("replicate", "",
         "What comes in at the edges: the edge stretched, the opposite side, or a mirror.")
@@ -237,9 +239,10 @@ class Settings:
     noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
 
-    video_init_path: str = _video("", "path or URL", "The clip.")
+    video_init_path: str = _video("", "path or URL",
+        "The clip; so far only its sound acts, with add_soundtrack: Init Video.", pending="")
     extract_nth_frame: int = _video(1, "", "Uses every so many frames of the clip.", 1)
-    extract_from_frame: int = _video(0, "", "First frame of the clip that is used.", 0)
+    extract_from_frame: int = _video(0, "", "First frame of the clip that is used.", 0, pending="")
     extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
     overwrite_extracted_frames: bool = _video(False, "", "Reads the clip anew in each run.")
 
