@@ -8,7 +8,7 @@ What a mode does differently is a row of a table in `deforum.modes`; nothing her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
@@ -42,21 +42,33 @@ class Camera(Protocol):
         """Go on to a frame from the one before."""
 
 
-Source = Callable[[Image | None, Frame], Image | None]
+@dataclass(frozen=True)
+class Moment:
+    """What is known where a picture is painted or shown."""
+
+    frame: Frame
+    palette: ColorReference | None
+    """The colours that the run holds to, where they are known."""
+    camera: Camera
+    """As it stands at this frame."""
+    warp: Warp | None
+    """The whole way here from the picture that was moved here; None at the beginning."""
+
+
+Source = Callable[[Image | None, Moment], Image | None]
 """The picture that diffusion starts from, given the moved previous one (None: nothing yet). None: start from noise."""
 
-Filter = Callable[[Image, Frame, ColorReference | None], Image]
-"""Changes a picture before or after diffusion; the colours that the run holds to are given where they are known."""
+Filter = Callable[[Image, Moment], Image]
+"""Changes a picture before or after diffusion."""
 
-Diffuse = Callable[[Image | None, Frame], Image]
+Diffuse = Callable[[Sequence[Image | None], Sequence[Moment]], list[Image]]
+"""Paints frames that do not depend on each other, each from its own picture, or from noise."""
 
 
 class Palette(Protocol):
     """Says which picture's colours the run holds to; one row of a table in `deforum.modes` for each rule."""
 
-    def __call__(
-        self, known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
-    ) -> ColorReference | None:
+    def __call__(self, moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
         """Give the colours from now on; asked before diffusion (`painted` None) and after the filters behind it."""
 
 
@@ -70,7 +82,10 @@ class Stages:
     before: Sequence[Filter]
     diffuse: Diffuse
     after: Sequence[Filter]
+    show: Sequence[Filter]
+    """For every picture that is shown, diffused or not."""
     palette: Palette
+    pace: Pace
 
 
 @dataclass(frozen=True)
@@ -85,36 +100,44 @@ class State:
     camera: Camera
 
 
-def paint(
-    stages: Stages, moved: Image | None, key: Frame, palette: ColorReference | None
-) -> tuple[Image, ColorReference | None]:
-    """Diffuse one frame from the moved previous picture; give it, and the colours to hold to from now on."""
-    palette = stages.palette(palette, moved, None, key)
-    image = stages.source(moved, key)
+Pace = Callable[[Stages, Iterable[Span]], Iterator[State]]
+"""How the loop goes from one diffused frame to the next: gives the state at every frame, in order."""
+
+
+def apply(filters: Sequence[Filter], image: Image, moment: Moment) -> Image:
+    """Send a picture through filters, one after the other."""
+    for change in filters:
+        image = change(image, moment)
+    return image
+
+
+def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, Moment]:
+    """Diffuse one frame from the moved previous picture; give it, and the moment with the colours to hold to."""
+    moment = replace(moment, palette=stages.palette(moment, moved, None))
+    image = stages.source(moved, moment)
     if moved is not None and image is not None:
-        for change in stages.before:
-            image = change(image, key, palette)
-    image = stages.diffuse(image, key)
-    for change in stages.after:
-        image = change(image, key, palette)
-    return image, stages.palette(palette, moved, image, key)
+        image = apply(stages.before, image, moment)
+    [image] = stages.diffuse([image], [moment])
+    image = apply(stages.after, image, moment)
+    return image, replace(moment, palette=stages.palette(moment, moved, image))
 
 
 def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Deforum's cadence: diffuse, then blend the new picture in over the frames that follow, moving both."""
-    key, camera, moved, older, palette = span.key, stages.camera, None, None, None
+    moment, moved, older = Moment(span.key, None, stages.camera, None), None, None
     if state is not None:
-        warp, camera = state.camera.look(state.shown, state.frame).move(key)
-        moved, older, palette = warp(state.shown), state.newer, state.palette
-    newer, palette = paint(stages, moved, key, palette)
-    there = key
+        warp, camera = state.camera.look(state.shown, state.frame).move(span.key)
+        moment = Moment(span.key, state.palette, camera, warp)
+        moved, older = warp(state.shown), state.newer
+    newer, moment = paint(stages, moved, moment)
     for frame, fade in zip(span.frames, span.fades, strict=True):
-        warp, camera = camera.look(newer, there).move(frame)
+        warp, camera = moment.camera.look(newer, moment.frame).move(frame)
         # The older picture is still where it was before the key; the newer one is painted where the key stands.
-        newer, there = newer if frame is span.frames[0] else warp(newer), frame
+        newer = newer if frame is span.frames[0] else warp(newer)
+        moment = Moment(frame, moment.palette, camera, warp)
         older = None if older is None or fade == 1 else warp(older)
-        shown = newer if older is None else blend(older, newer, fade)
-        yield State(frame, shown, newer, palette, camera)
+        shown = apply(stages.show, newer if older is None else blend(older, newer, fade), moment)
+        yield State(frame, shown, newer, moment.palette, camera)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
@@ -123,23 +146,24 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     Each in-between is the last shown picture moved on, mixed with the new one moved back; where one of them does not
     reach, the other is seen. Every in-between is sampled once, however long the way.
     """
-    key, camera, palette = span.key, stages.camera, None
-    path: list[Warp] = []
-    way: list[Image] = []
+    moment = Moment(span.key, None, stages.camera, None)
+    way: list[tuple[Moment, Warp, Image]] = []
     if state is not None:
-        camera, palette = state.camera.look(state.shown, state.frame), state.palette
+        camera, there = state.camera.look(state.shown, state.frame), None
         for frame in span.frames:
             step, camera = camera.move(frame)
-            path.append(path[-1].then(step) if path else step)
-            way.append(path[-1](state.shown))
-    newer, palette = paint(stages, way[-1] if way else None, key, palette)
-    if path:
-        back = path[-1].inverse()
-        for frame, fade, there, older in zip(span.frames[:-1], span.fades, path, way, strict=False):
+            there = step if there is None else there.then(step)
+            moment = Moment(frame, state.palette, camera, there)
+            way.append((moment, there, there(state.shown)))
+    newer, painted = paint(stages, way[-1][2] if way else None, moment)
+    if way:
+        back = way[-1][1].inverse()
+        for (between, there, older), fade in zip(way[:-1], span.fades, strict=False):
             from_key = back.then(there)
             mixed = cross_fade(older, there.coverage(), from_key(newer), from_key.coverage(), fade)
-            yield State(frame, mixed, newer, palette, camera)
-    yield State(key, newer, newer, palette, camera)
+            between = replace(between, palette=painted.palette)
+            yield State(between.frame, apply(stages.show, mixed, between), newer, painted.palette, moment.camera)
+    yield State(span.key, apply(stages.show, newer, painted), newer, painted.palette, moment.camera)
 
 
 def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) -> Image:
@@ -150,11 +174,19 @@ def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) 
     return torch.lerp(a, b, share)
 
 
-def animate(stages: Stages, spans: Iterable[Span], *, on_time: bool) -> Iterator[tuple[Frame, Image]]:
-    """Render the frames of the spans, in order; `on_time` chooses where a diffused picture stands (see Profile)."""
-    pace = arrive if on_time else fade_in
-    state: State | None = None
-    for span in spans:
-        for reached in pace(stages, state, span):
-            yield reached.frame, reached.shown
-        state = reached
+def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pace:
+    """Go from span to span, each from the state at the end of the one before."""
+
+    def pace(stages: Stages, spans: Iterable[Span]) -> Iterator[State]:
+        state: State | None = None
+        for span in spans:
+            for reached in step(stages, state, span):
+                yield reached
+            state = reached
+
+    return pace
+
+
+def animate(stages: Stages, spans: Iterable[Span]) -> Iterator[tuple[Frame, Image]]:
+    """Render the frames of the spans, in order."""
+    return ((state.frame, state.shown) for state in stages.pace(stages, spans))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from deforum.timeline import Frame, Timeline, sample
 from schedules import ScheduleError, Variables
 
 if TYPE_CHECKING:
-    from deforum.animate import Diffuse, Stages
+    from deforum.animate import Stages
     from deforum.depth import DepthModel, DepthSource
     from deforum.image import Device, Image
     from deforum.settings import Settings
@@ -36,7 +36,7 @@ class Animation:
         """Render every frame, in order, as (3, H, W) RGB float32 pictures in 0..1."""
         from deforum.animate import animate
 
-        return animate(self.stages, self.timeline.spans(), on_time=self.timeline.on_time)
+        return animate(self.stages, self.timeline.spans())
 
     def saving_depth(self, folder: Path) -> Animation:
         """Save the depth map of every picture that the camera looks at, as it renders; in 2D there is none."""
@@ -129,19 +129,29 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     found = find_depth(settings)
     depth = None if found is None else models.get(partial(load_depth, found, diffuser.device))
 
-    def diffuse(init: Image | None, frame: Frame) -> Image:
-        return diffuser(init, frame, width=settings.width, height=settings.height)
-
-    stages = stages_of(settings, diffuse, diffuser.device, depth, depth_is_raw=found is not None and found.raw)
+    paint = partial(diffuser.diffuse_batch, width=settings.width, height=settings.height)
+    stages = stages_of(settings, paint, diffuser.device, depth, depth_is_raw=found is not None and found.raw)
     return Animation(settings, timeline, stages)
 
 
+Painter = Callable[[Sequence["Image | None"], Sequence[Frame]], list["Image"]]
+"""The model, which knows frames only: paints those that do not depend on each other."""
+
+
+def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
+    """Make a painter of what paints a single frame."""
+    return lambda inits, frames: [paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
+
+
 def stages_of(
-    settings: Settings, diffuse: Diffuse, device: Device, depth: DepthModel | None = None, *, depth_is_raw: bool = False
+    settings: Settings, painter: Painter, device: Device, depth: DepthModel | None = None, *, depth_is_raw: bool = False
 ) -> Stages:
-    """Choose the stages around a given diffusion and a given depth model."""
-    from deforum.animate import Stages
+    """Choose the stages around a given painter and a given depth model."""
+    from deforum.animate import Moment, Stages, arrive, fade_in, in_turn
     from deforum.modes import MODES, filters_after, filters_before, palette_of
+
+    def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        return painter(inits, [moment.frame for moment in moments])
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(
@@ -150,5 +160,7 @@ def stages_of(
         before=filters_before(settings, profile),
         diffuse=diffuse,
         after=filters_after(settings),
+        show=(),
         palette=palette_of(settings, profile),
+        pace=in_turn(arrive if profile.keys_on_time else fade_in),
     )

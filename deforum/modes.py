@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.animate import Camera, Filter, Palette, Source
+from deforum.animate import Camera, Filter, Moment, Palette, Source
 from deforum.cameras import DepthCamera, FlatCamera
 from deforum.depth import DepthModel
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
@@ -15,7 +15,6 @@ from deforum.image import Device, Image, read
 from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
-from deforum.timeline import Frame
 
 if TYPE_CHECKING:
     from deforum.settings import Settings
@@ -25,7 +24,7 @@ def previous_frame(settings: Settings) -> Source:
     """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
     init = None if settings.init_image is None else read(Path(settings.init_image), settings.width, settings.height)
 
-    def source(moved: Image | None, frame: Frame) -> Image | None:
+    def source(moved: Image | None, moment: Moment) -> Image | None:
         return init if moved is None else moved
 
     return source
@@ -50,7 +49,7 @@ COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Ima
 """Where colours are matched, by color_coherence."""
 
 
-def no_palette(known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame) -> None:
+def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> None:
     """Hold to no colours."""
 
 
@@ -68,23 +67,17 @@ def palette_of(settings: Settings, profile: Profile) -> Palette:
     def given(path: str | None) -> Palette:
         assert path is not None
         fixed = reference(read(Path(path), settings.width, settings.height))
-        return lambda known, moved, painted, key: fixed
+        return lambda moment, moved, painted: fixed
 
-    def first_painted(
-        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
-    ) -> ColorReference | None:
-        return reference(painted) if known is None and painted is not None else known
+    def first_painted(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        return reference(painted) if moment.palette is None and painted is not None else moment.palette
 
-    def first_moved(
-        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
-    ) -> ColorReference | None:
-        return reference(moved) if known is None and moved is not None else known
+    def first_moved(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        return reference(moved) if moment.palette is None and moved is not None else moment.palette
 
-    def last_moved_at_strength_0(
-        known: ColorReference | None, moved: Image | None, painted: Image | None, key: Frame
-    ) -> ColorReference | None:
-        fresh = painted is None and moved is not None and (known is None or key.params.strength == 0)
-        return reference(moved) if fresh and moved is not None else known
+    def last_moved_at_strength_0(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        fresh = painted is None and (moment.palette is None or moment.frame.params.strength == 0)
+        return reference(moved) if fresh and moved is not None else moment.palette
 
     if settings.color_coherence == "Image":
         return given(settings.color_coherence_image_path)
@@ -95,25 +88,23 @@ def palette_of(settings: Settings, profile: Profile) -> Palette:
     return given(settings.init_image) if profile.init_is_color_sample else first_moved
 
 
-def hold_colors(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+def hold_colors(image: Image, moment: Moment) -> Image:
     """Match the colours to those that the run holds to."""
-    return image if palette is None else match_color(image, palette)
+    return image if moment.palette is None else match_color(image, moment.palette)
 
 
-def force_grayscale(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+def force_grayscale(image: Image, moment: Moment) -> Image:
     return to_gray(image)
 
 
-def scale_contrast(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
-    return adjust_contrast(image, frame.params.contrast)
+def scale_contrast(image: Image, moment: Moment) -> Image:
+    return adjust_contrast(image, moment.frame.params.contrast)
 
 
-def sharpen(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+def sharpen(image: Image, moment: Moment) -> Image:
     """Undo the softening that each motion brings."""
-    p = frame.params
-    return unsharp_mask(
-        image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold
-    )
+    p = moment.frame.params
+    return unsharp_mask(image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold)
 
 
 def noise_filter(settings: Settings, profile: Profile) -> Filter:
@@ -134,7 +125,8 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
 
     draw = {"uniform": uniform, "perlin": perlin}[settings.noise_type]
 
-    def filtered(image: Image, frame: Frame, palette: ColorReference | None) -> Image:
+    def filtered(image: Image, moment: Moment) -> Image:
+        frame = moment.frame
         if frame.params.noise == 0:
             return image
         noise = draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from deforum.animate import Stages, animate, cross_fade
-from deforum.build import stages_of
+from deforum.build import each, stages_of
 from deforum.image import CPU, Image, from_array, to_array
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, key_indices, sample
@@ -46,8 +46,8 @@ def fresh(init: Image | None, frame: Frame) -> Image:
 
 def run(settings: Settings, diffuse: Callable[[Image | None, Frame], Image]) -> dict[int, Image]:
     timeline = sample(settings)
-    stages = stages_of(settings, diffuse, CPU)
-    return {frame.index: image for frame, image in animate(stages, timeline.spans(), on_time=timeline.on_time)}
+    stages = stages_of(settings, each(diffuse), CPU)
+    return {frame.index: image for frame, image in animate(stages, timeline.spans())}
 
 
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
@@ -117,8 +117,8 @@ def test_stages_run_in_order(settings: Callable[..., Settings]) -> None:
         return stage
 
     chosen = settings(max_frames=2)
-    stages = replace(stages_of(chosen, note("diffuse"), CPU), before=[note("before")], after=[note("after")])
-    list(animate(stages, sample(chosen).spans(), on_time=True))
+    stages = replace(stages_of(chosen, each(note("diffuse")), CPU), before=[note("before")], after=[note("after")])
+    list(animate(stages, sample(chosen).spans()))
     assert seen == ["diffuse", "after", "before", "diffuse", "after"]
     assert isinstance(stages, Stages)
 

@@ -65,7 +65,9 @@ def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -
         if settings.seed == 666:
             raise UserError("no such model: bad.safetensors")
         settings = build.resolve(settings)
-        return build.Animation(settings, build.sample(settings), build.stages_of(settings, paint, torch.device("cpu")))
+        return build.Animation(
+            settings, build.sample(settings), build.stages_of(settings, build.each(paint), torch.device("cpu"))
+        )
 
     patch.setattr(build, "build", load)
     patch.setattr(build, "check", lambda settings: build.sample(build.resolve(settings)))

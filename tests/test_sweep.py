@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,7 +178,9 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         settings = build.resolve(settings)
         if settings.params.cfg_scale.text == "0: (3)":
             raise UserError("three is not to be had")
-        return build.Animation(settings, sample(settings), build.stages_of(settings, paint, torch.device("cpu")))
+        return build.Animation(
+            settings, sample(settings), build.stages_of(settings, build.each(paint), torch.device("cpu"))
+        )
 
     monkeypatch.setattr(build, "build", load)
     monkeypatch.setattr(build, "check", lambda settings: sample(build.resolve(settings)))
@@ -248,10 +250,12 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
     class Grey:
         device = torch.device("cpu")
 
-        def __call__(self, init: Image | None, frame: Frame, *, width: int, height: int) -> Image:
-            if frame.params.cfg_scale == 3:
+        def diffuse_batch(
+            self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int
+        ) -> list[Image]:
+            if any(frame.params.cfg_scale == 3 for frame in frames):
                 raise RuntimeError("out of memory")
-            return from_bytes(np.full((height, width, 3), 99, np.uint8))
+            return [from_bytes(np.full((height, width, 3), 99, np.uint8)) for _ in frames]
 
     def load_diffuser(source: object, **choices: object) -> Grey:
         loaded.append(source)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.animate import Camera, Warp, animate
-from deforum.build import stages_of
+from deforum.build import each, stages_of
 from deforum.depth import Gives
 from deforum.image import CPU, Image, from_bytes, to_bytes
 from deforum.modes import MODES
@@ -89,10 +89,10 @@ class CutOffCamera:
 
 def run(settings: Settings) -> tuple[NDArray[np.uint8], StandIn, Timeline]:
     stand_in, timeline = StandIn(), sample(settings)
-    stages = stages_of(settings, stand_in, CPU, StandInDepth() if settings.use_depth_warping else None)
+    stages = stages_of(settings, each(stand_in), CPU, StandInDepth() if settings.use_depth_warping else None)
     if settings.animation_mode == "3D":
         stages = replace(stages, camera=CutOffCamera(stages.camera))
-    frames = [to_bytes(image) for _, image in animate(stages, timeline.spans(), on_time=timeline.on_time)]
+    frames = [to_bytes(image) for _, image in animate(stages, timeline.spans())]
     return np.stack(frames), stand_in, timeline
 
 
