@@ -21,7 +21,7 @@ from deforum.image import CPU, Device, Image, Mask, from_array, to_array
 if TYPE_CHECKING:
     from deforum.params import Params
 
-Border = Literal["replicate", "wrap", "reflect"]
+Border = Literal["replicate", "wrap", "reflect", "mirror"]
 Sampling = Literal["bilinear", "bicubic"]
 Matrix = NDArray[np.float64]
 
@@ -30,8 +30,9 @@ CV_BORDER: dict[Border, int] = {
     "replicate": cv2.BORDER_REPLICATE,
     "wrap": cv2.BORDER_WRAP,
     "reflect": cv2.BORDER_REFLECT,
+    "mirror": cv2.BORDER_REFLECT_101,
 }
-WRAP_MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either side
+MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either side
 STILL = 1e-5  # px; float32 positions are no finer than this
 
 
@@ -117,8 +118,9 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
     """Move a picture by a matrix; identity gives the same image, and a move by whole pixels is exact.
 
     Convention: image (C, H, W), any number of channels; matrix (3, 3), source px -> destination px. Beyond the edge
-    `replicate` repeats the outermost pixels (aaa|abc|ccc), `wrap` starts again on the other side (abc|abc|abc), and
-    `reflect` mirrors at the edge (cba|abc|cba). Bicubic sampling may leave 0..1 by a little.
+    `replicate` repeats the outermost pixels (aaa|abc|ccc), `wrap` starts again on the other side (abc|abc|abc),
+    `reflect` mirrors at the edge (cba|abc|cba), and `mirror` at the outermost pixel (cb|abc|ba). Bicubic sampling may
+    leave 0..1 by a little.
     """
     height, width = image.shape[-2:]
     shift = _whole_shift(matrix, width, height)
@@ -137,9 +139,10 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
         )
         return from_array(np.asarray(pixels, np.float32).reshape(height, width, -1))
     x, y, _ = _source_positions(matrix, width, height, image.device)
-    if border == "wrap":
-        x, y = x.remainder(width) + WRAP_MARGIN, y.remainder(height) + WRAP_MARGIN
-        image = _shift(image, (WRAP_MARGIN, WRAP_MARGIN), border, grow=2 * WRAP_MARGIN)
+    if border in ("wrap", "mirror"):
+        inside = torch.remainder if border == "wrap" else _mirror
+        x, y = inside(x, width) + MARGIN, inside(y, height) + MARGIN
+        image = _shift(image, (MARGIN, MARGIN), border, grow=2 * MARGIN)
     rows, columns = image.shape[-2:]
     # grid_sample counts from -1 to 1, from the outer edge of the first pixel to that of the last.
     grid = torch.stack(((2 * x + 1) / columns - 1, (2 * y + 1) / rows - 1), dim=-1)
@@ -203,5 +206,15 @@ def _border_index(index: torch.Tensor, size: int, border: Border) -> torch.Tenso
         return index.clamp(0, size - 1)
     if border == "wrap":
         return index.remainder(size)
+    if border == "mirror":
+        return _mirror(index, size)
     mirrored = index.remainder(2 * size)
     return torch.minimum(mirrored, 2 * size - 1 - mirrored)
+
+
+def _mirror(position: torch.Tensor, size: int) -> torch.Tensor:
+    """Bring positions beyond the outermost pixels back inside, mirrored there."""
+    if size == 1:
+        return torch.zeros_like(position)
+    mirrored = position.remainder(2 * size - 2)
+    return torch.minimum(mirrored, 2 * size - 2 - mirrored)

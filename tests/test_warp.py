@@ -149,7 +149,7 @@ def test_what_amounts_to_no_motion_changes_nothing(border: Border, values: dict[
 def test_whole_pixels_are_moved_exactly(x: int, y: int) -> None:
     image = texture(32, 20)
     pixels = to_array(image)
-    moves: dict[Border, Any] = {"replicate": "edge", "wrap": "wrap", "reflect": "symmetric"}
+    moves: dict[Border, Any] = {"replicate": "edge", "wrap": "wrap", "reflect": "symmetric", "mirror": "reflect"}
     for border, numpy_name in moves.items():
         around = np.pad(pixels, ((120, 120), (120, 120), (0, 0)), mode=numpy_name)
         wanted = around[120 - y : 140 - y, 120 - x : 152 - x]
@@ -168,6 +168,9 @@ def exact(pixels: NDArray[np.float32], matrix: Matrix, border: Border) -> NDArra
     def inside(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:
         if border == "replicate":
             return np.clip(index, 0, size - 1)
+        if border == "mirror":
+            mirrored = index % (2 * size - 2)
+            return np.minimum(mirrored, 2 * size - 2 - mirrored)
         mirrored = index % (2 * size)
         return index % size if border == "wrap" else np.minimum(mirrored, 2 * size - 1 - mirrored)
 
