@@ -21,24 +21,32 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from deforum.errors import UserError
 from deforum.image import CPU, Device, Image, Mask
+from deforum.positions import (
+    SAME_PLACE,
+    Padding,
+    Positions,
+    Sampling,
+    comes_back,
+    follow,
+    map_by,
+    pixels,
+    read_at,
+    sample_at,
+    within,
+)
 from deforum.warp import Border, warp_flat
 
 if TYPE_CHECKING:
     from deforum.params import Params
 
-Padding = Literal["border", "reflection", "zeros"]
-Sampling = Literal["bicubic", "bilinear", "nearest"]
 Fill = Literal["stretch", "far"]
 Depth = torch.Tensor  # (H, W) float32
-Positions = torch.Tensor  # (2, H, W) float32 px
 Matrix = NDArray[np.float64]
 
 UNITS = 200  # translations, near and far in files are in this part of a scene unit
-SAME_PLACE = 1.0  # px that a pixel may land beside itself on the way there and back
 HALF = 0.501  # px from the middle of a pixel to its edge
 STEP = 1.15  # from one inverse depth to the next: less is a slope or noise, more is the outline of a thing
 IN_FRONT = 1e-3  # scene units; whatever comes nearer to the camera than this is behind it
@@ -155,14 +163,14 @@ class DepthWarp:
             image = warp_flat(image, self.flip[0], border=self.flip[1])
         if self.still:
             return image
-        moved = _sample(image, self.source, self.sampling, self.padding)
+        moved = sample_at(image, self.source, self.sampling, self.padding)
         if self.sampling == "bicubic":  # it overshoots at edges
             moved.clamp_(0, 1)
         return moved.contiguous(memory_format=torch.channels_last)[0]
 
     def move_mask(self, mask: Mask) -> Mask:
         """Move a mask, (H, W); where the picture is made up, its nearest part decides."""
-        return mask if self.still else _sample(mask[None], self._once().source, "bilinear", "border")[0, 0]
+        return mask if self.still else sample_at(mask[None], self._once().source, "bilinear", "border")[0, 0]
 
     def move_flow(self, flow: torch.Tensor) -> torch.Tensor:
         """Move a flow field, (H, W, 2) px: a vector between two places becomes that between the moved places."""
@@ -170,8 +178,8 @@ class DepthWarp:
             return flow
         here, there = self._once()._solved
         start = here.positions
-        end = start + _look(flow.permute(2, 0, 1), start)
-        return (_find(there.positions, end) - _find(there.positions, start)).permute(1, 2, 0)
+        end = start + read_at(flow.permute(2, 0, 1), start)
+        return (follow(there.positions, end) - follow(there.positions, start)).permute(1, 2, 0)
 
     def coverage(self) -> Mask:
         """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
@@ -192,14 +200,14 @@ class DepthWarp:
 
         def solve() -> tuple[Lookup, Lookup]:
             (here, there), (later_here, later_there) = first._solved, later._solved
-            back = _find(later_there.positions, there.positions)
-            covers = later_here.covers * _look(here.covers[None], later_here.positions)[0]
-            back_covers = there.covers * _look(later_there.covers[None], there.positions)[0]
+            back = follow(later_there.positions, there.positions)
+            covers = later_here.covers * read_at(here.covers[None], later_here.positions)[0]
+            back_covers = there.covers * read_at(later_there.covers[None], there.positions)[0]
             # What each motion uncovers or hides by less than a pixel shows when they are taken together.
-            covers, back_covers = covers * _returns(source, back), back_covers * _returns(back, source)
+            covers, back_covers = covers * comes_back(source, back), back_covers * comes_back(back, source)
             return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
 
-        source = _find(first.source, later.source)
+        source = follow(first.source, later.source)
         return DepthWarp(source, solve, first.padding, first.sampling)
 
     def inverse(self) -> DepthWarp:
@@ -231,13 +239,15 @@ class DepthWarp:
         def solve() -> tuple[Lookup, Lookup]:
             here, there = replace(self, flip=None)._solved
             # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
-            source = _map(unflipped, here.positions)
-            covers = here.covers * _inside(source, width, height)
-            destination = _map(matrix, _pixels(width, height, source.device))
-            back = Lookup(_find(there.positions, destination), _look(there.covers[None], destination)[0], there.depth)
+            source = map_by(unflipped, here.positions)
+            covers = here.covers * within(source, width, height)
+            destination = map_by(matrix, pixels(width, height, source.device))
+            back = Lookup(
+                follow(there.positions, destination), read_at(there.covers[None], destination)[0], there.depth
+            )
             return Lookup(source, covers, here.depth), back
 
-        return DepthWarp(_map(unflipped, self.source), solve, self.padding, self.sampling)
+        return DepthWarp(map_by(unflipped, self.source), solve, self.padding, self.sampling)
 
 
 def stay(
@@ -250,7 +260,7 @@ def stay(
     device: Device = CPU,
 ) -> DepthWarp:
     """Make the motion that moves nothing."""
-    here = _pixels(width, height, device)
+    here = pixels(width, height, device)
     seen = torch.ones(height, width, device=device)
     same = Lookup(here, seen, seen if depth is None else depth)
     return DepthWarp(here, lambda: (same, same), padding, sampling, still=True)
@@ -295,7 +305,7 @@ def warp_slab(
     for out, row, old, reached in zip(offset, rows, (x, y), (reach * aspect, reach), strict=False):
         size = width if old is x else height
         torch.sub(_plane(row[[0, 1, 3, 2]], x, y, z).div_(moved_z), old / z, out=out).mul_(size / 2 / reached)
-    here = _pixels(width, height, device)
+    here = pixels(width, height, device)
     source = here - offset
 
     def solve() -> tuple[Lookup, Lookup]:
@@ -303,11 +313,11 @@ def warp_slab(
         destination = here + offset  # as a surface moves; that the new view fetches pixels is a little different:
         reached = destination
         for _ in range(3):  # source(destination) = here, so the offset is that of the destination
-            reached = here + _look(offset, reached)
-        returns = (reached - _look(offset, reached) - here).abs().amax(0) <= SAME_PLACE
-        covers = _inside(source) * (_nearest(destination, 1 / old_z, spread=True) > 0)
-        carried = _look(moved_z.expand(1, height, width), source)[0]
-        return Lookup(source, covers, carried), Lookup(reached, _inside(reached) * returns, old_z)
+            reached = here + read_at(offset, reached)
+        returns = (reached - read_at(offset, reached) - here).abs().amax(0) <= SAME_PLACE
+        covers = within(source) * (_nearest(destination, 1 / old_z, spread=True) > 0)
+        carried = read_at(moved_z.expand(1, height, width), source)[0]
+        return Lookup(source, covers, carried), Lookup(reached, within(reached) * returns, old_z)
 
     return DepthWarp(source, solve, padding, sampling)
 
@@ -352,7 +362,7 @@ def warp_physical(
 def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWarp:
     height, width = motion.depth.shape
     inverse_depth = 1 / motion.depth
-    here = _pixels(width, height, inverse_depth.device)
+    here = pixels(width, height, inverse_depth.device)
     to_new = _projection(motion.pose, motion.old, motion.new, width, height)
     to_old = _projection(motion.pose.inverse(), motion.new, motion.old, width, height)
 
@@ -367,8 +377,8 @@ def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWar
         back = source.flatten(1).index_select(1, _index(destination)).view_as(here)
         returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen_inverse > 0)
         return (
-            Lookup(source, _inside(source) * ~hole, 1 / seen),
-            Lookup(destination, _inside(destination) * returns, motion.depth),
+            Lookup(source, within(source) * ~hole, 1 / seen),
+            Lookup(destination, within(destination) * returns, motion.depth),
         )
 
     return DepthWarp(source, solve, padding, sampling, rigid=motion)
@@ -461,7 +471,7 @@ def _fill(
     crack = ((found - point).abs().amax(0) <= SAME_PLACE) & ~_at_outline(seen_inverse, index)
     source[:, todo] = torch.where(crack, point + (found - point).clamp(-HALF, HALF), found)
     seen[todo] = inverse
-    known[todo] = (_inside(found, width, height) == 0) | crack
+    known[todo] = (within(found, width, height) == 0) | crack
     todo = todo[~known[todo]]
 
     # What a near thing uncovers lies behind it.
@@ -551,24 +561,6 @@ def _plane(row: Matrix, x: torch.Tensor, y: torch.Tensor, depth: torch.Tensor) -
     return torch.add(summed, depth, alpha=d) if d else summed
 
 
-def _pixels(width: int, height: int, device: Device) -> Positions:
-    """Give each pixel its own position."""
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=device),
-        torch.arange(width, dtype=torch.float32, device=device),
-        indexing="ij",
-    )
-    return torch.stack((x, y))
-
-
-def _inside(positions: Positions, width: int = 0, height: int = 0) -> Mask:
-    """Tell which positions are within the picture: 1 inside, 0 beyond its edge, soft over a pixel."""
-    height, width = (height, width) if height else positions.shape[1:]
-    x, y = positions
-    inside: Mask = torch.minimum(x + 1, width - x).clamp_(0, 1) * torch.minimum(y + 1, height - y).clamp_(0, 1)
-    return inside
-
-
 def _index(positions: Positions, width: int = 0, height: int = 0) -> torch.Tensor:
     """Number the pixels nearest to the positions, row by row: (N,) int64; those beyond the edge are brought back."""
     height, width = (height, width) if height else positions.shape[1:]
@@ -576,38 +568,3 @@ def _index(positions: Positions, width: int = 0, height: int = 0) -> torch.Tenso
     column = x.round().clamp_(0, width - 1).to(torch.int32)
     index: torch.Tensor = y.round().clamp_(0, height - 1).to(torch.int32).mul_(width).add_(column).to(torch.int64)
     return index
-
-
-def _sample(image: torch.Tensor, positions: Positions, sampling: Sampling, padding: Padding) -> torch.Tensor:
-    """Sample (C, H, W) at positions: (1, C, H, W)."""
-    height, width = image.shape[1:]
-    # grid_sample counts from -1 to 1, from the outer edge of the first pixel to that of the last.
-    grid = torch.empty_like(positions)
-    torch.mul(positions[0], 2 / width, out=grid[0]).add_(1 / width - 1)
-    torch.mul(positions[1], 2 / height, out=grid[1]).add_(1 / height - 1)
-    return F.grid_sample(image[None], grid.permute(1, 2, 0)[None], sampling, padding, align_corners=False)
-
-
-def _look(values: torch.Tensor, positions: Positions) -> torch.Tensor:
-    """Read values (C, H, W) at positions, between pixels linearly, beyond the edge as at the edge."""
-    return _sample(values, positions, "bilinear", "border")[0]
-
-
-def _find(chart: Positions, at: Positions) -> Positions:
-    """Read positions at positions; beyond the edge the way from one to the other goes on as at the edge."""
-    height, width = chart.shape[1:]
-    found: Positions = at + _look(chart - _pixels(width, height, chart.device), at)
-    return found
-
-
-def _returns(there: Positions, back: Positions) -> torch.Tensor:
-    """Tell which pixels come back to their own place when they go there and back."""
-    height, width = there.shape[1:]
-    return (_find(back, there) - _pixels(width, height, there.device)).abs().amax(0) <= SAME_PLACE
-
-
-def _map(matrix: Matrix, positions: Positions) -> Positions:
-    """Move positions by a matrix (3, 3)."""
-    x, y, w = (a * positions[0] + b * positions[1] + c for a, b, c in matrix.tolist())
-    w = torch.where(w == 0, torch.finfo(w.dtype).eps, w)
-    return torch.stack((x / w, y / w))
