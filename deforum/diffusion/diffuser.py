@@ -14,12 +14,14 @@ from deforum.diffusion.guard import RenderError, guarded, is_blank
 from deforum.diffusion.latents import Autoencoder
 from deforum.diffusion.loading import Model
 from deforum.diffusion.noise import starting_noise, step_noise
+from deforum.diffusion.paint import Paint, cell_steps, hold, smear
 from deforum.diffusion.prompt import parse_composition
 from deforum.diffusion.samplers import Sampler, find_sampler
 from deforum.diffusion.sigmas import visit
 from deforum.diffusion.solvers import SOLVERS, Walk
 from deforum.diffusion.steps import count_steps
 from deforum.image import Image
+from deforum.rng import derive_seed
 from deforum.timeline import Frame
 
 Tensor = torch.Tensor
@@ -58,6 +60,9 @@ class Task:
     frame: Frame
     pulls: tuple[Pull, ...]
     plan: Plan
+    paint: Paint | None
+    cell_steps: Tensor | None
+    """Where there is a paint: the steps run at each place of the latent, (h, w)."""
 
 
 class Diffuser:
@@ -72,19 +77,30 @@ class Diffuser:
         )
         self.device: torch.device = model.unet.device
 
-    def __call__(self, init: Image | None, frame: Frame, *, width: int, height: int) -> Image:
+    def __call__(
+        self, init: Image | None, frame: Frame, *, width: int, height: int, paint: Paint | None = None
+    ) -> Image:
         """Diffuse one frame: image to image from `init` (3, height, width), or text to image where it is None.
 
-        The picture comes back on the diffuser's device. Raises RenderError where no whole picture can be made.
+        `paint` says how much of the init each pixel keeps, in place of the frame's strength; without an init there is
+        nothing to keep, and it is not read. The picture comes back on the diffuser's device. Raises RenderError where
+        no whole picture can be made.
         """
-        return self.diffuse_batch([init], [frame], width=width, height=height)[0]
+        return self.diffuse_batch([init], [frame], width=width, height=height, paints=[paint])[0]
 
     @torch.inference_mode()
     def diffuse_batch(
-        self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int
+        self,
+        inits: Sequence[Image | None],
+        frames: Sequence[Frame],
+        *,
+        width: int,
+        height: int,
+        paints: Sequence[Paint | None] | None = None,
     ) -> list[Image]:
         """Diffuse frames that do not depend on each other; neighbours of one plan go through the model together."""
-        tasks = [self._task(init, frame) for init, frame in zip(inits, frames, strict=True)]
+        paints = [None] * len(frames) if paints is None else paints
+        tasks = [self._task(*each) for each in zip(inits, frames, paints, strict=True)]
         pictures: list[Image] = []
         for plan, group in groupby(tasks, key=lambda task: task.plan):
             members = list(group)
@@ -99,17 +115,25 @@ class Diffuser:
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
 
-    def _task(self, init: Image | None, frame: Frame) -> Task:
+    def _task(self, init: Image | None, frame: Frame, paint: Paint | None) -> Task:
         sampler = find_sampler(frame.sampler)
         steps = int(frame.params.steps + 1e-6)
-        run = count_steps(steps, None if init is None else frame.params.strength, exact=self._exact)
+        cells: Tensor | None = None
+        if init is None or paint is None:
+            run = count_steps(steps, None if init is None else frame.params.strength, exact=self._exact)
+        else:
+            cells = cell_steps(paint.strength, self._door.factor, steps, exact=self._exact)
+            run = int(cells.max())
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         pulls = self._pulls(frame)
         tokens = len(pulls[0].embedding.tokens)
-        return Task(init, frame, tuple(pulls), Plan(sampler, steps, run, eta, init is not None, tokens))
+        plan = Plan(sampler, steps, run, eta, init is not None, tokens)
+        return Task(init, frame, tuple(pulls), plan, None if cells is None else paint, cells)
 
     def _diffuse(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
-        inits = [task.init for task in tasks if task.init is not None]
+        inits = [_prepared(task.init, task.paint) for task in tasks if task.init is not None]
+        if plan.run == 0:
+            return inits  # nothing is to be painted
         frames = [task.frame for task in tasks]
         model, index = self._model, frames[0].index
         sigmas = visit(model.schedule, plan.sampler.grid, plan.steps, skip_penultimate=plan.sampler.skip_penultimate)
@@ -122,8 +146,12 @@ class Diffuser:
                 for frame in frames
             ]
         ).to(self.device)
+        held = Walk.hold
         if plan.from_image:
-            start = self._door.encode(inits, index) + start * sigmas[0]
+            latents = self._refilled(self._door.encode(inits, index), tasks)
+            if any(task.paint for task in tasks):
+                held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
+            start = latents + start * sigmas[0]
         else:
             # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
@@ -132,12 +160,14 @@ class Diffuser:
 
         def sample() -> tuple[Tensor, str]:
             finite: list[Tensor] = []
+            denoise = self._denoiser(tasks, size, finite)
             walk = Walk(
-                denoise=self._denoiser(tasks, size, finite),
+                denoise=lambda x, sigma: denoise(held(x, sigma), sigma),
                 sigmas=sigmas,
                 noise=step_noise(shape, [frame.seed for frame in frames], self.device),
                 eta=plan.eta,
                 schedule=model.schedule,
+                hold=held,
             )
             latents = SOLVERS[plan.sampler.solver](start, walk)
             # One look at the device for all evaluations.
@@ -150,6 +180,17 @@ class Diffuser:
 
         latents = guarded("the UNet", index, [model.unet], sample)
         return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+
+    def _refilled(self, latents: Tensor, tasks: Sequence[Task]) -> Tensor:
+        """Put noise or zeros into the masked places of latents (B, C, h, w) whose paint asks for it."""
+        for own, task in zip(latents, tasks, strict=True):
+            if task.paint is None or task.cell_steps is None or not task.paint.fill.startswith("latent"):
+                continue
+            seed = derive_seed(task.frame.seed, 0, "fill")  # apart from the noise that is put over it
+            zeros = torch.zeros_like(own)
+            noise = starting_noise(own.shape, seed, 0, 0.0).to(own.device) if "noise" in task.paint.fill else zeros
+            own.copy_(torch.where((task.cell_steps > 0).to(own.device), noise, own))
+        return latents
 
     def _pulls(self, frame: Frame) -> list[Pull]:
         """List the prompts to evaluate: guidance is uncond + cfg * sum of w (cond - uncond), with 0 parts left out."""
@@ -253,3 +294,8 @@ class Diffuser:
         scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
         embedding: Tensor = get_timestep_embedding(scaled, self._guidance_width, downscale_freq_shift=1)
         return embedding.to(self._model.unet.dtype)
+
+
+def _prepared(init: Image, paint: Paint | None) -> Image:
+    """Smear the colours around into what is masked, where the paint asks for it."""
+    return smear(init, paint.strength.to(init.device) < 1) if paint is not None and paint.fill == "fill" else init

@@ -32,6 +32,9 @@ class Walk:
     eta: float
     """Scale of the random part: 0 none, 1 as in the paper. Solvers without one take no notice."""
     schedule: NoiseSchedule
+    hold: Callable[[Tensor, float], Tensor] = lambda x, sigma: x
+    """Puts places of the latent that are not to be changed yet back where they belong at a noise level. Solvers ask it
+    for every latent that a step ends with; what a step tries on its way is `denoise`'s to hold."""
 
     def __iter__(self) -> Iterator[tuple[float, float]]:
         """Yield (sigma, next sigma) for each step."""
@@ -53,7 +56,7 @@ def split(sigma: float, target: float, eta: float) -> tuple[float, float]:
 def euler(x: Tensor, walk: Walk) -> Tensor:
     for sigma, target in walk:
         slope = (x - walk.denoise(x, sigma)) / sigma
-        x = x + slope * (target - sigma)
+        x = walk.hold(x + slope * (target - sigma), target)
     return x
 
 
@@ -65,6 +68,7 @@ def euler_ancestral(x: Tensor, walk: Walk) -> Tensor:
         x = x + slope * (down - sigma)
         if up > 0:
             x = x + walk.noise() * up
+        x = walk.hold(x, target)
     return x
 
 
@@ -76,7 +80,7 @@ def heun(x: Tensor, walk: Walk) -> Tensor:
         if target > 0:
             slope = (slope + (reached - walk.denoise(reached, target)) / target) / 2
             reached = x + slope * (target - sigma)
-        x = reached
+        x = walk.hold(reached, target)
     return x
 
 
@@ -100,6 +104,7 @@ def _dpm_2(x: Tensor, walk: Walk, eta: float) -> Tensor:
         x = x + slope * (down - sigma)
         if up > 0:
             x = x + walk.noise() * up
+        x = walk.hold(x, target)
     return x
 
 
@@ -114,6 +119,7 @@ def dpmpp_2s_ancestral(x: Tensor, walk: Walk) -> Tensor:
         x = torch.lerp(x0, x, down / sigma)
         if up > 0:
             x = x + walk.noise() * up
+        x = walk.hold(x, target)
     return x
 
 
@@ -129,7 +135,7 @@ def dpmpp_2m(x: Tensor, walk: Walk) -> Tensor:
             if before is not None:
                 estimate = x0 + (x0 - before) * (h / (2 * h_before))
             h_before = h
-        x = torch.lerp(estimate, x, target / sigma)
+        x = walk.hold(torch.lerp(estimate, x, target / sigma), target)
         before = x0
     return x
 
@@ -139,7 +145,7 @@ def dpmpp_sde(x: Tensor, walk: Walk) -> Tensor:
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
-            x = x0
+            x = walk.hold(x0, target)
             continue
         middle = sqrt(sigma * target)
         # The noise of the whole step continues that of its first half: increments of one Brownian path in sigma.
@@ -148,7 +154,7 @@ def dpmpp_sde(x: Tensor, walk: Walk) -> Tensor:
         down, up = split(sigma, middle, walk.eta)
         halfway = torch.lerp(x0, x, down / sigma) + first * up
         down, up = split(sigma, target, walk.eta)
-        x = torch.lerp(walk.denoise(halfway, middle), x, down / sigma) + whole * up
+        x = walk.hold(torch.lerp(walk.denoise(halfway, middle), x, down / sigma) + whole * up, target)
     return x
 
 
@@ -167,7 +173,7 @@ def _dpmpp_2m_sde(x: Tensor, walk: Walk, correction: Callable[[float], float]) -
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
-            return x0
+            return walk.hold(x0, target)
         h = log(sigma / target)
         decay = h * (1 + walk.eta)
         x = exp(-decay) * x - expm1(-decay) * x0
@@ -175,6 +181,7 @@ def _dpmpp_2m_sde(x: Tensor, walk: Walk, correction: Callable[[float], float]) -
             x = x + (x0 - before) * (correction(decay) * h / h_before)
         if walk.eta > 0:
             x = x + walk.noise() * (target * sqrt(-expm1(-2 * walk.eta * h)))
+        x = walk.hold(x, target)
         before, h_before = x0, h
     return x
 
@@ -185,7 +192,7 @@ def dpmpp_3m_sde(x: Tensor, walk: Walk) -> Tensor:
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
-            return x0
+            return walk.hold(x0, target)
         h = log(sigma / target)
         decay = h * (1 + walk.eta)
         x = exp(-decay) * x - expm1(-decay) * x0
@@ -201,6 +208,7 @@ def dpmpp_3m_sde(x: Tensor, walk: Walk) -> Tensor:
             x = x + slope * phi_2
         if walk.eta > 0:
             x = x + walk.noise() * (target * sqrt(-expm1(-2 * walk.eta * h)))
+        x = walk.hold(x, target)
         past = [(x0, h), *past[:1]]
     return x
 
@@ -216,6 +224,7 @@ def lms(x: Tensor, walk: Walk) -> Tensor:
             basis = np.poly1d(others, r=True) / np.prod([nodes[j] - other for other in others])
             integral = basis.integ()
             x = x + slope * float(integral(target) - integral(sigma))
+        x = walk.hold(x, target)
     return x
 
 
@@ -229,7 +238,7 @@ def plms(x: Tensor, walk: Walk) -> Tensor:
             slope = (slopes[0] + (reached - walk.denoise(reached, target)) / target) / 2
         else:
             slope = sum((s * w for s, w in zip(slopes, _ADAMS[len(slopes)], strict=True)), torch.zeros_like(x))
-        x = x + slope * (target - sigma)
+        x = walk.hold(x + slope * (target - sigma), target)
     return x
 
 
@@ -258,7 +267,7 @@ def deis(x: Tensor, walk: Walk) -> Tensor:
             newest = integral(target, older_sigma, sigma) - integral(sigma, older_sigma, sigma)
             last = integral(target, sigma, older_sigma) - integral(sigma, sigma, older_sigma)
             reached = x + slope * newest + older * last
-        x, before = reached, (slope, sigma)
+        x, before = walk.hold(reached, target), (slope, sigma)
     return x
 
 
@@ -269,9 +278,9 @@ def unipc(x: Tensor, walk: Walk) -> Tensor:
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
-            return x0
+            return walk.hold(x0, target)
         if past:
-            x = _unipc_correct(origin, x0, sigma, past)
+            x = walk.hold(_unipc_correct(origin, x0, sigma, past), sigma)
         origin = x
         past = [(x0, sigma), *past[:1]]
         h = log(sigma / target)
@@ -279,7 +288,7 @@ def unipc(x: Tensor, walk: Walk) -> Tensor:
         if len(past) == 2:
             older, older_sigma = past[1]
             estimate = x0 + (older - x0) * (0.5 * h / log(sigma / older_sigma))
-        x = torch.lerp(estimate, x, target / sigma)
+        x = walk.hold(torch.lerp(estimate, x, target / sigma), target)
     return x
 
 
@@ -307,6 +316,7 @@ def lcm(x: Tensor, walk: Walk) -> Tensor:
         x = walk.denoise(x, sigma)
         if target > 0:
             x = x + walk.noise() * target
+        x = walk.hold(x, target)
     return x
 
 
@@ -315,9 +325,10 @@ def tcd(x: Tensor, walk: Walk) -> Tensor:
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
-            return x0
+            return walk.hold(x0, target)
         below = float(walk.schedule.sigma_at(0.7 * walk.schedule.time_of(target)))
-        x = torch.lerp(x0, x, below / sigma) + walk.noise() * sqrt(target**2 - below**2)
+        reached = torch.lerp(x0, x, below / sigma) + walk.noise() * sqrt(target**2 - below**2)
+        x = walk.hold(reached, target)
     return x
 
 
