@@ -15,6 +15,7 @@ import torch
 
 from deforum.filters import ColorReference
 from deforum.image import Image, Mask, blend
+from deforum.positions import Charts
 from deforum.timeline import Frame, Span
 
 
@@ -30,6 +31,9 @@ class Warp(Protocol):
 
     def coverage(self) -> Mask:
         """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
+
+    def charts(self) -> Charts:
+        """Say where each pixel came from and where each one went, to move masks and flows by it, or to join motions."""
 
 
 class Camera(Protocol):

@@ -12,6 +12,7 @@ from deforum.depth import DepthModel
 from deforum.depth.scale import Span, slab_depth, steady_depth
 from deforum.image import Device, Image, Mask
 from deforum.params import Params
+from deforum.positions import Chart, Charts, map_by, pixels
 from deforum.profile import Profile
 from deforum.timeline import Frame
 from deforum.warp import Border, Matrix, coverage, flat_matrix, inverse, perspective_flip, warp_flat
@@ -45,6 +46,13 @@ class FlatWarp:
 
     def coverage(self) -> Mask:
         return self._coverage
+
+    def charts(self) -> Charts:
+        here, back = pixels(self.width, self.height, self.device), inverse(self.matrix)
+        return (
+            Chart(map_by(back, here), self.coverage()),
+            Chart(map_by(self.matrix, here), coverage(back, self.width, self.height, self.device)),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""Optical flow: which way everything moved from one picture to another. The estimators by name.
+
+A new estimator is a new row of `METHODS` and a function of the shape of `Load`. Motions made from flow are in
+`deforum.flow.warp`.
+
+Convention: a `Flow` is (H, W, 2) float32 px, x then y, on the device of the pictures: what is at a place p in the first
+picture is at p + flow[p] in the second. Flow is in px everywhere; nothing scales it to a share of the picture.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from deforum.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from deforum.image import Device, Image
+
+WEIGHTS = Path("models/flow")  # beside where the program is run
+
+
+class FlowModel(Protocol):
+    """Finds the flow from one picture to another."""
+
+    def __call__(self, a: Image, b: Image) -> torch.Tensor:
+        """Give (H, W, 2) px from `a` to `b`, both (3, H, W) RGB in 0..1, on their device."""
+
+
+@dataclass(frozen=True)
+class FlowSource:
+    """An estimator that was found, not loaded yet."""
+
+    name: str
+    """A row of `METHODS`."""
+    path: Path | None = None
+    """Its weights; None: it needs none."""
+    says: str = ""
+    """What there is to tell the user: which estimator serves in the place of the one asked for, and why."""
+
+
+Load = Callable[[FlowSource, "Device"], FlowModel]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An estimator: where its code is, which weights it needs, and where they come from."""
+
+    load: str
+    """Import path of its `Load`: module:function."""
+    files: tuple[str, ...] = ()
+    """Names under which its weights are known, best first; one of them is needed."""
+    url: str = ""
+    licence: str = ""
+
+
+METHODS: Mapping[str, Row] = {
+    "DIS Medium": Row("deforum.flow.dense:load_dis_medium"),
+    "DIS Fine": Row("deforum.flow.dense:load_dis_fine"),
+    "Farneback": Row("deforum.flow.dense:load_farneback"),
+    "RAFT": Row(
+        "deforum.flow.raft:load",
+        (
+            "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+            "raft_large_C_T_SKHT_V1-22a6c259.pth",
+            "raft_small_C_T_V2-01064c6d.pth",
+            "raft_small_C_T_V1-ad48884c.pth",
+        ),
+        "https://download.pytorch.org/models/",
+        "BSD 3-clause",
+    ),
+}
+
+
+def resolve_flow(method: str, where: str = "") -> FlowSource | None:
+    """Find an estimator; None for "None".
+
+    Raises UserError with `where` for a name that nothing answers to, and for RAFT without its weights or without
+    torchvision: what is missing, where it is looked for, and how to get it. Does not import torch.
+    """
+    if method == "None":
+        return None
+    row = METHODS.get(method)
+    if row is None:
+        raise UserError(Problem(f"{method}: no optical flow of this name; expected {', '.join(METHODS)}", where))
+    try:
+        return FlowSource(method, _find(method, row) if row.files else None)
+    except UserError as error:
+        raise UserError(Problem(problem.message, where) for problem in error.problems) from None
+
+
+def load_flow(source: FlowSource, device: Device) -> FlowModel:
+    """Load an estimator that was found. Raises UserError where its weights are not what their name says."""
+    module, function = METHODS[source.name].load.split(":")
+    load: Load = getattr(importlib.import_module(module), function)
+    return load(source, device)
+
+
+def _find(method: str, row: Row) -> Path:
+    """Find weights, and the package that their network comes from."""
+    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+    folders = (WEIGHTS, home / "hub" / "checkpoints")
+    found = next((folder / file for file in row.files for folder in folders if (folder / file).is_file()), None)
+    missing = []
+    if found is None:
+        looked = " and ".join(str(folder.absolute()) for folder in folders)
+        missing.append(
+            f"{method} needs weights, {' or '.join(row.files)} ({row.licence}); looked for in {looked}. Get them with: "
+            f"mkdir -p {WEIGHTS} && curl -L -o {WEIGHTS / row.files[0]} {row.url}{row.files[0]}"
+        )
+    if importlib.util.find_spec("torchvision") is None:
+        missing.append(f"{method} needs torchvision, which is not installed: pip install torchvision")
+    if missing or found is None:
+        others = ", ".join(name for name, each in METHODS.items() if not each.files)
+        raise UserError(". ".join([*missing, f"Without either: {others}"]))
+    return found

@@ -1,0 +1,62 @@
+"""Optical flow by OpenCV, on the CPU.
+
+Source: T. Kroeger et al., "Fast optical flow using dense inverse search", 2016 (DIS); G. Farnebäck, "Two-frame motion
+estimation based on polynomial expansion", 2003. The settings are those that Deforum's files rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deforum.flow import FlowModel, FlowSource
+from deforum.image import Device, Image, to_bytes
+
+Gray = NDArray[np.uint8]
+Estimate = Callable[[Gray, Gray], NDArray[Any]]
+
+SMALLEST = 16  # px; below this the estimators have no pyramid to search in
+
+
+@dataclass(frozen=True)
+class Dense:
+    """An estimator that compares two grey pictures (H, W), and gives flow (H, W, 2)."""
+
+    estimate: Estimate
+
+    def __call__(self, a: Image, b: Image) -> torch.Tensor:
+        found = self.estimate(to_levels(a), to_levels(b))
+        return torch.from_numpy(np.asarray(found, np.float32)).to(a.device)
+
+
+def to_levels(image: Image) -> Gray:
+    """Turn a picture into grey levels, (H, W)."""
+    return np.asarray(cv2.cvtColor(to_bytes(image), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def load_dis_medium(source: FlowSource, device: Device) -> FlowModel:
+    return Dense(lambda a, b: cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, b, None))  # type: ignore[call-overload]
+
+
+def load_dis_fine(source: FlowSource, device: Device) -> FlowModel:
+    """Search down to single pixels, and refine the result until it no longer changes."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(0)
+    dis.setPatchSize(8)
+    dis.setPatchStride(4)
+    dis.setVariationalRefinementIterations(192)
+    return Dense(lambda a, b: dis.calc(a, b, None))  # type: ignore[call-overload]
+
+
+def load_farneback(source: FlowSource, device: Device) -> FlowModel:
+    return Dense(
+        lambda a, b: cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+            a, b, None, pyr_scale=0.5, levels=3, winsize=21, iterations=5, poly_n=5, poly_sigma=1.2, flags=0
+        )
+    )

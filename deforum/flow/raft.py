@@ -1,0 +1,72 @@
+"""Optical flow by RAFT, with torchvision's network and weights that the user has.
+
+Source: Z. Teed, J. Deng, "RAFT: Recurrent all-pairs field transforms for optical flow", 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from deforum.errors import UserError
+from deforum.flow import FlowModel, FlowSource
+from deforum.image import Device, Image
+
+UPDATES = 50  # steps of the search, as in Deforum; the network was trained with 12
+FINEST = 8  # px; the network sees squares of this size
+SMALLEST = 128  # px; its coarsest level would have less than 2 squares
+
+
+@dataclass(frozen=True)
+class Raft:
+    """RAFT, loaded on a device."""
+
+    network: nn.Module
+    device: Device
+
+    @torch.inference_mode()
+    def __call__(self, a: Image, b: Image) -> torch.Tensor:
+        height, width = a.shape[1:]
+        size = tuple(max(SMALLEST, -(-side // FINEST) * FINEST) for side in (height, width))
+        pair = torch.stack((a, b)).to(self.device)
+        pair = F.interpolate(pair, size, mode="bilinear", align_corners=False) if size != (height, width) else pair
+        pair = (2 * pair - 1).clamp(-1, 1)
+        flow: torch.Tensor = self.network(pair[:1], pair[1:], num_flow_updates=UPDATES)[-1]
+        if size != (height, width):
+            flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
+        scale = torch.tensor((width / size[1], height / size[0]), device=flow.device)
+        scaled: torch.Tensor = flow[0].permute(1, 2, 0).float() * scale
+        return scaled.contiguous().to(a.device)
+
+
+def load(source: FlowSource, device: Device) -> FlowModel:
+    """Load the network that the weights are of, large or small. Raises UserError where they fit neither."""
+    from torchvision.models.optical_flow import raft_large, raft_small
+
+    assert source.path is not None
+    weights = _read(source.path)
+    # The large network has layers with a normalisation that learns; the small one has narrower layers.
+    make = raft_small if "small" in source.path.name else raft_large
+    network = make(weights=None)
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{source.path}: not the weights of torchvision's {make.__name__} ({reason})") from None
+    return Raft(network.eval().to(device), device)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a state dict; a file with anything but tensors in it is refused."""
+    try:
+        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises many kinds for a file that is not what it says; each means the same to the user.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: cannot be read as weights ({reason}); download it again") from None
+    return weights
