@@ -57,6 +57,8 @@ class Moment:
     """As it stands at this frame."""
     warp: Warp | None
     """The whole way here from the picture that was moved here; None at the beginning."""
+    start: Image | None = None
+    """The picture that painting starts from, before any filter; None from noise alone, and between diffused frames."""
 
 
 Source = Callable[[Image | None, Moment], Image | None]
@@ -119,6 +121,7 @@ def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, M
     """Diffuse one frame from the moved previous picture; give it, and the moment with the colours to hold to."""
     moment = replace(moment, palette=stages.palette(moment, moved, None))
     image = stages.source(moved, moment)
+    moment = replace(moment, start=image)
     if moved is not None and image is not None:
         image = apply(stages.before, image, moment)
     [image] = stages.diffuse([image], [moment])
