@@ -268,7 +268,7 @@ class _Translator:
         """Fill in what Deforum takes for granted where a file says nothing."""
         forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
         # Files older than legacy_colormatch were made while colours were matched the old way.
-        defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid"}
+        defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
         defaults |= FORGE_DEFAULTS if forge else {}
         if "width" in self.left or "height" in self.left:
             defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}

@@ -244,6 +244,12 @@ class Settings:
     extract_nth_frame: int = _video(1, "", "Uses every so many frames of the clip.", 1)
     extract_from_frame: int = _video(0, "", "First frame of the clip that is used.", 0, pending="")
     extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
+    clip_fit: Literal["fill", "fit", "stretch"] = _video("fill", "",
+        "How a clip of another shape comes to the frame's: cut at two edges, black bars at two edges, or out of "
+        "proportion. Deforum's own files are stretched.")
+    clip_end: Literal["stop", "hold", "loop"] = _video("stop", "",
+        "What follows the clip's last frame: nothing, so that max_frames is at most the clip's length, that frame, or "
+        "the clip again.")
     overwrite_extracted_frames: bool = _video(False, "", "Reads the clip anew in each run.")
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",

@@ -40,7 +40,9 @@ def value_of(settings: Settings, name: str) -> object:
 
 def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) -> None:
     loaded = load_json(tmp_path)
-    assert loaded.settings == Settings(profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid")
+    assert loaded.settings == Settings(
+        profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid", clip_fit="stretch"
+    )
     assert loaded.report == ("no prompts in the file; the pictures are painted without",)
 
 
