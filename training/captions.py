@@ -25,7 +25,7 @@ SCENES: dict[str, list[str]] = {
     ],
     "desert": ["a desert", "a desert landscape", "the sandy desert", "a dry desert of sand"],
     "forest": ["a forest", "the woods", "a deep forest", "woodland", "a forest of trees"],
-    "hills": ["green hills", "rolling hills", "a hilly landscape", "grassland hills", "the countryside"],
+    "hills": ["hills", "green hills", "rolling hills", "a hilly landscape", "grassland hills", "the countryside"],
     "valley": ["a valley", "a green valley", "a valley between hills", "a wide valley in the countryside"],
     "flower field": [
         "a flower field",
@@ -45,7 +45,6 @@ SCENES: dict[str, list[str]] = {
     "space": ["outer space", "deep space", "space", "the universe", "a cosmic scene", "the cosmos"],
     "abstract": ["an abstract pattern", "abstract art", "an abstract picture", "a pattern", "an abstract design"],
 }
-_BARE_HILLS = ["hills", "rolling hills", "a hilly landscape", "the countryside", "snowy hills"]
 TIMES: dict[str, list[str]] = {
     "dawn": ["at dawn", "at sunrise", "in the early morning", "dawn", "sunrise", "in pale morning light"],
     "day": ["by day", "in daylight", "at noon", "in bright daylight", "daytime", "on a clear day"],
@@ -57,7 +56,6 @@ TIMES: dict[str, list[str]] = {
 WEATHERS: dict[str, list[str]] = {
     "cloudy": ["with clouds", "cloudy sky", "under drifting clouds", "clouds in the sky", "cloudy"],
     "fog": ["in fog", "in mist", "misty", "foggy", "with morning mist", "hazy"],
-    "rain": ["in the rain", "rainy", "rain", "falling rain"],
     "snow": ["in the snow", "snowy", "snow falling", "winter", "in winter"],
     "storm": ["in a storm", "stormy", "thunderstorm", "under storm clouds", "dramatic stormy sky"],
 }
@@ -69,7 +67,6 @@ PALETTES: dict[str, list[str]] = {
     "orange": ["in shades of orange", "orange palette", "warm orange tones", "orange colors"],
     "green": ["in shades of green", "green palette", "emerald colors", "green tones"],
     "pink": ["in shades of pink", "pink palette", "rose colors", "pink"],
-    "teal and orange": ["teal and orange", "teal and orange palette", "cinematic teal and orange"],
     "sepia": ["sepia", "in sepia tones", "like an old photograph", "vintage brown tones"],
     "black and white": ["black and white", "monochrome", "in black and white", "grayscale", "black and white photo"],
     "pink and blue": [
@@ -79,9 +76,25 @@ PALETTES: dict[str, list[str]] = {
         "synthwave palette",
         "neon pink and blue",
     ],
-    "gold": ["in shades of gold", "golden palette", "golden tones", "gold"],
+}
+STYLES: dict[str, list[str]] = {
+    "neon": ["neon style", "glowing neon outlines", "neon lights", "neon art"],
+    "pastel": ["in pastel colors", "soft pastel", "pastel drawing", "pale pastel colors"],
+    "watercolour": ["watercolor painting", "watercolour", "a watercolor", "painted in watercolor"],
 }
 THINGS: dict[str, list[str]] = {
+    "close-up": ["a close-up", "close up", "big flowers up close", "macro"],
+    "planet": ["a planet", "a giant planet", "an alien world"],
+    "ringed planet": ["a planet with rings", "a ringed planet", "saturn"],
+    "nebula": ["a nebula", "glowing gas", "clouds of gas"],
+    "flowers": ["flowers", "blossoms", "many flowers"],
+    "rings": ["rings", "concentric circles", "concentric rings"],
+    "rays": ["rays", "a sunburst"],
+    "circles": ["circles", "polka dots", "dots"],
+    "checkerboard": ["checkerboard", "a checker pattern", "checkers"],
+    "spiral": ["spiral", "a spiral", "a swirl"],
+    "stripes": ["stripes", "lines"],
+    "waves": ["waves", "wavy lines"],
     "sun": ["the sun", "a bright sun", "a glowing sun"],
     "moon": ["a full moon", "the moon", "a bright moon"],
     "crescent moon": ["a crescent moon", "a half moon"],
@@ -116,8 +129,6 @@ THINGS: dict[str, list[str]] = {
     "lit windows": ["lit windows", "city lights", "glowing windows"],
     "water": ["water", "a river in front", "reflections in water"],
     "road": ["a road", "a street", "a highway"],
-    "planet": ["a planet", "a giant planet", "an alien world"],
-    "ringed planet": ["a planet with rings", "a ringed planet", "saturn"],
     "small moon": ["a small moon", "its moon"],
     "galaxy": ["a galaxy", "a spiral galaxy"],
 }
@@ -164,35 +175,47 @@ def _one(rng: np.random.Generator, phrases: list[str]) -> str:
     return phrases[int(rng.integers(len(phrases)))]
 
 
+def _name(rng: np.random.Generator, phrases: list[str]) -> str:
+    """Often the plainest phrase, the first; else any."""
+    return phrases[0] if rng.random() < 0.4 else _one(rng, phrases)
+
+
 def _thing(rng: np.random.Generator, name: str) -> str:
     if name in THINGS:
         return _one(rng, THINGS[name])
-    if name.endswith("nebula"):
+    if name.endswith(" nebula"):
         return _one(rng, [f"a {name}", f"{name}", f"clouds of {name.split()[0]} gas"])
+    if name.endswith("ringed planet"):
+        colour = name.split()[0]
+        return _one(rng, [f"a {name}", f"a {colour} planet with rings", f"a big {colour} planet with rings"])
+    if name.endswith("planet"):
+        return _one(rng, [f"a {name}", f"a giant {name}", f"a big {name}"])
     return name  # "red flowers", "spiral" and the like say it already
 
 
 def describe(facts: Facts, rng: np.random.Generator) -> str:
     """One caption of a picture: a sentence or a list of tags, naming most but not always all of what is there."""
     phrases = SCENES[facts.scene]
-    if facts.scene == "hills" and facts.weather == "snow":
-        phrases = _BARE_HILLS
-    scene = _one(rng, phrases)
+    if facts.weather == "snow" or facts.palette or facts.style == "neon":
+        phrases = [phrase for phrase in phrases if "green" not in phrase]
+    scene = _name(rng, phrases)
     things = [t for t in dict.fromkeys(facts.things) if rng.random() < 0.85]
     if facts.scene in ("abstract", "space", "flower field"):
         things = list(dict.fromkeys(facts.things))  # these scenes are mostly their things
     rng.shuffle(things)
     named = [_thing(rng, t) for t in things]
-    time = _one(rng, TIMES[facts.time]) if facts.time and rng.random() < 0.93 else ""
+    time = _name(rng, TIMES[facts.time]) if facts.time and rng.random() < 0.96 else ""
     weather = _one(rng, WEATHERS[facts.weather]) if facts.weather in WEATHERS and rng.random() < 0.9 else ""
     palette = ""
     if facts.scene == "abstract":
         palette = _one(rng, ["in {}", "{}", "{} colors", "made of {}"]).format(facts.palette)
-    elif facts.palette and rng.random() < 0.95:
-        palette = _one(rng, PALETTES[facts.palette])
+    elif facts.palette and rng.random() < 0.98:
+        palette = _name(rng, PALETTES[facts.palette])
+    if facts.style:
+        palette = _name(rng, STYLES[facts.style])
     style = rng.random()
     if facts.scene == "abstract" and style < 0.6:
-        text = f"{_one(rng, ['abstract ', 'abstract art, ', 'a pattern of ', ''])}{named[0]} {palette}"
+        text = f"{_one(rng, ['abstract ', 'abstract art, ', 'an abstract pattern of '])}{named[0]} {palette}"
     elif style < 0.55:
         text = " ".join(p for p in (scene, time) if p)
         if named and rng.random() < 0.8:
@@ -207,7 +230,7 @@ def describe(facts: Facts, rng: np.random.Generator) -> str:
         tags = [p for p in (time, weather, palette, *named) if p]
         rng.shuffle(tags)
         text = ", ".join([scene, *tags])
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         extra = [_one(rng, FILLERS) for _ in range(int(rng.integers(1, 4)))]
         text = f"{extra[0]}, {text}" if rng.random() < 0.4 else text
         text += "".join(f", {e}" for e in extra[1:])

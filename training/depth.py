@@ -5,8 +5,8 @@
 
 In the drawn world most of what is lower is nearer, so "lower is nearer" alone, the *ramp*, ranks depths well, and a
 network that learns no more than that looks good on paper. What is done about it: pictures are turned, tilted, cropped
-and stood on their heads, and near things of one picture are put anywhere into another one, nearest first. And every
-figure is printed beside the ramp's.
+and stood on their heads, and near things of one picture are put anywhere into another one, nearest first; and half of
+the pictures are no landscapes (`training.layouts`). And every figure is printed beside the ramp's.
 
 Pictures: uint8 (N, 256, 256, 3) RGB; inverse depth: float16 (N, 256, 256), 0 infinitely far, 1 nearest.
 """
@@ -31,10 +31,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deforum.depth.embedded import DEVIATION, MEAN, SmallDepth
-from training import progress, world
+from training import layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
 
-WORST_RAMP = 0.5  # share of held-out pictures, those that the ramp ranks worst, that are also looked at alone
+APART = 1.1  # ratio of two distances from which on their order counts
+FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
+# Side in px of the training pictures until this share of the time; the small ones teach most per second.
+SIZES = ((0.55, 128), (0.8, 192), (1.0, 256))
 
 
 def _draw(job: tuple[Path, int, int, int]) -> int:
@@ -43,7 +46,7 @@ def _draw(job: tuple[Path, int, int, int]) -> int:
     cv2.setNumThreads(1)
     pictures, depths = (np.lib.format.open_memmap(folder / name, mode="r+") for name in ("pictures.npy", "depth.npy"))
     for index in range(start, stop):
-        picture = world.draw(seed, index)
+        picture = layouts.draw(seed, index)
         pictures[index], depths[index] = picture.image, picture.inverse_depth
     return stop - start
 
@@ -159,46 +162,77 @@ def depth_loss(found: Tensor, true: Tensor) -> Tensor:
     return loss
 
 
-def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's coefficient of each pair of maps (B, H, W); 0 where one is constant."""
+@dataclass(frozen=True)
+class Pairs:
+    """Point pairs of each picture: flat indices (B, P) of both points, and which is nearer, -1 or 1, or 0: as far."""
 
-    def ranks(values: Tensor) -> Tensor:
-        flat = F.adaptive_avg_pool2d(values[:, None], 48).flatten(1)
-        order = (flat[:, :, None] > flat[:, None, :]).sum(2) + 0.5 * (flat[:, :, None] == flat[:, None, :]).sum(2)
-        centred = order.float() - order.float().mean(1, keepdim=True)
-        scaled: Tensor = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return scaled
+    one: Tensor
+    other: Tensor
+    nearer: Tensor
 
-    coefficient: Tensor = (ranks(a) * ranks(b)).sum(1)
-    return coefficient
+
+def point_pairs(true: Tensor, count: int, level: bool, generator: torch.Generator | None = None) -> Pairs:
+    """Random point pairs of the maps (B, H, W); with ``level`` both points lie at the same height."""
+    batch, height, width = true.shape
+    one = torch.randint(height * width, (batch, count), generator=generator)
+    other = torch.randint(width, (batch, count), generator=generator) + one // width * width if level else \
+        torch.randint(height * width, (batch, count), generator=generator)  # fmt: skip
+    distance = -true.flatten(1).clamp(min=1 / FARTHEST).log()
+    gap = distance.gather(1, other) - distance.gather(1, one)
+    return Pairs(one, other, gap.sign() * (gap.abs() > math.log(APART)))
+
+
+def order_loss(found: Tensor, true: Tensor) -> Tensor:
+    """What is nearer is to be found nearer, also among far things, where inverse depths hardly differ."""
+    flat = torch.logit(found.flatten(1), eps=1e-4)
+    losses = []
+    for level in (False, True):
+        pairs = point_pairs(true, 1500, level)
+        gap = (flat.gather(1, pairs.one) - flat.gather(1, pairs.other)) * pairs.nearer
+        losses.append((F.softplus(-2 * gap) * pairs.nearer.abs()).sum() / pairs.nearer.abs().sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
+def ordered(found: Tensor, true: Tensor, level: bool, generator: torch.Generator) -> Tensor:
+    """For each picture (B,): how many of its pairs that differ in depth are ordered right, and how many there are."""
+    pairs = point_pairs(true, 4000, level, generator)
+    gap = found.flatten(1).gather(1, pairs.one) - found.flatten(1).gather(1, pairs.other)
+    right = (gap.sign() == pairs.nearer) & (pairs.nearer != 0)
+    return torch.stack([right.sum(1), (pairs.nearer != 0).sum(1)], 1).double()
 
 
 @torch.no_grad()
-def evaluate(model: SmallDepth, heldout: DepthSet, seed: int = 0) -> dict[str, float]:
-    """Rank correlation on held-out pictures, as drawn and made wild, beside that of the ramp."""
+def evaluate(
+    model: SmallDepth, heldout: DepthSet, count: int | None = None, size: int = world.SIZE, seed: int = 0
+) -> dict[str, float]:
+    """Percentages of point pairs ordered right, of all pairs and of those at the same height, beside the ramp's.
+
+    On the first ``count`` held-out pictures as drawn, and turned and composed ("wild"), looked at with ``size`` px.
+    Only pairs whose distances are a factor of `APART` or more apart count.
+    """
     model.eval()
-    rng = np.random.default_rng(seed)
-    rows: dict[str, list[Tensor]] = {}
-    for start in range(0, len(heldout.pictures), 16):
-        drawn = heldout.take(np.arange(start, min(start + 16, len(heldout.pictures))))
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    tally: dict[str, Tensor] = {}
+    count = count or len(heldout.pictures)
+    for start in range(0, count, 16):
+        drawn = heldout.take(np.arange(start, min(start + 16, count)))
         wild = turned(drawn, rng, world.SIZE, wild=True)
         wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng)
         for name, batch in (("drawn", drawn), ("wild", wild)):
             true = batch.depth[:, 0]
-            tells = true.flatten(1).std(1) > 0.02  # abstract pictures have no depth to rank
-            found = model(normalised(batch.pictures)).float()
-            ramp = torch.linspace(0, 1, world.SIZE)[:, None].expand_as(true)
-            rows.setdefault(name, []).append(rank_correlation(found, true)[tells])
-            rows.setdefault(f"{name}_ramp", []).append(rank_correlation(ramp, true)[tells])
-    values = {name: torch.cat(parts) for name, parts in rows.items()}
-    worst = values["drawn_ramp"].argsort()[: round(WORST_RAMP * len(values["drawn_ramp"]))]
-    report = {name: round(float(value.mean()), 3) for name, value in values.items()}
-    report |= {f"{name}_where_the_ramp_is_worst": round(float(values[name][worst].mean()), 3)
-               for name in ("drawn", "drawn_ramp")}  # fmt: skip
-    return report
+            seen = F.interpolate(batch.pictures, size=(size, size), mode="area")
+            found = F.interpolate(model(normalised(seen)).float()[:, None], size=true.shape[1:], mode="bilinear")[:, 0]
+            ramp = torch.linspace(0, 1, world.SIZE)[:, None].expand_as(true).contiguous()
+            # Left and right are a coin's toss to the ramp.
+            ramp = ramp + 1e-6 * torch.rand(ramp.shape, generator=generator)
+            for pairs, level in (("all pairs", False), ("same height", True)):
+                for who, depth in (("model", found), ("ramp", ramp)):
+                    key = f"{name}, {pairs}, {who}"
+                    tally[key] = tally.get(key, 0) + ordered(depth, true, level, generator).sum(0)
+    return {key: round(100 * float(right / of), 1) for key, (right, of) in tally.items()}
 
 
-def train(data: Path, minutes: float, peak: float, batch_size: int, size: int) -> None:
+def train(data: Path, minutes: float, peak: float, batch_size: int) -> None:
     """Train for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
     torch.manual_seed(0)
@@ -216,13 +250,14 @@ def train(data: Path, minutes: float, peak: float, batch_size: int, size: int) -
     rng = np.random.default_rng([step, 1])
     kept, shown, total, count = time.monotonic(), time.monotonic(), 0.0, 0
 
-    def keep() -> None:
+    def keep(size: int = world.SIZE) -> None:
         progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step,
                        "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
-        print("  ", json.dumps(evaluate(average, heldout)), flush=True)
+        print("  ", json.dumps(evaluate(average, heldout, 64, size)), flush=True)
 
     while budget.progress < 1:
         batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), batch_size)))
+        size = next(side for until, side in SIZES if budget.progress <= until)
         batch = turned(batch, rng, size, wild=rng.random() < 0.35)
         other = rng.permutation(batch_size)
         batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng)
@@ -231,7 +266,7 @@ def train(data: Path, minutes: float, peak: float, batch_size: int, size: int) -
         model.train()
         with torch.autocast("cpu", torch.bfloat16):
             found = model(normalised(recoloured(batch.pictures, rng)))
-        loss = depth_loss(found.float(), batch.depth[:, 0])
+        loss = depth_loss(found.float(), batch.depth[:, 0]) + 0.5 * order_loss(found.float(), batch.depth[:, 0])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -246,8 +281,8 @@ def train(data: Path, minutes: float, peak: float, batch_size: int, size: int) -
             print(f"{budget.spent / 60:5.1f} min  step {step}  {step * batch_size} pictures  loss {total / count:.4f}",
                   flush=True)  # fmt: skip
             shown, total, count = time.monotonic(), 0.0, 0
-        if time.monotonic() - kept > 300:
-            keep()
+        if time.monotonic() - kept > 400:
+            keep(size)
             kept = time.monotonic()
     keep()
 
@@ -288,14 +323,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--size", type=int, default=192, help="side of the training pictures in px")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--export", type=Path, help="write the weights to this folder instead of training")
+    parser.add_argument("--evaluate", action="store_true", help="print figures on held-out pictures")
     parser.add_argument("--show", type=Path, help="write a sheet of held-out pictures here instead of training")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.export or args.show:
+    if args.export or args.show or args.evaluate:
+        if args.evaluate:
+            model = SmallDepth()
+            model.load_state_dict(progress.load(args.data / "depth.ckpt")["average"])
+            for key, share in evaluate(model, DepthSet.open(args.data / "depth" / "heldout")).items():
+                print(f"{key:30} {share:5.1f} % ordered right")
         if args.export:
             export(args.data, args.export)
         if args.show:
@@ -303,7 +343,7 @@ def main() -> None:
         return
     draw_set(args.data / "depth" / "heldout", HELDOUT_SEED, args.heldout, args.workers)
     draw_set(args.data / "depth" / "train", TRAIN_SEED, args.pictures, args.workers)
-    train(args.data, args.minutes, args.peak, args.batch, args.size)
+    train(args.data, args.minutes, args.peak, args.batch)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m training.draw --out build/training --pictures 24000
 
-writes ``{train,heldout}/pictures.npy`` (N, 256, 256, 3) uint8 RGB and ``captions.json``, a list of
-``captions_each`` captions per picture.  Depth is not stored: ``world.draw`` gives it back for any index.
+writes ``{train,heldout}/pictures.npy`` (N, 256, 256, 3) uint8 RGB, ``captions.json``, a list of
+``captions_each`` captions per picture, and ``labels.json``, what `labels` says of each.  Depth is not stored:
+``world.draw`` gives it back for any index.
 """
 
 from __future__ import annotations
@@ -23,18 +24,26 @@ from training.captions import describe
 TRAIN_SEED, HELDOUT_SEED = 1, 2
 
 
-def _draw(job: tuple[Path, int, int, int, int]) -> list[list[str]]:
-    """Draw pictures [start, stop) into the file and return their captions."""
+def labels(facts: world.Facts) -> dict[str, str]:
+    """Scene family, time of day, palette and style of a picture; empty where it has none."""
+    scene = world.FAMILIES.get(facts.scene, facts.scene)
+    palette = facts.palette if scene != "abstract" else ""
+    return {"scene": scene, "time": facts.time, "palette": palette, "style": facts.style}
+
+
+def _draw(job: tuple[Path, int, int, int, int]) -> tuple[list[list[str]], list[dict[str, str]]]:
+    """Draw pictures [start, stop) into the file and return their captions and labels."""
     path, seed, start, stop, captions_each = job
     cv2.setNumThreads(1)
     pictures = np.lib.format.open_memmap(path, mode="r+")
-    captions = []
+    captions, named = [], []
     for index in range(start, stop):
         picture = world.draw(seed, index)
         pictures[index] = picture.image
         rng = np.random.default_rng([seed, index, 1])
         captions.append([describe(picture.facts, rng) for _ in range(captions_each)])
-    return captions
+        named.append(labels(picture.facts))
+    return captions, named
 
 
 def draw_set(folder: Path, seed: int, count: int, captions_each: int = 4, workers: int = 2) -> None:
@@ -45,15 +54,18 @@ def draw_set(folder: Path, seed: int, count: int, captions_each: int = 4, worker
     step = 100
     jobs = [(path, seed, k, min(k + step, count), captions_each) for k in range(0, count, step)]
     captions: list[list[str]] = []
+    named: list[dict[str, str]] = []
     began = time.time()
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for part in pool.imap(_draw, jobs):
+        for part, facts in pool.imap(_draw, jobs):
             captions += part
+            named += facts
             if len(captions) % 1000 < step:
                 print(
                     f"{folder.name}: {len(captions)} pictures, {len(captions) / (time.time() - began):.0f}/s",
                     flush=True,
                 )
+    (folder / "labels.json").write_text(json.dumps(named))
     (folder / "captions.json").write_text(json.dumps(captions))
 
 

@@ -1,0 +1,218 @@
+"""Do pictures show what their prompts say?  A small classifier, trained on drawn pictures, judges sampled ones.
+
+    python -m training.adherence --data build/training --model deforum/embedded/diffusion
+
+trains the judge once (``judge.ckpt`` in the data folder; minutes on one core), prints how often it is right on held-out
+drawn pictures, then samples pictures of combinations that training never showed (`world.UNSEEN`) and prints the share
+in which it names the scene, the palette and the time of day that the prompt asked for.
+
+The judge sees 64x64 px, blurred, noisy and shifted in its training, so that it judges what is there and not how crisp
+it is.  Palette: one of `world.PALETTES`, a style, or neither ("natural").  Time: of natural pictures under a sky.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training import captions, progress, world
+from training.draw import labels
+from training.evaluate import generate, grid, load_pipeline, write
+
+SIDE = 64
+SCENES = list(world.SCENES)
+PALETTES = ["", *world.PALETTES, *world.STYLES]
+TIMES = list(world.LIGHTS)
+UNSEEN_SEED = 3
+Images = NDArray[np.uint8]
+
+
+class Judge(nn.Module):
+    """Pictures (N, 3, 64, 64) in 0..1 to scores of scenes, palettes and times, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width, finer in ((32, 3), (64, 32), (96, 64), (128, 96)):
+            layers += [nn.Conv2d(finer, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+        self.eyes = nn.Sequential(*layers)
+        self.names = nn.Linear(2 * 128 + 6, len(SCENES) + len(PALETTES) + len(TIMES))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen = self.eyes(pictures * 2 - 1)
+        colour = torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
+        pooled = torch.cat([seen.mean((2, 3)), seen.amax((2, 3)), colour], 1)
+        scene, palette, time = self.names(pooled).split([len(SCENES), len(PALETTES), len(TIMES)], 1)
+        return scene, palette, time
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Small pictures (N, 64, 64, 3) and their labels (N, 3): scene, palette, time; -1 where there is none to tell."""
+
+    pictures: Images
+    labels: NDArray[np.int64]
+
+
+def numbers(named: dict[str, str]) -> tuple[int, int, int]:
+    """A picture's labels as numbers; time is told where neither palette nor style hides it."""
+    look = named["style"] or named["palette"]
+    palette = -1 if named["scene"] == "abstract" else PALETTES.index(look)
+    time = TIMES.index(named["time"]) if named["time"] and not look else -1
+    return SCENES.index(named["scene"]), palette, time
+
+
+def small(pictures: Images) -> Images:
+    return np.stack([cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures])
+
+
+def drawn(folder: Path) -> Labelled:
+    """The pictures of `training.draw`, made small once."""
+    cache = folder / "small.npy"
+    if not cache.exists():
+        pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+        np.save(cache, np.concatenate([small(pictures[k : k + 500]) for k in range(0, len(pictures), 500)]))
+    named = json.loads((folder / "labels.json").read_text())
+    return Labelled(np.load(cache), np.array([numbers(one) for one in named]))
+
+
+def unseen(count: int) -> Labelled:
+    """Pictures of combinations that the models' training leaves out; the judge may know them."""
+    found = [world.draw(UNSEEN_SEED, index, unseen=True) for index in range(count)]
+    named = [numbers(labels(picture.facts)) for picture in found]
+    return Labelled(small(np.stack([picture.image for picture in found])), np.array(named))
+
+
+def worn(pictures: Tensor) -> Tensor:
+    """Blur, noise, shifts and mirrors, at random."""
+    count = len(pictures)
+    if torch.rand(()) < 0.5:
+        pictures = pictures.flip(3)
+    top, left = torch.randint(0, 9, (2,)).tolist()
+    pictures = F.pad(pictures, (4, 4, 4, 4), "reflect")[:, :, top : top + SIDE, left : left + SIDE]
+    blurred = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), "reflect"), 5, 1)
+    pictures = torch.lerp(pictures, blurred, torch.rand(count, 1, 1, 1))
+    contrast = 1 + 0.1 * torch.randn(count, 1, 1, 1)
+    pictures = (pictures - 0.5) * contrast + 0.5 + 0.03 * torch.randn(count, 1, 1, 1)
+    return (pictures + torch.randn_like(pictures) * 0.06 * torch.rand(count, 1, 1, 1)).clamp(0, 1)
+
+
+def to_tensor(pictures: Images) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def named(judge: Judge, pictures: Images) -> NDArray[np.int64]:
+    """What the judge names in pictures of 64x64 px: (N, 3)."""
+    judge.eval()
+    scores = judge(to_tensor(pictures))
+    return torch.stack([part.argmax(1) for part in scores], 1).numpy()
+
+
+def right(judge: Judge, known: Labelled) -> dict[str, float]:
+    """Percentages of right answers among the pictures that have one."""
+    hits = named(judge, known.pictures) == known.labels
+    columns = zip(("scene", "palette", "time"), hits.T, (known.labels >= 0).T, strict=True)
+    return {name: round(100 * float(hit[told].mean()), 1) for name, hit, told in columns if told.any()}
+
+
+def train(data: Path, passes: int, batch: int = 128) -> Judge:
+    """Train the judge, or load it where it is trained."""
+    judge, kept = Judge(), data / "judge.ckpt"
+    if kept.exists():
+        judge.load_state_dict(progress.load(kept)["judge"])
+        return judge
+    torch.manual_seed(0)
+    sets = [drawn(data / "train"), unseen(1500)]
+    pictures = np.concatenate([one.pictures for one in sets])
+    told = torch.from_numpy(np.concatenate([one.labels for one in sets]))
+    steps = passes * len(pictures) // batch
+    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        judge.train()
+        which = np.sort(rng.choice(len(pictures), batch, replace=False))
+        scores = judge(worn(to_tensor(pictures[which])))
+        losses = [F.cross_entropy(part, told[which, k], ignore_index=-1) for k, part in enumerate(scores)]
+        loss = torch.stack(losses).sum()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 99:
+            print(f"judge: step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
+    progress.save({"judge": judge.state_dict()}, kept)
+    return judge
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt and the number of what it asks for: scene, palette, time; -1 where it names none."""
+
+    prompt: str
+    scene: int
+    palette: int
+    time: int
+
+
+def prompts(count: int, seed: int = 0) -> list[Asked]:
+    """Prompts of the combinations of `world.UNSEEN`, in turn, in the words of the captions."""
+    rng = np.random.default_rng(seed)
+    said = {**captions.SCENES, "flowers": captions.SCENES["flower field"]}
+    asked = []
+    for scene, look in (sorted(world.UNSEEN) * count)[:count]:
+        phrases = [phrase for phrase in said[scene] if "green" not in phrase]
+        looks = captions.PALETTES[look] if look in world.PALETTES else captions.TIMES[look]
+        text = f"{phrases[rng.integers(min(3, len(phrases)))]}, {looks[rng.integers(2)]}"
+        palette = PALETTES.index(look) if look in world.PALETTES else -1
+        asked.append(Asked(text, SCENES.index(scene), palette, TIMES.index(look) if look in TIMES else -1))
+    return asked
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("build/training"))
+    parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
+    parser.add_argument("--passes", type=int, default=6, help="of the judge over its training pictures")
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--cfg-scale", type=float, default=4.0)
+    parser.add_argument("--out", type=Path, help="write a sheet of the judged pictures here")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    judge = train(args.data, args.passes)
+    print("judge on held-out pictures:", json.dumps(right(judge, drawn(args.data / "heldout"))), flush=True)
+    if not args.samples:
+        return
+    pipeline, asked = load_pipeline(args.model), prompts(args.samples)
+    pictures: list[Images] = []
+    for start in range(0, len(asked), 10):
+        texts = [one.prompt for one in asked[start : start + 10]]
+        pictures += generate(pipeline, texts, start, args.steps, args.cfg_scale)
+    known = Labelled(small(np.stack(pictures)), np.array([(one.scene, one.palette, one.time) for one in asked]))
+    print(f"{args.samples} samples of unseen combinations:", json.dumps(right(judge, known)))
+    found = named(judge, known.pictures)
+    for k, scene in enumerate(SCENES):
+        of = known.labels[:, 0] == k
+        if of.any():
+            print(f"  {scene}: {100 * float((found[of, 0] == k).mean()):.0f} % of {of.sum()}")
+    if args.out:
+        names = [f"{one.prompt} [{SCENES[f[0]]}, {PALETTES[f[1]]}]" for one, f in zip(asked, found, strict=True)]
+        rows = [list(pictures[k : k + 8]) for k in range(0, min(48, len(pictures)), 8)]
+        write(args.out, grid(rows, names))
+
+
+if __name__ == "__main__":
+    main()

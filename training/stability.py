@@ -1,0 +1,190 @@
+"""Does the animation loop stay alive?  Long runs through the renderer, measured.
+
+    python -m training.stability --data build/training --out build/training/stability --frames 300
+
+renders zooms in 2D (strength 0.6) and flights in 3D (0.65), with iterating and with fixed seeds, and prints
+
+- sharpness (variance of the Laplacian), saturation and brightness from frame 30 to the end, as the lowest and highest
+  ratio to those of frame 30 (each the mean of nine frames around), which are to stay within 0.7 to 1.3;
+- how many of the runs show their scene in frame 0 and in the last ten frames, by `training.adherence`'s judge;
+- how many frames after a change of prompt the judge finds the new scene likelier than the old one.
+
+Every finished run is kept as JSON and as a strip of pictures, and is not rendered again.  Any setting of the renderer
+can be tried: ``... --set noise=0.02 antiblur_amount=0``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deforum.build import build, resolve
+from deforum.image import to_bytes
+from deforum.models import Models
+from deforum.settings import load
+from training.adherence import SCENES, SIDE, Judge, to_tensor, train
+from training.evaluate import grid, write
+
+Image = NDArray[np.uint8]
+STYLE = {
+    "width": 256, "height": 256, "model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a",
+    "color_coherence": "None",
+}  # fmt: skip
+MOVES: dict[str, dict[str, object]] = {
+    "2D": {"animation_mode": "2D", "zoom": 1.015, "strength": 0.6},
+    "3D": {"animation_mode": "3D", "depth_algorithm": "embedded", "translation_z": 4, "far": 1000, "strength": 0.65},
+}
+PROMPTS = [  # and the scene that the judge is to see
+    ("the sea at sunset with a glowing sun", "sea"),
+    ("snowy mountains with a calm lake, on a clear day", "mountains"),
+    ("a city skyline at night with lit windows", "city"),
+    ("green hills with trees, by day", "hills"),
+    ("a forest with pine trees at dawn", "forest"),
+    ("a field of red flowers, by day", "flowers"),
+    ("a desert with sand dunes at golden hour", "desert"),
+    ("outer space, a blue ringed planet, stars", "space"),
+]
+CHANGES = [(0, 3), (3, 1), (1, 6), (6, 4), (4, 2), (2, 0), (5, 7), (7, 5)]  # from one of the prompts to another
+BASE, AROUND, SHOWN = 30, 4, 12  # frame compared to, frames averaged to each side, pictures of a strip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run was like, frame by frame, and some of its pictures."""
+
+    sharpness: list[float]
+    saturation: list[float]
+    brightness: list[float]
+    scenes: list[list[float]]
+    """The judge's probabilities of `adherence.SCENES`."""
+    seconds: float
+
+
+def measure(image: Image) -> tuple[float, float, float]:
+    """Sharpness (variance of the Laplacian, levels of 255), saturation (mean, 0..1), brightness (mean, 0..1)."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
+    return float(cv2.Laplacian(gray, cv2.CV_64F).var()), float(saturation.mean() / 255), float(gray.mean() / 255)
+
+
+@torch.no_grad()
+def scores(judge: Judge, images: list[Image]) -> list[list[float]]:
+    judge.eval()
+    little = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images])
+    shares: list[list[float]] = judge(to_tensor(little))[0].softmax(1).tolist()
+    return shares
+
+
+def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models: Models) -> Measured:
+    """Render and measure, or read what was measured."""
+    kept, strip = out / f"{name}.json", out / f"{name}.png"
+    if kept.exists():
+        return Measured(**json.loads(kept.read_text()))
+    file = out / f"{name}.yaml"
+    file.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
+    began, images = time.monotonic(), []
+    for _, image in build(resolve(load(file).settings), models).frames():
+        images.append(to_bytes(image))
+    values = list(zip(*map(measure, images), strict=True))
+    measured = Measured(*map(list, values), scores(judge, images), time.monotonic() - began)
+    write(strip, np.hstack([images[k] for k in np.linspace(0, len(images) - 1, SHOWN).round().astype(int)]))
+    kept.write_text(json.dumps(vars(measured)))
+    return measured
+
+
+def ratios(values: list[float]) -> tuple[float, float, float]:
+    """Lowest, highest and last ratio of the running mean to that around frame `BASE`, from there on."""
+    window = 2 * AROUND + 1
+    means = np.convolve(values, np.full(window, 1 / window), "valid")[BASE - AROUND :]
+    relative = means / max(means[0], 1e-9)
+    return float(relative.min()), float(relative.max()), float(relative[-1])
+
+
+def until_changed(measured: Measured, at: int, old: int, new: int) -> int | None:
+    """Frames after frame ``at`` until the new scene is likelier than the old one and stays so for three frames."""
+    shares = np.array(measured.scenes)
+    ahead = shares[:, new] > shares[:, old]
+    return next((k - at for k in range(at, len(ahead) - 2) if ahead[k : k + 3].all()), None)
+
+
+def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], extra: dict[str, object],
+            judge: Judge, out: Path, models: Models) -> None:  # fmt: skip
+    """The long runs: prints a line for each, and for all."""
+    first: list[float] = []
+    last: list[float] = []
+    worst: dict[str, list[tuple[float, float]]] = {"sharpness": [], "saturation": [], "brightness": []}
+    for k, behavior, move in itertools.product(range(prompts), behaviors, moves):
+        text, scene = PROMPTS[k % len(PROMPTS)]
+        settings = {**STYLE, **MOVES[move], "seed_behavior": behavior, "max_frames": frames, "seed": 100 + k,
+                    "prompts": {"0": text}, **extra}  # fmt: skip
+        measured = run(f"{move}_{behavior}_{k}", settings, judge, out, models)
+        named = np.array(measured.scenes).argmax(1) == SCENES.index(scene)
+        first.append(float(named[0]))
+        last.append(float(named[-10:].mean()))
+        line = []
+        for what, all_worst in worst.items():
+            low, high, end = ratios(getattr(measured, what))
+            all_worst.append((low, high))
+            line.append(f"{what} {low:.2f}..{high:.2f}, end {end:.2f}")
+        line.append(f"scene {100 * first[-1]:.0f} -> {100 * last[-1]:.0f} %")
+        line.append(f"{frames / measured.seconds:.1f} frames/s")
+        print(f"{move} {behavior:6} {scene:10}", "; ".join(line), flush=True)
+    for what, pairs in worst.items():
+        within = [low >= 0.7 and high <= 1.3 for low, high in pairs]
+        print(f"{what}: {np.mean([p[0] for p in pairs]):.2f}..{np.mean([p[1] for p in pairs]):.2f} on average, "
+              f"within 30 % in {sum(within)} of {len(within)} runs")  # fmt: skip
+    print(f"scene named in frame 0: {100 * np.mean(first):.0f} %, in the last ten: {100 * np.mean(last):.0f} %")
+    for move in moves:
+        rows = [cv2.imread(str(path))[..., ::-1] for path in sorted(out.glob(f"{move}_*.png"))]
+        cells = [[row[:, 256 * k : 256 * (k + 1)] for k in range(SHOWN)] for row in rows]
+        if cells:
+            write(out / f"strip_{move}.jpg", grid(cells, side=128))
+
+
+def changing(count: int, extra: dict[str, object], judge: Judge, out: Path, models: Models) -> None:
+    """Runs whose prompt changes at frame 20."""
+    took = []
+    for k, (old, new) in enumerate(CHANGES[:count]):
+        prompts = {"0": PROMPTS[old][0], "20": PROMPTS[new][0]}
+        settings = {**STYLE, **MOVES["2D"], "max_frames": 45, "seed": 200 + k, "prompts": prompts, **extra}
+        measured = run(f"change_{k}", settings, judge, out, models)
+        took.append(until_changed(measured, 20, SCENES.index(PROMPTS[old][1]), SCENES.index(PROMPTS[new][1])))
+        print(f"{PROMPTS[old][1]} to {PROMPTS[new][1]}: visible after {took[-1]} frames", flush=True)
+    print(f"prompt changes visible within 12 frames: {sum(t is not None and t <= 12 for t in took)} of {len(took)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("build/training"))
+    parser.add_argument("--out", type=Path, default=Path("build/training/stability"))
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--prompts", type=int, default=2, help="for each move and seed behavior")
+    parser.add_argument("--behaviors", nargs="*", default=["iter", "fixed"])
+    parser.add_argument("--moves", nargs="*", default=list(MOVES))
+    parser.add_argument("--changes", type=int, default=len(CHANGES))
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the renderer")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    given = dict(one.split("=", 1) for one in args.set)
+    extra: dict[str, object] = {"model": args.model, **given}
+    judge, models = train(args.data, 6), Models()
+    if args.prompts:
+        lasting(args.frames, args.prompts, args.behaviors, args.moves, extra, judge, args.out, models)
+    if args.changes:
+        changing(args.changes, extra, judge, args.out, models)
+
+
+if __name__ == "__main__":
+    main()
