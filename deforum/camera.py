@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,6 +26,8 @@ from deforum.errors import UserError
 from deforum.image import CPU, Device, Image, Mask
 from deforum.positions import (
     SAME_PLACE,
+    Chart,
+    Charts,
     Padding,
     Positions,
     Sampling,
@@ -141,7 +143,8 @@ class DepthWarp:
     so that however many there are the old view is looked at from the last place at once; others as positions.
     """
 
-    source: Positions
+    chart: Callable[[], Positions]
+    """Gives `source`; asked when it is needed, which of a step that is only joined to others it never is."""
     solve: Callable[[], tuple[Lookup, Lookup]]
     """Gives the whole geometry, from the new view to the old and from the old to the new; asked when it is needed."""
     padding: Padding = "border"
@@ -152,6 +155,10 @@ class DepthWarp:
     """A matrix, source px -> destination px, by which the picture is moved before, in a sampling of its own."""
     rigid: Rigid | None = None
     """For a physical motion without a flip."""
+
+    @cached_property
+    def source(self) -> Positions:
+        return self.chart()
 
     @cached_property
     def _solved(self) -> tuple[Lookup, Lookup]:
@@ -166,11 +173,11 @@ class DepthWarp:
         moved = sample_at(image, self.source, self.sampling, self.padding)
         if self.sampling == "bicubic":  # it overshoots at edges
             moved.clamp_(0, 1)
-        return moved.contiguous(memory_format=torch.channels_last)[0]
+        return moved
 
     def move_mask(self, mask: Mask) -> Mask:
         """Move a mask, (H, W); where the picture is made up, its nearest part decides."""
-        return mask if self.still else sample_at(mask[None], self._once().source, "bilinear", "border")[0, 0]
+        return mask if self.still else read_at(mask[None], self._once().source)[0]
 
     def move_flow(self, flow: torch.Tensor) -> torch.Tensor:
         """Move a flow field, (H, W, 2) px: a vector between two places becomes that between the moved places."""
@@ -184,6 +191,10 @@ class DepthWarp:
     def coverage(self) -> Mask:
         """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
         return self._once()._solved[0].covers
+
+    def charts(self) -> Charts:
+        here, there = self._once()._solved
+        return Chart(here.positions, here.covers), Chart(there.positions, there.covers)
 
     @property
     def depth(self) -> Depth:
@@ -204,11 +215,12 @@ class DepthWarp:
             covers = later_here.covers * read_at(here.covers[None], later_here.positions)[0]
             back_covers = there.covers * read_at(later_there.covers[None], there.positions)[0]
             # What each motion uncovers or hides by less than a pixel shows when they are taken together.
+            source = joined.source
             covers, back_covers = covers * comes_back(source, back), back_covers * comes_back(back, source)
             return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
 
-        source = follow(first.source, later.source)
-        return DepthWarp(source, solve, first.padding, first.sampling)
+        joined = DepthWarp(lambda: follow(first.source, later.source), solve, first.padding, first.sampling)
+        return joined
 
     def inverse(self) -> DepthWarp:
         once = self._once()
@@ -216,7 +228,7 @@ class DepthWarp:
         rigid = once.rigid
         if rigid is not None:
             rigid = replace(rigid, depth=here.depth, pose=rigid.pose.inverse(), old=rigid.new, new=rigid.old)
-        return replace(once, source=there.positions, solve=lambda: (there, here), rigid=rigid)
+        return replace(once, chart=lambda: there.positions, solve=lambda: (there, here), rigid=rigid)
 
     def flipped(self, matrix: Matrix, border: Border | None = None) -> DepthWarp:
         """Put a flat motion before this one: matrix (3, 3), source px -> destination px.
@@ -234,20 +246,20 @@ class DepthWarp:
             return self
         matrix = self.flip[0]
         unflipped: Matrix = np.asarray(np.linalg.inv(matrix), np.float64)
-        height, width = self.source.shape[1:]
 
         def solve() -> tuple[Lookup, Lookup]:
             here, there = replace(self, flip=None)._solved
             # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
             source = map_by(unflipped, here.positions)
-            covers = here.covers * within(source, width, height)
+            height, width = source.shape[1:]
+            covers = here.covers * within(source)
             destination = map_by(matrix, pixels(width, height, source.device))
             back = Lookup(
                 follow(there.positions, destination), read_at(there.covers[None], destination)[0], there.depth
             )
             return Lookup(source, covers, here.depth), back
 
-        return DepthWarp(map_by(unflipped, self.source), solve, self.padding, self.sampling)
+        return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.padding, self.sampling)
 
 
 def stay(
@@ -263,7 +275,7 @@ def stay(
     here = pixels(width, height, device)
     seen = torch.ones(height, width, device=device)
     same = Lookup(here, seen, seen if depth is None else depth)
-    return DepthWarp(here, lambda: (same, same), padding, sampling, still=True)
+    return DepthWarp(lambda: here, lambda: (same, same), padding, sampling, still=True)
 
 
 # The slab: Deforum's camera.
@@ -315,11 +327,12 @@ def warp_slab(
         for _ in range(3):  # source(destination) = here, so the offset is that of the destination
             reached = here + read_at(offset, reached)
         returns = (reached - read_at(offset, reached) - here).abs().amax(0) <= SAME_PLACE
-        covers = within(source) * (_nearest(destination, 1 / old_z, spread=True) > 0)
+        cells = _cells(destination.flatten(1), width, height)
+        covers = within(source) * (_spread(_nearest(cells, (1 / old_z).flatten(), width, height)) > 0)
         carried = read_at(moved_z.expand(1, height, width), source)[0]
         return Lookup(source, covers, carried), Lookup(reached, within(reached) * returns, old_z)
 
-    return DepthWarp(source, solve, padding, sampling)
+    return DepthWarp(lambda: source, solve, padding, sampling)
 
 
 # The physical camera.
@@ -360,130 +373,198 @@ def warp_physical(
 
 
 def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWarp:
-    height, width = motion.depth.shape
-    inverse_depth = 1 / motion.depth
-    here = pixels(width, height, inverse_depth.device)
-    to_new = _projection(motion.pose, motion.old, motion.new, width, height)
-    to_old = _projection(motion.pose.inverse(), motion.new, motion.old, width, height)
-
-    destination, seen_inverse = _project(to_new, inverse_depth, here)
-    seen = _look_again(to_old, destination, seen_inverse, here)
-    source, _ = _project(to_old, seen, here)
-    hole = seen == 0
-    if bool(hole.any()):
-        source, seen, hole = _fill(to_old, source, seen, hole, seen_inverse, motion.fill)
+    @cache
+    def view() -> View:
+        return _see(motion)
 
     def solve() -> tuple[Lookup, Lookup]:
-        back = source.flatten(1).index_select(1, _index(destination)).view_as(here)
-        returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen_inverse > 0)
+        seen = view()
+        height, width = motion.depth.shape
+        here = pixels(width, height, motion.depth.device)
+        back = seen.source.flatten(1).index_select(1, _index(seen.destination)).view_as(here)
+        returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen.moved > 0)
         return (
-            Lookup(source, within(source) * ~hole, 1 / seen),
-            Lookup(destination, within(destination) * returns, motion.depth),
+            Lookup(seen.source, within(seen.source) * ~seen.hole, 1 / seen.inverse_depth),
+            Lookup(seen.destination, within(seen.destination) * returns, motion.depth),
         )
 
-    return DepthWarp(source, solve, padding, sampling, rigid=motion)
+    return DepthWarp(lambda: view().source, solve, padding, sampling, rigid=motion)
 
 
-def _projection(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> Matrix:
-    """Put back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+@dataclass(frozen=True)
+class View:
+    """What a physical camera sees from its new place: of each pixel, where it was in the old view, and how far off."""
 
-    def intrinsics(lens: Lens) -> Matrix:
-        return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
-
-    motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
-    projection: Matrix = intrinsics(new) @ motion
-    return projection
-
-
-def _project(projection: Matrix, inverse_depth: torch.Tensor, here: Positions) -> tuple[Positions, torch.Tensor]:
-    """Find where each pixel comes to, and its inverse depth there; 0 where that is behind the camera."""
-    x, y = here[0, :1], here[1, :, :1]
-    ratio = _plane(projection[2], x, y, inverse_depth)  # z' / z
-    in_front = ratio > IN_FRONT * inverse_depth
-    ratio.clamp_(min=IN_FRONT)
-    positions = torch.empty_like(here)
-    for out, row in zip(positions, projection, strict=False):
-        torch.div(_plane(row, x, y, inverse_depth), ratio, out=out)
-    return positions, (inverse_depth / ratio).mul_(in_front)
+    source: Positions
+    inverse_depth: torch.Tensor
+    hole: torch.Tensor
+    """(H, W) bool: within the old view, but hidden there; made up here."""
+    destination: Positions
+    """Where the pixels of the old view come to,"""
+    moved: torch.Tensor
+    """and their inverse depth there; 0 behind the camera."""
 
 
-def _look_again(to_old: Matrix, destination: Positions, inverse_depth: torch.Tensor, here: Positions) -> torch.Tensor:
-    """Find the inverse depth that each pixel of the new view sees, nearest first; 0 where it sees nothing known.
+@dataclass(frozen=True)
+class Sight:
+    """The lines of sight of one view's pixels, as another view sees them: inverse depth says which point of each."""
+
+    base: torch.Tensor
+    """(3, H, W) or (3, N): x and y in px and z / z, times the last, of what is infinitely far off"""
+    slope: tuple[float, float, float]
+    """What each of the three gains by inverse depth."""
+
+    @staticmethod
+    def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
+        """Put back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+
+        def intrinsics(lens: Lens) -> Matrix:
+            return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
+
+        motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
+        rows = (intrinsics(new) @ motion).tolist()
+        x = torch.arange(width, dtype=torch.float32, device=device)
+        y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
+        base = torch.stack([a * x + (b * y + c) for a, b, c, _ in rows])
+        return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
+
+    def at(self, index: torch.Tensor) -> Sight:
+        """Take those of numbered pixels."""
+        return replace(self, base=self.base.flatten(1).index_select(1, index))
+
+    def ratio(self, inverse_depth: torch.Tensor) -> torch.Tensor:
+        """Say how many times as far off points are in the other view, z' / z."""
+        return torch.add(self.base[2], inverse_depth, alpha=self.slope[2])
+
+    def __call__(self, inverse_depth: torch.Tensor) -> Positions:
+        """Find where points are in the other view; those behind its camera are somewhere far outside."""
+        ratio = self.ratio(inverse_depth).clamp_(min=IN_FRONT)
+        positions = torch.empty_like(self.base[:2])
+        for out, base, slope in zip(positions, self.base, self.slope, strict=False):
+            torch.add(base, inverse_depth, alpha=slope, out=out).div_(ratio)
+        return positions
+
+
+def _see(motion: Rigid) -> View:
+    (height, width), device = motion.depth.shape, motion.depth.device
+    to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
+    to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
+    inverse_depth = 1 / motion.depth
+    ratio = to_new.ratio(inverse_depth)
+    moved = (inverse_depth / ratio.clamp(min=IN_FRONT)).mul_(ratio > IN_FRONT * inverse_depth)
+    destination = to_new(inverse_depth)
+    source, seen, empty = _look_again(to_old, destination, moved)
+    hole = torch.zeros(height, width, dtype=torch.bool, device=device)
+    if len(empty):
+        _fill(to_old, source, seen, hole, empty, moved, motion.fill)
+    return View(source, seen, hole, destination, moved)
+
+
+def _look_again(
+    to_old: Sight, destination: Positions, moved: torch.Tensor
+) -> tuple[Positions, torch.Tensor, torch.Tensor]:
+    """Find where each pixel of the new view was in the old, and its inverse depth, nearest first.
+
+    Those that see nothing known come as numbers (N,), with an inverse depth of 0.
 
     A moved surface has cracks where it grew, through which what is behind would show. So each point is first taken to
     cover the four pixels around it. Whether it covers one of them is decided in the old view: the place there that the
     pixel would then see must lie within the point's own pixel. So outlines neither grow nor shrink, however often.
     """
-    spread, _ = _project(to_old, _nearest(destination, inverse_depth, spread=True), here)
-    exact = inverse_depth.flatten().index_select(0, _index(spread)).view_as(inverse_depth)
-    height, width = inverse_depth.shape
-    limits = torch.tensor((width - 1, height - 1), device=here.device).view(2, 1, 1)
-    point = spread.round_().clamp_(min=0).minimum(limits)
-    confirmed = (_project(to_old, exact, here)[0] - point).abs_().amax(0) <= HALF
-    # What else may be seen comes to the pixel itself. (lerp: choosing with where takes longer than all of this)
-    return torch.lerp(_nearest(destination, inverse_depth, spread=False), exact, confirmed.to(exact.dtype))
+    height, width = moved.shape
+    cells = _cells(destination.flatten(1), width, height)
+    point = to_old(_spread(_nearest(cells, moved.flatten(), width, height))).round_()
+    for axis, size in zip(point, (width, height), strict=True):
+        axis.clamp_(0, size - 1)
+    seen = moved.flatten().index_select(0, _number(point[0], point[1], width).flatten()).view_as(moved)
+    source = to_old(seen)
+    x_apart, y_apart = point.sub_(source).abs_()
+    doubt = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(seen == 0)
+
+    # What else may be seen comes to the pixel itself; only points beside a pixel in doubt are asked.
+    around = torch.zeros(height + 3, width + 3, dtype=torch.bool, device=moved.device)
+    around[2:-1, 2:-1] = doubt
+    around[:-1] |= around[1:].clone()
+    around[:, :-1] |= around[:, 1:].clone()
+    asked = torch.nonzero(around.flatten().index_select(0, cells))[:, 0]
+    cells = _cells(destination.flatten(1)[:, asked] + 0.5, width, height)
+    known = _nearest(cells, moved.flatten()[asked], width, height)[2:-1, 2:-1]
+    row, column = torch.nonzero(doubt, as_tuple=True)
+    found, index = known[row, column], row * width + column
+    seen[row, column] = found
+    source.flatten(1)[:, index] = to_old.at(index)(found)
+    return source, seen, index[found == 0]
 
 
-def _nearest(destination: Positions, inverse_depth: torch.Tensor, *, spread: bool) -> torch.Tensor:
-    """Keep, for each pixel, the largest inverse depth that comes to it; 0 where nothing does.
+def _cells(positions: Positions, width: int, height: int) -> torch.Tensor:
+    """Number the squares between four pixels that positions (2, N) lie in, by their upper left pixel: (N,) int64.
 
-    A point comes to the pixel it is nearest to, or (`spread`) to the four around it.
+    There are three columns and rows more than pixels: two before, one behind, that take what comes to no pixel.
     """
-    height, width = inverse_depth.shape
-    wide = width + 3  # two columns and rows before, one behind, take what comes to no pixel
-    x, y = (destination if spread else destination + 0.5).floor().clamp_(-2, max(height, width)).to(torch.int32)
-    index = y.clamp_(max=height).mul_(wide).add_(x.clamp_(max=width)).add_(2 * wide + 2).flatten().to(torch.int64)
-    kept = torch.zeros((height + 3) * wide, device=inverse_depth.device)
-    kept.scatter_reduce_(0, index, inverse_depth.flatten(), "amax")
-    kept = kept.view(height + 3, wide)
-    if not spread:
-        return kept[2:-1, 2:-1].contiguous()
-    kept = torch.maximum(kept[2:-1], kept[1:-2])
-    return torch.maximum(kept[:, 2:-1], kept[:, 1:-2])
+    x, y = positions.floor()
+    return _number(x.clamp_(-2, width).add_(2), y.clamp_(-2, height).add_(2), width + 3).to(torch.int64)
+
+
+def _nearest(cells: torch.Tensor, inverse_depth: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Keep, for each of the squares, the largest inverse depth (N,) that comes to it; 0 where nothing does."""
+    kept = torch.zeros((height + 3) * (width + 3), device=inverse_depth.device)
+    return kept.scatter_reduce_(0, cells, inverse_depth, "amax").view(height + 3, width + 3)
+
+
+def _spread(nearest: torch.Tensor) -> torch.Tensor:
+    """Give each pixel the largest of the four squares around it."""
+    rows = torch.maximum(nearest[2:-1], nearest[1:-2])
+    return torch.maximum(rows[:, 2:-1], rows[:, 1:-2])
 
 
 def _fill(
-    to_old: Matrix,
+    to_old: Sight,
     source: Positions,
     seen: torch.Tensor,
     hole: torch.Tensor,
-    seen_inverse: torch.Tensor,
+    empty: torch.Tensor,
+    moved: torch.Tensor,
     fill: Fill,
-) -> tuple[Positions, torch.Tensor, torch.Tensor]:
-    """Give pixels that see nothing known a source and an inverse depth; tell which of them are within the old view."""
+) -> None:
+    """Give numbered pixels (N,), that see nothing known, a source and an inverse depth; mark those that are holes."""
     height, width = hole.shape
-    inverse_depth, nearest = seen_inverse.flatten(), seen_inverse.max()
+    nearest, farthest = moved.max(), moved.min()
     if not nearest > 0:
         raise UserError("the camera moves past everything that the picture shows; move it by less")
-    farthest = torch.where(inverse_depth > 0, inverse_depth, nearest).min()
-    source, seen, known = source.flatten(1).clone(), seen.flatten().clone(), ~hole.flatten()
-    todo = torch.nonzero(~known)[:, 0]
-    place = _place(todo, width)
+    if farthest == 0:
+        farthest = moved[moved > 0].min()
+    inverse_depth, source, seen = moved.flatten(), source.flatten(1), seen.flatten()
+    known = torch.ones_like(seen, dtype=torch.bool)
+    known[empty] = False
 
     # Beyond the edge of the old view the surface goes on as it is at the edge.
-    inverse = farthest.expand(len(todo))
+    sight, inverse = to_old.at(empty), farthest.expand(len(empty))
     for _ in range(4):
-        index = _index(_fetch(to_old, place, inverse), width, height)
+        index = _index(sight(inverse), width, height)
         inverse = inverse_depth[index].clamp(min=farthest)
-    found = _fetch(to_old, place, inverse)
+    found = sight(inverse)
     # And cracks are left where depth is rough or steep, but they have no outline beside them.
     point = _place(index, width)
-    crack = ((found - point).abs().amax(0) <= SAME_PLACE) & ~_at_outline(seen_inverse, index)
-    source[:, todo] = torch.where(crack, point + (found - point).clamp(-HALF, HALF), found)
-    seen[todo] = inverse
-    known[todo] = (within(found, width, height) == 0) | crack
-    todo = todo[~known[todo]]
+    crack = (found - point).abs().amax(0) <= SAME_PLACE
+    crack[crack.clone()] = ~_at_outline(moved, index[crack])
+    source[:, empty] = torch.where(crack, point + (found - point).clamp(-HALF, HALF), found)
+    seen[empty] = inverse
+    known[empty] = (within(found, width, height) == 0) | crack
+    todo = empty[~known[empty]]
+    if not len(todo):
+        return
+    hole.view(-1)[todo] = True
 
     # What a near thing uncovers lies behind it.
     place = _place(todo, width)
-    back, reach = _behind(to_old, place, nearest, farthest)
-    steps = math.ceil(float(reach.max())) + 2 if len(todo) else 0
+    back, reach = _behind(to_old.at(todo), nearest, farthest)
+    steps = math.ceil(float(reach.max())) + 2
     far_at, far_steps = _march(place, back, known, steps, width, height)
     if fill == "far":
         # The outermost two pixels of what is behind have something of the near thing in them, once they are sampled
         # between pixels; it must not stay there.
         edge: torch.Tensor = torch.unique(far_at[far_steps == 1])
-        inward, _ = _behind(to_old, _place(edge, width), nearest, farthest)
+        inward, _ = _behind(to_old.at(edge), nearest, farthest)
         second = _index(_place(edge, width) + inward, width, height)
         clean = source[:, second] + inward, source[:, edge] + 2 * inward
         source[:, second], source[:, edge] = clean
@@ -495,9 +576,6 @@ def _fill(
         share = far_steps / (far_steps + near_steps).clamp(min=1)
         source[:, todo] = torch.lerp(source[:, far_at], source[:, near_at], share)
         seen[todo] = torch.lerp(seen[far_at], seen[near_at], share)
-    unknown = torch.zeros_like(known)
-    unknown[todo] = True
-    return source.view(2, height, width), seen.view_as(hole), unknown.view_as(hole)
 
 
 def _place(index: torch.Tensor, width: int) -> Positions:
@@ -505,21 +583,12 @@ def _place(index: torch.Tensor, width: int) -> Positions:
     return torch.stack((index % width, index // width)).float()
 
 
-def _fetch(to_old: Matrix, place: Positions, inverse: torch.Tensor) -> Positions:
-    """Find where pixels (2, N) of the new view were in the old one, had they this inverse depth in the new one."""
-    x, y, w = (a * place[0] + b * place[1] + c + d * inverse for a, b, c, d in to_old.tolist())
-    fetched: Positions = torch.stack((x, y)) / w.clamp(min=IN_FRONT)
-    return fetched
-
-
-def _behind(
-    to_old: Matrix, place: Positions, nearest: torch.Tensor, farthest: torch.Tensor
-) -> tuple[Positions, torch.Tensor]:
-    """Say where, seen from pixels (2, N), what is far was before a near thing moved off it; and how far off at most.
+def _behind(sight: Sight, nearest: torch.Tensor, farthest: torch.Tensor) -> tuple[Positions, torch.Tensor]:
+    """Say where, seen from pixels, what is far was before a near thing moved off it; and how far off at most.
 
     It is against the direction in which nearness moves things.
     """
-    apart = _fetch(to_old, place, nearest) - _fetch(to_old, place, farthest)
+    apart = sight(nearest) - sight(farthest)
     reach = torch.linalg.vector_norm(apart, dim=0)
     return apart / reach.clamp(min=1e-6), reach
 
@@ -562,9 +631,13 @@ def _plane(row: Matrix, x: torch.Tensor, y: torch.Tensor, depth: torch.Tensor) -
 
 
 def _index(positions: Positions, width: int = 0, height: int = 0) -> torch.Tensor:
-    """Number the pixels nearest to the positions, row by row: (N,) int64; those beyond the edge are brought back."""
+    """Number the pixels nearest to the positions, row by row: (N,) int; those beyond the edge are brought back."""
     height, width = (height, width) if height else positions.shape[1:]
-    x, y = positions.flatten(1)
-    column = x.round().clamp_(0, width - 1).to(torch.int32)
-    index: torch.Tensor = y.round().clamp_(0, height - 1).to(torch.int32).mul_(width).add_(column).to(torch.int64)
-    return index
+    x, y = positions.flatten(1).round()
+    return _number(x.clamp_(0, width - 1), y.clamp_(0, height - 1), width)
+
+
+def _number(x: torch.Tensor, y: torch.Tensor, width: int) -> torch.Tensor:
+    """Number whole positions row by row: int32."""
+    # Exact beyond 2**24, to which float32 counts.
+    return torch.add(x.to(torch.int32), y.to(torch.int32), alpha=width)

@@ -318,4 +318,4 @@ def test_lens() -> None:
 def test_what_no_camera_can_do_is_said(warp: Camera, numbers: dict[str, float], says: str) -> None:
     _, depth = trace({})
     with pytest.raises(UserError, match=says):
-        warp(depth, motion_of(translation_x=1.0, **numbers), SIZE, SIZE)
+        _ = warp(depth, motion_of(translation_x=1.0, **numbers), SIZE, SIZE).source
