@@ -34,6 +34,12 @@ class Profile:
     """3D: depth is scaled once and smoothed over time. (Deforum: normalised and equalised in each frame.)"""
     physical_camera: bool
     """3D: pixels are back-projected by true intrinsics. (Deforum: a slab of points between -1 and 1.)"""
+    true_mask_adjustment: bool
+    """The mask's contrast and brightness are what they are called. (Deforum: one is the other.)"""
+    black_mask_keeps: bool
+    """Where a mask is black everywhere nothing is painted. (Deforum: everything.)"""
+    doubtful_flow_rests: bool
+    """Hybrid video: where the flow of a clip is doubtful nothing moves. (Deforum: three quarters, the other way.)"""
 
 
 PROFILES: dict[str, Profile] = {
@@ -49,6 +55,9 @@ PROFILES: dict[str, Profile] = {
         noise_per_frame=True,
         depth_steady=True,
         physical_camera=True,
+        true_mask_adjustment=True,
+        black_mask_keeps=True,
+        doubtful_flow_rests=True,
     ),
     "deforum": Profile(
         name="deforum",
@@ -62,5 +71,8 @@ PROFILES: dict[str, Profile] = {
         noise_per_frame=False,
         depth_steady=False,
         physical_camera=False,
+        true_mask_adjustment=False,
+        black_mask_keeps=False,
+        doubtful_flow_rests=False,
     ),
 }

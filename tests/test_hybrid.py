@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from deforum.animate import animate
+from deforum.build import each, stages_of
+from deforum.cameras import DepthCamera, FlatWarp
+from deforum.depth import DepthModel
+from deforum.depth.maps import GivenMaps
+from deforum.flow import load_flow, resolve_flow
+from deforum.hybrid import find_flow
+from deforum.hybrid.camera import HybridCamera
 from deforum.hybrid.masks import (
     Equalize,
     MaskTone,
@@ -18,8 +29,31 @@ from deforum.hybrid.masks import (
     stretch_contrast,
 )
 from deforum.hybrid.motion import Kind, find_matrix
-from deforum.image import Image, from_array
+from deforum.hybrid.stages import with_hybrid
+from deforum.image import CPU, Image, from_array
+from deforum.profile import PROFILES
+from deforum.settings import Settings, load
+from deforum.timeline import Frame, sample
 from deforum.warp import Matrix, rotation, translation, warp_flat
+
+Make = Callable[..., Settings]
+Paint = Callable[[Image | None, Frame], Image]
+Frames = dict[int, Image]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    """Make settings of a small hybrid run whose own camera stands still, without filters, as the test changes them."""
+    still = {"width": 192, "height": 128, "max_frames": 5, "cadence": 1, "seed": 5, "prompts": {0: "a"}}
+    still |= {"zoom": 1, "translation_z": 0, "noise": 0, "antiblur_amount": 0, "color_coherence": "None"}
+    still |= {"hybrid_flow_method": "DIS Medium", "hybrid_use_first_frame_as_init_image": "false"}
+
+    def make(**changes: object) -> Settings:
+        path = tmp_path / "settings.yaml"
+        path.write_text("\n".join(f"{k}: {v}" for k, v in {**still, **changes}.items()))
+        return load(path).settings
+
+    return make
 
 
 def gray(*levels: float) -> Image:
@@ -134,3 +168,182 @@ def test_pictures_with_nothing_in_common_do_not_move(kind: Kind) -> None:
         (texture(1, softness=1), texture(2, softness=1)),
     ):
         assert np.array_equal(find_matrix(a, b, kind), np.eye(3))
+
+
+# The camera that takes over a clip's motion.
+
+
+def moving(x: float, y: float, angle: float = 0) -> Callable[[int], Image]:
+    """A clip that shows a part of a large texture, which moves by (x, y) px and turns by an angle in each frame."""
+    large = texture(7, 320, 256, softness=3)
+
+    def clip(t: int) -> Image:
+        matrix = rotation(angle * t, 1, 160, 128) @ translation(x * t, y * t)
+        return warp_flat(large, matrix, border="reflect", sampling="bicubic")[:, 64:192, 64:256].clamp(0, 1)
+
+    return clip
+
+
+def run(settings: Settings, clip: Callable[[int], Image], paint: Paint, model: DepthModel | None = None) -> Frames:
+    """Render with a painter and a clip."""
+    timeline, profile = sample(settings), PROFILES[settings.profile]
+    found = find_flow(settings)
+    flow = None if found is None else load_flow(found, CPU)
+    stages = with_hybrid(stages_of(settings, each(paint), CPU), settings, profile, clip, flow, model)
+    return {frame.index: image for frame, image in animate(stages, timeline.spans())}
+
+
+def keep(first: Image) -> Paint:
+    """A painter that begins with a picture, and leaves what it is given as it is."""
+    return lambda init, frame: first if init is None else init
+
+
+def measured(a: Image, b: Image) -> torch.Tensor:
+    """Measure the flow from one picture to another, away from the edges: (H, W, 2) px."""
+    source = resolve_flow("DIS Medium")
+    assert source is not None
+    return load_flow(source, CPU)(a, b)[32:-32, 32:-32]
+
+
+@pytest.mark.parametrize("mode", ["2D", "3D"])
+@pytest.mark.parametrize("motion", ["Optical Flow", "Affine", "Perspective"])
+def test_the_animation_moves_as_the_clip_does(settings: Make, motion: str, mode: str) -> None:
+    frames = run(settings(hybrid_motion=motion, animation_mode=mode), moving(3, -2), keep(moving(3, -2)(0)))
+    for t in (1, 4):
+        assert (measured(frames[0], frames[t]) - t * torch.tensor((3.0, -2))).norm(dim=-1).mean() < 0.2 * t
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+def test_in_betweens_move_too(settings: Make, profile: str) -> None:
+    chosen = settings(hybrid_motion="Optical Flow", cadence=3, max_frames=7, profile=profile)
+    frames = run(chosen, moving(3, -2), keep(moving(3, -2)(0)))
+    for t in (1, 4):
+        assert (measured(frames[0], frames[t]) - t * torch.tensor((3.0, -2))).norm(dim=-1).mean() < 0.2 * t
+
+
+@pytest.mark.parametrize("motion", ["Optical Flow", "Affine"])
+def test_a_turning_clip_turns_the_animation(settings: Make, motion: str) -> None:
+    clip = moving(0, 0, angle=1.5)
+    frames = run(settings(hybrid_motion=motion), clip, keep(clip(0)))
+    assert measured(clip(4), frames[4]).norm(dim=-1).mean() < 0.4  # against 6 degrees, or 3.5 px in the mean
+
+
+def test_the_camera_moves_too(settings: Make) -> None:
+    chosen = settings(hybrid_motion="Optical Flow", translation_x=2)
+    frames = run(chosen, moving(1, -2), keep(moving(1, -2)(0)))
+    assert (measured(frames[0], frames[3]) - torch.tensor((9.0, -6))).norm(dim=-1).mean() < 0.5
+
+
+def test_flow_factor_is_scheduled(settings: Make) -> None:
+    """Nothing moves up to frame 2, then everything twice as fast as the clip."""
+    chosen = settings(hybrid_motion="Optical Flow", hybrid_flow_factor='"where(t<3, 0, 2)"')
+    frames = run(chosen, moving(2, 1), keep(moving(2, 1)(0)))
+    torch.testing.assert_close(frames[2], frames[0])
+    assert (measured(frames[2], frames[4]) - torch.tensor((8.0, 4))).norm(dim=-1).mean() < 0.4
+
+
+def test_doubtful_flow_rests(settings: Make) -> None:
+    """From one picture to quite another there is no flow, but estimators find one."""
+    cut = {t: texture(t, softness=3) for t in range(3)}
+    moved = {}
+    for sure in ("false", "true"):
+        changes = {"hybrid_flow_consistency": sure, "hybrid_consistency_blur": 0}
+        frames = run(settings(hybrid_motion="Optical Flow", max_frames=2, **changes), cut.__getitem__, keep(cut[0]))
+        moved[sure] = (frames[1] - frames[0]).abs().mean()
+    assert moved["true"] < 0.3 * moved["false"]
+
+
+def test_motion_from_the_animations_own_picture_brings_it_to_the_clip(settings: Make) -> None:
+    """The animation starts 4 px beside the clip, which stands still."""
+    clip, beside = moving(0, 0), moving(4, 0)(1)
+    chosen = settings(hybrid_motion="Affine", hybrid_motion_use_prev_img="true", max_frames=3)
+    frames = run(chosen, clip, keep(beside))
+    assert (frames[1] - clip(1))[:, 16:-16, 16:-16].abs().mean() < 0.01 < (beside - clip(1)).abs().mean()
+
+
+def test_depth_is_carried_by_the_clips_motion(settings: Make) -> None:
+    """A near square is 4 px further to the right after two frames, in the depth as in the picture."""
+    depth = torch.full((64, 64), 10.0)
+    depth[20:44, 20:30] = 1
+    chosen = settings(animation_mode="3D", width=64, height=64)
+    first, second = (sample(chosen)[t] for t in (1, 2))
+    camera = DepthCamera(chosen, PROFILES["corrected"], CPU, None, False, depth=depth, before=first.params)
+    step = FlatWarp(translation(2, 0), 64, 64, "mirror", CPU)
+    hybrid = HybridCamera(camera, lambda frame, moved: step, scene=torch.zeros(3, 64, 64))
+    _, hybrid = hybrid.move(first)
+    _, hybrid = hybrid.move(second)
+    assert hybrid.depth is not None
+    torch.testing.assert_close(hybrid.depth, torch.roll(depth, 4, 1))
+
+
+# The composite.
+
+
+def levels(first: float, step: float) -> Callable[[int], Image]:
+    """A clip of plain grey that grows brighter."""
+    return lambda t: torch.full((3, 128, 192), float(first + step * t))
+
+
+def test_the_clip_is_mixed_in_before_diffusion(settings: Make) -> None:
+    """Half of the clip's frame in each frame but the first, and after frame 2 nothing."""
+    chosen = settings(hybrid_composite="Normal", hybrid_comp_alpha='"where(t<3, 0.5, 0)"', max_frames=5)
+    frames = run(chosen, levels(0.5, 0.1), keep(torch.zeros(3, 128, 192)))
+    shown = [float(frames[t].mean()) for t in range(5)]
+    np.testing.assert_allclose(shown, (0, 0.3, 0.5, 0.5, 0.5), atol=1e-6)
+
+
+def test_after_generation_the_painted_picture_is_mixed(settings: Make) -> None:
+    chosen = settings(hybrid_composite="After Generation", hybrid_comp_alpha=0.25, max_frames=3)
+    frames = run(chosen, levels(0.5, 0.1), lambda init, frame: torch.full((3, 128, 192), 0.1 * frame.index))
+    shown = [float(frames[t].mean()) for t in range(3)]
+    np.testing.assert_allclose(shown, (0, 0.075 + 0.15, 0.15 + 0.175), atol=1e-6)
+
+
+def test_before_motion_the_clip_moves_with_the_picture(settings: Make) -> None:
+    """Mixed by hand before the clip's motion, frame by frame; without motion it is as Normal."""
+    clip, mixed = moving(3, -2), {0: texture(3)}
+    for t in (1, 2):
+        together = torch.lerp(mixed[t - 1], clip(t - 1), 0.4)
+        mixed[t] = warp_flat(together, find_matrix(clip(t - 1), clip(t), "Affine"), border="replicate")
+    changes = {"hybrid_composite": "Before Motion", "hybrid_comp_alpha": 0.4, "max_frames": 3}
+    frames = run(settings(hybrid_motion="Affine", **changes), clip, keep(texture(3)))
+    inner = (slice(None), slice(16, -16), slice(16, -16))
+    torch.testing.assert_close(frames[2][inner], mixed[2][inner], atol=1e-3, rtol=0)
+    frames = run(settings(**changes), levels(0.5, 0.1), keep(torch.zeros(3, 128, 192)))
+    assert float(frames[1].mean()) == pytest.approx(0.4 * 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        # The animation is 0.2 on the left and 0.6 on the right, the clip is 1 everywhere; alpha is 1.
+        ({"hybrid_comp_mask_type": "None"}, (1, 1)),
+        ({"hybrid_comp_mask_type": "Difference"}, (0.2 * 0.8 + 0.2, 0.6 * 0.4 + 0.6)),
+        ({"hybrid_comp_mask_type": "Difference", "hybrid_comp_mask_inverse": "true"}, (0.84, 0.76)),
+        ({"hybrid_comp_mask_type": "Blend", "hybrid_comp_mask_blend_alpha": 0}, (0.84, 0.76)),
+        ({"hybrid_comp_mask_type": "Blend", "hybrid_comp_mask_blend_alpha": 1}, (0.2, 0.6)),
+        ({"hybrid_comp_mask_type": "Difference", "hybrid_comp_mask_contrast": 2}, (0.2, 0.6 * 0.2 + 0.8)),
+        ({"hybrid_comp_mask_type": "Difference", "hybrid_comp_mask_auto_contrast": "true"}, (0.2, 1)),
+        ({"hybrid_comp_mask_type": "Difference", "hybrid_comp_mask_equalize": "Before"}, (0.2, 1)),
+        ({"hybrid_comp_mask_type": "Depth"}, (0.2, 1)),  # near on the left
+        ({"hybrid_comp_mask_type": "Video Depth", "hybrid_comp_mask_inverse": "true"}, (1, 0.6)),
+    ],
+)
+def test_masks_say_where_the_clip_shows(
+    settings: Make, changes: dict[str, object], wanted: tuple[float, float], tmp_path: Path
+) -> None:
+    halves = torch.where(torch.arange(192) < 96, 0.2, 0.6).expand(3, 128, 192)
+    cv2.imwrite(str(tmp_path / "depth.png"), np.repeat(np.uint8([[200, 40]]), 96, 1).repeat(128, 0))
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "depth.png").rename(tmp_path / "maps" / "0.png")
+    chosen = settings(hybrid_composite="Normal", hybrid_comp_alpha=1, max_frames=2, **changes)
+    frames = run(chosen, levels(1, 0), keep(halves), GivenMaps(tmp_path / "maps"))
+    shown = frames[1][0, 64, 10], frames[1][0, 64, 180]
+    np.testing.assert_allclose(shown, wanted, atol=2e-3)
+
+
+def test_the_first_frame_is_painted_from_the_clip(settings: Make) -> None:
+    chosen = settings(hybrid_composite="Normal", hybrid_use_first_frame_as_init_image="true", max_frames=1)
+    seen: list[Image | None] = []
+    run(chosen, levels(0.5, 0.1), lambda init, frame: seen.append(init) or torch.zeros(3, 128, 192))  # type: ignore[func-returns-value]
+    assert seen[0] is not None and float(seen[0].mean()) == 0.5

@@ -55,7 +55,10 @@ MASKS: Mapping[str, Callable[[Meeting], Mask]] = {
 
 @dataclass(frozen=True)
 class Composite:
-    """A filter that mixes the clip into a picture: under a mask first, if there is one, then by hybrid_comp_alpha."""
+    """A filter that mixes the clip into a picture: under a mask first, if there is one, then by hybrid_comp_alpha.
+
+    The animation's first picture stays as it is.
+    """
 
     settings: Settings
     clip: Callable[[Moment], Image]
@@ -65,7 +68,9 @@ class Composite:
     """Where the masks and what they make are saved."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
-        clip = self.clip(moment).to(image.device)
+        if moment.warp is None:
+            return image
+        clip = self.clip(moment)
         mask = self._mask(Meeting(image, clip, moment, self.model))
         masked = clip if mask is None else torch.lerp(clip, image, mask)
         mixed = blend(image, masked, moment.frame.params.hybrid_comp_alpha)
