@@ -15,8 +15,8 @@ from deforum.build import each, stages_of
 from deforum.cameras import DepthCamera, FlatWarp
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
-from deforum.flow import load_flow, resolve_flow
-from deforum.hybrid import find_flow
+from deforum.flow import FlowSource, load_flow
+from deforum.hybrid import moves_by_flow
 from deforum.hybrid.camera import HybridCamera
 from deforum.hybrid.masks import (
     Equalize,
@@ -29,7 +29,7 @@ from deforum.hybrid.masks import (
     stretch_contrast,
 )
 from deforum.hybrid.motion import Kind, find_matrix
-from deforum.hybrid.stages import with_hybrid
+from deforum.hybrid.stages import Hybrid, with_hybrid
 from deforum.image import CPU, Image, from_array
 from deforum.profile import PROFILES
 from deforum.settings import Settings, load
@@ -186,10 +186,9 @@ def moving(x: float, y: float, angle: float = 0) -> Callable[[int], Image]:
 
 def run(settings: Settings, clip: Callable[[int], Image], paint: Paint, model: DepthModel | None = None) -> Frames:
     """Render with a painter and a clip."""
-    timeline, profile = sample(settings), PROFILES[settings.profile]
-    found = find_flow(settings)
-    flow = None if found is None else load_flow(found, CPU)
-    stages = with_hybrid(stages_of(settings, each(paint), CPU), settings, profile, clip, flow, model)
+    timeline = sample(settings)
+    flow = load_flow(FlowSource("DIS Medium"), CPU) if moves_by_flow(settings) else None
+    stages = with_hybrid(stages_of(settings, each(paint), CPU), settings, Hybrid(clip, flow, model))
     return {frame.index: image for frame, image in animate(stages, timeline.spans())}
 
 
@@ -200,9 +199,7 @@ def keep(first: Image) -> Paint:
 
 def measured(a: Image, b: Image) -> torch.Tensor:
     """Measure the flow from one picture to another, away from the edges: (H, W, 2) px."""
-    source = resolve_flow("DIS Medium")
-    assert source is not None
-    return load_flow(source, CPU)(a, b)[32:-32, 32:-32]
+    return load_flow(FlowSource("DIS Medium"), CPU)(a, b)[32:-32, 32:-32]
 
 
 @pytest.mark.parametrize("mode", ["2D", "3D"])

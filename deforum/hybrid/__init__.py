@@ -6,7 +6,10 @@ What is here is asked before anything is loaded; the parts are in `deforum.hybri
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from deforum.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from deforum.clips import ClipSource
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from deforum.settings import Settings
 
 DEPTH_MASKS = ("Depth", "Video Depth")
+STAND_IN = "DIS Medium"
+"""The optical flow for files of Deforum's whose own cannot be had."""
 
 
 def is_on(settings: Settings) -> bool:
@@ -33,20 +38,55 @@ def masks_by_depth(settings: Settings) -> bool:
     return mixes and settings.hybrid_comp_mask_type in DEPTH_MASKS
 
 
-def find_clip(settings: Settings) -> ClipSource | None:
-    """Look at the clip; None where hybrid video is off. Raises UserError."""
+def needs_clip(settings: Settings) -> bool:
+    """Whether video_init_path has to name a clip."""
+    return is_on(settings) and not settings.hybrid_use_init_image
+
+
+def needs_init_image(settings: Settings) -> bool:
+    """Whether the init image stands in for the clip."""
+    return is_on(settings) and settings.hybrid_use_init_image
+
+
+def moves_by_flow(settings: Settings) -> bool:
+    """Whether the clip's motion is found by optical flow."""
+    return is_on(settings) and settings.hybrid_motion == "Optical Flow"
+
+
+@dataclass(frozen=True)
+class HybridSource:
+    """What hybrid video is made from; nothing is loaded yet."""
+
+    clip: ClipSource
+    flow: FlowSource | None
+    """What finds the clip's motion, where that is optical flow."""
+
+
+def find_hybrid(settings: Settings) -> HybridSource | None:
+    """Look at the clip, and find the optical flow; None where hybrid video is off.
+
+    Raises UserError with all that is not there. A file of Deforum's that asks for RAFT without its weights goes on with
+    DIS Medium.
+    """
     from deforum.clips import resolve_clip, video_init
+    from deforum.flow import FlowSource, resolve_flow
 
     if not is_on(settings):
         return None
-    if settings.hybrid_use_init_image:
-        return resolve_clip(settings.init_image or "", name="init_image", end="hold")
-    return video_init(settings)
-
-
-def find_flow(settings: Settings) -> FlowSource | None:
-    """Find the optical flow that the clip's motion needs; None where it needs none. Raises UserError."""
-    from deforum.flow import resolve_flow
-
-    wanted = is_on(settings) and settings.hybrid_motion == "Optical Flow"
-    return resolve_flow(settings.hybrid_flow_method, "hybrid_flow_method") if wanted else None
+    problems: list[Problem] = []
+    clip = flow = None
+    try:
+        given = settings.hybrid_use_init_image
+        clip = resolve_clip(settings.init_image or "", name="init_image") if given else video_init(settings)
+    except UserError as error:
+        problems += error.problems
+    try:
+        flow = resolve_flow(settings.hybrid_flow_method, "hybrid_flow_method") if moves_by_flow(settings) else None
+    except UserError as error:
+        if settings.profile == "deforum":
+            flow = FlowSource(STAND_IN, says=f"{error.problems[0].message}; {STAND_IN} stands in")
+        else:
+            problems += error.problems
+    if problems or clip is None:
+        raise UserError(problems)
+    return HybridSource(clip, flow)

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.animate import Moment, Stages
+from deforum.animate import Filter, Moment, Stages
+from deforum.clips import open_clip
 from deforum.depth import DepthModel
-from deforum.flow import FlowModel
-from deforum.hybrid import starts_from_clip
+from deforum.flow import FlowModel, load_flow
+from deforum.hybrid import HybridSource, starts_from_clip
 from deforum.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.hybrid.composite import Composite
-from deforum.image import Image
-from deforum.profile import Profile
+from deforum.image import Device, Image
+from deforum.profile import PROFILES
 
 if TYPE_CHECKING:
+    from deforum.models import Models
     from deforum.settings import Settings
 
 
-def with_hybrid(
-    stages: Stages,
-    settings: Settings,
-    profile: Profile,
-    clip: Callable[[int], Image],
-    flow: FlowModel | None,
-    depth: DepthModel | None,
-) -> Stages:
-    """Add the clip's motion to the camera, and the composite with the clip to the filters.
+@dataclass(frozen=True)
+class Hybrid:
+    """Hybrid video ready to run."""
 
-    `clip` gives the picture of each frame, `flow` is there where the motion is Optical Flow, `depth` where the
-    composite's mask needs it.
-    """
+    clip: Callable[[int], Image]
+    """Gives the clip's picture for each frame of the animation."""
+    flow: FlowModel | None
+    """Is there where the clip's motion is optical flow."""
+    depth: DepthModel | None
+    """Is there where the composite's mask needs it."""
+
+
+def load_hybrid(
+    source: HybridSource, settings: Settings, device: Device, depth: DepthModel | None, models: Models
+) -> Hybrid:
+    """Open the clip, and load the model of optical flow. Raises UserError."""
+    clip = open_clip(source.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
+    flow = None if source.flow is None else models.get(partial(load_flow, source.flow, device))
+    return Hybrid(clip, flow, depth)
+
+
+def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
+    """Add the clip's motion to the camera, and the composite with the clip to the filters."""
+    clip, profile = hybrid.clip, PROFILES[settings.profile]
     camera, before, after = stages.camera, list(stages.before), list(stages.after)
     if settings.hybrid_motion != "None":
-        motion = whole_motion(settings) if flow is None else dense_motion(settings, profile, flow)
+        motion = whole_motion(settings) if hybrid.flow is None else dense_motion(settings, profile, hybrid.flow)
         take_over = from_picture if settings.hybrid_motion_use_prev_img else from_clip
         camera = HybridCamera(camera, take_over(clip, motion))
 
@@ -42,23 +57,32 @@ def with_hybrid(
         return clip(moment.frame.index)
 
     def moved(moment: Moment) -> Image:
-        """Mixed in before it is moved, the clip's frame before is moved with the picture.
+        """Give what is mixed in before the motion: the frame before, which then moves with the picture.
 
-        Mixing is linear: so is what it is mixed into, whether it was moved before or after.
+        Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
         """
         step = moment.camera.step if isinstance(moment.camera, HybridCamera) else None
         return shown(moment) if step is None else step(clip(moment.frame.index - 1))
 
     match settings.hybrid_composite:
         case "Normal":
-            before.insert(0, Composite(settings, shown, depth))
+            before.insert(0, Composite(settings, shown, hybrid.depth))
         case "Before Motion":
-            before.insert(0, Composite(settings, moved, depth))
+            before.insert(0, Composite(settings, moved, hybrid.depth))
         case "After Generation":
-            after.insert(0, Composite(settings, shown, depth))
+            after.insert(0, Composite(settings, shown, hybrid.depth))
 
     def source(image: Image | None, moment: Moment) -> Image | None:
         starts = image is None and starts_from_clip(settings)
         return clip(0) if starts else stages.source(image, moment)
 
     return replace(stages, camera=camera, source=source, before=before, after=after)
+
+
+def saving_extras(stages: Stages, folder: Path) -> Stages:
+    """Save what the composites are made from, as they are made."""
+
+    def saving(filters: Sequence[Filter]) -> list[Filter]:
+        return [each.saving(folder) if isinstance(each, Composite) else each for each in filters]
+
+    return replace(stages, before=saving(stages.before), after=saving(stages.after))
