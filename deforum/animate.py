@@ -79,6 +79,56 @@ class Palette(Protocol):
 
 
 @dataclass(frozen=True)
+class View:
+    """A picture, and the motion that brings it here from where it was taken."""
+
+    image: Image
+    warp: Warp
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two pictures that Deforum's cadence mixes, on their way from frame to frame."""
+
+    older: Image | None
+    """None: the newer one is shown alone."""
+    newer: Image
+    fade: float = 0
+    """How much of the newer one there was last; 0: it is where it was painted, and the older one a frame before it."""
+    flow: torch.Tensor | None = None
+    """(H, W, 2) px from the older picture to the newer one, beside the camera's motion, where it is followed."""
+
+
+Between = Callable[[View, View, float], Image]
+"""Makes an in-between of the older picture and the newer one; share 0 is the older one."""
+
+
+class Mix(Protocol):
+    """How two diffused pictures become those between them, in either cadence."""
+
+    def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
+        """Compare the newer picture with the older one, which was moved to the same place: on time."""
+
+    def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
+        """Go on to the next frame, or to the key itself, where the newer picture stays: Deforum's cadence."""
+
+
+@dataclass(frozen=True)
+class CrossFade:
+    """Fades from one picture to the other: a `Mix`."""
+
+    def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
+        def between(a: View, b: View, fade: float) -> Image:
+            return cross_fade(a.warp(a.image), a.warp.coverage(), b.warp(b.image), b.warp.coverage(), fade)
+
+        return between
+
+    def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
+        older = None if pair.older is None or fade == 1 else warp(pair.older)
+        return Pair(older, pair.newer if pair.fade == 0 else warp(pair.newer), fade)
+
+
+@dataclass(frozen=True)
 class Stages:
     """The parts of a frame's journey, chosen once from the settings."""
 
@@ -92,6 +142,7 @@ class Stages:
     """For every picture that is shown, diffused or not."""
     palette: Palette
     pace: Pace
+    mix: Mix = CrossFade()
 
 
 @dataclass(frozen=True)
@@ -137,14 +188,14 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         moment = Moment(span.key, state.palette, camera, warp)
         moved, older = warp(state.shown), state.newer
     newer, moment = paint(stages, moved, moment)
+    # The older picture is still where it was before the key; the newer one is painted where the key stands.
+    pair = Pair(older, newer)
     for frame, fade in zip(span.frames, span.fades, strict=True):
-        warp, camera = moment.camera.look(newer, moment.frame).move(frame)
-        # The older picture is still where it was before the key; the newer one is painted where the key stands.
-        newer = newer if frame is span.frames[0] else warp(newer)
+        warp, camera = moment.camera.look(pair.newer, moment.frame).move(frame)
+        pair = stages.mix.step(pair, warp, span.key, fade)
         moment = Moment(frame, moment.palette, camera, warp)
-        older = None if older is None or fade == 1 else warp(older)
-        shown = apply(stages.show, newer if older is None else blend(older, newer, fade), moment)
-        yield State(frame, shown, newer, moment.palette, camera)
+        mixed = pair.newer if pair.older is None else blend(pair.older, pair.newer, fade)
+        yield State(frame, apply(stages.show, mixed, moment), pair.newer, moment.palette, camera)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
@@ -154,22 +205,24 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     reach, the other is seen. Every in-between is sampled once, however long the way.
     """
     moment = Moment(span.key, None, stages.camera, None)
-    way: list[tuple[Moment, Warp, Image]] = []
+    way: list[tuple[Moment, Warp]] = []
+    moved = None
     if state is not None:
         camera, there = state.camera.look(state.shown, state.frame), None
         for frame in span.frames:
             step, camera = camera.move(frame)
             there = step if there is None else there.then(step)
             moment = Moment(frame, state.palette, camera, there)
-            way.append((moment, there, there(state.shown)))
-    newer, painted = paint(stages, way[-1][2] if way else None, moment)
-    if way:
+            way.append((moment, there))
+        moved = way[-1][1](state.shown)
+    newer, painted = paint(stages, moved, moment)
+    if state is not None and moved is not None and len(way) > 1:
         back = way[-1][1].inverse()
-        for (between, there, older), fade in zip(way[:-1], span.fades, strict=False):
-            from_key = back.then(there)
-            mixed = cross_fade(older, there.coverage(), from_key(newer), from_key.coverage(), fade)
-            between = replace(between, palette=painted.palette)
-            yield State(between.frame, apply(stages.show, mixed, between), newer, painted.palette, moment.camera)
+        between = stages.mix.meet(moved, newer, span.key)
+        for (here, there), fade in zip(way[:-1], span.fades, strict=False):
+            mixed = between(View(state.shown, there), View(newer, back.then(there)), fade)
+            here = replace(here, palette=painted.palette)
+            yield State(here.frame, apply(stages.show, mixed, here), newer, painted.palette, moment.camera)
     yield State(span.key, apply(stages.show, newer, painted), newer, painted.palette, moment.camera)
 
 

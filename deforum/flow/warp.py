@@ -137,7 +137,7 @@ def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampli
     """
     if type(first) is type(later) and edge is None and sampling is None:
         return first.then(later)
-    known_edge, known_sampling = _manner(first)
+    known_edge, known_sampling = manner_of(first)
     source = follow(_source(first), _source(later))
     return FlowWarp(source, lambda: chain(first, later), edge or known_edge, sampling or known_sampling)
 
@@ -157,7 +157,7 @@ def _source(warp: Warp) -> Positions:
     return warp.source if isinstance(warp, FlowWarp) else warp.charts()[0].positions
 
 
-def _manner(warp: Warp) -> tuple[Edge, Sampling]:
+def manner_of(warp: Warp) -> tuple[Edge, Sampling]:
     """Say how a motion samples a picture."""
     if isinstance(warp, FlatWarp):
         return EDGES[warp.border], "bilinear"
