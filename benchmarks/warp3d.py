@@ -4,15 +4,16 @@
 
 The baseline goes the way that a first version goes: a list of points is transformed by 4x4 matrices, divided, and
 turned into sampling positions; the picture visits 8 bit on the way in and out. All are timed in the same run, in turn,
-on two threads (one where there is but one core); given are the median of each and its ratio to the baseline's. On a
-machine that has other work too, set OMP_WAIT_POLICY=passive: threads that wait for each other by spinning take the
-time away from those they wait for.
+on two threads (one where there is but one core); given are the shortest and the median time of each, and the ratio of
+its shortest to the baseline's. On a machine that has other work too the shortest says more, and OMP_WAIT_POLICY=passive
+helps: threads that wait for each other by spinning take the time away from those they wait for.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -25,8 +26,9 @@ from torch.nn.functional import grid_sample
 from deforum.camera import Pose, warp_physical, warp_slab
 from deforum.depth.embedded import SIZE, SmallDepth
 from deforum.depth.network import Network
-from deforum.image import Image, from_bytes, to_bytes
+from deforum.image import Image, Mask, from_bytes, to_bytes
 from deforum.params import PARAMS, Params
+from deforum.process import settle_process
 
 MOTION = {"translation_x": 5.0, "translation_z": 6.0, "rotation_3d_y": 1.0, "rotation_3d_z": 0.5}
 PARAMETERS: Params[float] = Params(**(dict.fromkeys(PARAMS, 0.0) | {"fov": 70.0, "aspect_ratio": 1.0} | MOTION))
@@ -50,16 +52,16 @@ def plain_warp(levels: NDArray[np.uint8], depth: torch.Tensor) -> NDArray[np.uin
     return cut
 
 
-def median_times(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Time the tasks in turn, so that whatever else the machine does befalls them alike; medians in ms."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
+def times(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Time the tasks in turn, so that whatever else the machine does befalls them alike; in ms."""
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 3):
         for name, task in tasks.items():
             began = time.perf_counter()
             task()
             if turn >= 3:
-                times[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in times.items()}
+                taken[name].append(1000 * (time.perf_counter() - began))
+    return taken
 
 
 def main() -> None:
@@ -68,7 +70,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     args = parser.parse_args()
     size = args.size
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    settle_process()
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
     levels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     image: Image = from_bytes(levels)
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
@@ -80,6 +83,11 @@ def main() -> None:
     def physical(image: Image) -> Image:
         return warp_physical(depth, PARAMETERS, size, size)(image)
 
+    def coverage() -> Mask:
+        moved = warp_physical(depth, PARAMETERS, size, size)
+        moved(image)
+        return moved.coverage()
+
     # Random weights take as long as learnt ones.
     network, small = Network(SmallDepth().eval().to(memory_format=torch.channels_last), SIZE), torch.rand(3, 256, 256)
     tasks: dict[str, Callable[[], object]] = {
@@ -87,15 +95,17 @@ def main() -> None:
         "slab": lambda: slab(image),
         "slab, to and from 8 bit": lambda: to_bytes(slab(from_bytes(levels))),
         "physical": lambda: physical(image),
-        "physical, coverage asked": lambda: warp_physical(depth, PARAMETERS, size, size).coverage(),
+        "physical, with coverage": coverage,
         "embedded depth, 256x256": lambda: network(small, 0),
     }
     with torch.inference_mode():
-        medians = median_times(tasks, args.rounds)
-    baseline = next(iter(medians.values()))
-    print(f"{size}x{size}, bicubic, depth given, {torch.get_num_threads()} threads, median of {args.rounds}")
-    for name, median in medians.items():
-        print(f"{name:26} {median:7.2f} ms   {median / baseline:5.2f} of the baseline")
+        taken = times(tasks, args.rounds)
+    baseline = min(next(iter(taken.values())))
+    print(f"{size}x{size}, bicubic, depth given, {torch.get_num_threads()} threads, {args.rounds} rounds, ", end="")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for name, each in taken.items():
+        least, median = min(each), statistics.median(each)
+        print(f"{name:26} {least:7.2f} ms   median {median:7.2f} ms   {least / baseline:5.2f} of the baseline")
 
 
 if __name__ == "__main__":

@@ -425,7 +425,9 @@ class Sight:
         rows = (intrinsics(new) @ motion).tolist()
         x = torch.arange(width, dtype=torch.float32, device=device)
         y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
-        base = torch.stack([a * x + (b * y + c) for a, b, c, _ in rows])
+        base = torch.empty(3, height, width, device=device)
+        for out, (a, b, c, _) in zip(base, rows, strict=True):
+            torch.add(a * x, b * y + c, out=out)
         return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
 
     def at(self, index: torch.Tensor) -> Sight:
