@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import queue
 import subprocess
@@ -126,7 +128,9 @@ class Clip:
         self._kept.move_to_end(self._next)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        self._next = (self._next + 1) % len(self.source)
+        self._next += 1
+        if self.source.end == "loop":
+            self._next %= len(self.source)
 
 
 # --- reading ahead ----------------------------------------------------------------------------------------------------
@@ -173,16 +177,22 @@ class _Ahead:
 
 def frames_from(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
     """Decode the frames used from place `where` on, and from the first again where the clip is looped."""
-    while True:
-        picks = source.picks[where:]
-        if isinstance(source.media, Film):
-            yield from _film_frames(source.media, picks, width, height, fit)
-        else:
-            for pick in picks:
-                yield read_picture(source.media.paths[pick], width, height, fit, alpha=source.alpha)
-        if source.end != "loop":
-            return
-        where = 0
+    yield from _to_the_end(source, where, width, height, fit)
+    if source.end == "loop":
+        again = functools.partial(_to_the_end, source, 0, width, height, fit)
+        if len(source) * width * height * 4 <= _AHEAD_BYTES:
+            yield from itertools.cycle(again())  # a short clip is kept whole
+        while True:
+            yield from again()
+
+
+def _to_the_end(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
+    picks = source.picks[where:]
+    if isinstance(source.media, Film):
+        yield from _film_frames(source.media, picks, width, height, fit)
+    else:
+        for pick in picks:
+            yield read_picture(source.media.paths[pick], width, height, fit, alpha=source.alpha)
 
 
 def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) -> Levels:

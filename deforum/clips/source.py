@@ -212,6 +212,7 @@ _ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
 """ffmpeg's own decoders of these leave the alpha channel out."""
 _HIDES_FRAMES = ("vp8",)
 """Codecs whose packets may hold no frame that is shown: their frames have to be decoded to be counted."""
+_NO_TIME = np.iinfo(np.int64).min
 
 
 @lru_cache(maxsize=32)
@@ -222,17 +223,17 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> Film:
     codec = _find(r"Video: (\w+)", stream)
     header, ticks, spans = _read_packets(listed)
     shown = _shown_size(header, _find(r"rotation of (-?[\d.]+)", stream))
-    if codec in _HIDES_FRAMES:
+    if codec in _HIDES_FRAMES or _NO_TIME in ticks:  # old containers, such as avi, give no time to some
         _, listed = _list_packets(path, name, "-vf", "scale=2:2", "-fps_mode", "passthrough")
         header, ticks, spans = _read_packets(listed)
     if not len(ticks):
         raise ClipError(f"{name}: {path} has no frames in it")
     base = Fraction(header["tb"])
     order = np.argsort(ticks, kind="stable")
-    ticks, steps = ticks[order], max(len(ticks) - 1, 1)
-    # The last frame lasts as long as its packet says, or else as long as frames do on average.
-    last = int(spans[order][-1]) or round((ticks[-1] - ticks[0]) / steps) or 1
-    rate = Fraction(len(ticks)) / ((int(ticks[-1] - ticks[0]) + last) * base)
+    ticks = ticks[order]
+    span = int(ticks[-1] - ticks[0])
+    # The last frame counts as long as the others do on average: what files say of its length is often wrong.
+    rate = Fraction(len(ticks) - 1) / (span * base) if span else 1 / (max(int(spans[0]), 1) * base)
     times = np.asarray(ticks * float(base), np.float64)
     alpha_mode = bool(re.search(r"alpha_mode\s*:\s*1", stream, re.IGNORECASE))
     return Film(
@@ -261,8 +262,7 @@ def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
         expected = "expected a video, a folder of pictures, or a picture"
         if "matches no streams" in said:
             raise ClipError(f"{name}: {path} has no pictures in it; {expected}")
-        reason = next((line for line in said.splitlines() if line.startswith("Error opening input")), "")
-        reason = reason.removeprefix("Error opening input: ") or "no reason given"
+        reason = _find(r"Error opening input: (.+)", said) or "it does not say why"
         raise ClipError(f"{name}: {path} is no clip that ffmpeg can read ({reason}); {expected}")
     return said, done.stdout.decode(errors="replace")
 
