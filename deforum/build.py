@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deforum import hybrid
 from deforum.errors import UserError
+from deforum.masks import find_masks, masks_by_depth
 from deforum.models import Models
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
@@ -19,7 +21,10 @@ from schedules import ScheduleError, Variables
 if TYPE_CHECKING:
     from deforum.animate import Stages
     from deforum.depth import DepthModel, DepthSource
+    from deforum.diffusion.paint import Paint
     from deforum.image import Device, Image
+    from deforum.masks.compose import Masks
+    from deforum.masks.painting import Painter
     from deforum.settings import Settings
 
 
@@ -42,12 +47,27 @@ class Animation:
         """Save the depth map of every picture that the camera looks at, as it renders; in 2D there is none."""
         from deforum.cameras import DepthCamera
         from deforum.depth.maps import SavedMaps
+        from deforum.hybrid.camera import HybridCamera
 
         camera = self.stages.camera
-        if not isinstance(camera, DepthCamera) or camera.model is None:
+        inner = camera.camera if isinstance(camera, HybridCamera) else camera
+        if not isinstance(inner, DepthCamera) or inner.model is None:
             return self
-        saving = replace(camera, model=SavedMaps(camera.model, folder))
-        return replace(self, stages=replace(self.stages, camera=saving))
+        saving = replace(inner, model=SavedMaps(inner.model, folder))
+        camera = replace(camera, camera=saving) if isinstance(camera, HybridCamera) else saving
+        return replace(self, stages=replace(self.stages, camera=camera))
+
+    def saving_disocclusion(self, folder: Path) -> Animation:
+        """Save where each diffused frame shows what the one before did not, as it renders."""
+        from deforum.disocclusion import saving_uncovered
+
+        return replace(self, stages=replace(self.stages, diffuse=saving_uncovered(self.stages.diffuse, folder)))
+
+    def saving_composites(self, folder: Path) -> Animation:
+        """Save what the composites with a clip are made from, as it renders; without hybrid video there are none."""
+        from deforum.hybrid.stages import saving_extras
+
+        return replace(self, stages=saving_extras(self.stages, folder))
 
 
 def resolve(settings: Settings) -> Settings:
@@ -67,6 +87,9 @@ def check(settings: Settings) -> Timeline:
     for name in dict.fromkeys(timeline.samplers):
         resolve_sampler(name)
     find_depth(settings)
+    find_mask_depth(settings)
+    find_masks(settings)
+    hybrid.find_hybrid(settings)
     return timeline
 
 
@@ -75,10 +98,22 @@ def find_depth(settings: Settings) -> DepthSource | None:
 
     A file of Deforum's whose model is missing is rendered with the embedded one.
     """
+    return _depth_named(settings) if settings.animation_mode == "3D" and settings.use_depth_warping else None
+
+
+def find_mask_depth(settings: Settings) -> DepthSource | None:
+    """Find the depth model that masks ask; None where they ask none. Raises UserError as `find_depth` does."""
+    needed = masks_by_depth(settings) or hybrid.masks_by_depth(settings)
+    found = _depth_named(settings) if needed else None
+    if found is None and hybrid.masks_by_depth(settings):
+        kind = settings.hybrid_comp_mask_type
+        raise UserError(f"hybrid_comp_mask_type: {kind} needs a depth model, but depth_algorithm is none")
+    return found
+
+
+def _depth_named(settings: Settings) -> DepthSource | None:
     from deforum.depth import resolve_depth
 
-    if settings.animation_mode != "3D" or not settings.use_depth_warping:
-        return None
     try:
         return resolve_depth(settings.depth_algorithm)
     except UserError:
@@ -100,6 +135,11 @@ def notes(settings: Settings) -> tuple[str, ...]:
     with suppress(UserError):
         depth = find_depth(settings)
         says += [f"depth_algorithm: {depth.says}"] if depth is not None and depth.says else []
+    with suppress(UserError):
+        clip = hybrid.find_hybrid(settings)
+        says += [f"hybrid_flow_method: {clip.flow.says}"] if clip is not None and clip.flow and clip.flow.says else []
+    if hybrid.starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
+        says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
     return tuple(dict.fromkeys(filter(None, says)))
 
 
@@ -114,6 +154,9 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
 
     from deforum.depth import load_depth
     from deforum.diffusion import load_diffuser, resolve_model
+    from deforum.hybrid.stages import load_hybrid, with_hybrid
+    from deforum.masks.compose import load_masks
+    from deforum.masks.painting import with_masks
 
     diffuser = models.get(
         partial(
@@ -130,35 +173,53 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     depth = None if found is None else models.get(partial(load_depth, found, diffuser.device))
 
     paint = partial(diffuser.diffuse_batch, width=settings.width, height=settings.height)
-    stages = stages_of(settings, paint, diffuser.device, depth, depth_is_raw=found is not None and found.raw)
-    return Animation(settings, timeline, stages)
-
-
-Painter = Callable[[Sequence["Image | None"], Sequence[Frame]], list["Image"]]
-"""The model, which knows frames only: paints those that do not depend on each other."""
+    near = find_mask_depth(settings)
+    depth_of_masks = None if near is None else models.get(partial(load_depth, near, diffuser.device))
+    masks = None
+    if (found_masks := find_masks(settings)) is not None:
+        masks = load_masks(found_masks, settings, PROFILES[settings.profile], diffuser.device, depth_of_masks, models)
+    stages = stages_of(
+        settings, paint, diffuser.device, depth, depth_is_raw=found is not None and found.raw, masks=masks
+    )
+    if (clip := hybrid.find_hybrid(settings)) is not None:
+        stages = with_hybrid(stages, settings, load_hybrid(clip, settings, diffuser.device, depth_of_masks, models))
+    return Animation(settings, timeline, stages if masks is None else with_masks(stages, settings, masks))
 
 
 def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
-    """Make a painter of what paints a single frame."""
-    return lambda inits, frames: [paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
+    """Make a painter of what paints a single frame, and paints it everywhere."""
+
+    def painter(
+        inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
+    ) -> list[Image]:
+        return [paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
+
+    return painter
 
 
 def stages_of(
-    settings: Settings, painter: Painter, device: Device, depth: DepthModel | None = None, *, depth_is_raw: bool = False
+    settings: Settings,
+    painter: Painter,
+    device: Device,
+    depth: DepthModel | None = None,
+    *,
+    depth_is_raw: bool = False,
+    masks: Masks | None = None,
 ) -> Stages:
-    """Choose the stages around a given painter and a given depth model."""
-    from deforum.animate import Moment, Stages, arrive, fade_in, in_turn
+    """Choose the stages around a given painter, a given depth model and given masks."""
+    from deforum.animate import Stages, arrive, fade_in, in_turn
+    from deforum.disocclusion import Repaint
+    from deforum.masks.painting import by_paint
     from deforum.modes import MODES, filters_after, filters_before, palette_of
 
-    def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
-        return painter(inits, [moment.frame for moment in moments])
-
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
+    is_repainted = settings.animation_mode == "3D" and settings.disocclusion == "repaint"
+    repaints = [Repaint(settings)] if is_repainted else []
     return Stages(
         camera=mode.camera(settings, profile, device, depth, depth_is_raw),
         source=mode.source(settings),
-        before=filters_before(settings, profile),
-        diffuse=diffuse,
+        before=[*filters_before(settings, profile, masks), *(each.noise for each in repaints)],
+        diffuse=by_paint(painter, masks, settings, [each.strength for each in repaints]),
         after=filters_after(settings),
         show=(),
         palette=palette_of(settings, profile),

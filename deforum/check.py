@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum import hybrid
 from deforum.declare import Declaration
 from deforum.document import Place
 from deforum.errors import Problem, UserError
+from deforum.masks import source as masks
+from deforum.masks.language import name_files, parse_masks
 from deforum.options import OPTIONS, Settings
 from deforum.params import PARAMS
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
@@ -26,10 +29,12 @@ AVAILABLE_MODES: tuple[str, ...] = ("2D", "3D")
 
 PATHS: Mapping[str, Callable[[Settings], bool]] = {
     "model": lambda settings: False,  # may be a name as well: the diffusion package looks at it
-    "init_image": lambda settings: settings.init_image is not None,
+    "init_image": lambda settings: settings.init_image is not None or hybrid.needs_init_image(settings),
     "color_coherence_image_path": lambda settings: settings.color_coherence == "Image",
+    "mask_file": lambda settings: masks.needs_mask_file(settings),
+    "video_mask_path": lambda settings: settings.use_mask_video,
     "soundtrack_path": lambda settings: settings.add_soundtrack == "File",
-    "video_init_path": lambda settings: settings.add_soundtrack == "Init Video",
+    "video_init_path": lambda settings: settings.add_soundtrack == "Init Video" or hybrid.needs_clip(settings),
 }
 """Settings that name files, and when the file has to be there."""
 
@@ -151,7 +156,26 @@ def find_files(settings: Settings, origins: Mapping[str, Origin], folder: Path) 
             if text and is_url(text):
                 missing = f"{text} is not fetched; download it and give the file"
             problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
-    return dataclasses.replace(settings, **found), problems  # type: ignore[arg-type]
+    settings = dataclasses.replace(settings, **found)  # type: ignore[arg-type]
+    return _find_mask_files(settings, origins, folder, problems), problems
+
+
+def _find_mask_files(
+    settings: Settings, origins: Mapping[str, Origin], folder: Path, problems: list[Problem]
+) -> Settings:
+    """Make the paths in masks absolute, where the masks are in use."""
+
+    def find(text: str) -> str | None:
+        path = next((path for path in (folder / text, Path(text)) if path.is_file()), None)
+        return None if path is None else str(path.resolve())
+
+    found: dict[str, TextSchedule] = {}
+    for name in masks.active(settings):
+        try:
+            found[name] = name_files(getattr(settings, name), find)
+        except ScheduleError as error:
+            problems.append(Problem(str(error), str(origins[name].place) if name in origins else ""))
+    return dataclasses.replace(settings, **found)  # type: ignore[arg-type]
 
 
 def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
@@ -164,12 +188,27 @@ def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.color_coherence == "Image" and (not image or is_url(image)):
         notes.append(f"color_coherence: {image or 'Image'} is not there; the first frame's colours are held to (LAB)")
         settings = dataclasses.replace(settings, color_coherence="LAB")
-    for name in ("soundtrack_path", "video_init_path"):
+    for switch, name in (("use_mask", "mask_file"), ("use_mask_video", "video_mask_path")):
+        if getattr(settings, switch) and is_url(getattr(settings, name)):
+            notes.append(f"{name}: {getattr(settings, name)} is not fetched; the animation goes without this mask")
+            settings = dataclasses.replace(settings, **{switch: False})  # type: ignore[arg-type]
+    for name, sound in (("soundtrack_path", "File"), ("video_init_path", "Init Video")):
         where = getattr(settings, name)
-        if PATHS[name](settings) and (not where or is_url(where)):
+        if settings.add_soundtrack == sound and (not where or is_url(where)):
             notes.append(f"add_soundtrack: {where or name} is not there; the video has no sound")
             settings = dataclasses.replace(settings, add_soundtrack="None")
     return settings, notes
+
+
+def drop_hybrid(settings: Settings, folder: Path) -> tuple[Settings, list[str]]:
+    """Do without hybrid video where its clip is not there. Gives notes, as `drop_urls` does."""
+    needed = {"video_init_path": hybrid.needs_clip, "init_image": hybrid.needs_init_image}
+    for name, is_needed in needed.items():
+        text = getattr(settings, name)
+        if is_needed(settings) and not (text and any((place / text).exists() for place in (folder, Path()))):
+            settings = dataclasses.replace(settings, hybrid_motion="None", hybrid_composite="None")
+            return settings, [f"hybrid video: there is no clip {text or name!r}; the animation goes without one"]
+    return settings, []
 
 
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
@@ -183,6 +222,15 @@ def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterato
             resolve_sampler(keyframe.value or "")
         except UserError as error:
             yield Problem(f"{origins['sampler'].written}: {error}", str(origins["sampler"].place))
+
+
+def check_masks(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
+    """Check that the masks in use can be read."""
+    for name in masks.active(settings):
+        try:
+            parse_masks(getattr(settings, name))
+        except ScheduleError as error:
+            yield Problem(str(error), str(origins[name].place) if name in origins else "")
 
 
 def is_url(text: str) -> bool:

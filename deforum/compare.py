@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum import hybrid
 from deforum.declare import Declaration
+from deforum.masks import source as masks
 from deforum.options import CONTROLS, DECLARATIONS, OPTIONS, PENDING_CHOICES, ControlUnit, Settings
 from deforum.params import PARAMS
 from deforum.tabulate import STAND_IN_SEED
@@ -109,6 +111,62 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         lambda side: bool(side.timeline.curves.antiblur_amount.any()),
     ),
     "color_coherence_image_path": lambda side: side.settings.color_coherence == "Image",
+    **dict.fromkeys(
+        ("invert_mask", "mask_contrast_adjust", "mask_brightness_adjust", "mask_follows_camera"),
+        lambda side: masks.is_on(side.settings) or side.settings.use_noise_mask,
+    ),
+    **dict.fromkeys(
+        ("mask", "overlay_mask", "fill", "full_res_mask", "save_masks"), lambda side: masks.is_on(side.settings)
+    ),
+    "mask_overlay_blur": lambda side: (
+        masks.is_on(side.settings) and (side.settings.overlay_mask or side.settings.full_res_mask)
+    ),
+    "full_res_mask_padding": lambda side: masks.is_on(side.settings) and side.settings.full_res_mask,
+    "mask_file": lambda side: masks.needs_mask_file(side.settings),
+    "video_mask_path": lambda side: side.settings.use_mask_video,
+    "mask_words_model": lambda side: masks.asks_for_words(side.settings),
+    "noise_mask": lambda side: side.settings.use_noise_mask,
+    **dict.fromkeys(
+        (
+            "hybrid_use_first_frame_as_init_image",
+            "hybrid_use_init_image",
+            "hybrid_composite",
+            "hybrid_motion",
+        ),
+        lambda side: hybrid.is_on(side.settings),
+    ),
+    "hybrid_motion_use_prev_img": lambda side: side.settings.hybrid_motion != "None",
+    **dict.fromkeys(
+        ("hybrid_flow_method", "hybrid_flow_factor", "hybrid_flow_consistency"),
+        lambda side: hybrid.moves_by_flow(side.settings),
+    ),
+    "hybrid_consistency_blur": lambda side: (
+        hybrid.moves_by_flow(side.settings) and side.settings.hybrid_flow_consistency
+    ),
+    "hybrid_generate_inputframes": lambda side: False,
+    **dict.fromkeys(
+        ("hybrid_comp_alpha", "hybrid_comp_mask_type", "hybrid_comp_save_extra_frames"),
+        lambda side: side.settings.hybrid_composite != "None",
+    ),
+    **dict.fromkeys(
+        (
+            "hybrid_comp_mask_inverse",
+            "hybrid_comp_mask_equalize",
+            "hybrid_comp_mask_contrast",
+            "hybrid_comp_mask_auto_contrast",
+        ),
+        lambda side: hybrid.is_masked(side.settings),
+    ),
+    "hybrid_comp_mask_blend_alpha": lambda side: (
+        hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_type == "Blend"
+    ),
+    **dict.fromkeys(
+        ("hybrid_comp_mask_auto_contrast_cutoff_low", "hybrid_comp_mask_auto_contrast_cutoff_high"),
+        lambda side: hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_auto_contrast,
+    ),
+    **dict.fromkeys(
+        ("disocclusion_strength", "disocclusion_noise"), lambda side: side.settings.disocclusion == "repaint"
+    ),
     "legacy_colormatch": lambda side: side.settings.color_coherence != "None",
     "prompt_blend": lambda side: len(side.settings.prompts) > 1,
     "crf": lambda side: side.settings.video_format == "h264" and not side.settings.skip_video_creation,

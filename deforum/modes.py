@@ -12,11 +12,13 @@ from deforum.cameras import DepthCamera, FlatCamera
 from deforum.depth import DepthModel
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
 from deforum.image import Device, Image, read
+from deforum.masks.painting import under
 from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
 
 if TYPE_CHECKING:
+    from deforum.masks.compose import Masks
     from deforum.settings import Settings
 
 
@@ -53,8 +55,11 @@ def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> No
     """Hold to no colours."""
 
 
-def palette_of(settings: Settings, profile: Profile) -> Palette:
-    """Choose the rule that says which picture's colours are held to."""
+def palette_of(settings: Settings, profile: Profile, first: Image | None = None) -> Palette:
+    """Choose the rule that says which picture's colours are held to.
+
+    `first` is what frame 0 is painted from, where that is something else than the init image.
+    """
     space = COLOR_SPACES.get(settings.color_coherence)
     if space is None:
         return no_palette
@@ -64,10 +69,13 @@ def palette_of(settings: Settings, profile: Profile) -> Palette:
             image, space, true_channels=profile.true_color_channels, float_color=profile.float_color
         )
 
-    def given(path: str | None) -> Palette:
-        assert path is not None
-        fixed = reference(read(Path(path), settings.width, settings.height))
+    def given(image: Image) -> Palette:
+        fixed = reference(image)
         return lambda moment, moved, painted: fixed
+
+    def stored(path: str | None) -> Image:
+        assert path is not None
+        return read(Path(path), settings.width, settings.height)
 
     def first_painted(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
         return reference(painted) if moment.palette is None and painted is not None else moment.palette
@@ -80,12 +88,14 @@ def palette_of(settings: Settings, profile: Profile) -> Palette:
         return reference(moved) if fresh and moved is not None else moment.palette
 
     if settings.color_coherence == "Image":
-        return given(settings.color_coherence_image_path)
+        return given(stored(settings.color_coherence_image_path))
     if settings.legacy_colormatch:
         return last_moved_at_strength_0
-    if settings.init_image is None:
+    if settings.init_image is None and first is None:
         return first_painted
-    return given(settings.init_image) if profile.init_is_color_sample else first_moved
+    if not profile.init_is_color_sample:
+        return first_moved
+    return given(stored(settings.init_image) if first is None else first)
 
 
 def hold_colors(image: Image, moment: Moment) -> Image:
@@ -136,14 +146,18 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
     return filtered
 
 
-def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
-    """List what changes a picture between motion and diffusion, in order."""
+def filters_before(settings: Settings, profile: Profile, masks: Masks | None = None) -> Sequence[Filter]:
+    """List what changes a picture between motion and diffusion, in order; with masks, some of it only under them."""
+    sharpened: Filter = sharpen
+    noisy = noise_filter(settings, profile)
+    if masks is not None:
+        sharpened, noisy = under(sharpened, masks.paint), under(noisy, masks.noise)
     rows = (
         (settings.color_coherence in COLOR_SPACES, hold_colors),
         (settings.color_force_grayscale, force_grayscale),
         (True, scale_contrast),
-        (True, sharpen),
-        (True, noise_filter(settings, profile)),
+        (True, sharpened),
+        (True, noisy),
     )
     return [change for wanted, change in rows if wanted]
 

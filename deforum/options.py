@@ -39,9 +39,8 @@ SECTIONS: Mapping[str, str] = {
 They are for the eye: a setting may stand in any of them, or in none. No setting has the name of one."""
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "masks": ("use_mask", "use_alpha_as_mask", "use_mask_video", "use_noise_mask"),
     "video input": ("hybrid_composite", "hybrid_motion"),
-    "hybrid video": ("hybrid_composite", "hybrid_motion"),
+    "cutting people out": ("hybrid_generate_human_masks",),
     "guided images": ("use_looper",),
     "optical flow": ("optical_flow_cadence", "optical_flow_redo_generation"),
     "keyframe distribution": ("keyframe_distribution",),
@@ -66,9 +65,9 @@ _motion = partial(option, section="motion", modes=("2D", "3D"))
 _camera = partial(option, section="camera", modes=("3D",))
 _feedback = partial(option, section="feedback", modes=("2D", "3D"))
 _flow = partial(option, section="feedback", modes=("2D", "3D"), pending="optical flow")
-_masks = partial(option, section="masks", pending="masks")
+_masks = partial(option, section="masks")
 _video = partial(option, section="video_input", pending="video input")
-_hybrid = partial(option, section="hybrid", modes=("2D", "3D"), pending="hybrid video")
+_hybrid = partial(option, section="hybrid", modes=("2D", "3D"))
 _guided = partial(option, section="guided", modes=("2D", "3D"), pending="guided images")
 _control = partial(option, section="controlnet", pending="ControlNet")
 _parseq = partial(option, section="parseq", pending="Parseq")
@@ -187,9 +186,12 @@ class Settings:
     padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "", "What comes in at the edges.")
     sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "", "How pixels are interpolated.")
     aspect_ratio_use_old_formula: bool = _camera(False, "", "The camera's aspect ratio is width over height.")
-    disocclusion: Literal["far", "stretch"] = _camera("far", "",
-        "What fills places that the camera did not see before: what lies behind, or the stretched surface in front. "
-        "With profile: deforum always stretched.")
+    disocclusion: Literal["far", "stretch", "repaint"] = _camera("far", "",
+        "What fills places that the camera did not see before: what lies behind, or the stretched surface in front; "
+        "repaint is far with noise and a lower strength there, so that they are painted anew. With profile: deforum "
+        "the surface is always stretched, and repainted where that is chosen.")
+    save_disocclusion_masks: bool = _camera(False, "",
+        "Writes where each diffused frame shows what the camera did not see before: 8-bit PNG, white there.")
     save_depth_maps: bool = _camera(False, "",
         "Writes the depth maps that are found: 16-bit PNG, near is bright, one scale for the whole run.")
     shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.",
@@ -220,13 +222,20 @@ class Settings:
         "Diffuses twice, moving the previous frame by the optical flow to the first result.")
 
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
-    mask_file: str = _masks("", "path or URL", "The mask.")
-    use_alpha_as_mask: bool = _masks(False, "", "Takes the init image's alpha channel for the mask.")
+    mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.")
+    use_alpha_as_mask: bool = _masks(False, "",
+        "Takes the init image's alpha channel for the mask: what is opaque is painted.")
     invert_mask: bool = _masks(False, "", "Paints where the mask is black.")
-    mask_contrast_adjust: float = _masks(1.0, "factor", "Contrast of the mask; 1 is neutral.", 0)
-    mask_brightness_adjust: float = _masks(1.0, "factor", "Brightness of the mask; 1 is neutral.", 0)
-    overlay_mask: bool = _masks(True, "", "Puts the unpainted parts back over the finished frame.")
-    mask_overlay_blur: float = _masks(4.0, "px", "Softness of the mask's edge.", 0, 64)
+    mask_contrast_adjust: float = _masks(1.0, "factor",
+        "Contrast of mask_file or the mask video; 1 is neutral. Deforum exchanges it with the brightness.", 0)
+    mask_brightness_adjust: float = _masks(1.0, "factor", "Brightness of mask_file or the mask video; 1 is neutral.", 0)
+    mask_follows_camera: bool = _masks(False, "",
+        "Moves mask files, and the init image where it is laid over, with the camera.")
+    overlay_mask: bool = _masks(True, "",
+        "Puts back over the finished frame what was not to be painted: the init image, or the picture as it was before "
+        "painting where there is none.")
+    mask_overlay_blur: float = _masks(4.0, "px",
+        "Softness of the mask's edge there; more than three times as far from all white no pixel is changed.", 0, 64)
     fill: Literal["fill", "original", "latent noise", "latent nothing"] = _masks("original", "",
         "What painting starts from under the mask.")
     full_res_mask: bool = _masks(True, "", "Paints the masked region at full resolution.")
@@ -234,10 +243,15 @@ class Settings:
     use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")
     video_mask_path: str = _masks("", "path or URL", "The clip of masks.")
     mask: TextSchedule = _masks(_texts("mask", "{video_mask}"), "",
-        "Mask expression by keyframe.", old="mask_schedule")
+        "Mask expression by keyframe: {video_mask}, {init_mask}, {everywhere}, {depth} (near is white), "
+        "{disocclusion} (what the camera did not see before), [file.png] and <words>, joined by ! (not), & (and), "
+        "| (or), ^ (one of the two) and \\ (without), with parentheses.", old="mask_schedule")
+    mask_words_model: str = _masks("CIDAS/clipseg-rd64-refined", "",
+        "CLIPSeg model that <words> in masks are looked up with: a folder, or a name in the local hub cache.")
     use_noise_mask: bool = _masks(False, "", "Puts noise only where noise_mask is white, in place of mask.")
     noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
+    save_masks: bool = _masks(False, "", "Writes the masks of diffused frames, 8-bit PNG.")
 
     video_init_path: str = _video("", "path or URL",
         "The clip; so far only its sound acts, with add_soundtrack: Init Video.", pending="")
@@ -253,26 +267,34 @@ class Settings:
     overwrite_extracted_frames: bool = _video(False, "", "Reads the clip anew in each run.")
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",
-        "When the clip is mixed into the picture.")
+        "When the clip is mixed into the picture: before painting, and then after (Normal) or before it takes over the "
+        "clip's motion, or after painting.")
     hybrid_motion: Literal["None", "Optical Flow", "Perspective", "Affine"] = _hybrid("None", "",
-        "Which motion of the clip the picture takes over.")
+        "Which motion of the clip the picture takes over, besides the camera's: that of each place, or that of the "
+        "whole picture, with or without perspective.")
     hybrid_flow_method: Literal["RAFT", "DIS Medium", "DIS Fine", "Farneback"] = _hybrid("RAFT", "",
-        "How optical flow is found.")
-    hybrid_motion_use_prev_img: bool = _hybrid(False, "", "Takes the motion from the previous frame to the clip.")
-    hybrid_flow_consistency: bool = _hybrid(False, "", "Uses the flow only where it agrees forwards and backwards.")
-    hybrid_consistency_blur: int = _hybrid(2, "px", "Softness of that.", 0, 16)
-    hybrid_use_first_frame_as_init_image: bool = _hybrid(True, "", "Starts from the clip's first frame.")
-    hybrid_use_init_image: bool = _hybrid(False, "", "Takes the init image for the clip.")
-    hybrid_generate_inputframes: bool = _hybrid(False, "", "Reads the clip anew in each run.")
+        "How optical flow is found. RAFT needs weights.")
+    hybrid_motion_use_prev_img: bool = _hybrid(False, "",
+        "Takes the motion from the previous frame to the clip, not from one of the clip's frames to the next.")
+    hybrid_flow_consistency: bool = _hybrid(False, "",
+        "Uses the flow only where it agrees forwards and backwards; elsewhere nothing moves.")
+    hybrid_consistency_blur: int = _hybrid(2, "px", "Softness of the edge between the two.", 0, 16)
+    hybrid_use_first_frame_as_init_image: bool = _hybrid(True, "",
+        "Paints frame 0 from the clip's first frame, with init_strength; init_image is not used.")
+    hybrid_use_init_image: bool = _hybrid(False, "", "Takes init_image for the clip, in the place of video_init_path.")
+    hybrid_generate_inputframes: bool = _hybrid(False, "", "Has no effect: the clip is read while it is needed.")
     hybrid_generate_human_masks: Literal["None", "PNGs", "Video", "Both"] = _hybrid("None", "",
-        "Writes masks of the people in the clip.")
+        "Writes masks of the people in the clip.", pending="cutting people out")
     hybrid_comp_mask_type: Literal["None", "Depth", "Video Depth", "Blend", "Difference"] = _hybrid("None", "",
-        "What says where the clip is mixed in.")
+        "What says where the clip is mixed in; white keeps the animation, black shows the clip. How near things are in "
+        "the animation's picture or in the clip's, the brightness of both, or how far it differs.")
     hybrid_comp_mask_inverse: bool = _hybrid(False, "", "Inverts that mask.")
     hybrid_comp_mask_equalize: Literal["None", "Before", "After", "Both"] = _hybrid("None", "",
-        "Equalises that mask before or after automatic contrast.")
-    hybrid_comp_mask_auto_contrast: bool = _hybrid(False, "", "Stretches that mask's contrast by itself.")
-    hybrid_comp_save_extra_frames: bool = _hybrid(False, "", "Writes masks and composites.")
+        "Gives all levels of that mask the same share: before contrast and automatic contrast, or after them.")
+    hybrid_comp_mask_auto_contrast: bool = _hybrid(False, "",
+        "Stretches that mask's contrast to its hybrid_comp_mask_auto_contrast_cutoff_low and _high.")
+    hybrid_comp_save_extra_frames: bool = _hybrid(False, "",
+        "Writes the clip's pictures, the masks and the composites, in the folder hybrid of the run.")
 
     use_looper: bool = _guided(False, "", "Draws the animation towards guided images.")
     init_images: KeyedTexts = _guided((), "path or URL", "The guided images, by keyframe.")

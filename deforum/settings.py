@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from deforum import document
-from deforum.check import AVAILABLE_MODES, Origin, check_curves, check_mode, check_samplers, drop_urls, find_files
+from deforum.check import (
+    AVAILABLE_MODES,
+    Origin,
+    check_curves,
+    check_masks,
+    check_mode,
+    check_samplers,
+    drop_hybrid,
+    drop_urls,
+    find_files,
+)
 from deforum.declare import Declaration
 from deforum.document import Node, Place, Scalar
 from deforum.errors import Problem, UserError
@@ -219,6 +229,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
             found.notes.append(f"{problem.message}; {way_on}")
         else:
             found.problems.append(problem)
+    found.problems.extend(check_masks(settings, origins))
     unknown = list(check_samplers(settings, origins))
     if lenient and unknown and origins["sampler"].place.line:
         found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)
@@ -228,7 +239,8 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
     if folder is not None:
         if lenient:
             settings, missing = drop_urls(settings)
-            found.notes.extend(missing)
+            settings, without = drop_hybrid(settings, folder)
+            found.notes.extend([*missing, *without])
         settings, lost = find_files(settings, origins, folder)
         found.problems.extend([*lost, *check_mode(settings, origins)])
     return settings

@@ -134,13 +134,13 @@ def test_old_names_are_told(write: Write) -> None:
 
 
 def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
-    text = "use_mask: true\nmask_file: a.png\nhybrid_comp_alpha: 0.3\nfov: 40\nseed_resize_from_w: 64\ntranslation_z: 3"
+    text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\nseed_resize_from_w: 64\ntranslation_z: 3"
     assert load(write(text)).report == (
-        "without effect, as masks is not there yet: use_mask, mask_file",
+        "without effect, as Parseq is not there yet: parseq_manifest, parseq_use_deltas",
         "without effect, as seed resizing is not there yet: seed_resize_from_w",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
-    assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nhybrid_comp_alpha: 0.3")).report == ()
+    assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == ()
 
 
 def test_prompts_that_are_never_seen_are_told(write: Write) -> None:

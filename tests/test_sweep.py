@@ -251,7 +251,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
         device = torch.device("cpu")
 
         def diffuse_batch(
-            self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int
+            self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, paints: None
         ) -> list[Image]:
             if any(frame.params.cfg_scale == 3 for frame in frames):
                 raise RuntimeError("out of memory")
