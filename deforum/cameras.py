@@ -104,14 +104,14 @@ class DepthCamera:
 
     def look(self, scene: Image, frame: Frame) -> DepthCamera:
         if self.model is None:
-            return replace(self, depth=None, known=None, path=None)
+            return replace(self, depth=None, known=None, path=None, before=frame.params)
         found = self.model(scene, frame.index)
         if not self.profile.depth_steady:
-            return replace(self, depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw), path=None)
+            return replace(self, depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw), path=None, before=frame.params)
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
         depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
-        return replace(self, depth=depth, span=span, path=None)
+        return replace(self, depth=depth, span=span, path=None, before=frame.params)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
         settings, size = self.settings, (self.settings.width, self.settings.height)
@@ -122,7 +122,7 @@ class DepthCamera:
                 *size,
                 before=self.before,
                 fov_is_vertical=settings.aspect_ratio_use_old_formula,
-                fill=settings.disocclusion,
+                fill="stretch" if settings.disocclusion == "stretch" else "far",
                 padding=settings.padding_mode,
                 sampling=settings.sampling_mode,
                 device=self.device,

@@ -636,8 +636,12 @@ def render(
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
+    if settings.save_disocclusion_masks and settings.animation_mode == "3D":
+        animation = animation.saving_disocclusion(folder / "disocclusion")
     if settings.save_depth_maps:
         animation = animation.saving_depth(folder / "depth")
+    if settings.hybrid_comp_save_extra_frames:
+        animation = animation.saving_composites(folder / "hybrid")
     total, stopped = len(animation.timeline), False
     run = Run(
         folder,
