@@ -27,7 +27,7 @@ _diffusion = partial(param, section="diffusion")
 _between = partial(param, section="feedback", modes=("2D", "3D"))
 _flow = partial(param, section="feedback", modes=("2D", "3D"), pending="optical flow")
 _seeds = partial(param, section="seeds")
-_hybrid = partial(param, section="hybrid", modes=("2D", "3D"), pending="hybrid video")
+_hybrid = partial(param, section="hybrid", modes=("2D", "3D"))
 _guided = partial(param, section="guided", modes=("2D", "3D"), pending="guided images")
 
 
@@ -67,6 +67,11 @@ class Params(Generic[T]):
         "How far the nearest things are. Of no effect with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
     far: T = _camera("10000", "1/200 scene unit",
         "How far the farthest things are. Of no effect with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
+
+    disocclusion_strength: T = _camera("0.25", "share",
+        "disocclusion repaint: strength where the camera did not see before; at most that of the frame.", 0, 1)
+    disocclusion_noise: T = _camera("0.2", "share",
+        "disocclusion repaint: noise put over such places before diffusion.", 0, 1)
 
     strength: T = _diffusion("0.65", "share",
         "How much of the previous frame survives diffusion; 1 - strength of it is painted anew.",
@@ -116,11 +121,13 @@ class Params(Generic[T]):
         "Scales the optical flow of the redone generation.", old="redo_flow_factor_schedule")
 
     hybrid_comp_alpha: T = _hybrid("0.5", "share",
-        "How much of the composite with the clip replaces the previous frame.", 0, 1, old="hybrid_comp_alpha_schedule")
+        "How much of the composite with the clip replaces the picture.", 0, 1, old="hybrid_comp_alpha_schedule")
     hybrid_comp_mask_blend_alpha: T = _hybrid("0.5", "share",
-        "The mask of type Blend: the clip's share everywhere.", 0, 1, old="hybrid_comp_mask_blend_alpha_schedule")
+        "The mask of type Blend: the clip's share in the brightness it is made from.",
+        0, 1, old="hybrid_comp_mask_blend_alpha_schedule")
     hybrid_comp_mask_contrast: T = _hybrid("1", "factor",
-        "Contrast of the composite's mask.", 0, 255, old="hybrid_comp_mask_contrast_schedule")
+        "Contrast of the composite's mask, about its mean; 1 is neutral.",
+        0, 255, old="hybrid_comp_mask_contrast_schedule")
     hybrid_comp_mask_auto_contrast_cutoff_low: T = _hybrid("0", "%",
         "Automatic contrast: the darkest share that becomes black.",
         0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_low_schedule")
@@ -128,7 +135,7 @@ class Params(Generic[T]):
         "Automatic contrast: above this share all becomes white.",
         0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_high_schedule")
     hybrid_flow_factor: T = _hybrid("1", "factor",
-        "Scales the motion taken from the clip.", old="hybrid_flow_factor_schedule")
+        "hybrid_motion Optical Flow: scales the motion.", old="hybrid_flow_factor_schedule")
 
     image_strength: T = _guided("0.75", "share",
         "Strength while guided images are in use.", 0, 1, old="image_strength_schedule")
