@@ -161,6 +161,11 @@ class DepthWarp:
         return self.chart()
 
     @cached_property
+    def _joins(self) -> list[tuple[DepthWarp, DepthWarp]]:
+        """Motions that were joined to this one, and what came of it: the camera and the loop go the same ways."""
+        return []
+
+    @cached_property
     def _solved(self) -> tuple[Lookup, Lookup]:
         return self.solve()
 
@@ -202,6 +207,13 @@ class DepthWarp:
         return self._once()._solved[0].depth
 
     def then(self, later: DepthWarp) -> DepthWarp:
+        for other, joined in self._joins:
+            if other is later:
+                return joined
+        self._joins.append((later, self._join(later)))
+        return self._joins[-1][1]
+
+    def _join(self, later: DepthWarp) -> DepthWarp:
         first, later = self._once(), later._once()
         if first.still or later.still:
             return later if first.still else first
