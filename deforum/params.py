@@ -68,9 +68,9 @@ class Params(Generic[T]):
     far: T = _camera("10000", "1/200 scene unit",
         "How far the farthest things are. Of no effect with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
 
-    disocclusion_strength: T = _camera("0.25", "share",
+    disocclusion_strength: T = _camera("0.35", "share",
         "disocclusion repaint: strength where the camera did not see before; at most that of the frame.", 0, 1)
-    disocclusion_noise: T = _camera("0.2", "share",
+    disocclusion_noise: T = _camera("0.05", "share",
         "disocclusion repaint: noise put over such places before diffusion.", 0, 1)
 
     strength: T = _diffusion("0.65", "share",
