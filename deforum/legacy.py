@@ -345,7 +345,8 @@ class _Translator:
     def take_init_image(self) -> None:
         """Take the init image where it is in use; `strength` without _schedule is the first frame's."""
         image = self.text("init_image")
-        if self.flag("use_init", False) and image.casefold() not in ("", "none"):
+        used = self.flag("use_init", False) or self.flag("hybrid_use_init_image", False)
+        if used and image.casefold() not in ("", "none"):
             self.put("init_image", image, "init_image", plain=False)
         if "strength" in self.left:
             self.put("init_strength", self.text("strength"), "strength")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum import hybrid
 from deforum.check import sample_curve
 from deforum.params import Params
 from deforum.profile import PROFILES
@@ -160,7 +161,7 @@ def sample(settings: Settings) -> Timeline:
     on_time = PROFILES[settings.profile].keys_on_time
     keys = key_indices(count, settings.cadence, on_time=on_time)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
-    if settings.init_image is not None:
+    if settings.init_image is not None or hybrid.starts_from_clip(settings):
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(
         num_frames=count,

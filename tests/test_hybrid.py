@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 import torch
 
 from deforum.animate import animate
-from deforum.build import each, stages_of
+from deforum.build import build, check, each, find_mask_depth, notes, stages_of
 from deforum.cameras import DepthCamera, FlatWarp
+from deforum.compare import Comparison, compare
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
+from deforum.errors import UserError
 from deforum.flow import FlowSource, load_flow
-from deforum.hybrid import moves_by_flow
+from deforum.hybrid import find_hybrid, is_on, moves_by_flow
 from deforum.hybrid.camera import HybridCamera
 from deforum.hybrid.masks import (
     Equalize,
@@ -30,7 +33,7 @@ from deforum.hybrid.masks import (
 )
 from deforum.hybrid.motion import Kind, find_matrix
 from deforum.hybrid.stages import Hybrid, with_hybrid
-from deforum.image import CPU, Image, from_array
+from deforum.image import CPU, Image, from_array, read, to_bytes
 from deforum.profile import PROFILES
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, sample
@@ -51,7 +54,7 @@ def settings(tmp_path: Path) -> Make:
     def make(**changes: object) -> Settings:
         path = tmp_path / "settings.yaml"
         path.write_text("\n".join(f"{k}: {v}" for k, v in {**still, **changes}.items()))
-        return load(path).settings
+        return load(path, to_render=False).settings
 
     return make
 
@@ -344,3 +347,125 @@ def test_the_first_frame_is_painted_from_the_clip(settings: Make) -> None:
     seen: list[Image | None] = []
     run(chosen, levels(0.5, 0.1), lambda init, frame: seen.append(init) or torch.zeros(3, 128, 192))  # type: ignore[func-returns-value]
     assert seen[0] is not None and float(seen[0].mean()) == 0.5
+
+
+# From a file to a run.
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    """Four pictures that move to the right."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for t in range(4):
+        cv2.imwrite(str(folder / f"{t}.png"), to_bytes(moving(3, 0)(t))[..., ::-1])
+    return folder
+
+
+def test_a_run_from_a_file(settings: Make, clip_folder: Path, tmp_path: Path) -> None:
+    """With the embedded models, and everything on: 3D, motion, a mask by depth, extra frames."""
+    chosen = settings(
+        width=64, height=64, steps=2, max_frames=4, cadence=2, animation_mode="3D", video_init_path=clip_folder,
+        hybrid_motion="Optical Flow", hybrid_composite="Before Motion", hybrid_comp_mask_type="Video Depth",
+        hybrid_use_first_frame_as_init_image="true", init_strength=1,
+    )  # fmt: skip
+    animation = build(chosen).saving_composites(tmp_path / "hybrid")
+    frames = {frame.index: image for frame, image in animation.frames()}
+    assert list(frames) == [0, 1, 2, 3]
+    first = read(clip_folder / "0.png", 96, 64)[:, :, 16:80]  # cut at two edges
+    assert np.corrcoef(frames[0].flatten(), first.flatten())[0, 1] > 0.4  # from noise: none
+    kinds = ("clip", "composite", "mask", "mixed")
+    assert sorted(path.name for path in (tmp_path / "hybrid").iterdir()) == [
+        f"{t:09d}_{kind}.png" for t in (2, 3) for kind in kinds
+    ]
+
+
+def test_the_init_image_may_be_the_clip(settings: Make, clip_folder: Path) -> None:
+    chosen = settings(hybrid_composite="Normal", hybrid_use_init_image="true", init_image=clip_folder / "2.png")
+    found = find_hybrid(chosen)
+    assert found is not None and len(found.clip) == 1 and found.clip.place(100) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hybrid_motion": "Affine", "video_init_path": ""}, "video_init_path"),
+        ({"hybrid_composite": "Normal", "video_init_path": "nowhere.mp4"}, "nowhere.mp4"),
+        ({"hybrid_composite": "Normal", "hybrid_use_init_image": "true"}, "init_image"),
+        ({"hybrid_motion": "Optical Flow", "hybrid_flow_method": "RAFT"}, "hybrid_flow_method: RAFT needs weights"),
+        (
+            {"hybrid_composite": "Normal", "hybrid_comp_mask_type": "Depth", "depth_algorithm": "none"},
+            "hybrid_comp_mask_type: Depth needs a depth model",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_loaded(
+    settings: Make,
+    clip_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=says):
+        check(settings(**{"video_init_path": clip_folder, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "composite", "needed"),
+    [("Depth", "Normal", True), ("Video Depth", "Normal", True), ("Blend", "Normal", False), ("Depth", "None", False)],
+)
+@pytest.mark.parametrize("motion", ["None", "Affine"])
+def test_the_depth_model_is_asked_for_where_a_mask_needs_it(
+    settings: Make, kind: str, composite: str, needed: bool, motion: str
+) -> None:
+    chosen = settings(hybrid_motion=motion, hybrid_composite=composite, hybrid_comp_mask_type=kind)
+    assert (find_mask_depth(chosen) is not None) == needed
+
+
+def deforum_file(path: Path, **changes: object) -> Path:
+    """Write a settings file as Deforum does."""
+    plain = {"W": 64, "H": 64, "max_frames": 3, "animation_mode": "2D", "prompts": {"0": "a"}, "seed": 1}
+    path.write_text(json.dumps({**plain, **changes}))
+    return path
+
+
+@pytest.mark.parametrize(("old", "new"), [(True, "Normal"), (False, "None"), ("After Generation", "After Generation")])
+def test_old_files_that_switch_the_composite(tmp_path: Path, clip_folder: Path, old: object, new: str) -> None:
+    file = deforum_file(
+        tmp_path / "a.txt", hybrid_composite=old, hybrid_motion=False, video_init_path=str(clip_folder),
+        hybrid_comp_alpha_schedule="0:(0.25)", hybrid_comp_mask_auto_contrast_cutoff_high_schedule="0:(90)",
+    )  # fmt: skip
+    loaded = load(file).settings
+    assert (loaded.hybrid_composite, loaded.hybrid_motion) == (new, "None")
+    params = sample(loaded)[2].params
+    assert (params.hybrid_comp_alpha, params.hybrid_comp_mask_auto_contrast_cutoff_high) == (0.25, 90)
+
+
+def test_an_old_file_goes_on_without_its_clip(tmp_path: Path) -> None:
+    """And with optical flow that needs no weights."""
+    file = deforum_file(tmp_path / "a.txt", hybrid_motion="Optical Flow", video_init_path="gone.mp4")
+    loaded = load(file)
+    assert not is_on(loaded.settings)
+    assert any("there is no clip 'gone.mp4'" in line for line in loaded.report)
+
+
+def test_an_old_file_goes_on_without_weights(
+    tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = deforum_file(tmp_path / "a.txt", hybrid_motion="Optical Flow", video_init_path=str(clip_folder))
+    settings = load(file).settings
+    assert settings.hybrid_flow_method == "RAFT"
+    found = find_hybrid(settings)
+    assert found is not None and found.flow is not None and found.flow.name == "DIS Medium"
+    assert any("DIS Medium stands in" in line for line in notes(settings))
+
+
+def test_only_what_acts_differs(settings: Make) -> None:
+    """Settings of masks say nothing where there is no composite."""
+    one, other = settings(hybrid_motion="Affine"), settings(hybrid_motion="Affine", hybrid_comp_mask_type="Depth")
+    assert compare(one, other) == Comparison((), ("hybrid_comp_mask_type",))

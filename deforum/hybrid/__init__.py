@@ -34,8 +34,13 @@ def starts_from_clip(settings: Settings) -> bool:
 
 def masks_by_depth(settings: Settings) -> bool:
     """Whether a depth model is needed for the composite's mask."""
+    return is_masked(settings) and settings.hybrid_comp_mask_type in DEPTH_MASKS
+
+
+def is_masked(settings: Settings) -> bool:
+    """Whether the clip is mixed in under a mask."""
     mixes = is_on(settings) and settings.hybrid_composite != "None"
-    return mixes and settings.hybrid_comp_mask_type in DEPTH_MASKS
+    return mixes and settings.hybrid_comp_mask_type != "None"
 
 
 def needs_clip(settings: Settings) -> bool:

@@ -16,6 +16,7 @@ from deforum.hybrid import HybridSource, starts_from_clip
 from deforum.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.hybrid.composite import Composite
 from deforum.image import Device, Image
+from deforum.modes import palette_of
 from deforum.profile import PROFILES
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
         case "After Generation":
             after.insert(0, Composite(settings, shown, hybrid.depth))
 
-    def source(image: Image | None, moment: Moment) -> Image | None:
-        starts = image is None and starts_from_clip(settings)
-        return clip(0) if starts else stages.source(image, moment)
-
-    return replace(stages, camera=camera, source=source, before=before, after=after)
+    stages = replace(stages, camera=camera, before=before, after=after)
+    if not starts_from_clip(settings):
+        return stages
+    palette = palette_of(settings, profile, clip(0))
+    return replace(stages, source=lambda image, moment: clip(0) if image is None else image, palette=palette)
 
 
 def saving_extras(stages: Stages, folder: Path) -> Stages:
