@@ -107,7 +107,12 @@ class DepthCamera:
             return replace(self, depth=None, known=None, path=None, before=frame.params)
         found = self.model(scene, frame.index)
         if not self.profile.depth_steady:
-            return replace(self, depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw), path=None, before=frame.params)
+            return replace(
+                self,
+                depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw),
+                path=None,
+                before=frame.params,
+            )
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
         depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
