@@ -6,7 +6,7 @@ trains the judge once (``judge.ckpt`` in the data folder; minutes on one core), 
 drawn pictures, then samples pictures of combinations that training never showed (`world.UNSEEN`) and prints the share
 in which it names the scene, the palette and the time of day that the prompt asked for.
 
-The judge sees 64x64 px, blurred, noisy and shifted in its training, so that it judges what is there and not how crisp
+The judge sees 48x48 px, blurred, noisy and shifted in its training, so that it judges what is there and not how crisp
 it is.  Palette: one of `world.PALETTES`, a style, or neither ("natural").  Time: of natural pictures under a sky.
 """
 
@@ -28,7 +28,7 @@ from training import captions, progress, world
 from training.draw import labels
 from training.evaluate import generate, grid, load_pipeline, write
 
-SIDE = 64
+SIDE = 48
 SCENES = list(world.SCENES)
 PALETTES = ["", *world.PALETTES, *world.STYLES]
 TIMES = list(world.LIGHTS)
@@ -37,16 +37,17 @@ Images = NDArray[np.uint8]
 
 
 class Judge(nn.Module):
-    """Pictures (N, 3, 64, 64) in 0..1 to scores of scenes, palettes and times, side by side."""
+    """Pictures (N, 3, 48, 48) in 0..1 to scores of scenes, palettes and times, side by side."""
 
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for width, finer in ((32, 3), (64, 32), (96, 64), (128, 96)):
-            layers += [nn.Conv2d(finer, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+        for width, finer, convolutions in ((24, 3, 1), (48, 24, 2), (64, 48, 2), (96, 64, 2)):
+            for k in range(convolutions):
+                stride, inputs = (2, finer) if k == 0 else (1, width)
+                layers += [nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         self.eyes = nn.Sequential(*layers)
-        self.names = nn.Linear(2 * 128 + 6, len(SCENES) + len(PALETTES) + len(TIMES))
+        self.names = nn.Linear(2 * 96 + 6, len(SCENES) + len(PALETTES) + len(TIMES))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = self.eyes(pictures * 2 - 1)
@@ -58,7 +59,7 @@ class Judge(nn.Module):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Small pictures (N, 64, 64, 3) and their labels (N, 3): scene, palette, time; -1 where there is none to tell."""
+    """Small pictures (N, 48, 48, 3) and their labels (N, 3): scene, palette, time; -1 where there is none to tell."""
 
     pictures: Images
     labels: NDArray[np.int64]
@@ -78,7 +79,7 @@ def small(pictures: Images) -> Images:
 
 def drawn(folder: Path) -> Labelled:
     """The pictures of `training.draw`, made small once."""
-    cache = folder / "small.npy"
+    cache = folder / f"small_{SIDE}.npy"
     if not cache.exists():
         pictures = np.load(folder / "pictures.npy", mmap_mode="r")
         np.save(cache, np.concatenate([small(pictures[k : k + 500]) for k in range(0, len(pictures), 500)]))
@@ -98,9 +99,9 @@ def worn(pictures: Tensor) -> Tensor:
     count = len(pictures)
     if torch.rand(()) < 0.5:
         pictures = pictures.flip(3)
-    top, left = torch.randint(0, 9, (2,)).tolist()
-    pictures = F.pad(pictures, (4, 4, 4, 4), "reflect")[:, :, top : top + SIDE, left : left + SIDE]
-    blurred = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), "reflect"), 5, 1)
+    top, left = torch.randint(0, 7, (2,)).tolist()
+    pictures = F.pad(pictures, (3, 3, 3, 3), "reflect")[:, :, top : top + SIDE, left : left + SIDE]
+    blurred = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), "reflect"), 3, 1)
     pictures = torch.lerp(pictures, blurred, torch.rand(count, 1, 1, 1))
     contrast = 1 + 0.1 * torch.randn(count, 1, 1, 1)
     pictures = (pictures - 0.5) * contrast + 0.5 + 0.03 * torch.randn(count, 1, 1, 1)
@@ -113,7 +114,7 @@ def to_tensor(pictures: Images) -> Tensor:
 
 @torch.no_grad()
 def named(judge: Judge, pictures: Images) -> NDArray[np.int64]:
-    """What the judge names in pictures of 64x64 px: (N, 3)."""
+    """What the judge names in pictures of 48x48 px: (N, 3)."""
     judge.eval()
     scores = judge(to_tensor(pictures))
     return torch.stack([part.argmax(1) for part in scores], 1).numpy()
@@ -133,7 +134,7 @@ def train(data: Path, passes: int, batch: int = 128) -> Judge:
         judge.load_state_dict(progress.load(kept)["judge"])
         return judge
     torch.manual_seed(0)
-    sets = [drawn(data / "train"), unseen(1500)]
+    sets = [drawn(data / "train"), unseen(600)]
     pictures = np.concatenate([one.pictures for one in sets])
     told = torch.from_numpy(np.concatenate([one.labels for one in sets]))
     steps = passes * len(pictures) // batch
@@ -184,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
-    parser.add_argument("--passes", type=int, default=6, help="of the judge over its training pictures")
+    parser.add_argument("--passes", type=int, default=4, help="of the judge over its training pictures")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)

@@ -179,7 +179,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     given = dict(one.split("=", 1) for one in args.set)
     extra: dict[str, object] = {"model": args.model, **given}
-    judge, models = train(args.data, 6), Models()
+    judge, models = train(args.data, 4), Models()
     if args.prompts:
         lasting(args.frames, args.prompts, args.behaviors, args.moves, extra, judge, args.out, models)
     if args.changes:

@@ -1,0 +1,53 @@
+"""The drawn world: the same again, honest captions, and combinations that are kept back."""
+
+import numpy as np
+import pytest
+
+from training import captions, layouts, world
+from training.draw import labels
+
+
+def test_a_picture_is_a_function_of_its_numbers() -> None:
+    one, again, other = world.draw(4, 7), world.draw(4, 7), world.draw(4, 8)
+    assert np.array_equal(one.image, again.image)
+    assert np.array_equal(one.inverse_depth, again.inverse_depth)
+    assert one.facts == again.facts
+    assert not np.array_equal(one.image, other.image)
+
+
+@pytest.mark.parametrize("scene", world.SCENES)
+def test_every_scene_is_drawn_with_its_name_and_depth(scene: str) -> None:
+    picture = world.draw(5, 0, scene)
+    assert picture.image.shape == (256, 256, 3)
+    assert picture.image.dtype == np.uint8
+    assert 0 <= picture.inverse_depth.min() <= picture.inverse_depth.max() <= 1
+    assert labels(picture.facts)["scene"] == scene
+    text = captions.describe(picture.facts, np.random.default_rng(0))
+    assert any(phrase.split()[-1] in text for phrase in captions.SCENES[picture.facts.scene])
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_layouts_have_depth_that_differs(layout: str) -> None:
+    canvas = world.Canvas(np.random.default_rng(1), "day", 120.0)
+    layouts.LAYOUTS[layout][1](canvas)
+    assert np.isfinite(canvas.image).all()
+    assert np.ptp(canvas.inverse_depth) > 0.1
+
+
+def test_held_back_combinations_are_never_drawn_unless_asked_for() -> None:
+    drawn = [labels(world.draw(6, index, "desert").facts) for index in range(40)]
+    seen = {(one["scene"], one[what]) for one in drawn for what in ("palette", "time")}
+    assert not seen & world.UNSEEN
+    asked = [labels(world.draw(6, index, "desert", unseen=True).facts) for index in range(40)]
+    assert {(one["scene"], one[what]) for one in asked for what in ("palette", "time")} & world.UNSEEN
+
+
+def test_colours_that_a_palette_took_are_not_named() -> None:
+    for index in range(30):
+        facts = world.draw(8, index, "space").facts
+        if facts.palette:
+            text = captions.describe(facts, np.random.default_rng(index))
+            named = text.replace(facts.palette, "")
+            for phrase in captions.PALETTES[facts.palette]:
+                named = named.replace(phrase, "")
+            assert not any(f"{colour} planet" in named for colour in world.PLANETS)
