@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from deforum import hybrid
 from deforum.errors import UserError
+from deforum.guided import find_guides, guided
 from deforum.masks import find_masks, masks_by_depth
 from deforum.models import Models
+from deforum.options import OPTIONS
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
 from schedules import ScheduleError, Variables
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from deforum.animate import Stages
     from deforum.depth import DepthModel, DepthSource
     from deforum.diffusion.paint import Paint
+    from deforum.flow import FlowSource
     from deforum.image import Device, Image
     from deforum.masks.compose import Masks
     from deforum.masks.painting import Painter
@@ -89,8 +92,31 @@ def check(settings: Settings) -> Timeline:
     find_depth(settings)
     find_mask_depth(settings)
     find_masks(settings)
+    find_guides(settings)
     hybrid.find_hybrid(settings)
+    for name in FLOWS:
+        find_flow(settings, name)
     return timeline
+
+
+FLOWS = ("optical_flow_cadence", "optical_flow_redo_generation")
+"""Settings that name an estimator of optical flow, besides hybrid video's."""
+
+
+def find_flow(settings: Settings, name: str) -> FlowSource | None:
+    """Find the optical flow that a setting of `FLOWS` names; None where it is off. Raises UserError if it is missing.
+
+    A file of Deforum's that asks for RAFT without its weights is rendered with DIS Fine.
+    """
+    from deforum.flow import FlowSource, resolve_flow
+
+    method = getattr(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
+    try:
+        return resolve_flow(method, name)
+    except UserError:
+        if settings.profile != "deforum":
+            raise
+        return FlowSource("DIS Fine", says=f"{method} is not here: DIS Fine stands in")
 
 
 def find_depth(settings: Settings) -> DepthSource | None:
@@ -135,6 +161,10 @@ def notes(settings: Settings) -> tuple[str, ...]:
     with suppress(UserError):
         depth = find_depth(settings)
         says += [f"depth_algorithm: {depth.says}"] if depth is not None and depth.says else []
+    for name in FLOWS:
+        with suppress(UserError):
+            flow = find_flow(settings, name)
+            says += [f"{name}: {flow.says}"] if flow is not None and flow.says else []
     with suppress(UserError):
         clip = hybrid.find_hybrid(settings)
         says += [f"hybrid_flow_method: {clip.flow.says}"] if clip is not None and clip.flow and clip.flow.says else []
@@ -154,9 +184,12 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
 
     from deforum.depth import load_depth
     from deforum.diffusion import load_diffuser, resolve_model
+    from deforum.flow import load_flow
+    from deforum.flow.cadence import with_flow
     from deforum.hybrid.stages import load_hybrid, with_hybrid
     from deforum.masks.compose import load_masks
     from deforum.masks.painting import with_masks
+    from deforum.redo import with_redo
 
     diffuser = models.get(
         partial(
@@ -181,6 +214,14 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     stages = stages_of(
         settings, paint, diffuser.device, depth, depth_is_raw=found is not None and found.raw, masks=masks
     )
+    cadence, redo = (
+        None if flow is None else models.get(partial(load_flow, flow, diffuser.device))
+        for flow in (find_flow(settings, name) for name in FLOWS)
+    )
+    stages = with_redo(with_flow(stages, cadence), settings, redo)
+    if (guides := find_guides(settings)) is not None:
+        profile = PROFILES[settings.profile]
+        stages = replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, diffuser.device))
     if (clip := hybrid.find_hybrid(settings)) is not None:
         stages = with_hybrid(stages, settings, load_hybrid(clip, settings, diffuser.device, depth_of_masks, models))
     return Animation(settings, timeline, stages if masks is None else with_masks(stages, settings, masks))

@@ -167,6 +167,17 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
     **dict.fromkeys(
         ("disocclusion_strength", "disocclusion_noise"), lambda side: side.settings.disocclusion == "repaint"
     ),
+    **dict.fromkeys(
+        (
+            "init_images",
+            "image_strength",
+            "blend_factor_max",
+            "blend_factor_slope",
+            "tweening_frames",
+            "color_correction_factor",
+        ),
+        lambda side: side.settings.use_looper,
+    ),
     "legacy_colormatch": lambda side: side.settings.color_coherence != "None",
     "prompt_blend": lambda side: len(side.settings.prompts) > 1,
     "crf": lambda side: side.settings.video_format == "h264" and not side.settings.skip_video_creation,
@@ -178,6 +189,9 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
     "soundtrack_path": lambda side: side.settings.add_soundtrack == "File",
     "video_init_path": lambda side: side.settings.add_soundtrack == "Init Video",
     "extract_from_frame": lambda side: side.settings.add_soundtrack == "Init Video",
+    "optical_flow_cadence": lambda side: side.timeline.cadence > 1,
+    "cadence_flow_factor": lambda side: side.timeline.cadence > 1 and side.settings.optical_flow_cadence != "None",
+    "redo_flow_factor": lambda side: side.settings.optical_flow_redo_generation != "None",
     "ddim_eta": lambda side: _reads_eta(side, "ddim_eta"),
     "ancestral_eta": lambda side: _reads_eta(side, "ancestral_eta"),
 }
@@ -212,7 +226,8 @@ def _frames_read(declaration: Declaration, side: Side) -> NDArray[np.intp]:
     if declaration.section in ("motion", "camera"):
         return np.arange(1, len(timeline))
     keys = np.asarray(timeline.keys)
-    from_picture = declaration.name in ("noise", "contrast") or declaration.name.startswith("antiblur")
+    of_pictures = ("noise", "contrast", "cadence_flow_factor", "redo_flow_factor")
+    from_picture = declaration.name in of_pictures or declaration.name.startswith("antiblur")
     from_noise = side.settings.init_image is None
     if from_picture or (declaration.name in ("strength", "noise_multiplier") and from_noise):
         return keys[1:]

@@ -39,10 +39,7 @@ SECTIONS: Mapping[str, str] = {
 They are for the eye: a setting may stand in any of them, or in none. No setting has the name of one."""
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "video input": ("hybrid_composite", "hybrid_motion"),
     "cutting people out": ("hybrid_generate_human_masks",),
-    "guided images": ("use_looper",),
-    "optical flow": ("optical_flow_cadence", "optical_flow_redo_generation"),
     "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
     "Parseq": ("parseq_manifest",),
@@ -52,7 +49,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
 }
 """Pending feature -> the settings that turn it on; while all of them are off, nobody misses its other settings."""
 
-PENDING_CHOICES: Mapping[tuple[str, str], str] = {("color_coherence", "Video Input"): "video input"}
+PENDING_CHOICES: Mapping[tuple[str, str], str] = {}
 """(setting, choice) -> the feature that the choice waits for."""
 
 _general = partial(option, section="")
@@ -60,15 +57,15 @@ _animation = partial(option, section="animation")
 _size = partial(option, section="size", multiple=8)
 _diffusion = partial(option, section="diffusion")
 _seeds = partial(option, section="seeds")
-_init = partial(option, section="init")
+_init = partial(option, section="init", modes=("2D", "3D"))
 _motion = partial(option, section="motion", modes=("2D", "3D"))
 _camera = partial(option, section="camera", modes=("3D",))
 _feedback = partial(option, section="feedback", modes=("2D", "3D"))
-_flow = partial(option, section="feedback", modes=("2D", "3D"), pending="optical flow")
 _masks = partial(option, section="masks")
-_video = partial(option, section="video_input", pending="video input")
+_video = partial(option, section="video_input")
+_colors = partial(option, section="feedback", modes=("2D", "3D", "Video Input"))
 _hybrid = partial(option, section="hybrid", modes=("2D", "3D"))
-_guided = partial(option, section="guided", modes=("2D", "3D"), pending="guided images")
+_guided = partial(option, section="guided", modes=("2D", "3D"))
 _control = partial(option, section="controlnet", pending="ControlNet")
 _parseq = partial(option, section="parseq", pending="Parseq")
 _files = partial(option, section="files")
@@ -124,8 +121,9 @@ class Settings:
     height: int = _size(512, "px", "Height of the frames.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
     fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
-    cadence: int = _animation(2, "frames", "Every so many frames one is diffused; those between are moved and blended.",
-        1, 1000, old="diffusion_cadence")
+    cadence: int = _animation(2, "frames",
+        "Every so many frames one is diffused; those between are moved and blended. (In the other modes all are.)",
+        1, 1000, old="diffusion_cadence", modes=("2D", "3D"))
     keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
         "Diffuses at the prompts' keyframes.", pending="keyframe distribution")
 
@@ -135,8 +133,9 @@ class Settings:
         "Put before every prompt.", old="positive_prompts animation_prompts_positive")
     negative_prompt: str = _general("", "", "What no picture shall show; put behind every prompt's --neg.",
         old="negative_prompts animation_prompts_negative")
-    prompt_blend: Literal["hold", "linear", "spherical"] = _general("hold", "",
-        "Between two keyframes: the first one's prompt is held, or their meanings are blended.")
+    prompt_blend: Literal["hold", "linear", "spherical"] | None = _general(None, "",
+        "Between two keyframes: the first one's prompt is held, or their meanings are blended. null is linear in "
+        "Interpolation mode and hold in the others.")
 
     model: str = _diffusion("embedded", "",
         "Model that paints: embedded, a folder, a .safetensors file, or a name on the model hub.")
@@ -147,14 +146,16 @@ class Settings:
         old="sampler_schedule sampler_name")
     device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "What computes.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "", "Numbers that the model computes with.")
+    batch_size: int = _diffusion(0, "frames",
+        "So many frames are diffused at once where they do not depend on each other; 0 chooses by the device and the "
+        "size.", 0, 1024, modes=("Video Input", "Interpolation"))
     tiling: bool = _diffusion(False, "", "Makes pictures whose opposite edges fit together.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
         "A blank frame is kept, made again with another seed, or ends the run.", pending="rerolling")
     reroll_patience: int = _diffusion(10, "tries", "How often a blank frame is made again.", 0, pending="rerolling")
     diffusion_redo: int = _diffusion(0, "times",
-        "Diffuses a frame so many times more with other seeds before the real one.",
-        0, 50, pending="diffusion redo")
+        "Diffuses a frame so many times more with other seeds before the real one, each from the last result.", 0, 50)
 
     seed: int = _seeds(-1, "", "Where all randomness starts; -1 chooses one at random.", -1, 2**53)
     seed_behavior: Literal["iter", "fixed", "random", "ladder", "alternate", "schedule"] = _seeds("iter", "",
@@ -201,13 +202,14 @@ class Settings:
     shake_speed: float = _camera(1.0, "factor", "How fast it shakes.",
         pending="camera shake")
 
-    color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _feedback("LAB", "",
-        "Colour space in which frames are held to the first one's colours, or what they are held to.")
-    color_coherence_image_path: str | None = _feedback(None, "path", "color_coherence Image: the picture.")
-    color_coherence_video_every_n_frames: int = _feedback(1, "frames",
+    color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _colors("LAB", "",
+        "Colour space in which frames are held to the first one's colours, or what they are held to: a picture, or the "
+        "frames of the clip. In Video Input mode only those two act.")
+    color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the picture.")
+    color_coherence_video_every_n_frames: int = _colors(1, "frames",
         "color_coherence Video Input: takes new colours every so many frames.", 1,
-        old="color_coherence_video_every_N_frames", pending="video input")
-    color_force_grayscale: bool = _feedback(False, "", "Takes all colour out.")
+        old="color_coherence_video_every_N_frames")
+    color_force_grayscale: bool = option(False, "", "Takes all colour out.", section="feedback")
     legacy_colormatch: bool = _feedback(False, "", "Matches colours before diffusion only, as Deforum did up to 2023.")
     noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "", "Kind of noise put over the previous frame.")
     noise_keeps_mean: bool = _feedback(False, "",
@@ -217,9 +219,12 @@ class Settings:
     perlin_octaves: int = _feedback(4, "layers", "Perlin noise: layers, each twice as fine as the one before.", 1, 16)
     perlin_persistence: float = _feedback(0.5, "share",
         "Perlin noise: strength of a layer against the one before.", 0, 1)
-    optical_flow_cadence: FlowMethod = _flow("None", "", "Moves the frames between diffused ones by optical flow.")
-    optical_flow_redo_generation: FlowMethod = _flow("None", "",
-        "Diffuses twice, moving the previous frame by the optical flow to the first result.")
+    optical_flow_cadence: FlowMethod = _feedback("None", "",
+        "Finds what moves from one diffused frame to the next, beside the camera; the frames between them follow it, "
+        "where they would only fade.")
+    optical_flow_redo_generation: FlowMethod = _feedback("None", "",
+        "Diffuses a frame once to see where things go, moves the previous frame by the optical flow to there, and "
+        "diffuses that.")
 
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
     mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.")
@@ -253,10 +258,13 @@ class Settings:
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
     save_masks: bool = _masks(False, "", "Writes the masks of diffused frames, 8-bit PNG.")
 
-    video_init_path: str = _video("", "path or URL",
-        "The clip; so far only its sound acts, with add_soundtrack: Init Video.", pending="")
-    extract_nth_frame: int = _video(1, "", "Uses every so many frames of the clip.", 1)
-    extract_from_frame: int = _video(0, "", "First frame of the clip that is used.", 0, pending="")
+    video_init_path: str = _video("", "path",
+        "The clip: a video, a folder of pictures in the order of their names, or a picture.")
+    extract_nth_frame: int = _video(1, "frames",
+        "Uses every so many frames of the clip: frame t of the animation has the clip's frame "
+        "extract_from_frame + t * extract_nth_frame.", 1)
+    extract_from_frame: int = _video(0, "",
+        "First frame of the clip that is used, counted from 0 at the clip's average frame rate.", 0)
     extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
     clip_fit: Literal["fill", "fit", "stretch"] = _video("fill", "",
         "How a clip of another shape comes to the frame's: cut at two edges, black bars at two edges, or out of "
@@ -264,7 +272,9 @@ class Settings:
     clip_end: Literal["stop", "hold", "loop"] = _video("stop", "",
         "What follows the clip's last frame: nothing, so that max_frames is at most the clip's length, that frame, or "
         "the clip again.")
-    overwrite_extracted_frames: bool = _video(False, "", "Reads the clip anew in each run.")
+    clip_feedback_flow: Literal["DIS Medium", "DIS Fine", "Farneback", "RAFT"] = _video("DIS Medium", "",
+        "clip_feedback: how it is found what moves in the clip.", modes=("Video Input",))
+    overwrite_extracted_frames: bool = _video(False, "", "Has no effect: the clip is read while it is needed.")
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",
         "When the clip is mixed into the picture: before painting, and then after (Normal) or before it takes over the "
@@ -296,8 +306,10 @@ class Settings:
     hybrid_comp_save_extra_frames: bool = _hybrid(False, "",
         "Writes the clip's pictures, the masks and the composites, in the folder hybrid of the run.")
 
-    use_looper: bool = _guided(False, "", "Draws the animation towards guided images.")
-    init_images: KeyedTexts = _guided((), "path or URL", "The guided images, by keyframe.")
+    use_looper: bool = _guided(False, "",
+        "Draws the animation towards guided images. Without an init image frame 0 is painted from the first of them.")
+    init_images: KeyedTexts = _guided((), "path",
+        "The guided images, by keyframe; each is the guide until the next.")
 
     control_units: tuple[ControlUnit, ...] = ()
 
@@ -316,7 +328,7 @@ class Settings:
     frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "How single frames are written.")
     skip_video_creation: bool = _files(False, "", "Writes frames only.", old="skip_video_for_run_all")
     delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.")
-    delete_input_frames: bool = _files(False, "", "Removes the frames read from clips.", pending="video input")
+    delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.")
     make_gif: bool = _files(False, "", "Writes a gif too.")
     add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "", "Where the video's sound comes from.")
     soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound.")
@@ -338,6 +350,12 @@ class Settings:
     frame_interpolation_use_upscaled: bool = _files(False, "", "Starts from the enlarged frames.",
         pending="frame interpolation")
     # fmt: on
+
+
+    @property
+    def blending(self) -> Literal["hold", "linear", "spherical"]:
+        """How prompts go over into each other, with what the mode has where `prompt_blend` says nothing."""
+        return self.prompt_blend or ("linear" if self.animation_mode == "Interpolation" else "hold")
 
 
 OPTIONS: Mapping[str, Declaration] = declarations(Settings)

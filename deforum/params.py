@@ -25,10 +25,10 @@ _motion = partial(param, section="motion", modes=("2D", "3D"))
 _camera = partial(param, section="camera", modes=("3D",))
 _diffusion = partial(param, section="diffusion")
 _between = partial(param, section="feedback", modes=("2D", "3D"))
-_flow = partial(param, section="feedback", modes=("2D", "3D"), pending="optical flow")
 _seeds = partial(param, section="seeds")
+_video = partial(param, section="video_input", modes=("Video Input",))
 _hybrid = partial(param, section="hybrid", modes=("2D", "3D"))
-_guided = partial(param, section="guided", modes=("2D", "3D"), pending="guided images")
+_guided = partial(param, section="guided", modes=("2D", "3D"))
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,16 @@ class Params(Generic[T]):
     antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule")
     antiblur_threshold: T = _between("0", "levels of 255",
         "Differences below this are left as they are.", 0, 255, old="threshold_schedule")
-    cadence_flow_factor: T = _flow("1", "factor",
-        "Scales the optical flow between diffused frames.", old="cadence_flow_factor_schedule")
-    redo_flow_factor: T = _flow("1", "factor",
-        "Scales the optical flow of the redone generation.", old="redo_flow_factor_schedule")
+    cadence_flow_factor: T = _between("1", "factor",
+        "optical_flow_cadence: scales the flow from the diffused frame before; 1 is as it was found, 0 fades only.",
+        old="cadence_flow_factor_schedule")
+    redo_flow_factor: T = _between("1", "factor",
+        "optical_flow_redo_generation: scales the flow; 1 is as it was found, 0 does not diffuse twice.",
+        old="redo_flow_factor_schedule")
+
+    clip_feedback: T = _video("0", "share",
+        "How much of the frame before, moved as the clip moves, is mixed into the clip's frame before it is painted; "
+        "0.5 takes out most of the flicker.", 0, 1)
 
     hybrid_comp_alpha: T = _hybrid("0.5", "share",
         "How much of the composite with the clip replaces the picture.", 0, 1, old="hybrid_comp_alpha_schedule")
@@ -138,13 +144,18 @@ class Params(Generic[T]):
         "hybrid_motion Optical Flow: scales the motion.", old="hybrid_flow_factor_schedule")
 
     image_strength: T = _guided("0.75", "share",
-        "Strength while guided images are in use.", 0, 1, old="image_strength_schedule")
-    blend_factor_max: T = _guided("0.35", "share", "Most that a guided image is blended in.", old="blendFactorMax")
-    blend_factor_slope: T = _guided("0.25", "share", "How far the blend swings below its most.", old="blendFactorSlope")
-    tweening_frames: T = _guided("20", "frames", "Length of one swing of the blend.", old="tweening_frames_schedule")
-    color_correction_factor: T = _guided("0.075", "share", "How far colours are drawn towards the guided image.", 0, 1)
+        "Strength of every frame while guided images are in use.", 0, 1, old="image_strength_schedule")
+    blend_factor_max: T = _guided("0.35", "share",
+        "Middle of the swing of the share that is blended in of a guided image: from max - slope at its keyframe to "
+        "max + 0.4 slope.", old="blendFactorMax")
+    blend_factor_slope: T = _guided("0.25", "share", "How far that share swings.", old="blendFactorSlope")
+    tweening_frames: T = _guided("20", "frames",
+        "How long it swings; after that 0.07 of the guided image is blended in.", old="tweening_frames_schedule")
+    color_correction_factor: T = _guided("0.075", "share",
+        "How far the colours of what is painted are drawn from the previous frame's towards the guided image's.", 0, 1)
     image_keyframe_strength: T = _guided("0.2", "share",
-        "Strength at the frames where a guided image begins.", 0, 1, old="image_keyframe_strength_schedule")
+        "Strength at the frames where a guided image begins.",
+        0, 1, old="image_keyframe_strength_schedule", pending="keyframe distribution")
     # fmt: on
 
     def items(self) -> Iterator[tuple[str, T]]:

@@ -7,11 +7,11 @@ elsewhere they fade.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from deforum.animate import Between, CrossFade, Pair, View, Warp, cross_fade
+from deforum.animate import Between, CrossFade, Pair, Stages, View, Warp, cross_fade
 from deforum.flow import FlowModel
 from deforum.flow.warp import Flow, FlowWarp, consistency, invert, join, manner_of, move_flow, to_positions
 from deforum.image import Image
@@ -21,6 +21,11 @@ from deforum.timeline import Frame
 SOFTNESS = 2  # px, of the border between what moves and what fades
 FADE = CrossFade()
 SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
+
+
+def with_flow(stages: Stages, model: FlowModel | None) -> Stages:
+    """Let in-betweens follow the flow that a model finds; None: they fade."""
+    return stages if model is None else replace(stages, mix=FollowFlow(model))
 
 
 @dataclass(frozen=True)
