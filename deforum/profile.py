@@ -30,6 +30,10 @@ class Profile:
     """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
     noise_per_frame: bool
     """Noise between frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed alone.)"""
+    guides_swing_from_keyframe: bool
+    """Guided images: the blend swings from each keyframe on. (Deforum: by the frame's number, so that it jumps.)"""
+    clip_keeps_max_frames: bool
+    """A clip never makes an animation longer than max_frames. (Deforum: it is as long as the clip.)"""
     depth_steady: bool
     """3D: depth is scaled once and smoothed over time. (Deforum: normalised and equalised in each frame.)"""
     physical_camera: bool
@@ -53,6 +57,8 @@ PROFILES: dict[str, Profile] = {
         full_iter_groups=True,
         exact_step_count=True,
         noise_per_frame=True,
+        guides_swing_from_keyframe=True,
+        clip_keeps_max_frames=True,
         depth_steady=True,
         physical_camera=True,
         true_mask_adjustment=True,
@@ -69,6 +75,8 @@ PROFILES: dict[str, Profile] = {
         full_iter_groups=False,
         exact_step_count=False,
         noise_per_frame=False,
+        guides_swing_from_keyframe=False,
+        clip_keeps_max_frames=False,
         depth_steady=False,
         physical_camera=False,
         true_mask_adjustment=False,
