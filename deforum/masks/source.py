@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from deforum.settings import Settings
 
 CLIPSEG = "CIDAS/clipseg-rd64-refined"
-WORD_FILES = ("config.json", "preprocessor_config.json")
-WORD_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WORD_FILES = (
+    ("config.json",),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("tokenizer.json", "vocab.json"),
+    ("model.safetensors", "pytorch_model.bin"),
+)
+"""What the folder of a CLIPSeg model has; where several names stand together, one of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,11 +196,7 @@ def find_words(model: str) -> Path:
                 f"folder"
             )
         folder = Path(cached).parent
-    missing = [file for file in WORD_FILES if not (folder / file).is_file()]
-    if not any((folder / file).is_file() for file in WORD_WEIGHTS):
-        missing.append(WORD_WEIGHTS[0])
-    if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
-        missing.append("tokenizer.json")
+    missing = [names[0] for names in WORD_FILES if not any((folder / name).is_file() for name in names)]
     if missing:
         raise UserError(f"mask_words_model: {folder}: {', '.join(missing)} missing; is its download complete?")
     try:
