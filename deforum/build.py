@@ -21,6 +21,8 @@ from deforum.timeline import Frame, Timeline, sample
 from schedules import ScheduleError, Variables
 
 if TYPE_CHECKING:
+    import torch
+
     from deforum.animate import Stages
     from deforum.depth import DepthModel, DepthSource
     from deforum.diffusion.paint import Paint
@@ -46,19 +48,14 @@ class Animation:
 
         return animate(self.stages, self.timeline.spans())
 
-    def saving_depth(self, folder: Path) -> Animation:
-        """Save the depth map of every picture that the camera looks at, as it renders; in 2D there is none."""
-        from deforum.cameras import DepthCamera
-        from deforum.depth.maps import SavedMaps
-        from deforum.hybrid.camera import HybridCamera
+    def keeping_depth(self, keep: Callable[[int, torch.Tensor], None]) -> Animation:
+        """Have the depth of every frame told, as it renders: its index, and (H, W) in scene units. In 2D there is none.
 
-        camera = self.stages.camera
-        inner = camera.camera if isinstance(camera, HybridCamera) else camera
-        if not isinstance(inner, DepthCamera) or inner.model is None:
-            return self
-        saving = replace(inner, model=SavedMaps(inner.model, folder))
-        camera = replace(camera, camera=saving) if isinstance(camera, HybridCamera) else saving
-        return replace(self, stages=replace(self.stages, camera=camera))
+        A frame comes again when its depth is found anew.
+        """
+        from deforum.cameras import keeping_depth
+
+        return replace(self, stages=replace(self.stages, camera=keeping_depth(self.stages.camera, keep)))
 
     def saving_disocclusion(self, folder: Path) -> Animation:
         """Save where each diffused frame shows what the one before did not, as it renders."""

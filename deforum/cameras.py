@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from deforum.animate import Warp
+import numpy as np
+
+from deforum.animate import Camera, Warp
 from deforum.camera import UNITS, Depth, DepthWarp, warp_physical, warp_slab
 from deforum.depth import DepthModel
 from deforum.depth.scale import Span, slab_depth, steady_depth
@@ -56,6 +59,21 @@ class FlatWarp:
 
 
 @dataclass(frozen=True)
+class StillCamera:
+    """Does not move."""
+
+    settings: Settings
+    device: Device
+
+    def look(self, scene: Image, frame: Frame) -> StillCamera:
+        return self
+
+    def move(self, frame: Frame) -> tuple[Warp, StillCamera]:
+        size = self.settings.width, self.settings.height
+        return FlatWarp(np.eye(3, dtype=np.float64), *size, self.settings.border, self.device), self
+
+
+@dataclass(frozen=True)
 class FlatCamera:
     """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
 
@@ -99,6 +117,8 @@ class DepthCamera:
     span: Span | None = None
     before: Params[float] | None = None
     """Of the frame where the camera is, whose lens took the picture."""
+    keep: Callable[[int, Depth], None] | None = None
+    """Told the depth of each frame that the camera comes to, and again where it is found anew."""
     path: DepthWarp | None = None
     """The whole way since the camera last looked: depth carried along it is sampled once, not in each frame."""
 
@@ -107,16 +127,12 @@ class DepthCamera:
             return replace(self, depth=None, known=None, path=None, before=frame.params)
         found = self.model(scene, frame.index)
         if not self.profile.depth_steady:
-            return replace(
-                self,
-                depth=slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw),
-                path=None,
-                before=frame.params,
-            )
+            depth = slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw)
+            return replace(self, depth=depth, path=None, before=frame.params)._kept(frame)
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
         depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
-        return replace(self, depth=depth, span=span, path=None, before=frame.params)
+        return replace(self, depth=depth, span=span, path=None, before=frame.params)._kept(frame)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
         settings, size = self.settings, (self.settings.width, self.settings.height)
@@ -149,6 +165,20 @@ class DepthCamera:
             )
             warp = warp.flipped(flip, None if self.profile.physical_camera else settings.border)
         if not self.profile.depth_steady:
-            return warp, replace(self, before=frame.params)
+            return warp, replace(self, before=frame.params)._kept(frame)
         path = warp if self.path is None else self.path.then(warp)
-        return warp, replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
+        moved = replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
+        return warp, moved._kept(frame)
+
+    def _kept(self, frame: Frame) -> DepthCamera:
+        if self.keep is not None and self.depth is not None:
+            self.keep(frame.index, self.depth)
+        return self
+
+
+def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None]) -> Camera:
+    """Have a 3D camera tell the depth of each frame; it may be inside of others."""
+    if isinstance(camera, DepthCamera):
+        return replace(camera, keep=keep)
+    inner = getattr(camera, "camera", None)
+    return camera if inner is None else replace(cast(Any, camera), camera=keeping_depth(inner, keep))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum import hybrid
+from deforum import hybrid, video_input
 from deforum.declare import Declaration
 from deforum.masks import source as masks
 from deforum.options import CONTROLS, DECLARATIONS, OPTIONS, PENDING_CHOICES, ControlUnit, Settings
@@ -164,6 +164,7 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         ("hybrid_comp_mask_auto_contrast_cutoff_low", "hybrid_comp_mask_auto_contrast_cutoff_high"),
         lambda side: hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_auto_contrast,
     ),
+    "depth_format": lambda side: side.settings.save_depth_maps,
     **dict.fromkeys(
         ("disocclusion_strength", "disocclusion_noise"), lambda side: side.settings.disocclusion == "repaint"
     ),
@@ -180,6 +181,14 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
     ),
     "legacy_colormatch": lambda side: side.settings.color_coherence != "None",
     "prompt_blend": lambda side: len(side.settings.prompts) > 1,
+    **dict.fromkeys(
+        ("clip_end", "extract_nth_frame", "extract_to_frame"),
+        lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
+    ),
+    "clip_fit": lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
+    "clip_feedback_flow": lambda side: bool(side.timeline.curves.clip_feedback.any()),
+    "color_coherence_video_every_n_frames": lambda side: video_input.holds_colors(side.settings),
+    **dict.fromkeys(("overwrite_extracted_frames", "delete_input_frames", "batch_size"), lambda side: False),
     "crf": lambda side: side.settings.video_format == "h264" and not side.settings.skip_video_creation,
     "video_quality": lambda side: side.settings.video_format != "h264" and not side.settings.skip_video_creation,
     **dict.fromkeys(
@@ -187,8 +196,10 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         lambda side: not side.settings.skip_video_creation,
     ),
     "soundtrack_path": lambda side: side.settings.add_soundtrack == "File",
-    "video_init_path": lambda side: side.settings.add_soundtrack == "Init Video",
-    "extract_from_frame": lambda side: side.settings.add_soundtrack == "Init Video",
+    "video_init_path": lambda side: _reads_clip(side.settings) or side.settings.add_soundtrack == "Init Video",
+    "extract_from_frame": lambda side: (
+        _reads_clip(side.settings) or side.settings.use_mask_video or side.settings.add_soundtrack == "Init Video"
+    ),
     "optical_flow_cadence": lambda side: side.timeline.cadence > 1,
     "cadence_flow_factor": lambda side: side.timeline.cadence > 1 and side.settings.optical_flow_cadence != "None",
     "redo_flow_factor": lambda side: side.settings.optical_flow_redo_generation != "None",
@@ -196,6 +207,10 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
     "ancestral_eta": lambda side: _reads_eta(side, "ancestral_eta"),
 }
 """When a setting acts, for those that another one can put out of action."""
+
+
+def _reads_clip(settings: Settings) -> bool:
+    return video_input.needs_clip(settings) or hybrid.needs_clip(settings)
 
 
 def _acts(declaration: Declaration, side: Side) -> bool:
@@ -257,7 +272,11 @@ def _compare_one(name: str, declaration: Declaration, a: Side, b: Side) -> Itera
         yield from _compare_texts(name, range(count), *texts)
     elif isinstance(one, tuple):
         yield f"{name}: {len(one)} | {len(other)} entries, which are not the same"
-    elif not (name == "prompt_blend" and "hold" in (one, other)):  # then the prompts of the frames tell
+    elif name == "prompt_blend":
+        ways = (a.settings.blending, b.settings.blending)
+        if ways[0] != ways[1] and "hold" not in ways:  # then the prompts of the frames tell
+            yield f"{name}: {ways[0]} | {ways[1]}"
+    else:
         yield f"{name}: {write_value(one)} | {write_value(other)}"
 
 

@@ -412,6 +412,8 @@ class _Translator:
         node = self.left.pop("init_images", None)
         if node is not None and self.flag("use_looper", False):
             self.given["init_images"] = ("init_images", _keyframed(node))
+            self.put("seed_behavior", "schedule", "seed_behavior")  # as Deforum does while they are on
+            self.drop("seed_behavior")
 
     def take_rest(self) -> None:
         """Take over all other settings by their name; say once which names are unknown."""

@@ -194,7 +194,11 @@ class Settings:
     save_disocclusion_masks: bool = _camera(False, "",
         "Writes where each diffused frame shows what the camera did not see before: 8-bit PNG, white there.")
     save_depth_maps: bool = _camera(False, "",
-        "Writes the depth maps that are found: 16-bit PNG, near is bright, one scale for the whole run.")
+        "Writes the depth of every frame, on one scale for the whole run.")
+    depth_format: Literal["png", "exr"] = _camera("png", "",
+        "save_depth_maps: PNG of 16 bit, where near is bright, from near (white, a little nearer still) to far "
+        "(black) in equal steps of inverse depth; or OpenEXR, whose channel Z is the distance in scene units.")
+    save_depth_video: bool = _camera(False, "", "Writes the depth as a video too; near is bright.")
     shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.",
         pending="camera shake")
     shake_intensity: float = _camera(1.0, "factor", "How much it shakes.",

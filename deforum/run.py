@@ -48,6 +48,7 @@ from deforum.video import (
 )
 
 if TYPE_CHECKING:
+    from deforum.depth.saving import DepthRecord
     from deforum.image import Image
     from deforum.models import Models
     from deforum.settings import Settings
@@ -638,8 +639,6 @@ def render(
         raise
     if settings.save_disocclusion_masks and settings.animation_mode == "3D":
         animation = animation.saving_disocclusion(folder / "disocclusion")
-    if settings.save_depth_maps:
-        animation = animation.saving_depth(folder / "depth")
     if settings.hybrid_comp_save_extra_frames:
         animation = animation.saving_composites(folder / "hybrid")
     total, stopped = len(animation.timeline), False
@@ -651,7 +650,8 @@ def render(
         fps=settings.fps,
         outputs=outputs,
     )
-    with run:
+    with depth_record(settings, animation.timeline, folder, outputs) as record, run:
+        animation = animation if record is None else animation.keeping_depth(record)
         progress(0, total)
         for frame, image in animation.frames():
             run.write(frame, levels(image, outputs.bits))
@@ -660,6 +660,24 @@ def render(
                 stopped = run.keep_frames = True
                 break
     return RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
+
+
+def depth_record(
+    settings: Settings, timeline: Timeline, folder: Path, outputs: Outputs
+) -> contextlib.AbstractContextManager[DepthRecord | None]:
+    """Prepare to save depth where that is asked for: as maps in the folder depth, as a video like the first film."""
+    if settings.animation_mode != "3D" or not (settings.save_depth_maps or settings.save_depth_video):
+        return contextlib.nullcontext()
+    from deforum.depth.saving import DepthRecord, ends_of
+
+    film = None
+    if settings.save_depth_video:
+        of = outputs.films[0] if outputs.films else Film(settings.video_format)
+        path = folder / f"{folder.name}_depth{FORMATS[of.format].suffix}"
+        size = settings.width, settings.height
+        film = VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
+    maps = folder / "depth" if settings.save_depth_maps else None
+    return DepthRecord(maps, ends_of(settings, timeline), format=settings.depth_format, film=film)
 
 
 def runs_folder(settings: Settings, output: Path | None) -> Path:

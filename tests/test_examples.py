@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deforum.cli import main
+from deforum.video import count_frames
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -58,14 +59,15 @@ def test_a_frame_can_be_rendered_again_alone(tmp_path: Path, capsys: pytest.Capt
     assert all(np.array_equal(a, b) for a, b in zip(*pictures, strict=False))
 
 
-def test_depth_maps_are_saved_for_the_pictures_that_the_camera_looked_at(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = ["width=64", "height=64", "max_frames=5", "steps=3", "cadence=2", "save_depth_maps=true"]
+def test_depth_is_saved_for_every_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["width=64", "height=64", "max_frames=5", "steps=3", "cadence=2"]
+    small += ["save_depth_maps=true", "save_depth_video=true", "save_disocclusion_masks=true", "disocclusion=repaint"]
     assert main([str(ROOT / "examples" / "flythrough.yaml"), *small, "-o", str(tmp_path)]) == 0
     run = Path(capsys.readouterr().out.strip().splitlines()[-1]).parent
     maps = sorted((run / "depth").glob("*.png"))
-    assert [path.stem for path in maps] == ["000000000", "000000002"]
+    assert [path.stem for path in maps] == [f"{index:09d}" for index in range(5)]
+    assert count_frames(run / f"{run.name}_depth.mp4") == 5
+    assert sorted(path.stem for path in (run / "disocclusion").glob("*.png")) == ["000000002", "000000004"]
     for path in maps:
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert depth.dtype == np.uint16 and depth.shape == (64, 64)

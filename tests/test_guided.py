@@ -141,7 +141,9 @@ def test_files_are_looked_for_beside_the_settings(tmp_path: Path) -> None:
 
 def test_an_old_file_with_pictures_on_a_network_goes_without(tmp_path: Path) -> None:
     file = tmp_path / "old.txt"
-    file.write_text('{"prompts": {"0": "a"}, "use_looper": true, "init_images": "{\\"0\\": \\"https://x.org/a.png\\"}"}')
+    file.write_text(
+        '{"prompts": {"0": "a"}, "use_looper": true, "init_images": "{\\"0\\": \\"https://x.org/a.png\\"}"}'
+    )
     loaded = load(file)
     assert not loaded.settings.use_looper
     assert any("not fetched" in note for note in loaded.report)
@@ -174,14 +176,14 @@ def test_the_previous_frame_is_drawn_towards_the_guide(tmp_path: Path) -> None:
     stage = guided(painter, guides, settings, PROFILES["corrected"], CPU)
     before = texture(5)
     stage([None, before, before], moments(settings, 0, 10, 25))
-    (first, frame), (early, _), (late, _) = painter.given
+    first, early, late = (init for init, _ in painter.given)
     assert first is not None
     assert early is not None
     assert late is not None
     a, b = (torch.from_numpy(to_bytes(texture(seed))).permute(2, 0, 1) / 255 for seed in (1, 2))
     torch.testing.assert_close(first, a)
     torch.testing.assert_close(early, blend(before, a, 0.35 - 0.25 * cos(1.0)))
-    torch.testing.assert_close(late, blend(before, b, 0.35 - 0.25 * cos(0.5)))
+    torch.testing.assert_close(late, blend(before, b, 0.35 - 0.25 * cos(0.6)))  # 6 frames behind its keyframe
     assert {frame.params.strength for _, frame in painter.given} == {0.75}
 
 

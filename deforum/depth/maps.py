@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from deforum.depth import VIDEOS, DepthModel, DepthSource, Gives, map_files
+from deforum.depth import VIDEOS, DepthSource, Gives, map_files
 from deforum.errors import UserError
 from deforum.image import Device, Image
 
@@ -94,33 +94,9 @@ def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[n
     return levels
 
 
-class SavedMaps:
-    """A depth model whose maps are saved: 16-bit PNG, near is bright, named by frame, scaled alike through the run."""
-
-    def __init__(self, model: DepthModel, folder: Path) -> None:
-        self.gives = model.gives
-        self._model, self._folder = model, folder
-        self._ends: tuple[float, float] | None = None
-
-    def __call__(self, image: Image, index: int) -> torch.Tensor:
-        found = self._model(image, index)
-        near_is_high = found if self.gives == "inverse depth" else -found
-        if self._ends is None:
-            # The first map's range with as much again on either side: later ones reach further.
-            low, high = (float(end) for end in near_is_high.aminmax())
-            self._ends = (low - (high - low) / 2, high + (high - low) / 2)
-            self._folder.mkdir(parents=True, exist_ok=True)
-        low, high = self._ends
-        share = ((near_is_high - low) / max(high - low, 1e-12)).clamp(0, 1)
-        levels = (share * 65535).round().to("cpu", torch.int32).numpy().astype(np.uint16)
-        write_png(self._folder / f"{index:09d}.png", levels)
-        return found
-
-
 def write_png(path: Path, levels: NDArray[np.uint16]) -> None:
     """Save levels (H, W) as a grey PNG of 16 bit."""
-    _, encoded = cv2.imencode(".png", levels)
-    encoded.tofile(path)
+    path.write_bytes(cv2.imencode(".png", levels)[1].tobytes())  # says so where the disk is full
 
 
 def write_exr(path: Path, depth: torch.Tensor) -> None:

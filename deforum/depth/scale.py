@@ -18,6 +18,7 @@ from deforum.image import Mask
 Depth = torch.Tensor  # (H, W) float32
 
 BINS = 1024
+OUTSTANDING = 1.5  # what is taken for the nearest may be this many times as near
 
 
 def slab_depth(raw: torch.Tensor, gives: Gives, *, as_it_is: bool = False) -> Depth | None:
@@ -115,7 +116,7 @@ def steady_depth(
     span = measured if span is None else span.toward(measured, span_pace)
     reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
     # A little may stand out in front of what is taken for the nearest; nothing lies beyond the farthest.
-    scaled = ((inverse - span.far) / reach).clamp_(0, 1.5).mul_(most - least).add_(least)
+    scaled = ((inverse - span.far) / reach).clamp_(0, OUTSTANDING).mul_(most - least).add_(least)
     if carried is not None:
         depth, known = carried
         # Outlines moved by less than a pixel at a time would stay behind.
