@@ -76,7 +76,8 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
     stages = replace(stages, camera=camera, before=before, after=after)
     if not starts_from_clip(settings):
         return stages
-    palette = palette_of(settings, profile, clip(0))
+    holds_to_start = settings.color_coherence != "Video Input"
+    palette = palette_of(settings, profile, clip(0)) if holds_to_start else stages.palette
     return replace(stages, source=lambda image, moment: clip(0) if image is None else image, palette=palette)
 
 
