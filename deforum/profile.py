@@ -42,6 +42,8 @@ class Profile:
     """The mask's contrast and brightness are what they are called. (Deforum: one is the other.)"""
     black_mask_keeps: bool
     """Where a mask is black everywhere nothing is painted. (Deforum: everything.)"""
+    first_frame_is_composed: bool
+    """Hybrid video: the composite After Generation is made in frame 0 too. (Deforum: from frame 1 on.)"""
     doubtful_flow_rests: bool
     """Hybrid video: where the flow of a clip is doubtful nothing moves. (Deforum: three quarters, the other way.)"""
 
@@ -63,6 +65,7 @@ PROFILES: dict[str, Profile] = {
         physical_camera=True,
         true_mask_adjustment=True,
         black_mask_keeps=True,
+        first_frame_is_composed=True,
         doubtful_flow_rests=True,
     ),
     "deforum": Profile(
@@ -81,6 +84,7 @@ PROFILES: dict[str, Profile] = {
         physical_camera=False,
         true_mask_adjustment=False,
         black_mask_keeps=False,
+        first_frame_is_composed=False,
         doubtful_flow_rests=False,
     ),
 }

@@ -292,11 +292,12 @@ def test_the_clip_is_mixed_in_before_diffusion(settings: Make) -> None:
     np.testing.assert_allclose(shown, (0, 0.3, 0.5, 0.5, 0.5), atol=1e-6)
 
 
-def test_after_generation_the_painted_picture_is_mixed(settings: Make) -> None:
-    chosen = settings(hybrid_composite="After Generation", hybrid_comp_alpha=0.25, max_frames=3)
+@pytest.mark.parametrize(("profile", "first"), [("corrected", 0.125), ("deforum", 0)])
+def test_after_generation_the_painted_picture_is_mixed(settings: Make, profile: str, first: float) -> None:
+    chosen = settings(hybrid_composite="After Generation", hybrid_comp_alpha=0.25, max_frames=3, profile=profile)
     frames = run(chosen, levels(0.5, 0.1), lambda init, frame: torch.full((3, 128, 192), 0.1 * frame.index))
     shown = [float(frames[t].mean()) for t in range(3)]
-    np.testing.assert_allclose(shown, (0, 0.075 + 0.15, 0.15 + 0.175), atol=1e-6)
+    np.testing.assert_allclose(shown, (first, 0.075 + 0.15, 0.15 + 0.175), atol=1e-6)
 
 
 def test_before_motion_the_clip_moves_with_the_picture(settings: Make) -> None:

@@ -55,20 +55,19 @@ MASKS: Mapping[str, Callable[[Meeting], Mask]] = {
 
 @dataclass(frozen=True)
 class Composite:
-    """A filter that mixes the clip into a picture: under a mask first, if there is one, then by hybrid_comp_alpha.
-
-    The animation's first picture stays as it is.
-    """
+    """A filter that mixes the clip into a picture: under a mask first, if there is one, then by hybrid_comp_alpha."""
 
     settings: Settings
     clip: Callable[[Moment], Image]
     """The clip's picture at a moment."""
     model: DepthModel | None
+    from_start: bool = True
+    """Not only from the second picture on."""
     folder: Path | None = None
     """Where the masks and what they make are saved."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
-        if moment.warp is None:
+        if moment.warp is None and not self.from_start:
             return image
         clip = self.clip(moment)
         mask = self._mask(Meeting(image, clip, moment, self.model))

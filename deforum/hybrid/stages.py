@@ -71,7 +71,7 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
         case "Before Motion":
             before.insert(0, Composite(settings, moved, hybrid.depth))
         case "After Generation":
-            after.insert(0, Composite(settings, shown, hybrid.depth))
+            after.insert(0, Composite(settings, shown, hybrid.depth, profile.first_frame_is_composed))
 
     stages = replace(stages, camera=camera, before=before, after=after)
     if not starts_from_clip(settings):
