@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol, Self
 
 import torch
@@ -245,6 +246,42 @@ def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pa
             state = reached
 
     return pace
+
+
+def apart(room: int) -> Pace:
+    """Paint frames that do not depend on each other, `room` at a time; each span is of one frame.
+
+    Where a graphics card has not the memory for so many, half as many are painted from then on.
+    """
+
+    def pace(stages: Stages, spans: Iterable[Span]) -> Iterator[State]:
+        waiting, size = iter(spans), room
+        while group := list(islice(waiting, size)):
+            while group:
+                try:
+                    painted = paint_apart(stages, [span.key for span in group[:size]])
+                except torch.OutOfMemoryError:
+                    if size == 1:
+                        raise
+                    size = (size + 1) // 2
+                    continue
+                for image, moment in painted:
+                    shown = apply(stages.show, image, moment)
+                    yield State(moment.frame, shown, image, moment.palette, stages.camera)
+                group = group[size:]
+
+    return pace
+
+
+def paint_apart(stages: Stages, keys: Sequence[Frame]) -> list[tuple[Image, Moment]]:
+    """Diffuse frames that have nothing of the one before; give each with its moment."""
+    moments = []
+    for key in keys:
+        moment = Moment(key, None, stages.camera, None)
+        moment = replace(moment, palette=stages.palette(moment, None, None))
+        moments.append(replace(moment, start=stages.source(None, moment)))
+    pictures = stages.diffuse([moment.start for moment in moments], moments)
+    return [(apply(stages.after, picture, moment), moment) for picture, moment in zip(pictures, moments, strict=True)]
 
 
 def animate(stages: Stages, spans: Iterable[Span]) -> Iterator[tuple[Frame, Image]]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum import hybrid
+from deforum import hybrid, video_input
 from deforum.errors import UserError
 from deforum.guided import find_guides, guided
 from deforum.masks import find_masks, masks_by_depth
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from deforum.masks.compose import Masks
     from deforum.masks.painting import Painter
     from deforum.settings import Settings
+    from deforum.video_input.stages import Video
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Animation:
     """Resolved: the seed is a number, not -1."""
     timeline: Timeline
     stages: Stages
+    masks: Masks | None = None
 
     def frames(self) -> Iterator[tuple[Frame, Image]]:
         """Render every frame, in order, as (3, H, W) RGB float32 pictures in 0..1."""
@@ -63,6 +65,14 @@ class Animation:
 
         return replace(self, stages=replace(self.stages, diffuse=saving_uncovered(self.stages.diffuse, folder)))
 
+    def saving_masks(self, folder: Path) -> Animation:
+        """Save the mask of each diffused frame, as it renders; without masks there are none."""
+        from deforum.masks.painting import saving_masks
+
+        if self.masks is None or not self.masks.source.paint:
+            return self
+        return replace(self, stages=replace(self.stages, diffuse=saving_masks(self.stages.diffuse, self.masks, folder)))
+
     def saving_composites(self, folder: Path) -> Animation:
         """Save what the composites with a clip are made from, as it renders; without hybrid video there are none."""
         from deforum.hybrid.stages import saving_extras
@@ -71,7 +81,11 @@ class Animation:
 
 
 def resolve(settings: Settings) -> Settings:
-    """Draw the seed where the settings leave it open (-1)."""
+    """Draw the seed where the settings leave it open (-1), and settle the length where a clip decides it.
+
+    Raises UserError where that clip is not there.
+    """
+    settings = video_input.as_long_as_the_clip(settings)
     return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
 
 
@@ -93,6 +107,7 @@ def check(settings: Settings) -> Timeline:
     hybrid.find_hybrid(settings)
     for name in FLOWS:
         find_flow(settings, name)
+    video_input.find_video(settings)
     return timeline
 
 
@@ -187,6 +202,7 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     from deforum.masks.compose import load_masks
     from deforum.masks.painting import with_masks
     from deforum.redo import with_redo
+    from deforum.video_input.stages import load_video
 
     diffuser = models.get(
         partial(
@@ -196,7 +212,7 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
             precision=settings.precision,
             exact_step_count=PROFILES[settings.profile].exact_step_count,
             tiling=settings.tiling,
-            prompt_blend=settings.prompt_blend,
+            prompt_blend=settings.blending,
         )
     )
     found = find_depth(settings)
@@ -208,8 +224,15 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     masks = None
     if (found_masks := find_masks(settings)) is not None:
         masks = load_masks(found_masks, settings, PROFILES[settings.profile], diffuser.device, depth_of_masks, models)
+    source = video_input.find_video(settings)
     stages = stages_of(
-        settings, paint, diffuser.device, depth, depth_is_raw=found is not None and found.raw, masks=masks
+        settings,
+        paint,
+        diffuser.device,
+        depth,
+        depth_is_raw=found is not None and found.raw,
+        masks=masks,
+        video=None if source is None else load_video(source, settings, diffuser.device, models),
     )
     cadence, redo = (
         None if flow is None else models.get(partial(load_flow, flow, diffuser.device))
@@ -221,7 +244,8 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
         stages = replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, diffuser.device))
     if (clip := hybrid.find_hybrid(settings)) is not None:
         stages = with_hybrid(stages, settings, load_hybrid(clip, settings, diffuser.device, depth_of_masks, models))
-    return Animation(settings, timeline, stages if masks is None else with_masks(stages, settings, masks))
+    stages = stages if masks is None else with_masks(stages, settings, masks)
+    return Animation(settings, timeline, stages, masks)
 
 
 def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
@@ -243,23 +267,32 @@ def stages_of(
     *,
     depth_is_raw: bool = False,
     masks: Masks | None = None,
+    video: Video | None = None,
 ) -> Stages:
-    """Choose the stages around a given painter, a given depth model and given masks."""
-    from deforum.animate import Stages, arrive, fade_in, in_turn
+    """Choose the stages around a given painter, a given depth model, given masks and a given clip."""
+    from deforum.animate import Stages, apart, arrive, fade_in, in_turn
+    from deforum.diffusion.batch import batch_size
     from deforum.disocclusion import Repaint
     from deforum.masks.painting import by_paint
     from deforum.modes import MODES, filters_after, filters_before, palette_of
+    from deforum.video_input.stages import ClipCamera
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     is_repainted = settings.animation_mode == "3D" and settings.disocclusion == "repaint"
     repaints = [Repaint(settings)] if is_repainted else []
+    camera = mode.camera(settings, profile, device, depth, depth_is_raw)
+    goes_on = mode.goes_on
+    if video is not None and video.flow is not None:  # feedback
+        camera, goes_on = ClipCamera(video.clip, video.flow), True
+    before = [*filters_before(settings, profile, masks), *(each.noise for each in repaints)]
+    room = settings.batch_size or batch_size(device, settings.width, settings.height)
     return Stages(
-        camera=mode.camera(settings, profile, device, depth, depth_is_raw),
-        source=mode.source(settings),
-        before=[*filters_before(settings, profile, masks), *(each.noise for each in repaints)],
+        camera=camera,
+        source=mode.source(settings, video),
+        before=before if mode.goes_on else (),
         diffuse=by_paint(painter, masks, settings, [each.strength for each in repaints]),
         after=filters_after(settings),
         show=(),
-        palette=palette_of(settings, profile),
-        pace=in_turn(arrive if profile.keys_on_time else fade_in),
+        palette=palette_of(settings, profile, video=video),
+        pace=in_turn(arrive if profile.keys_on_time else fade_in) if goes_on else apart(room),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum import hybrid
+from deforum import hybrid, video_input
 from deforum.declare import Declaration
 from deforum.document import Place
 from deforum.errors import Problem, UserError
@@ -24,9 +24,6 @@ from deforum.options import OPTIONS, Settings
 from deforum.params import PARAMS
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
 
-AVAILABLE_MODES: tuple[str, ...] = ("2D", "3D")
-"""The animation modes that can be rendered: the one place to add one."""
-
 PATHS: Mapping[str, Callable[[Settings], bool]] = {
     "model": lambda settings: False,  # may be a name as well: the diffusion package looks at it
     "init_image": lambda settings: settings.init_image is not None or hybrid.needs_init_image(settings),
@@ -34,7 +31,9 @@ PATHS: Mapping[str, Callable[[Settings], bool]] = {
     "mask_file": lambda settings: masks.needs_mask_file(settings),
     "video_mask_path": lambda settings: settings.use_mask_video,
     "soundtrack_path": lambda settings: settings.add_soundtrack == "File",
-    "video_init_path": lambda settings: settings.add_soundtrack == "Init Video" or hybrid.needs_clip(settings),
+    "video_init_path": lambda settings: (
+        settings.add_soundtrack == "Init Video" or hybrid.needs_clip(settings) or video_input.needs_clip(settings)
+    ),
 }
 """Settings that name files, and when the file has to be there."""
 
@@ -131,15 +130,6 @@ def within_range(name: str, curve: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.trunc(curve) // 2 * 2 + 1 if declaration.odd else curve
 
 
-def check_mode(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
-    """Check that there is a way to render the animation mode."""
-    if settings.animation_mode not in AVAILABLE_MODES:
-        where = str(origins["animation_mode"].place) if "animation_mode" in origins else ""
-        available = " or ".join(AVAILABLE_MODES)
-        message = f"animation_mode: {settings.animation_mode} cannot be rendered yet; expected {available}"
-        yield Problem(f"{message} (try it with animation_mode={AVAILABLE_MODES[0]})", where)
-
-
 def find_files(settings: Settings, origins: Mapping[str, Origin], folder: Path) -> tuple[Settings, list[Problem]]:
     """Make paths absolute, trying `folder` before the current one, and list those that lead nowhere."""
     found: dict[str, str] = {}
@@ -157,7 +147,27 @@ def find_files(settings: Settings, origins: Mapping[str, Origin], folder: Path) 
                 missing = f"{text} is not fetched; download it and give the file"
             problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
     settings = dataclasses.replace(settings, **found)  # type: ignore[arg-type]
+    if settings.use_looper:
+        settings = _find_guided_images(settings, origins, folder, problems)
     return _find_mask_files(settings, origins, folder, problems), problems
+
+
+def _find_guided_images(
+    settings: Settings, origins: Mapping[str, Origin], folder: Path, problems: list[Problem]
+) -> Settings:
+    """Make the paths of guided images absolute."""
+    found: list[tuple[str, str]] = []
+    origin = origins.get("init_images", Origin("init_images", Place("")))
+    for key, text in settings.init_images:
+        path = next((path for path in (folder / text, Path(text)) if text and path.is_file()), None)
+        found.append((key, text if path is None else str(path.resolve())))
+        if path is None:
+            looked = " and ".join(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
+            missing = f"there is no file {text!r} (looked in {looked})"
+            if is_url(text):
+                missing = f"{text} is not fetched; download it and give the file"
+            problems.append(Problem(f"{origin.written}: {key}: {missing}", str(origin.place)))
+    return dataclasses.replace(settings, init_images=tuple(found))
 
 
 def _find_mask_files(
@@ -188,6 +198,9 @@ def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.color_coherence == "Image" and (not image or is_url(image)):
         notes.append(f"color_coherence: {image or 'Image'} is not there; the first frame's colours are held to (LAB)")
         settings = dataclasses.replace(settings, color_coherence="LAB")
+    if settings.use_looper and (not settings.init_images or any(is_url(path) for _, path in settings.init_images)):
+        notes.append("init_images: pictures on a network are not fetched; the animation goes without guided images")
+        settings = dataclasses.replace(settings, use_looper=False)
     for switch, name in (("use_mask", "mask_file"), ("use_mask_video", "video_mask_path")):
         if getattr(settings, switch) and is_url(getattr(settings, name)):
             notes.append(f"{name}: {getattr(settings, name)} is not fetched; the animation goes without this mask")

@@ -131,4 +131,5 @@ def declarations(declared: type[Any], value_type: Any = None) -> dict[str, Decla
 
 def _without_none(type_hint: Any) -> Any:
     rest = [each for each in typing.get_args(type_hint) if each is not type(None)]
-    return rest[0] if isinstance(type_hint, types.UnionType) and len(rest) == 1 else type_hint
+    is_union = typing.get_origin(type_hint) in (types.UnionType, typing.Union)  # the latter where a Literal is in it
+    return rest[0] if is_union and len(rest) == 1 else type_hint

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.animate import Camera, Filter, Moment, Palette, Source
-from deforum.cameras import DepthCamera, FlatCamera
+from deforum.cameras import DepthCamera, FlatCamera, StillCamera
 from deforum.depth import DepthModel
 from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
 from deforum.image import Device, Image, read
@@ -16,13 +16,14 @@ from deforum.masks.painting import under
 from deforum.noise import add_noise, perlin_noise, uniform_noise
 from deforum.profile import Profile
 from deforum.rng import derive_seed
+from deforum.video_input.stages import Video, colors_of, frames_of
 
 if TYPE_CHECKING:
     from deforum.masks.compose import Masks
     from deforum.settings import Settings
 
 
-def previous_frame(settings: Settings) -> Source:
+def previous_frame(settings: Settings, video: Video | None) -> Source:
     """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
     init = None if settings.init_image is None else read(Path(settings.init_image), settings.width, settings.height)
 
@@ -32,36 +33,61 @@ def previous_frame(settings: Settings) -> Source:
     return source
 
 
+def frame_of_clip(settings: Settings, video: Video | None) -> Source:
+    """Start from the clip's frame."""
+    assert video is not None
+    return frames_of(video)
+
+
+def noise_alone(settings: Settings, video: Video | None) -> Source:
+    """Start from nothing."""
+    return lambda moved, moment: None
+
+
 @dataclass(frozen=True)
 class Mode:
     """A row of the table of animation modes."""
 
     camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
     """Asked with the depth model, and whether its values are distances as they are."""
-    source: Callable[[Settings], Source]
+    source: Callable[[Settings, Video | None], Source]
+    """Asked with the open clip, where there is one."""
+    goes_on: bool
+    """Each frame is painted from the one before. If not, frames do not depend on each other: they are painted several
+    at a time, no filter changes what they are painted from, and colours are not held to those of another frame."""
+
+
+def still(settings: Settings, profile: Profile, device: Device, *_: object) -> Camera:
+    return StillCamera(settings, device)
 
 
 MODES: dict[str, Mode] = {
-    "2D": Mode(lambda settings, profile, device, *_: FlatCamera(settings, profile, device), previous_frame),
-    "3D": Mode(DepthCamera, previous_frame),
+    "2D": Mode(lambda settings, profile, device, *_: FlatCamera(settings, profile, device), previous_frame, True),
+    "3D": Mode(DepthCamera, previous_frame, True),
+    "Video Input": Mode(still, frame_of_clip, False),
+    "Interpolation": Mode(still, noise_alone, False),
 }
 
 
-COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB"}
+COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB", "Video Input": "LAB"}
 """Where colours are matched, by color_coherence."""
+
+GIVEN_COLORS: dict[str, tuple[str, ...]] = {"Video Input": ("Image", "Video Input"), "Interpolation": ()}
+"""What color_coherence can hold to in the modes whose frames do not depend on each other."""
 
 
 def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> None:
     """Hold to no colours."""
 
 
-def palette_of(settings: Settings, profile: Profile, first: Image | None = None) -> Palette:
+def palette_of(settings: Settings, profile: Profile, first: Image | None = None, video: Video | None = None) -> Palette:
     """Choose the rule that says which picture's colours are held to.
 
-    `first` is what frame 0 is painted from, where that is something else than the init image.
+    `first` is what frame 0 is painted from, where that is something else than the init image; `video` the clip that
+    colours may come from.
     """
     space = COLOR_SPACES.get(settings.color_coherence)
-    if space is None:
+    if space is None or settings.color_coherence not in GIVEN_COLORS.get(settings.animation_mode, COLOR_SPACES):
         return no_palette
 
     def reference(image: Image) -> ColorReference:
@@ -87,6 +113,9 @@ def palette_of(settings: Settings, profile: Profile, first: Image | None = None)
         fresh = painted is None and (moment.palette is None or moment.frame.params.strength == 0)
         return reference(moved) if fresh and moved is not None else moment.palette
 
+    if settings.color_coherence == "Video Input":
+        every = settings.color_coherence_video_every_n_frames
+        return no_palette if video is None else colors_of(video, reference, every)
     if settings.color_coherence == "Image":
         return given(stored(settings.color_coherence_image_path))
     if settings.legacy_colormatch:

@@ -122,7 +122,7 @@ class Settings:
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
     fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames",
-        "Every so many frames one is diffused; those between are moved and blended. (In the other modes all are.)",
+        "Every so many frames one is diffused; those between are moved and blended.",
         1, 1000, old="diffusion_cadence", modes=("2D", "3D"))
     keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
         "Diffuses at the prompts' keyframes.", pending="keyframe distribution")
@@ -246,7 +246,8 @@ class Settings:
     mask_overlay_blur: float = _masks(4.0, "px",
         "Softness of the mask's edge there; more than three times as far from all white no pixel is changed.", 0, 64)
     fill: Literal["fill", "original", "latent noise", "latent nothing"] = _masks("original", "",
-        "What painting starts from under the mask.")
+        "What painting starts from under the mask: the colours around it, the picture there, noise, or grey; the last "
+        "two want a strength near 0.")
     full_res_mask: bool = _masks(True, "", "Paints the masked region at full resolution.")
     full_res_mask_padding: int = _masks(4, "px", "How much around that region is seen.", 0, 512)
     use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")

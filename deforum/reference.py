@@ -110,7 +110,9 @@ def _default(declaration: Declaration) -> str:
         return declaration.default
     if declaration.type == KeyedTexts:
         return "{" + ", ".join(f'{key}: "{text}"' for key, text in declaration.default) + "}"
-    return str(declaration.default) if declaration.choices else write_value(declaration.default)
+    if declaration.choices and declaration.default is not None:
+        return str(declaration.default)
+    return write_value(declaration.default)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ from typing import Any
 
 from deforum import document
 from deforum.check import (
-    AVAILABLE_MODES,
     Origin,
     check_curves,
     check_masks,
-    check_mode,
     check_samplers,
     drop_hybrid,
     drop_urls,
@@ -31,10 +29,11 @@ from deforum.legacy import DISSOLVED, FOREIGN, translate
 from deforum.options import CONTROLS, DECLARATIONS, PENDING_CHOICES, SECTIONS, SWITCHES, ControlUnit, Settings
 from deforum.params import PARAMS, Params, default_params
 from deforum.values import Wrong, read_value
+from deforum.video_input import as_long_as_the_clip
 from deforum.write import write_yaml
 from schedules import Variables, nearest, parse_key
 
-__all__ = ["AVAILABLE_MODES", "Loaded", "Settings", "dump", "load"]
+__all__ = ["Loaded", "Settings", "dump", "load"]
 
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
@@ -242,8 +241,23 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
             settings, without = drop_hybrid(settings, folder)
             found.notes.extend([*missing, *without])
         settings, lost = find_files(settings, origins, folder)
-        found.problems.extend([*lost, *check_mode(settings, origins)])
+        found.problems.extend(lost)
+        if not lost:
+            settings = _settle_length(settings, found)
     return settings
+
+
+def _settle_length(settings: Settings, found: _Findings) -> Settings:
+    """Bring max_frames to the length of the clip, where there is one that decides."""
+    try:
+        settled = as_long_as_the_clip(settings)
+    except UserError as error:
+        found.problems.extend(error.problems)
+        return settings
+    if settled.max_frames != settings.max_frames:
+        clip = Path(settings.video_init_path).name
+        found.notes.append(f"max_frames: {settings.max_frames} became {settled.max_frames}, the length of {clip}")
+    return settled
 
 
 def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> Iterator[str]:
@@ -277,6 +291,6 @@ def _explain_unseen(settings: Settings) -> Iterator[str]:
     variables = Variables(seed=settings.seed, fps=settings.fps)
     frames = ((key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts)
     late = [key for key, frame in frames if frame >= settings.max_frames]
-    if late and settings.prompt_blend == "hold":
+    if late and settings.blending == "hold":
         last = settings.max_frames - 1
         yield f"prompts: the last frame is {last}, so what comes after is never seen: {', '.join(late)}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deforum import hybrid
 from deforum.check import sample_curve
+from deforum.options import OPTIONS
 from deforum.params import Params
 from deforum.profile import PROFILES
 from deforum.prompts import Prompt, PromptTrack, place, prepare
@@ -159,21 +160,23 @@ def sample(settings: Settings) -> Timeline:
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     on_time = PROFILES[settings.profile].keys_on_time
-    keys = key_indices(count, settings.cadence, on_time=on_time)
+    goes_on = settings.animation_mode in OPTIONS["cadence"].modes
+    cadence = settings.cadence if goes_on else 1
+    keys = key_indices(count, cadence, on_time=on_time)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
-    if settings.init_image is not None or hybrid.starts_from_clip(settings):
+    if (goes_on and settings.init_image is not None) or hybrid.starts_from_clip(settings):
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(
         num_frames=count,
         fps=settings.fps,
         seed=settings.seed,
         keys=tuple(keys),
-        cadence=settings.cadence,
+        cadence=cadence,
         on_time=on_time,
         curves=curves,
         seeds=seed_sequence(settings, keys, curves.seed_schedule),
         samplers=settings.sampler.sample(count, variables),
         checkpoints=settings.checkpoint.sample(count, variables),
         prompts=place(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
-        blend_prompts=settings.prompt_blend != "hold",
+        blend_prompts=settings.blending != "hold",
     )

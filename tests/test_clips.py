@@ -346,22 +346,23 @@ def test_reading_ahead_is_bounded() -> None:
 
 
 def test_nothing_goes_on_after_closing(long_film: Path) -> None:
-    def reading() -> int:
-        return sum(thread.name == "clip" for thread in threading.enumerate())
+    def reading(wanted: int) -> bool:
+        """Wait until so many threads read clips."""
+        deadline = time.monotonic() + 20
+        while (count := sum(thread.name == "clip" for thread in threading.enumerate())) != wanted:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return count == wanted
 
-    before = reading()
+    assert reading(0), "those of other tests have ended"
     clip = open_clip(resolve_clip(long_film, end="loop"), 256, 128)
-    assert number_in(clip(5)) == 5 and reading() == before + 1
+    assert number_in(clip(5)) == 5 and reading(1)
     clip.close()
-    deadline = time.monotonic() + 5
-    while reading() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert reading() == before
+    assert reading(0)
     assert number_in(clip(300)) == 300, "it opens again"
     del clip
-    while reading() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert reading() == before, "a clip that is forgotten closes itself"
+    assert reading(0), "a clip that is forgotten closes itself"
 
 
 def test_looping_keeps_no_more_than_a_few_frames(film: Path) -> None:

@@ -254,8 +254,10 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("init_image: https://x.org/a.png", "a.yaml:1:13: init_image: https://x.org/a.png is not fetched; download it "
                                             "and give the file"),
         ("color_coherence: Image", "color_coherence_image_path: this has to name a file"),
-        ("animation_mode: Video Input", "a.yaml:1:17: animation_mode: Video Input cannot be rendered yet; "
-                                        "expected 2D or 3D (try it with animation_mode=2D)"),
+        ("animation_mode: Video Input", "video_init_path: this has to name a file"),
+        ("animation_mode: Video Input\nvideo_init_path: https://a.org/a.mp4",
+         "a.yaml:2:18: video_init_path: https://a.org/a.mp4 is not fetched; download it and give the file"),
+        ("color_coherence: Video Input", "video_init_path: this has to name a file"),
         # YAML itself
         ("zoom: 0: (1), 9: (2)", "a.yaml:1:8: there are two colons with a space behind; a text with ': ' in it has to "
                                  'stand in quotes, as in zoom: "0: (1), 30: (1.1)"\n    zoom: 0: (1), 9: (2)\n'

@@ -1,0 +1,87 @@
+"""The parts of Video Input: what frames are painted from, the camera that follows the clip, and the clip's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from deforum.animate import Moment, Palette, Source
+from deforum.clips import Clip, open_clip
+from deforum.filters import ColorReference
+from deforum.flow import FlowModel, load_flow
+from deforum.flow.warp import FlowWarp
+from deforum.image import Device, Image
+from deforum.timeline import Frame
+from deforum.video_input import VideoSource
+
+if TYPE_CHECKING:
+    from deforum.models import Models
+    from deforum.settings import Settings
+
+
+@dataclass(frozen=True)
+class Video:
+    """A clip that is open, and what finds its motion where feedback follows it."""
+
+    clip: Clip
+    flow: FlowModel | None
+
+    def within(self, t: int) -> Image:
+        """Give the clip's picture of frame t, or its last one."""
+        return self.clip(min(t, len(self.clip) - 1) if self.clip.source.end == "stop" else t)
+
+
+def load_video(source: VideoSource, settings: Settings, device: Device, models: Models) -> Video:
+    """Open the clip, and load the model of optical flow. Raises UserError."""
+    clip = open_clip(source.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
+    return Video(clip, None if source.flow is None else models.get(partial(load_flow, source.flow, device)))
+
+
+def frames_of(video: Video) -> Source:
+    """Start each frame from the clip's; where the frame before was moved here, that has its share in it.
+
+    Its share is `clip_feedback` where the clip's flow is the same forwards and backwards, and none elsewhere: there
+    something comes into view, or the flow is wrong.
+    """
+
+    def source(moved: Image | None, moment: Moment) -> Image:
+        picture, feedback = video.clip(moment.frame.index), moment.frame.params.clip_feedback
+        if moved is None or moment.warp is None or feedback == 0:
+            return picture
+        return torch.lerp(picture, moved, feedback * moment.warp.coverage())
+
+    return source
+
+
+@dataclass(frozen=True)
+class ClipCamera:
+    """Moves as what the clip shows does: pictures follow its optical flow from frame to frame."""
+
+    clip: Callable[[int], Image]
+    flow: FlowModel
+
+    def look(self, scene: Image, frame: Frame) -> ClipCamera:
+        return self
+
+    def move(self, frame: Frame) -> tuple[FlowWarp, ClipCamera]:
+        before, now = self.clip(frame.index - 1), self.clip(frame.index)
+        # Bicubic: a picture that is fed back is sampled in every frame.
+        return FlowWarp.of(self.flow(before, now), self.flow(now, before), sampling="bicubic"), self
+
+
+def colors_of(video: Video, reference: Callable[[Image], ColorReference], every: int) -> Palette:
+    """Hold to the clip's colours: those of frame 0, and new ones every so many frames."""
+    known: dict[int, ColorReference] = {}
+
+    def palette(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference:
+        index = moment.frame.index // every * every
+        if index not in known:
+            known.clear()
+            known[index] = reference(video.within(index))
+        return known[index]
+
+    return palette
