@@ -44,6 +44,8 @@ class Profile:
     """Where a mask is black everywhere nothing is painted. (Deforum: everything.)"""
     first_frame_is_composed: bool
     """Hybrid video: the composite After Generation is made in frame 0 too. (Deforum: from frame 1 on.)"""
+    flow_is_bicubic: bool
+    """Hybrid video: what a clip's flow moves is sampled bicubically. (Deforum: bilinearly, which softens each time.)"""
     doubtful_flow_rests: bool
     """Hybrid video: where the flow of a clip is doubtful nothing moves. (Deforum: three quarters, the other way.)"""
 
@@ -66,6 +68,7 @@ PROFILES: dict[str, Profile] = {
         true_mask_adjustment=True,
         black_mask_keeps=True,
         first_frame_is_composed=True,
+        flow_is_bicubic=True,
         doubtful_flow_rests=True,
     ),
     "deforum": Profile(
@@ -85,6 +88,7 @@ PROFILES: dict[str, Profile] = {
         true_mask_adjustment=False,
         black_mask_keeps=False,
         first_frame_is_composed=False,
+        flow_is_bicubic=False,
         doubtful_flow_rests=False,
     ),
 }

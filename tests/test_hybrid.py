@@ -242,6 +242,14 @@ def test_flow_factor_is_scheduled(settings: Make) -> None:
     assert (measured(frames[2], frames[4]) - torch.tensor((8.0, 4))).norm(dim=-1).mean() < 0.4
 
 
+def test_detail_lives_through_many_motions(settings: Make) -> None:
+    """After 12 motions by fractions of a pixel most of the contrast from pixel to pixel is left."""
+    clip = moving(1.4, -0.6)
+    frames = run(settings(hybrid_motion="Optical Flow", max_frames=13), clip, keep(clip(0)))
+    detail = [image[:, 32:-32, 32:-32].diff(dim=2).abs().mean() for image in (frames[12], clip(12))]
+    assert detail[0] > 0.9 * detail[1]
+
+
 def test_doubtful_flow_rests(settings: Make) -> None:
     """From one picture to quite another there is no flow, but estimators find one."""
     cut = {t: texture(t, softness=3) for t in range(3)}

@@ -15,6 +15,7 @@ from deforum.flow import FlowModel
 from deforum.flow.warp import FlowWarp, join, move_mask, reliable_flow
 from deforum.hybrid.motion import find_matrix
 from deforum.image import Image
+from deforum.positions import Sampling
 from deforum.profile import Profile
 from deforum.timeline import Frame
 
@@ -79,6 +80,8 @@ class HybridCamera:
 
     camera: Camera
     motion: ClipMotion
+    sampling: Sampling | None = None
+    """Of moved pictures; None: the camera's."""
     scene: Image | None = None
     """What the camera looked at last."""
     way: tuple[Warp, ...] = ()
@@ -100,7 +103,7 @@ class HybridCamera:
         assert scene is not None
         warp, camera = self.camera.move(frame)
         step = self.motion(frame, lambda: reduce(join, (*self.way, warp))(scene))
-        moved = join(warp, step)
+        moved = join(warp, step, sampling=self.sampling)
         return moved, replace(self, camera=_carry(camera, step), way=(*self.way, moved), step=step)
 
 

@@ -16,6 +16,7 @@ from deforum.hybrid import HybridSource, starts_from_clip
 from deforum.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.hybrid.composite import Composite
 from deforum.image import Device, Image
+from deforum.masks.follow import unfollowed
 from deforum.modes import palette_of
 from deforum.profile import PROFILES
 
@@ -52,7 +53,9 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
     if settings.hybrid_motion != "None":
         motion = whole_motion(settings) if hybrid.flow is None else dense_motion(settings, profile, hybrid.flow)
         take_over = from_picture if settings.hybrid_motion_use_prev_img else from_clip
-        camera = HybridCamera(camera, take_over(clip, motion))
+        # In 3D that is sampling_mode's to say; a whole motion stays a matrix, sampled as the camera's.
+        finely = hybrid.flow is not None and settings.animation_mode == "2D" and profile.flow_is_bicubic
+        camera = HybridCamera(camera, take_over(clip, motion), "bicubic" if finely else None)
 
     def shown(moment: Moment) -> Image:
         return clip(moment.frame.index)
@@ -62,7 +65,8 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 
         Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
         """
-        step = moment.camera.step if isinstance(moment.camera, HybridCamera) else None
+        camera = unfollowed(moment.camera)
+        step = camera.step if isinstance(camera, HybridCamera) else None
         return shown(moment) if step is None else step(clip(moment.frame.index - 1))
 
     match settings.hybrid_composite:
