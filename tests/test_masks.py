@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from deforum.animate import Moment, animate
-from deforum.build import check, stages_of
+from deforum.build import Animation, check, stages_of
 from deforum.cameras import FlatWarp
 from deforum.diffusion.paint import Paint
 from deforum.errors import UserError
@@ -277,6 +277,20 @@ def test_from_noise_alone_everything_is_painted(folder: Path) -> None:
     assert painter.paints == [None] and shown[0].std() == 0
 
 
+def test_masks_are_saved(folder: Path) -> None:
+    settings = settings_of(
+        folder, use_mask=True, mask_file="disc.png", init_image="init.png", max_frames=3, cadence=2, invert_mask=True
+    )
+    found = find_masks(settings)
+    assert found is not None
+    masks = load_masks(found, settings, PROFILES[settings.profile], CPU, None, Models())
+    animation = Animation(settings, sample(settings), stages_of(settings, Painter(), CPU, masks=masks), masks)
+    list(animation.saving_masks(folder / "masks").frames())
+    assert sorted(path.name for path in (folder / "masks").iterdir()) == ["000000000.png", "000000002.png"]
+    saved = read_levels(folder / "masks" / "000000000.png", cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(saved, 255 - read_levels(folder / "disc.png", cv2.IMREAD_GRAYSCALE))
+
+
 def test_without_masks_the_model_is_asked_as_ever(folder: Path) -> None:
     painter = Painter()
     run(settings_of(folder, mask_file="disc.png", invert_mask=True, max_frames=3), painter)
@@ -436,7 +450,7 @@ def test_only_the_region_is_given_to_the_model_enlarged(folder: Path) -> None:
     cv2.imwrite(str(folder / "even.png"), np.full((256, 256, 3), 90, np.uint8))
     settings = settings_of(
         folder, use_mask=True, mask_file="dot.png", init_image="even.png", full_res_mask_padding=3, width=256,
-        height=256, max_frames=1, mask_overlay_blur=0, init_strength=0,
+        height=256, max_frames=1, mask_overlay_blur=0, init_strength=0, color_coherence="None",
     )  # fmt: skip
     painter = Painter()
     shown = run(settings, painter)[0]

@@ -44,6 +44,11 @@ def followed(camera: Camera) -> Chart | None:
     return camera.came if isinstance(camera, FollowedCamera) else None
 
 
+def unfollowed(camera: Camera) -> Camera:
+    """Give the camera that masks follow, without what remembers its way."""
+    return camera.camera if isinstance(camera, FollowedCamera) else camera
+
+
 def carried(picture: Image, came: Chart | None) -> Image:
     """Move a picture (C, H, W) of frame 0 to where the camera is."""
     return picture if came is None else read_at(picture, came.positions)

@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import torch
 from torch.nn.functional import interpolate
 
@@ -199,6 +200,21 @@ class Overlay:
             source = carried(self.init.to(image.device), followed(moment.camera))
         share = soften(self.masks.paint(moment, picture), self.settings.mask_overlay_blur)
         return torch.lerp(source.to(image.device), image, share.to(image.device))
+
+
+def saving_masks(diffuse: Diffuse, masks: Masks, folder: Path) -> Diffuse:
+    """Save the mask of each diffused frame, as it is painted: 8-bit PNG, white where it is painted."""
+
+    def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        for init, moment in zip(inits, moments, strict=True):
+            start = init if moment.start is None else moment.start
+            if start is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                levels = masks.paint(moment, start).mul(255).round().byte().cpu().numpy()
+                cv2.imencode(".png", levels)[1].tofile(folder / f"{moment.frame.index:09d}.png")
+        return diffuse(inits, moments)
+
+    return saved
 
 
 def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
