@@ -639,6 +639,8 @@ def render(
         raise
     if settings.save_disocclusion_masks and settings.animation_mode == "3D":
         animation = animation.saving_disocclusion(folder / "disocclusion")
+    if settings.save_masks:
+        animation = animation.saving_masks(folder / "masks")
     if settings.hybrid_comp_save_extra_frames:
         animation = animation.saving_composites(folder / "hybrid")
     total, stopped = len(animation.timeline), False
