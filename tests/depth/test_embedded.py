@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from deforum.depth import DepthSource, load_depth
+from deforum.depth import DepthSource, load_depth, resolve_depth
 from deforum.depth.embedded import SmallDepth
 from deforum.errors import UserError
-from deforum.image import CPU
+from deforum.image import CPU, from_bytes
+from training import layouts, world
+from training.depth import ordered
+from training.draw import HELDOUT_SEED
 
 
 def save(folder: Path) -> DepthSource:
@@ -41,3 +46,30 @@ def test_damaged_weights(tmp_path: Path) -> None:
     source.path.write_bytes(source.path.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
         load_depth(source, CPU)
+
+
+@pytest.mark.parametrize(
+    ("draw", "of_all", "of_level"),
+    [
+        # What "lower is nearer" alone gets of all pairs is more, 83 to 91 %; of those at one height it gets half.
+        pytest.param(world.draw, 0.70, None, id="landscapes"),
+        pytest.param(layouts.draw, 0.70, 0.57, id="caves, things, views from above"),
+    ],
+)
+def test_what_is_nearer_is_mostly_found_nearer(
+    draw: Callable[[int, int], world.Picture], of_all: float, of_level: float | None
+) -> None:
+    """Of pairs of points a tenth or more apart in depth, in pictures that it has not seen; chance is one half."""
+    source = resolve_depth("embedded")
+    assert source is not None
+    model, generator = load_depth(source, CPU), torch.Generator().manual_seed(0)
+    right = torch.zeros(2, 2, dtype=torch.float64)
+    for index in range(8):
+        picture = draw(HELDOUT_SEED, index)
+        found = model(from_bytes(picture.image), 0)[None]
+        true = torch.from_numpy(picture.inverse_depth.astype(np.float32))[None]
+        for row, level in zip(right, (False, True), strict=True):
+            row += ordered(found, true, level, generator).sum(0)
+    all_pairs, level_pairs = (float(good / count) for good, count in right)
+    assert all_pairs > of_all
+    assert of_level is None or level_pairs > of_level
