@@ -20,6 +20,7 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,9 @@ WIDTHS = (16, 32, 64, 96, 128)
 # A constant channel pair far larger than the signal makes GroupNorm a fixed scaling, which neither a crop's nor a
 # picture's statistics can shift: contrast and hue pass through unchanged.
 ENCODER_CONSTANT = 100.0
+BRANCH_CONSTANT = 4.0
+NEAR_PCA = 0.5  # weight of how far a trained encoder's latents may move from the PCA's
+STRAY = 0.05  # most deviation of the noise on codes in training
 DECODER_CONSTANT = 8.0
 
 
@@ -169,6 +173,46 @@ def write_encoder(vae: AutoencoderKL, pca: PatchPCA) -> None:
 
 
 @torch.no_grad()
+def open_branches(vae: AutoencoderKL) -> None:
+    """Make the encoder's silent residual branches ready to learn: they see the signal, not the constant beside it."""
+    for block in (*vae.encoder.down_blocks, vae.encoder.mid_block):
+        for resnet in block.resnets:
+            resnet.norm1.weight.fill_(ENCODER_CONSTANT * (2 / resnet.in_channels) ** 0.5)  # gain 1
+            resnet.norm1.weight[-2:] = 0
+            resnet.conv1.weight[-2:] = 0
+            resnet.conv1.bias[-2:] = torch.tensor([BRANCH_CONSTANT, -BRANCH_CONSTANT])
+            resnet.norm2.weight.fill_(BRANCH_CONSTANT * (2 / resnet.out_channels) ** 0.5)
+
+
+def keep_constants(vae: AutoencoderKL) -> None:
+    """Let no gradient touch what writes or reads the encoder's constant channels: a step times 100 is a leap."""
+
+    def mask(parameter: nn.Parameter, written: bool, read: int | None) -> None:
+        kept = torch.ones_like(parameter)
+        if written:
+            kept[-2:] = 0
+        if read is not None:
+            kept[:, read:][:, :2] = 0
+        parameter.register_hook(lambda gradient: gradient * kept)
+
+    encoder = vae.encoder
+    mask(encoder.conv_in.weight, True, None)
+    mask(encoder.conv_in.bias, True, None)
+    for block in (*encoder.down_blocks, encoder.mid_block):
+        for resnet in block.resnets:
+            mask(resnet.norm1.weight, True, None)
+            mask(resnet.conv2.weight, True, None)
+            mask(resnet.conv2.bias, True, None)
+            if resnet.conv_shortcut is not None:
+                mask(resnet.conv_shortcut.weight, True, resnet.in_channels - 2)
+                mask(resnet.conv_shortcut.bias, True, None)
+        for sampler in getattr(block, "downsamplers", None) or []:
+            mask(sampler.conv.weight, True, sampler.conv.in_channels - 2)
+            mask(sampler.conv.bias, True, None)
+    mask(encoder.conv_out.weight, False, encoder.conv_out.in_channels - 2)
+
+
+@torch.no_grad()
 def start_decoder(vae: AutoencoderKL) -> None:
     """Start the decoder near a plain linear cascade, with a constant channel that tames its GroupNorms."""
     decoder = vae.decoder
@@ -215,32 +259,71 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def picture_loss(made: Tensor, true: Tensor) -> Tensor:
-    """Squared and absolute error of values, and absolute error of neighbouring differences."""
+    """Squared and absolute error of values, and absolute error of neighbouring differences and of local means.
+
+    A shift of colour by a level or two is nothing in squared error, and everything after twenty round trips.
+    """
     error = made - true
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.25 * edges
+    means = torch.stack([F.avg_pool2d(error, side).abs().mean() for side in (4, 16, 64)]).sum()
+    return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.25 * edges + means
 
 
 @torch.no_grad()
-def write_latents(pca: PatchPCA, pictures: NDArray[np.uint8], path: Path) -> None:
-    """Latents of all pictures and of their mirror images: float16 (2, N, C, 16, 16)."""
-    count, channels = len(pictures), len(pca.filters)
-    side = pictures.shape[1] // PATCH
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(2, count, channels, side, side))
-    for k in range(0, count, 256):
-        images = to_float(pictures[k : k + 256])
-        out[0, k : k + 256] = pca.encode(images).numpy()
-        out[1, k : k + 256] = pca.encode(images.flip(-1)).numpy()
-    out.flush()
+def write_latents(code: Callable[[Tensor], Tensor], data: Path) -> None:
+    """Latents of all pictures and of their mirror images, training and held-out: float16 (2, N, C, 16, 16)."""
+    for part in ("train", "heldout"):
+        pictures = np.load(data / part / "pictures.npy", mmap_mode="r")
+        channels = code(to_float(pictures[:1])).shape[1]
+        side = pictures.shape[1] // PATCH
+        # Whole or not at all: a diffusion training beside this one may be reading the last ones.
+        path, unfinished = data / part / "latents.npy", data / part / "latents.part.npy"
+        shape = (2, len(pictures), channels, side, side)
+        out = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+        for k in range(0, len(pictures), 64):
+            images = to_float(pictures[k : k + 64])
+            out[0, k : k + 64] = code(images).numpy()
+            out[1, k : k + 64] = code(images.flip(-1)).numpy()
+        out.flush()
+        unfinished.replace(path)
 
 
 @torch.no_grad()
-def evaluate(vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8]) -> dict[str, float]:
-    """Mean PSNR of the learned decoder and of the linear floor, in dB."""
-    images = to_float(pictures)
-    made = torch.cat([vae.decode(pca.encode(part)).sample.float() for part in images.split(16)]).clamp(-1, 1)
-    floor = pca.decode(pca.encode(images)).clamp(-1, 1)
-    return {"psnr": float(psnr(made, images).mean()), "pca_floor": float(psnr(floor, images).mean())}
+def encode_all(data: Path) -> None:
+    """Latents of all pictures by the trained encoder, for the diffusion training."""
+    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+
+    def code(images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return encode(vae, images)
+
+    write_latents(code, data)
+
+
+@torch.no_grad()
+def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20) -> list[Tensor]:
+    """The pictures in [-1, 1], and what is left of them after each of ``count`` round trips, all in 8 bits."""
+    states = [to_float(pictures)]
+    for _ in range(count):
+        parts = states[-1].split(16)
+        states.append(eight_bits(torch.cat([vae.decode(encode(vae, part)).sample.float() for part in parts])))
+    return states
+
+
+@torch.no_grad()
+def evaluate(vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8], trips: int = 5) -> dict[str, float]:
+    """Mean PSNR in dB after one and more round trips, and of the linear floor; mean and deviation of the latents."""
+    with torch.autocast("cpu", torch.bfloat16):
+        states = round_trips(vae, pictures, trips)
+        codes = encode(vae, states[0])
+    floor = pca.decode(pca.encode(states[0])).clamp(-1, 1)
+    figures = {f"psnr_after_{k}": float(psnr(states[k], states[0]).mean()) for k in (1, trips)}
+    figures |= {
+        "pca_floor": float(psnr(floor, states[0]).mean()),
+        "mean": float(codes.mean()),
+        "std": float(codes.std()),
+    }
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int) -> None:
@@ -251,14 +334,14 @@ def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int) -> 
     torch.manual_seed(0)
     vae = build(channels, widths, pictures.shape[1])
     write_encoder(vae, pca)
+    open_branches(vae)
     start_decoder(vae)
     sample = to_float(pictures[:8])
     with torch.no_grad():
         gap = float((vae.encode(sample).latent_dist.mode() - pca.encode(sample)).abs().max())
     print(f"encoder differs from the PCA by at most {gap:.4f} of a latent's unit deviation", flush=True)
     vae.save_pretrained(data / "vae")
-    write_latents(pca, pictures, data / "train" / "latents.npy")
-    write_latents(pca, np.load(data / "heldout" / "pictures.npy"), data / "heldout" / "latents.npy")
+    write_latents(pca.encode, data)
 
 
 def load_pca(data: Path) -> PatchPCA:
@@ -284,92 +367,124 @@ def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, si
     return torch.where(torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5), crops, crops.flip(-1))
 
 
-def train(data: Path, minutes: float, peak: float, batch: int, crop: int, linear_share: float = 0.1) -> None:
-    """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one."""
+def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) to latents (B, C, H/16, W/16): the mean of the encoder's posterior."""
+    moments = vae.encoder(images.contiguous(memory_format=torch.channels_last))
+    return moments[:, : moments.shape[1] // 2].float()  # type: ignore[no-any-return]
+
+
+def eight_bits(made: Tensor) -> Tensor:
+    """Pictures as they come back from a frame on disk: clipped and rounded."""
+    return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def train(
+    data: Path, minutes: float, peak: float, batch: int, crop: int, linear_share: float = 0.1, joint: bool = False
+) -> None:
+    """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one.
+
+    The first ``linear_share`` of the time trains the decoder's linear path alone.  ``joint`` trains the encoder as well;
+    its latents are held near the PCA's, which keeps their scale, and keeps what a UNet has learned on those useful.
+    """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     heldout = np.load(data / "heldout" / "pictures.npy")[:64]
     pca = load_pca(data)
     vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
-    vae.encoder.requires_grad_(False)
-    average = copy.deepcopy(vae.decoder).requires_grad_(False)
-    optimizer = torch.optim.AdamW(vae.decoder.parameters(), peak, betas=(0.9, 0.99), weight_decay=1e-4)
+    keep_constants(vae)
+    vae.encoder.requires_grad_(joint)
+    average = copy.deepcopy(vae).requires_grad_(False)
+    # The encoder starts where it is good already, and what it does must not move faster than the decoder follows.
+    parts = [{"params": list(vae.decoder.parameters()), "pace": 1.0}]
+    if joint:
+        parts.append({"params": list(vae.encoder.parameters()), "pace": 0.2})
+    optimizer = torch.optim.AdamW(parts, peak, betas=(0.9, 0.99), weight_decay=1e-4)
     checkpoint, step, seen, spent = data / "vae.ckpt", 0, 0, 0.0
     if checkpoint.exists():
         state = progress.load(checkpoint)
-        vae.decoder.load_state_dict(state["decoder"])
+        vae.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, seen, spent = state["step"], state["seen"], state["spent"]
     budget = progress.Budget(minutes, spent)
     rng = np.random.default_rng(step)
+    torch.manual_seed(step)
     reported = time.monotonic()
-    sums = torch.zeros(2)
+    sums = torch.zeros(3)
     count = 0
 
     def keep() -> None:
-        progress.save({"decoder": vae.decoder.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
+        progress.save({"model": vae.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
                        "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
-        trained = vae.decoder
-        vae.decoder = average
-        vae.save_pretrained(data / "vae")
-        print("  ", json.dumps(evaluate(vae, pca, heldout)), flush=True)
-        vae.decoder = trained
+        average.save_pretrained(data / "vae")
+        print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
     mean = pca.mean.view(1, 3, PATCH, PATCH)[..., :1, :1]
+    # Latents are partly whitened; what an error in one costs in the picture goes with its variance.
+    variance = pca.encode(to_float(pictures[:500])).var((0, 2, 3)).view(1, -1, 1, 1)
+    weight = 0.5 + 0.5 * variance / variance.mean()
     worn: Worn | None = None
     while budget.progress < 1:
-        whole = budget.progress > 0.7  # borders and global statistics differ between crops and pictures
+        whole = budget.progress > 0.75  # borders and global statistics differ between crops and pictures
         size = pictures.shape[1] if whole else crop
+        linear = budget.progress < linear_share
         if worn is not None and worn.true.shape[-1] != size:
             worn = None
         n = max(4, batch * crop * crop // (size * size))
         fresh = n if worn is None else n - len(worn.true)
         true = _crops(pictures, rng, fresh, size)
-        # Other contrasts of the same pictures: the code is linear, and so the decoder should be.
+        # Other contrasts of the same pictures: what the model paints is not confined to the contrasts of the world.
         contrast = torch.from_numpy(rng.uniform(0.7, 1.25, (fresh, 1, 1, 1)).astype(np.float32))
-        true = mean + (true - mean) * contrast
-        codes = pca.encode(true)
-        # A few codes off the track must be led back to it.  (To ask for them back as they came cannot be met: nearest
-        # upsampling and convolutions are blind to the position in a patch, so that a field of equal details decodes to
-        # nothing, and a decoder that strains against this amplifies errors from round trip to round trip.)
-        inputs, aims, strayed = codes.clone(), codes, fresh // 3
-        inputs[:strayed] += torch.randn_like(codes[:strayed]) * float(rng.uniform(0, 0.25))
-        if worn is not None:
-            true, inputs = torch.cat([true, worn.true]), torch.cat([inputs, worn.worn])
-            aims = torch.cat([codes, worn.codes])
+        true = (mean + (true - mean) * contrast).clamp(-1, 1)
+        principal = pca.encode(true)
         for group in optimizer.param_groups:
-            group["lr"] = progress.learning_rate(peak, step, budget.progress)
+            group["lr"] = group["pace"] * progress.learning_rate(peak, step, budget.progress)
         with torch.autocast("cpu", torch.bfloat16):
+            codes = encode(vae, true) if joint and not linear else principal
+            # Some codes are a little off the track and must be led back to it, and so must those that some round trips
+            # have worn.  (Asked to remove noise of 0.25, the pair shrank all fine detail by a tenth in each trip.)
+            aims, strayed = codes.detach(), fresh // 3
+            noise = (
+                torch.randn_like(codes[:strayed]) * torch.from_numpy(rng.uniform(0, STRAY, (strayed, 1, 1, 1))).float()
+            )
+            inputs = torch.cat([codes[:strayed] + noise, codes[strayed:]])
+            if worn is not None:
+                true, inputs = torch.cat([true, worn.true]), torch.cat([inputs, worn.worn])
+                aims = torch.cat([aims, worn.codes])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            linear = budget.progress < linear_share
-            made = linear_decode(vae, inputs) if linear else vae.decoder(inputs)
-        made = made.float()
-        again = pca.encode(made)
-        trip = (again - aims).square().mean()
-        loss = picture_loss(made, true) + trip
+            made = (linear_decode(vae, inputs) if linear else vae.decoder(inputs)).float()
+            again = encode(vae, made.clamp(-1, 1)) if joint and not linear else pca.encode(made.clamp(-1, 1))
+        trip = ((again - aims).square() * weight).mean()
+        shift = ((codes - principal).square() * weight).mean()
+        loss = picture_loss(made, true) + 2 * trip + NEAR_PCA * shift
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([p for part in parts for p in part["params"]], 1.0)
         optimizer.step()
-        made = made[strayed:fresh].detach()
+        made = made.detach()
         if not linear:
-            order = strayed + torch.from_numpy(rng.permutation(n - strayed)[: max(1, n // 4)])
-            worn = Worn(true[order], aims[order], again.detach()[order])
-        true = true[strayed:fresh]
+            # What is unstable shows only after many trips, so codes stay in the loop for seven on average.
+            lost = (again - aims).detach().square().mean((1, 2, 3)) > 1
+            stay = torch.from_numpy(rng.random(n) < 0.85) & ~lost
+            chosen = torch.cat([torch.arange(fresh, n)[stay[fresh:]], torch.arange(strayed, fresh)])[
+                : max(1, 3 * n // 8)
+            ]
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=joint):
+                left = eight_bits(made[chosen].detach())
+                worn = Worn(true[chosen], aims[chosen], encode(vae, left) if joint else pca.encode(left))
         step, seen = step + 1, seen + n
-        decay = min(0.998, step / (step + 20))
+        decay = min(0.995, step / (step + 20))
         with torch.no_grad():
-            for slow, fast in zip(average.parameters(), vae.decoder.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
-            sums += torch.stack([psnr(made, true).mean(), trip.sqrt()])
+            torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
+            clean = psnr(made[strayed:fresh], true[strayed:fresh]).mean()
+            sums += torch.stack([clean, trip.sqrt(), shift.sqrt()])
         count += 1
-        if step % 100 == 0:
-            print(f"{budget.spent / 60:5.1f} min  step {step}  psnr {sums[0] / count:.2f}  "
-                  f"round trip {sums[1] / count:.4f}  {'linear' if linear else 'whole' if whole else 'crops'}",
-                  flush=True)  # fmt: skip
+        if step % 50 == 0:
+            print(f"{budget.spent / 60:5.1f} min  step {step}  psnr {sums[0] / count:.2f}  round trip "
+                  f"{sums[1] / count:.4f}  from PCA {sums[2] / count:.4f}  "
+                  f"{'linear' if linear else 'whole' if whole else 'crops'}", flush=True)  # fmt: skip
             sums.zero_()
             count = 0
-        if time.monotonic() - reported > 180:
+        if time.monotonic() - reported > 240:
             keep()
             reported = time.monotonic()
     keep()
@@ -386,13 +501,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--linear-share", type=float, default=0.1, help="of the time, for the decoder's linear path alone"
+    )
+    parser.add_argument("--joint", action="store_true", help="train the encoder too, away from the patch PCA")
     parser.add_argument("--prepare-only", action="store_true")
+    parser.add_argument("--encode-only", action="store_true", help="only write all latents with the encoder as it is")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if not (args.data / "pca.pt").exists():
         prepare(args.data, args.channels, tuple(args.widths), args.fit_on)
-    if not args.prepare_only:
-        train(args.data, args.minutes, args.peak, args.batch, args.crop)
+    if args.prepare_only:
+        return
+    if not args.encode_only:
+        train(args.data, args.minutes, args.peak, args.batch, args.crop, args.linear_share, args.joint)
+    encode_all(args.data)
 
 
 if __name__ == "__main__":

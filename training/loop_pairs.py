@@ -18,7 +18,7 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from training.autoencoder import load_pca, to_float
+from training.autoencoder import eight_bits, encode, to_float
 
 Matrix = NDArray[np.float64]
 
@@ -43,8 +43,7 @@ def _warp(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
 def make_pairs(data: Path, count: int, seed: int = 3) -> None:
     """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    pca = load_pca(data)
-    vae = AutoencoderKL.from_pretrained(data / "vae").eval()
+    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
     rng = np.random.default_rng(seed)
     index = rng.choice(len(pictures), count, replace=False)
     clean, degraded = [], []
@@ -60,11 +59,13 @@ def make_pairs(data: Path, count: int, seed: int = 3) -> None:
                 if rng.random() < 0.5:
                     worn[k] = cv2.GaussianBlur(worn[k], (0, 0), float(rng.uniform(0.5, 1.2)))
             with torch.autocast("cpu", torch.bfloat16):
-                made = vae.decode(pca.encode(to_float(np.stack(worn)))).sample.float()
-            worn = list(((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+                made = eight_bits(vae.decoder(encode(vae, to_float(np.stack(worn)))).float())
+            worn = list(((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
         aims = np.stack([_warp(image, matrix) for image, matrix in zip(true, moved, strict=True)])
-        clean.append(pca.encode(to_float(aims)).numpy().astype(np.float16))
-        degraded.append(pca.encode(to_float(np.stack(worn))).numpy().astype(np.float16))
+        with torch.autocast("cpu", torch.bfloat16):
+            codes = encode(vae, to_float(np.concatenate([aims, np.stack(worn)]))).numpy().astype(np.float16)
+        clean.append(codes[: len(aims)])
+        degraded.append(codes[len(aims) :])
     np.savez(data / "train" / "loop.npz", index=index, clean=np.concatenate(clean), degraded=np.concatenate(degraded))
 
 

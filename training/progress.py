@@ -29,9 +29,12 @@ class Budget:
         return min(1.0, self.spent / self.total)
 
 
-def learning_rate(peak: float, step: int, progress: float, warm_up: int = 150, floor: float = 0.03) -> float:
-    """Linear warm-up over ``warm_up`` steps, then a cosine over the budget down to ``floor`` of the peak."""
-    cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+def learning_rate(
+    peak: float, step: int, progress: float, warm_up: int = 150, floor: float = 0.03, hold: float = 0.0
+) -> float:
+    """Linear warm-up over ``warm_up`` steps, the peak up to ``hold``, then a cosine down to ``floor`` of the peak."""
+    fall = max(0.0, progress - hold) / (1 - hold)
+    cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
     return peak * min(1.0, (step + 1) / warm_up) * cosine
 
 

@@ -106,9 +106,13 @@ def build_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLI
 
 
 def build_unet(channels: int, widths: tuple[int, ...], text_width: int, size: int = 16) -> UNet2DConditionModel:
-    """A UNet with cross attention at all levels but the first and heads 32 wide."""
+    """A UNet with cross attention at all levels but the first and heads 32 wide.
+
+    A pooled view of the text also joins the time embedding, and through it every residual block: palette and time of
+    day concern all levels, the first one too.  It starts silent.
+    """
     below = len(widths) - 1
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=size,
         in_channels=channels,
         out_channels=channels,
@@ -119,7 +123,11 @@ def build_unet(channels: int, widths: tuple[int, ...], text_width: int, size: in
         cross_attention_dim=text_width,
         attention_head_dim=tuple(max(1, w // 32) for w in widths),  # diffusers reads this as the number of heads
         norm_num_groups=min(32, widths[0] // 2),
+        addition_embed_type="text",
+        addition_embed_type_num_heads=max(1, text_width // 32),
     )
+    nn.init.zeros_(unet.add_embedding.norm2.weight)
+    return unet
 
 
 class Model(nn.Module):
@@ -314,9 +322,9 @@ def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1
 
 def _average_gradients(model: nn.Module, processes: int) -> None:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch._utils._flatten_dense_tensors(gradients)
+    flat = torch._utils._flatten_dense_tensors(gradients).bfloat16()  # half the way through memory
     dist.all_reduce(flat)
-    flat /= processes
+    flat = flat.float() / processes
     for gradient, part in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients), strict=True):
         gradient.copy_(part)
 
@@ -381,7 +389,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         noisy, alpha, sigma = noise.add(shown, eps, steps)
         target = (alpha * noisy - clean) / sigma  # = alpha eps - sigma clean where shown is clean
         for group in optimizer.param_groups:
-            group["lr"] = progress.learning_rate(args.peak, step, share)
+            group["lr"] = progress.learning_rate(args.peak, step, share, hold=args.hold)
         # On so few tokens plain attention trains a fifth faster than the CPU's flash kernel.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             made, layout = model(noisy.contiguous(memory_format=torch.channels_last), steps, tokens)
@@ -436,6 +444,7 @@ def main() -> None:
     arguments(parser)
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--text-minutes", type=float, default=3.0, help="of the text encoder's warm-up")
+    parser.add_argument("--hold", type=float, default=0.6, help="share of the budget before the learning rate falls")
     parser.add_argument("--batch", type=int, default=32, help="over all processes")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--peak", type=float, default=1.2e-3)
