@@ -31,6 +31,8 @@ from deforum.options import Settings
 from deforum.profile import PROFILES
 from deforum.settings import load
 from deforum.timeline import Frame, sample
+from deforum.video_input import find_video
+from deforum.video_input.stages import load_video
 from deforum.warp import translation
 from schedules import ScheduleError, parse_text
 
@@ -193,7 +195,9 @@ def run(settings: Settings, painter: Painter) -> list[Image]:
     profile = PROFILES[settings.profile]
     found = find_masks(settings)
     masks = None if found is None else load_masks(found, settings, profile, CPU, None, Models())
-    stages = stages_of(settings, painter, CPU, masks=masks)
+    source = find_video(settings)
+    video = None if source is None else load_video(source, settings, CPU, Models())
+    stages = stages_of(settings, painter, CPU, masks=masks, video=video)
     stages = stages if masks is None else with_masks(stages, settings, masks)
     return [image.clone() for _, image in animate(stages, sample(settings).spans())]
 
@@ -239,6 +243,27 @@ def test_without_an_init_image_the_moved_picture_stays_outside(folder: Path) -> 
     shown = run(settings, Painter())
     for before, after in pairwise(shown):
         assert torch.equal(after[:, outside], before.roll(1, 2)[:, outside])
+
+
+def test_video_input_keeps_the_clips_pixels_outside(folder: Path) -> None:
+    """Several frames at a time, each with its own mask from a second clip."""
+    for name, levels in (("clip", 256), ("masks", 2)):
+        (folder / name).mkdir()
+        for index in range(6):
+            pixels = np.random.default_rng(index).integers(0, levels, (SIZE, SIZE, 3), np.uint8)
+            pixels = pixels if levels == 256 else np.repeat(pixels[:8, :8, :1] * 255, 8, 0).repeat(8, 1).repeat(3, 2)
+            cv2.imwrite(str(folder / name / f"{index}.png"), pixels)
+    settings = settings_of(
+        folder, animation_mode="Video Input", video_init_path="clip", use_mask_video=True, video_mask_path="masks",
+        max_frames=6, batch_size=3, mask_overlay_blur=0, full_res_mask=False, strength=0, color_coherence="None",
+    )  # fmt: skip
+    shown = run(settings, Painter())
+    assert len(shown) == 6
+    for index, image in enumerate(shown):
+        white = read_levels(folder / "masks" / f"{index}.png", cv2.IMREAD_GRAYSCALE) > 0
+        init = read_levels(folder / "clip" / f"{index}.png")
+        assert np.array_equal(to_bytes(image)[~white], init[~white])
+        assert np.ptp(to_bytes(image)[white]) == 0  # what the stand-in paints
 
 
 def test_noise_and_sharpening_only_under_the_mask(folder: Path) -> None:
