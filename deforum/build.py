@@ -153,7 +153,8 @@ def _depth_named(settings: Settings) -> DepthSource | None:
     from deforum.depth import resolve_depth
 
     try:
-        return resolve_depth(settings.depth_algorithm)
+        found = resolve_depth(settings.depth_algorithm)
+        return found if found is None or found.midas is None else replace(found, midas_share=settings.midas_weight)
     except UserError:
         embedded = resolve_depth("embedded")
         if settings.profile != "deforum" or embedded is None:

@@ -164,6 +164,7 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         ("hybrid_comp_mask_auto_contrast_cutoff_low", "hybrid_comp_mask_auto_contrast_cutoff_high"),
         lambda side: hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_auto_contrast,
     ),
+    "midas_weight": lambda side: side.settings.depth_algorithm.casefold().startswith("midas+"),
     "depth_format": lambda side: side.settings.save_depth_maps,
     **dict.fromkeys(
         ("disocclusion_strength", "disocclusion_noise"), lambda side: side.settings.disocclusion == "repaint"

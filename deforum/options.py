@@ -182,8 +182,7 @@ class Settings:
     depth_algorithm: str = _camera("embedded", "",
         "Model that finds the depth: embedded, none, a name such as midas-dpt-large or depth-anything-v2-small, "
         "or a folder or video of depth maps.")
-    midas_weight: float = _camera(0.2, "share", "Share of MiDaS in the algorithms that end in (old).", 0, 1,
-        pending="mixing two depth models")
+    midas_weight: float = _camera(0.2, "share", "Share of MiDaS in depth_algorithm Midas+AdaBins (old).", 0, 1)
     padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "", "What comes in at the edges.")
     sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "", "How pixels are interpolated.")
     aspect_ratio_use_old_formula: bool = _camera(False, "", "The camera's aspect ratio is width over height.")
@@ -253,7 +252,7 @@ class Settings:
     use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")
     video_mask_path: str = _masks("", "path or URL", "The clip of masks.")
     mask: TextSchedule = _masks(_texts("mask", "{video_mask}"), "",
-        "Mask expression by keyframe: {video_mask}, {init_mask}, {everywhere}, {depth} (near is white), "
+        "Mask expression by keyframe, in quotes: {video_mask}, {init_mask}, {everywhere}, {depth} (near is white), "
         "{disocclusion} (what the camera did not see before), [file.png] and <words>, joined by ! (not), & (and), "
         "| (or), ^ (one of the two) and \\ (without), with parentheses.", old="mask_schedule")
     mask_words_model: str = _masks("CIDAS/clipseg-rd64-refined", "",

@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -31,8 +32,9 @@ VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 class DepthModel(Protocol):
     """Finds how far the things in a picture are: calling it gives (H, W) float32 of the picture's size and device."""
 
-    gives: Gives
-    """"inverse depth": larger is nearer; "depth": larger is farther. Either up to an unknown scale and shift."""
+    @property
+    def gives(self) -> Gives:
+        """Say which of the two: of inverse depth larger is nearer; either is up to an unknown scale and shift."""
 
     def __call__(self, image: Image, index: int) -> torch.Tensor:
         """Give the depth map of a frame's picture, (3, H, W) in 0..1; only maps given by the user ask its index."""
@@ -50,6 +52,9 @@ class DepthSource:
     """What there is to tell the user: which model serves in the place of the one asked for, and why."""
     raw: bool = False
     """Deforum's "(old)" algorithms: its camera takes the values as they are for distances, not equalised."""
+    midas: DepthSource | None = None
+    """MiDaS, of whose answer a share is mixed in."""
+    midas_share: float = 0.0
 
 
 Load = Callable[[DepthSource, "Device"], DepthModel]
@@ -111,6 +116,8 @@ class Stand:
     model: str
     why: str
     raw: bool = False
+    midas: str = ""
+    """The model that a share is mixed in of, where there is one and its weights are here."""
 
 
 _LERES = "LeReS is no longer to be had, and was not for commercial use"
@@ -122,8 +129,8 @@ STANDS: Mapping[str, Stand] = {
     "AdaBins": Stand("zoe", _ADABINS),
     "Zoe": Stand("zoe", "ZoeDepth"),
     "Leres": Stand("depth-anything-v2-small", _LERES),
-    "Midas+AdaBins (old)": Stand("zoe", f"{_ADABINS}; it had the greater share of this mixture", raw=True),
-    "Zoe+AdaBins (old)": Stand("zoe", _ADABINS, raw=True),
+    "Midas+AdaBins (old)": Stand("zoe", _ADABINS, raw=True, midas="midas-dpt-large"),
+    "Zoe+AdaBins (old)": Stand("zoe", f"{_ADABINS}, so that midas_weight is of no effect", raw=True),
     "Depth-Anything-V2-Small": Stand("depth-anything-v2-small", "Depth Anything V2"),
 }
 
@@ -147,7 +154,12 @@ def load_depth(source: DepthSource, device: Device) -> DepthModel:
     """Load a depth model that was found. Raises UserError where its files are not what their names say."""
     module, function = MODELS[source.name].load.split(":")
     load: Load = getattr(importlib.import_module(module), function)
-    return load(source, device)
+    model = load(source, device)
+    if source.midas is None:
+        return model
+    from deforum.depth.mixed import Mixed
+
+    return Mixed(load_depth(source.midas, device), model, source.midas_share)
 
 
 def _resolve(name: str) -> DepthSource | None:
@@ -157,8 +169,15 @@ def _resolve(name: str) -> DepthSource | None:
         return None
     if known in STANDS:
         stand = STANDS[known]
-        found = _find(stand.model, f"{known} is served by {stand.model}: {stand.why}. ")
-        return DepthSource(found.name, found.path, f"{known} is served by {stand.model}: {stand.why}", stand.raw)
+        says = f"{known} is served by {stand.model}: {stand.why}"
+        found = _find(stand.model, f"{says}. ")
+        midas = None
+        if stand.midas:
+            with suppress(UserError):
+                midas = _find(stand.midas)
+            mixed = f"midas_weight of {stand.midas} is mixed in"
+            says += f"; {mixed}" if midas else f"; {stand.midas} is not here, so that it is alone"
+        return DepthSource(found.name, found.path, says, stand.raw, midas)
     if known in MODELS and known != "maps":
         return _find(known)
     path = Path(name).expanduser()

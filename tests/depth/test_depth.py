@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+import torch
 
 import deforum.depth
-from deforum.depth import MODELS, STANDS, DepthSource, resolve_depth
+from deforum.depth import MODELS, STANDS, DepthModel, DepthSource, resolve_depth
+from deforum.depth.mixed import Mixed
 from deforum.errors import UserError
 
 
@@ -72,6 +75,31 @@ def test_every_old_name_is_served(name: str) -> None:
 
 def test_old_algorithms_take_distances_as_they_are() -> None:
     assert {name for name, stand in STANDS.items() if stand.raw} == {name for name in STANDS if "(old)" in name}
+
+
+def test_the_oldest_algorithm_mixes_midas_with_distances(
+    nothing_at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = put(nothing_at_home / "hub/config.json")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(hub))
+    alone = resolve_depth("Midas+AdaBins (old)")
+    assert alone is not None
+    assert alone.midas is None
+    assert alone.says.endswith("midas-dpt-large is not here, so that it is alone")
+    weights = put(nothing_at_home / "models/depth/dpt_large_384.pt")
+    both = resolve_depth("Midas+AdaBins (old)")
+    assert both is not None
+    assert (both.name, both.raw) == ("zoe", True)
+    assert both.midas == DepthSource("midas-dpt-large", weights.relative_to(nothing_at_home))
+    assert both.says.endswith("midas_weight of midas-dpt-large is mixed in")
+
+
+def test_the_mixture_is_that_of_deforum() -> None:
+    """(50 - midas) / 19 * w + distance * (1 - w)."""
+    midas, metric = (lambda image, index: torch.full((2, 2), 31.0)), (lambda image, index: torch.full((2, 2), 4.0))
+    mixed = Mixed(cast(DepthModel, midas), cast(DepthModel, metric), 0.3)
+    assert mixed.gives == "depth"
+    torch.testing.assert_close(mixed(torch.zeros(3, 2, 2), 0), torch.full((2, 2), 1.0 * 0.3 + 4.0 * 0.7))
 
 
 def test_unknown_names() -> None:
