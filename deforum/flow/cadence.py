@@ -9,15 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from deforum.animate import Between, CrossFade, Pair, Stages, View, Warp, cross_fade
 from deforum.flow import FlowModel
-from deforum.flow.warp import Flow, FlowWarp, consistency, invert, join, manner_of, move_flow, to_positions
-from deforum.image import Image
+from deforum.flow.warp import (
+    Flow,
+    FlowWarp,
+    consistency,
+    invert,
+    join,
+    lands,
+    manner_of,
+    move_flow,
+    move_mask,
+    to_positions,
+)
+from deforum.image import Image, Mask
 from deforum.positions import Sampling, follow, read_at, sample_at
 from deforum.timeline import Frame
 
+DOUBTED = 0.02  # share of what is in one picture only, against what is in both
 SOFTNESS = 2  # px, of the border between what moves and what fades
 FADE = CrossFade()
 SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
@@ -39,44 +49,74 @@ class FollowFlow:
     model: FlowModel
 
     def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
-        if key.params.strength == 0:
+        if fades_only(key):
             return FADE.meet(moved, newer, key)
-        flow = self.residual(moved, newer, key)
+        onward, back = self.residual(moved, newer, key)
 
         def between(a: View, b: View, fade: float) -> Image:
-            here = move_flow(b.warp, flow)
-            there = to_positions(here)
-            start = invert(to_positions(here, fade))  # where each pixel is in the older picture
-            end = follow(there, start)  # and in the newer one
-            older, older_covers = see(a, start)
-            newer, newer_covers = see(b, end)
+            older, older_covers = see(a, onward.carried(b.warp), fade)
+            newer, newer_covers = see(b, back.carried(b.warp), 1 - fade)
             return cross_fade(older, older_covers, newer, newer_covers, fade)
 
         return between
 
     def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
         begins = pair.fade == 0
-        if pair.older is None or key.params.strength == 0 or (begins and fade == 1):
+        if pair.older is None or fades_only(key) or (begins and fade == 1):
             return FADE.step(pair, warp, key, fade)
-        flow = self.residual(warp(pair.older), pair.newer, key) if begins or pair.flow is None else pair.flow
-        flow = flow if begins else move_flow(warp, flow)
-        # Where both pictures are alike at a share of the way, that is how far the older one has gone, and how far the
-        # newer one still has to go.
-        on = FlowWarp.of(flow, factor=fade - pair.fade)
-        older = None if fade == 1 else join(warp, on)(pair.older)
-        newer = FlowWarp.of(flow, factor=fade - 1)(pair.newer) if begins else join(warp, on)(pair.newer)
-        return Pair(older, newer, fade, flow)
+        # Both pictures go on by the growth of the fade, the newer one from where it would have been at the beginning:
+        # so they are alike in every frame, and the newer one ends where it was painted.
+        if begins or pair.flow is None:
+            onward, back = self.residual(warp(pair.older), pair.newer, key)
+            flow, newer_on = onward.flow, FlowWarp.of(back.flow, factor=1 - fade, sampling=SAMPLING)
+        else:
+            flow, newer_on = move_flow(warp, pair.flow), None
+        step = FlowWarp.of(flow, factor=fade - pair.fade)
+        on = join(warp, step, sampling=SAMPLING)
+        newer = on(pair.newer) if newer_on is None else newer_on(pair.newer)
+        carried = read_at(flow.permute(2, 0, 1), step.source).permute(1, 2, 0)
+        return Pair(None if fade == 1 else on(pair.older), newer, fade, carried)
 
-    def residual(self, moved: Image, newer: Image, key: Frame) -> Flow:
-        """Find what has moved beside the camera: (H, W, 2) px, where the newer picture stands."""
+    def residual(self, moved: Image, newer: Image, key: Frame) -> tuple[Residual, Residual]:
+        """Find what has moved beside the camera, forward and back, where the newer picture stands."""
         forward, backward = self.model(moved, newer), self.model(newer, moved)
-        trusted = consistency(forward, backward, blur=SOFTNESS)[..., None]
-        return forward * trusted * key.params.cadence_flow_factor
+        factor = key.params.cadence_flow_factor
+        return (
+            Residual.of(forward, consistency(forward, backward, blur=SOFTNESS), factor),
+            Residual.of(backward, consistency(backward, forward, blur=SOFTNESS), factor),
+        )
 
 
-def see(view: View, places: torch.Tensor) -> tuple[Image, torch.Tensor]:
-    """Read a picture at places (2, H, W) of the view: the picture, and where it covers them, (H, W)."""
+def fades_only(key: Frame) -> bool:
+    return key.params.strength == 0 or key.params.cadence_flow_factor == 0
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The motion from one picture to the other, as far as it can be trusted."""
+
+    flow: Flow
+    trusted: Mask
+
+    @staticmethod
+    def of(flow: Flow, trusted: Mask, factor: float) -> Residual:
+        return Residual(flow * trusted[..., None] * factor, trusted)
+
+    def carried(self, warp: Warp) -> Residual:
+        return Residual(move_flow(warp, self.flow), move_mask(warp, self.trusted))
+
+
+def see(view: View, residual: Residual, share: float) -> tuple[Image, Mask]:
+    """See a picture after a share of the residual motion, and how much it counts in each place, (H, W).
+
+    Where it has nothing that comes there it counts for nothing; where what comes there is not in the other picture it
+    counts for little: that may be about to be hidden, which only the other one knows.
+    """
     here, _ = view.warp.charts()
     edge, _ = manner_of(view.warp)
-    seen = sample_at(view.image, follow(here.positions, places), SAMPLING, edge).clamp_(0, 1)
-    return seen, read_at(here.covers[None], places)[0]
+    there = to_positions(residual.flow, share)
+    source = invert(there)
+    arrives = lands(there, source)
+    seen = sample_at(view.image, follow(here.positions, source), SAMPLING, edge).clamp_(0, 1)
+    counts = arrives * (DOUBTED + read_at(residual.trusted[None], source)[0])
+    return seen, read_at(here.covers[None], source)[0] * counts

@@ -18,7 +18,6 @@ from deforum.camera import DepthWarp
 from deforum.cameras import FlatWarp
 from deforum.image import Image, Mask
 from deforum.positions import (
-    SAME_PLACE,
     Chart,
     Charts,
     Edge,
@@ -126,8 +125,12 @@ def invert(there: Positions, guess: Positions | None = None) -> Positions:
     source = guess
     for _ in range(STEPS):
         source = here - read_at(flow, source)
-    arrives = (source + read_at(flow, source) - here).abs().amax(0) <= SAME_PLACE
-    return torch.where(arrives, source, guess)
+    return torch.where(lands(there, source), source, guess)
+
+
+def lands(there: Positions, source: Positions) -> torch.Tensor:
+    """Tell which pixels something comes to, when what is at `source` goes where `there` says: (H, W)."""
+    return comes_back(source, there)
 
 
 def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampling | None = None) -> Warp:
