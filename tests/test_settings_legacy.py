@@ -130,6 +130,8 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png"}'}, "init_images", ()),
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png",}', "use_looper": True}, "init_images",
          (("0", "a.png"), ("max_f/2", "b.png"))),
+        ({"init_images": '{"0": "a.png"}', "use_looper": True, "seed_behavior": "iter"}, "seed_behavior", "schedule"),
+        ({"init_images": '{"0": "a.png"}', "use_looper": False, "seed_behavior": "fixed"}, "seed_behavior", "fixed"),
         # ControlNet: idle units say nothing
         ({"cn_1_model": "x", "cn_1_enabled": False}, "control_units", ()),
         ({"cn_1_enabled": True, "cn_1_hello": 1, "cn_x": 2, "cn_x_y": 3}, "control_units",
