@@ -211,7 +211,7 @@ def main() -> None:
             print(f"  {scene}: {100 * float((found[of, 0] == k).mean()):.0f} % of {of.sum()}")
     if args.out:
         names = [f"{one.prompt} [{SCENES[f[0]]}, {PALETTES[f[1]]}]" for one, f in zip(asked, found, strict=True)]
-        rows = [list(pictures[k : k + 8]) for k in range(0, min(48, len(pictures)), 8)]
+        rows = [list(pictures[k : k + 8]) for k in range(0, min(48, len(pictures) // 8 * 8), 8)]
         write(args.out, grid(rows, names))
 
 

@@ -163,6 +163,7 @@ def _boughs(c: Canvas) -> None:
     c.over(smooth((edge - height) / 5), np.clip(leaf * shade[..., None], 0, 1), float(rng.uniform(0.8, 1)))
 
 
+SHARE = 0.5  # of the depth model's pictures
 LAYOUTS: dict[str, tuple[float, Callable[[Canvas], None]]] = {
     "tunnel": (0.24, _tunnel),
     "cave": (0.14, _cave),
@@ -173,10 +174,16 @@ LAYOUTS: dict[str, tuple[float, Callable[[Canvas], None]]] = {
 }
 
 
-def draw(seed: int, index: int, share: float = 0.5) -> Picture:
+def is_layout(seed: int, index: int, share: float = SHARE) -> bool:
+    """Whether picture ``index`` of the world ``seed`` is a layout, no landscape."""
+    return bool(np.random.default_rng([seed, index, 2]).random() < share)
+
+
+def draw(seed: int, index: int, share: float = SHARE) -> Picture:
     """Draw picture ``index`` of the depth model's world ``seed``: a layout in ``share`` of them, else a landscape."""
     rng = np.random.default_rng([seed, index, 2])
-    if rng.random() >= share:
+    rng.random()  # what `is_layout` drew
+    if not is_layout(seed, index, share):
         return world.draw(seed, index, unseen=True)
     time = str(rng.choice(list(world.LIGHTS)))
     c = Canvas(rng, time, float(rng.uniform(0.3, 0.7) * SIZE))
