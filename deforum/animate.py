@@ -58,6 +58,8 @@ class Moment:
     """As it stands at this frame."""
     warp: Warp | None
     """The whole way here from the picture that was moved here; None at the beginning."""
+    moved: Image | None = None
+    """The previous picture, brought here by `warp`, where a frame is painted from it."""
     start: Image | None = None
     """The picture that painting starts from, before any filter; None from noise alone, and between diffused frames."""
 
@@ -171,7 +173,7 @@ def apply(filters: Sequence[Filter], image: Image, moment: Moment) -> Image:
 
 def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, Moment]:
     """Diffuse one frame from the moved previous picture; give it, and the moment with the colours to hold to."""
-    moment = replace(moment, palette=stages.palette(moment, moved, None))
+    moment = replace(moment, palette=stages.palette(moment, moved, None), moved=moved)
     image = stages.source(moved, moment)
     moment = replace(moment, start=image)
     if moved is not None and image is not None:

@@ -181,6 +181,7 @@ def notes(settings: Settings) -> tuple[str, ...]:
     with suppress(UserError):
         clip = hybrid.find_hybrid(settings)
         says += [f"hybrid_flow_method: {clip.flow.says}"] if clip is not None and clip.flow and clip.flow.says else []
+    says += video_input.sound_notes(settings)
     if hybrid.starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
         says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
     return tuple(dict.fromkeys(filter(None, says)))
@@ -276,15 +277,15 @@ def stages_of(
     from deforum.disocclusion import Repaint
     from deforum.masks.painting import by_paint
     from deforum.modes import MODES, filters_after, filters_before, palette_of
-    from deforum.video_input.stages import ClipCamera
+    from deforum.video_input.stages import ClipCamera, feed_back
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     is_repainted = settings.animation_mode == "3D" and settings.disocclusion == "repaint"
     repaints = [Repaint(settings)] if is_repainted else []
-    camera = mode.camera(settings, profile, device, depth, depth_is_raw)
+    camera, after = mode.camera(settings, profile, device, depth, depth_is_raw), filters_after(settings)
     goes_on = mode.goes_on
-    if video is not None and video.flow is not None:  # feedback
-        camera, goes_on = ClipCamera(video.clip, video.flow), True
+    if video is not None and video.flow is not None:
+        camera, after, goes_on = ClipCamera(video.clip, video.flow), [feed_back, *after], True
     before = [*filters_before(settings, profile, masks), *(each.noise for each in repaints)]
     room = settings.batch_size or batch_size(device, settings.width, settings.height)
     return Stages(
@@ -292,7 +293,7 @@ def stages_of(
         source=mode.source(settings, video),
         before=before if mode.goes_on else (),
         diffuse=by_paint(painter, masks, settings, [each.strength for each in repaints]),
-        after=filters_after(settings),
+        after=after,
         show=(),
         palette=palette_of(settings, profile, video=video),
         pace=in_turn(arrive if profile.keys_on_time else fade_in) if goes_on else apart(room),

@@ -303,18 +303,18 @@ def _soundtrack(settings: Settings) -> Soundtrack | None:
         return Soundtrack(Path(settings.soundtrack_path).expanduser())
     if settings.add_soundtrack == "Init Video":
         clip = Path(settings.video_init_path).expanduser()
-        return Soundtrack(clip, seconds_before(clip, settings.extract_from_frame))
+        return Soundtrack(clip, seconds_before(settings))
     return None
 
 
-def seconds_before(clip: Path, frame: int) -> float:
-    """Say when a frame of a clip is shown, in seconds."""
-    if frame <= 0 or not clip.is_file():
-        return 0.0
-    import cv2
+def seconds_before(settings: Settings) -> float:
+    """Say when the first frame used of the clip is shown, in seconds of its sound; 0 for a file without pictures."""
+    from deforum.clips import ClipError, video_init
 
-    fps = float(cv2.VideoCapture(str(clip)).get(cv2.CAP_PROP_FPS))
-    return float(frame / exact_fps(fps)) if fps > 0 else 0.0
+    try:
+        return video_init(settings).start
+    except ClipError:
+        return 0.0
 
 
 # --- subtitles --------------------------------------------------------------------------------------------------------

@@ -223,6 +223,15 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
     network.
     """
     lenient = settings.profile == "deforum"
+    if folder is not None:
+        if lenient:
+            settings, missing = drop_urls(settings)
+            settings, without = drop_hybrid(settings, folder)
+            found.notes.extend([*missing, *without])
+        settings, lost = find_files(settings, origins, folder)
+        found.problems.extend(lost)
+        if not lost:
+            settings = _settle_length(settings, found)
     for problem, way_on in check_curves(settings, origins):
         if lenient and way_on:
             found.notes.append(f"{problem.message}; {way_on}")
@@ -235,15 +244,6 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: _Findings, 
         settings = replace(settings, sampler=Settings.sampler)
     else:
         found.problems.extend(unknown)
-    if folder is not None:
-        if lenient:
-            settings, missing = drop_urls(settings)
-            settings, without = drop_hybrid(settings, folder)
-            found.notes.extend([*missing, *without])
-        settings, lost = find_files(settings, origins, folder)
-        found.problems.extend(lost)
-        if not lost:
-            settings = _settle_length(settings, found)
     return settings
 
 

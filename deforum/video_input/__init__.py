@@ -61,6 +61,24 @@ def as_long_as_the_clip(settings: Settings) -> Settings:
     return replace(settings, max_frames=count)
 
 
+def sound_notes(settings: Settings) -> list[str]:
+    """Say where the clip's sound and the pictures made from it do not keep together."""
+    from deforum.clips import ClipError, video_init
+
+    if settings.add_soundtrack != "Init Video" or not (settings.animation_mode == MODE or hybrid.needs_clip(settings)):
+        return []
+    try:
+        rate = video_init(settings).rate
+    except ClipError:
+        return []
+    if rate is None or abs(float(rate) / settings.fps - 1) < 0.002:
+        return []
+    return [
+        f"add_soundtrack: the clip's frames, as they are used, belong {float(rate):.6g} to a second, and fps is "
+        f"{settings.fps:.6g}: picture and sound drift apart (fps: {float(rate):.6g} keeps them together)"
+    ]
+
+
 @dataclass(frozen=True)
 class VideoSource:
     """The clip that frames or their colours are made from; nothing is loaded yet."""

@@ -42,19 +42,21 @@ def load_video(source: VideoSource, settings: Settings, device: Device, models: 
 
 
 def frames_of(video: Video) -> Source:
-    """Start each frame from the clip's; where the frame before was moved here, that has its share in it.
+    """Start each frame from the clip's, with the share of the frame before that `feed_back` gives it."""
+    return lambda moved, moment: feed_back(video.clip(moment.frame.index), moment)
+
+
+def feed_back(image: Image, moment: Moment) -> Image:
+    """Mix the frame before, moved here, into a picture: a filter for the clip's frame and for what is made of it.
 
     Its share is `clip_feedback` where the clip's flow is the same forwards and backwards, and none elsewhere: there
-    something comes into view, or the flow is wrong.
+    something comes into view, or the flow is wrong. In what painting starts from it carries strokes on from frame to
+    frame; in what was painted it holds those that every painting draws anew.
     """
-
-    def source(moved: Image | None, moment: Moment) -> Image:
-        picture, feedback = video.clip(moment.frame.index), moment.frame.params.clip_feedback
-        if moved is None or moment.warp is None or feedback == 0:
-            return picture
-        return torch.lerp(picture, moved, feedback * moment.warp.coverage())
-
-    return source
+    feedback = moment.frame.params.clip_feedback
+    if moment.moved is None or moment.warp is None or feedback == 0:
+        return image
+    return torch.lerp(image, moment.moved, feedback * moment.warp.coverage())
 
 
 @dataclass(frozen=True)
