@@ -187,7 +187,7 @@ ACTS: Mapping[str, Callable[[Side], bool]] = {
         lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
     ),
     "clip_fit": lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
-    "clip_feedback_flow": lambda side: bool(side.timeline.curves.clip_feedback.any()),
+    "clip_feedback_flow": lambda side: video_input.feeds_back(side.settings),
     "color_coherence_video_every_n_frames": lambda side: video_input.holds_colors(side.settings),
     **dict.fromkeys(("overwrite_extracted_frames", "delete_input_frames", "batch_size"), lambda side: False),
     "crf": lambda side: side.settings.video_format == "h264" and not side.settings.skip_video_creation,

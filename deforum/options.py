@@ -277,7 +277,7 @@ class Settings:
         "What follows the clip's last frame: nothing, so that max_frames is at most the clip's length, that frame, or "
         "the clip again.")
     clip_feedback_flow: Literal["DIS Medium", "DIS Fine", "Farneback", "RAFT"] = _video("DIS Medium", "",
-        "clip_feedback: how it is found what moves in the clip.", modes=("Video Input",))
+        "clip_feedback and clip_feedback_init: how it is found what moves in the clip.", modes=("Video Input",))
     overwrite_extracted_frames: bool = _video(False, "", "Has no effect: the clip is read while it is needed.")
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",

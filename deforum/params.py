@@ -123,8 +123,11 @@ class Params(Generic[T]):
         old="redo_flow_factor_schedule")
 
     clip_feedback: T = _video("0", "share",
-        "How much of the frame before, moved as the clip moves, is mixed into the clip's frame, and into what is "
-        "painted over it; 0.5 takes out more than half of the flicker, 0 is each frame by itself.", 0, 1)
+        "How much of the frame before, moved as the clip moves, is mixed into a painted frame; 0.5 takes out about "
+        "half of the flicker, 0 is each frame by itself.", 0, 1)
+    clip_feedback_init: T = _video("0", "share",
+        "How much of the frame before, moved as the clip moves, is mixed into the clip's frame before it is painted, "
+        "so that what was painted is painted on; the more, the less the clip shows through.", 0, 1)
 
     hybrid_comp_alpha: T = _hybrid("0.5", "share",
         "How much of the composite with the clip replaces the picture.", 0, 1, old="hybrid_comp_alpha_schedule")

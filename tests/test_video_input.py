@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.animate import animate
-from deforum.build import Animation, build, check, each, notes, stages_of
+from deforum.build import Animation, build, check, each, stages_of
 from deforum.clips import ClipError, open_clip, video_init
 from deforum.errors import UserError
+from deforum.find import notes
 from deforum.image import CPU, Image, from_bytes, to_bytes
 from deforum.models import Models
 from deforum.profile import PROFILES
@@ -286,16 +287,35 @@ def test_feedback_takes_out_half_of_the_flicker(settings: Make) -> None:
     assert fed <= alone / 2
 
 
-def test_feedback_of_what_is_kept_is_the_clip(settings: Make) -> None:
-    """Painting that changes nothing gives the clip, moved within what flow can find: things stay where they are."""
-    chosen = settings(clip_feedback=0.5)
+@pytest.mark.parametrize("name", ["clip_feedback", "clip_feedback_init"])
+def test_feedback_of_what_is_kept_is_the_clip(settings: Make, name: str) -> None:
+    """Painting that changes nothing gives the clip: things stay where they are, within what flow can find."""
+    chosen = settings(**{name: 0.5})
     for image, picture in zip(rendered(chosen, keep), clip_frames(chosen), strict=True):
         assert abs(image - picture)[:, 12:-12, 12:-12].mean() < 0.01
 
 
-def test_feedback_is_a_schedule(settings: Make) -> None:
+def test_feedback_before_painting_carries_on_what_was_painted(settings: Make) -> None:
+    """A spot painted once stays, moved as the clip moves, and fades by its share from frame to frame."""
+
+    def spot(init: Image | None, frame: Frame) -> Image:
+        image = keep(init, frame).clone()
+        if frame.index == 0:
+            image[:, 30:38, 20:28] = 1
+        return image
+
+    pictures, shown = clip_frames(settings()), rendered(settings(clip_feedback_init=0.5), spot)
+    for t in range(1, 4):
+        here = np.s_[:, 33 + STEP[1] * t : 35 + STEP[1] * t, 23 + STEP[0] * t : 25 + STEP[0] * t]
+        assert float((shown[t] - pictures[t])[here].mean()) == pytest.approx(
+            0.5**t * float((1 - pictures[t])[here].mean()), rel=0.25
+        )
+
+
+@pytest.mark.parametrize("name", ["clip_feedback", "clip_feedback_init"])
+def test_feedback_is_a_schedule(settings: Make, name: str) -> None:
     """In a frame without it, nothing of the one before is there."""
-    chosen = settings(clip_feedback='"0: (0.5), 3: (0), 4: (0.5)"')
+    chosen = settings(**{name: '"0: (0.5), 3: (0), 4: (0.5)"'})
     alone, fed = rendered(settings(), speckle), rendered(chosen, speckle)
     same = [torch.equal(a, b) for a, b in zip(alone, fed, strict=True)]
     assert same == [t in (0, 3) for t in range(FRAMES)]

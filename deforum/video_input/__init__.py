@@ -28,7 +28,8 @@ def feeds_back(settings: Settings) -> bool:
         return False
     from deforum.check import sample_curve
 
-    return bool(sample_curve("clip_feedback", settings.params.clip_feedback, settings).any())
+    shares = (settings.params.clip_feedback, settings.params.clip_feedback_init)
+    return any(sample_curve("clip_feedback", share, settings).any() for share in shares)
 
 
 def holds_colors(settings: Settings) -> bool:

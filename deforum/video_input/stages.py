@@ -42,21 +42,32 @@ def load_video(source: VideoSource, settings: Settings, device: Device, models: 
 
 
 def frames_of(video: Video) -> Source:
-    """Start each frame from the clip's, with the share of the frame before that `feed_back` gives it."""
-    return lambda moved, moment: feed_back(video.clip(moment.frame.index), moment)
+    """Start each frame from the clip's, with `clip_feedback_init` of the frame before.
+
+    What was painted is then painted over again: it is carried on from frame to frame, and the clip shows through less.
+    """
+
+    def source(moved: Image | None, moment: Moment) -> Image:
+        picture = video.clip(moment.frame.index)
+        return mix_in_previous(picture, moment, moment.frame.params.clip_feedback_init)
+
+    return source
 
 
 def feed_back(image: Image, moment: Moment) -> Image:
-    """Mix the frame before, moved here, into a picture: a filter for the clip's frame and for what is made of it.
+    """Hold what was painted to the frame before, by `clip_feedback`: a filter behind painting."""
+    return mix_in_previous(image, moment, moment.frame.params.clip_feedback)
 
-    Its share is `clip_feedback` where the clip's flow is the same forwards and backwards, and none elsewhere: there
-    something comes into view, or the flow is wrong. In what painting starts from it carries strokes on from frame to
-    frame; in what was painted it holds those that every painting draws anew.
+
+def mix_in_previous(image: Image, moment: Moment, share: float) -> Image:
+    """Mix in the frame before, moved as the clip moves.
+
+    That is where the clip's flow is the same forwards and backwards; elsewhere something comes into view, or the flow
+    is wrong.
     """
-    feedback = moment.frame.params.clip_feedback
-    if moment.moved is None or moment.warp is None or feedback == 0:
+    if moment.moved is None or moment.warp is None or share == 0:
         return image
-    return torch.lerp(image, moment.moved, feedback * moment.warp.coverage())
+    return torch.lerp(image, moment.moved, share * moment.warp.coverage())
 
 
 @dataclass(frozen=True)
