@@ -2,9 +2,9 @@
 
     python -m benchmarks.flow_cadence [--size 256] [--cadence 4] [--video FOLDER]
 
-The scene is known at any time: a world with detail of all sizes down to 4 px, in which discs drift over a ground that
-sways, and a camera that zooms. Diffusion is replaced by a look at this world, so that all that is measured comes from
-cadence.
+The scene is known at any time: a world with detail of all sizes down to 4 px, whose ground sways, over which discs with
+hard edges may drift, and a camera that zooms. Diffusion is replaced by a look at this world, so that all that is
+measured comes from cadence.
 Sharpness is the variance of the Laplacian, in per cent of that of the world at the same time; the error is the mean
 difference to it, in levels of 255. Deforum's cadence is measured apart: there a picture is whole some frames after it
 was painted, and no in-between has a time that it ought to show. `--video` writes the frames of each, side by side.
@@ -13,6 +13,7 @@ was painted, and no in-between has a time that it ought to show. `--video` write
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class World:
     """A ground and discs of their own textures; all of it is known between pixels and frames."""
 
     size: int
+    discs: int = 0
 
     def texture(self, seed: int) -> NDArray[np.float32]:
         """Paint detail of all sizes down to 4 px, twice as large as a frame."""
@@ -60,7 +62,7 @@ class World:
         x, y = ((axis - size / 2) / scale + size / 2 for axis in (x, y))
         sway_x, sway_y = 5 * np.sin(y / size * 5 + at / 9), 4 * np.cos(x / size * 4 + at / 8)
         picture = self.read(1, x + sway_x - at * 0.4, y + sway_y)
-        for disc in range(DISCS):
+        for disc in range(self.discs):
             turn = 2.4 * disc
             dx, dy = at * 1.4 * np.cos(turn), at * 1.4 * np.sin(turn)
             middle_x, middle_y = size * (0.5 + 0.3 * np.cos(turn * 1.7)) + dx, size * (0.5 + 0.3 * np.sin(turn)) + dy
@@ -101,9 +103,9 @@ def settings_of(size: int, cadence: int, profile: str) -> Settings:
     )
 
 
-def render(settings: Settings, method: str) -> tuple[list[Image], float]:
+def render(settings: Settings, method: str, world: World) -> tuple[list[Image], float]:
     """Render with one estimator, or None; gives the frames, and the time of each in ms."""
-    world, timeline = World(settings.width), sample(settings)
+    timeline = sample(settings)
     painted = {key: world(key) for key in timeline.keys}
     stages = stages_of(settings, each(lambda init, frame: painted[frame.index]), CPU)
     source = resolve_flow(method)
@@ -121,15 +123,15 @@ def main() -> None:
     asked = parser.parse_args()
     settle_process()
     methods = ["None", *(name for name, row in METHODS.items() if not row.files)]
-    rows = [(profile, method) for profile in ("corrected", "deforum") for method in methods]
-    for profile, method in rows:
-        settings = settings_of(asked.size, asked.cadence, profile)
-        frames, taken = render(settings, method)
-        world, keys = World(asked.size), sample(settings).keys
+    for profile, discs, method in itertools.product(("corrected", "deforum"), (0, DISCS), methods):
+        settings, world = settings_of(asked.size, asked.cadence, profile), World(asked.size, discs)
+        frames, taken = render(settings, method, world)
+        keys = sample(settings).keys
         between = [i for i in range(asked.cadence, len(frames)) if profile == "deforum" or i not in keys]
         truth = [world(i) for i in between]
         kept = [100 * sharpness(frames[i]) / sharpness(true) for i, true in zip(between, truth, strict=True)]
-        line = f"{profile:<10} {method:<11} sharpness {statistics.mean(kept):5.1f} % (least {min(kept):5.1f} %)"
+        line = f"{profile:<10} {discs} discs  {method:<11} "
+        line += f"sharpness {statistics.mean(kept):5.1f} % (least {min(kept):5.1f} %)"
         if profile == "corrected":
             errors = [float((frames[i] - true).abs().mean()) * 255 for i, true in zip(between, truth, strict=True)]
             line += f"  error {statistics.mean(errors):5.2f} levels"
@@ -138,7 +140,7 @@ def main() -> None:
             asked.video.mkdir(parents=True, exist_ok=True)
             for i, image in enumerate(frames):
                 levels = cv2.cvtColor(to_bytes(image), cv2.COLOR_RGB2BGR)
-                cv2.imwrite(str(asked.video / f"{profile}_{method.replace(' ', '_')}_{i:04}.png"), levels)
+                cv2.imwrite(str(asked.video / f"{profile}_{discs}_{method.replace(' ', '_')}_{i:04}.png"), levels)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,12 @@ from dataclasses import dataclass, replace
 
 from deforum.animate import Between, CrossFade, Pair, Stages, View, Warp, cross_fade
 from deforum.flow import FlowModel
-from deforum.flow.warp import (
-    Flow,
-    FlowWarp,
-    consistency,
-    invert,
-    join,
-    lands,
-    manner_of,
-    move_flow,
-    move_mask,
-    to_positions,
-)
+from deforum.flow.warp import Flow, FlowWarp, join, manner_of, move_flow, reliable_flow, to_positions
 from deforum.image import Image, Mask
-from deforum.positions import Sampling, follow, read_at, sample_at
+from deforum.positions import Positions, Sampling, follow, read_at, sample_at
 from deforum.timeline import Frame
 
-DOUBTED = 0.02  # share of what is in one picture only, against what is in both
-SOFTNESS = 2  # px, of the border between what moves and what fades
+SOFTNESS = 5  # px, of the border between what moves and what fades; a sharper one shows
 FADE = CrossFade()
 SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
 
@@ -51,11 +39,13 @@ class FollowFlow:
     def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
         if fades_only(key):
             return FADE.meet(moved, newer, key)
-        onward, back = self.residual(moved, newer, key)
+        forward, _ = self.residual(moved, newer, key)
 
         def between(a: View, b: View, fade: float) -> Image:
-            older, older_covers = see(a, onward.carried(b.warp), fade)
-            newer, newer_covers = see(b, back.carried(b.warp), 1 - fade)
+            flow = move_flow(b.warp, forward)
+            start = FlowWarp.of(flow, factor=fade).source  # where what is here is in the older picture
+            older, older_covers = see(a, start)
+            newer, newer_covers = see(b, follow(to_positions(flow), start))  # and in the newer one
             return cross_fade(older, older_covers, newer, newer_covers, fade)
 
         return between
@@ -67,8 +57,8 @@ class FollowFlow:
         # Both pictures go on by the growth of the fade, the newer one from where it would have been at the beginning:
         # so they are alike in every frame, and the newer one ends where it was painted.
         if begins or pair.flow is None:
-            onward, back = self.residual(warp(pair.older), pair.newer, key)
-            flow, newer_on = onward.flow, FlowWarp.of(back.flow, factor=1 - fade, sampling=SAMPLING)
+            flow, backward = self.residual(warp(pair.older), pair.newer, key)
+            newer_on: Warp | None = FlowWarp.of(backward, factor=1 - fade, sampling=SAMPLING)
         else:
             flow, newer_on = move_flow(warp, pair.flow), None
         step = FlowWarp.of(flow, factor=fade - pair.fade)
@@ -77,13 +67,16 @@ class FollowFlow:
         carried = read_at(flow.permute(2, 0, 1), step.source).permute(1, 2, 0)
         return Pair(None if fade == 1 else on(pair.older), newer, fade, carried)
 
-    def residual(self, moved: Image, newer: Image, key: Frame) -> tuple[Residual, Residual]:
-        """Find what has moved beside the camera, forward and back, where the newer picture stands."""
+    def residual(self, moved: Image, newer: Image, key: Frame) -> tuple[Flow, Flow]:
+        """Find what has moved beside the camera, forward and back, where the newer picture stands: (H, W, 2) px.
+
+        Where the two disagree it is none: something is hidden there, or is painted otherwise.
+        """
         forward, backward = self.model(moved, newer), self.model(newer, moved)
         factor = key.params.cadence_flow_factor
         return (
-            Residual.of(forward, consistency(forward, backward, blur=SOFTNESS), factor),
-            Residual.of(backward, consistency(backward, forward, blur=SOFTNESS), factor),
+            factor * reliable_flow(forward, backward, blur=SOFTNESS),
+            factor * reliable_flow(backward, forward, blur=SOFTNESS),
         )
 
 
@@ -91,32 +84,9 @@ def fades_only(key: Frame) -> bool:
     return key.params.strength == 0 or key.params.cadence_flow_factor == 0
 
 
-@dataclass(frozen=True)
-class Residual:
-    """The motion from one picture to the other, as far as it can be trusted."""
-
-    flow: Flow
-    trusted: Mask
-
-    @staticmethod
-    def of(flow: Flow, trusted: Mask, factor: float) -> Residual:
-        return Residual(flow * trusted[..., None] * factor, trusted)
-
-    def carried(self, warp: Warp) -> Residual:
-        return Residual(move_flow(warp, self.flow), move_mask(warp, self.trusted))
-
-
-def see(view: View, residual: Residual, share: float) -> tuple[Image, Mask]:
-    """See a picture after a share of the residual motion, and how much it counts in each place, (H, W).
-
-    Where it has nothing that comes there it counts for nothing; where what comes there is not in the other picture it
-    counts for little: that may be about to be hidden, which only the other one knows.
-    """
+def see(view: View, places: Positions) -> tuple[Image, Mask]:
+    """See a picture at places of the view, sampled once; and where it covers them, (H, W)."""
     here, _ = view.warp.charts()
     edge, _ = manner_of(view.warp)
-    there = to_positions(residual.flow, share)
-    source = invert(there)
-    arrives = lands(there, source)
-    seen = sample_at(view.image, follow(here.positions, source), SAMPLING, edge).clamp_(0, 1)
-    counts = arrives * (DOUBTED + read_at(residual.trusted[None], source)[0])
-    return seen, read_at(here.covers[None], source)[0] * counts
+    seen = sample_at(view.image, follow(here.positions, places), SAMPLING, edge).clamp_(0, 1)
+    return seen, read_at(here.covers[None], places)[0]

@@ -18,6 +18,7 @@ from deforum.camera import DepthWarp
 from deforum.cameras import FlatWarp
 from deforum.image import Image, Mask
 from deforum.positions import (
+    SAME_PLACE,
     Chart,
     Charts,
     Edge,
@@ -125,12 +126,15 @@ def invert(there: Positions, guess: Positions | None = None) -> Positions:
     source = guess
     for _ in range(STEPS):
         source = here - read_at(flow, source)
-    return torch.where(lands(there, source), source, guess)
+    return torch.where(lands(there, source) > 0, source, guess)
 
 
-def lands(there: Positions, source: Positions) -> torch.Tensor:
-    """Tell which pixels something comes to, when what is at `source` goes where `there` says: (H, W)."""
-    return comes_back(source, there)
+def lands(there: Positions, source: Positions) -> Mask:
+    """Tell where something comes to, when what is at `source` goes where `there` says: 1, or less where it misses."""
+    height, width = there.shape[1:]
+    missed = (follow(there, source) - pixels(width, height, there.device)).abs().amax(0)
+    soft: Mask = (2 * (1 - missed / SAME_PLACE)).clamp(0, 1)
+    return soft
 
 
 def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampling | None = None) -> Warp:
