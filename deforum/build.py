@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from deforum import hybrid, video_input
-from deforum.errors import UserError
-from deforum.guided import find_guides, guided
-from deforum.masks import find_masks, masks_by_depth
+from deforum import video_input
+from deforum.find import Found, find
+from deforum.guided import with_guides
 from deforum.models import Models
-from deforum.options import OPTIONS
 from deforum.profile import PROFILES
 from deforum.timeline import Frame, Timeline, sample
-from schedules import ScheduleError, Variables
 
 if TYPE_CHECKING:
     import torch
 
     from deforum.animate import Stages
-    from deforum.depth import DepthModel, DepthSource
+    from deforum.depth import DepthModel
     from deforum.diffusion.paint import Paint
-    from deforum.flow import FlowSource
     from deforum.image import Device, Image
     from deforum.masks.compose import Masks
     from deforum.masks.painting import Painter
     from deforum.settings import Settings
     from deforum.video_input.stages import Video
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,97 +92,16 @@ def check(settings: Settings) -> Timeline:
 
     Raises UserError.
     """
-    from deforum.diffusion import resolve_model, resolve_sampler
+    return _prepare(resolve(settings))[0]
 
-    timeline = sample(resolve(settings))
-    resolve_model(settings.model)
+
+def _prepare(settings: Settings) -> tuple[Timeline, Found]:
+    from deforum.diffusion import resolve_sampler
+
+    timeline = sample(settings)
     for name in dict.fromkeys(timeline.samplers):
         resolve_sampler(name)
-    find_depth(settings)
-    find_mask_depth(settings)
-    find_masks(settings)
-    find_guides(settings)
-    hybrid.find_hybrid(settings)
-    for name in FLOWS:
-        find_flow(settings, name)
-    video_input.find_video(settings)
-    return timeline
-
-
-FLOWS = ("optical_flow_cadence", "optical_flow_redo_generation")
-"""Settings that name an estimator of optical flow, besides hybrid video's."""
-
-
-def find_flow(settings: Settings, name: str) -> FlowSource | None:
-    """Find the optical flow that a setting of `FLOWS` names; None where it is off. Raises UserError if it is missing.
-
-    A file of Deforum's that asks for RAFT without its weights is rendered with DIS Fine.
-    """
-    from deforum.flow import FlowSource, resolve_flow
-
-    method = getattr(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
-    try:
-        return resolve_flow(method, name)
-    except UserError:
-        if settings.profile != "deforum":
-            raise
-        return FlowSource("DIS Fine", says=f"{method} is not here: DIS Fine stands in")
-
-
-def find_depth(settings: Settings) -> DepthSource | None:
-    """Find the depth model that the settings need; None where the scene is flat. Raises UserError if it is missing.
-
-    A file of Deforum's whose model is missing is rendered with the embedded one.
-    """
-    return _depth_named(settings) if settings.animation_mode == "3D" and settings.use_depth_warping else None
-
-
-def find_mask_depth(settings: Settings) -> DepthSource | None:
-    """Find the depth model that masks ask; None where they ask none. Raises UserError as `find_depth` does."""
-    needed = masks_by_depth(settings) or hybrid.masks_by_depth(settings)
-    found = _depth_named(settings) if needed else None
-    if found is None and hybrid.masks_by_depth(settings):
-        kind = settings.hybrid_comp_mask_type
-        raise UserError(f"hybrid_comp_mask_type: {kind} needs a depth model, but depth_algorithm is none")
-    return found
-
-
-def _depth_named(settings: Settings) -> DepthSource | None:
-    from deforum.depth import resolve_depth
-
-    try:
-        found = resolve_depth(settings.depth_algorithm)
-        return found if found is None or found.midas is None else replace(found, midas_share=settings.midas_weight)
-    except UserError:
-        embedded = resolve_depth("embedded")
-        if settings.profile != "deforum" or embedded is None:
-            raise
-        return replace(embedded, says=f"{settings.depth_algorithm} is not here: the embedded depth model stands in")
-
-
-def notes(settings: Settings) -> tuple[str, ...]:
-    """Say what is not as it was asked for, in a line each; mistakes are left for `check` to find."""
-    from deforum.diffusion import prompt_notes, sampler_note
-
-    texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
-    says = [note for text in texts for note in prompt_notes(text)]
-    with suppress(UserError, ScheduleError):
-        names = settings.sampler.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
-        says += [sampler_note(name) for name in dict.fromkeys(names)]
-    with suppress(UserError):
-        depth = find_depth(settings)
-        says += [f"depth_algorithm: {depth.says}"] if depth is not None and depth.says else []
-    for name in FLOWS:
-        with suppress(UserError):
-            flow = find_flow(settings, name)
-            says += [f"{name}: {flow.says}"] if flow is not None and flow.says else []
-    with suppress(UserError):
-        clip = hybrid.find_hybrid(settings)
-        says += [f"hybrid_flow_method: {clip.flow.says}"] if clip is not None and clip.flow and clip.flow.says else []
-    says += video_input.sound_notes(settings)
-    if hybrid.starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
-        says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
-    return tuple(dict.fromkeys(filter(None, says)))
+    return timeline, find(settings)
 
 
 def build(settings: Settings, models: Models | None = None) -> Animation:
@@ -194,10 +111,10 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     """
     models = Models() if models is None else models
     settings = resolve(settings)
-    timeline = check(settings)
+    timeline, found = _prepare(settings)
 
     from deforum.depth import load_depth
-    from deforum.diffusion import load_diffuser, resolve_model
+    from deforum.diffusion import load_diffuser
     from deforum.flow import load_flow
     from deforum.flow.cadence import with_flow
     from deforum.hybrid.stages import load_hybrid, with_hybrid
@@ -206,46 +123,45 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     from deforum.redo import with_redo
     from deforum.video_input.stages import load_video
 
+    profile = PROFILES[settings.profile]
     diffuser = models.get(
         partial(
             load_diffuser,
-            resolve_model(settings.model),
+            found.model,
             device=settings.device,
             precision=settings.precision,
-            exact_step_count=PROFILES[settings.profile].exact_step_count,
+            exact_step_count=profile.exact_step_count,
             tiling=settings.tiling,
             prompt_blend=settings.blending,
         )
     )
-    found = find_depth(settings)
-    depth = None if found is None else models.get(partial(load_depth, found, diffuser.device))
+    device = diffuser.device
 
-    paint = partial(diffuser.diffuse_batch, width=settings.width, height=settings.height)
-    near = find_mask_depth(settings)
-    depth_of_masks = None if near is None else models.get(partial(load_depth, near, diffuser.device))
-    masks = None
-    if (found_masks := find_masks(settings)) is not None:
-        masks = load_masks(found_masks, settings, PROFILES[settings.profile], diffuser.device, depth_of_masks, models)
-    source = video_input.find_video(settings)
+    def load(loader: Callable[[S, Device], T], source: S | None) -> T | None:
+        return None if source is None else models.get(partial(loader, source, device))
+
+    depth, mask_depth = load(load_depth, found.depth), load(load_depth, found.mask_depth)
+    masks = video = clip = None
+    if found.masks is not None:
+        masks = load_masks(found.masks, settings, profile, device, mask_depth, models)
+    if found.video is not None:
+        video = load_video(found.video, settings, device, models)
+    if found.hybrid is not None:
+        clip = load_hybrid(found.hybrid, settings, device, mask_depth, models)
     stages = stages_of(
         settings,
-        paint,
-        diffuser.device,
+        partial(diffuser.diffuse_batch, width=settings.width, height=settings.height),
+        device,
         depth,
-        depth_is_raw=found is not None and found.raw,
+        depth_is_raw=found.depth is not None and found.depth.raw,
         masks=masks,
-        video=None if source is None else load_video(source, settings, diffuser.device, models),
+        video=video,
     )
-    cadence, redo = (
-        None if flow is None else models.get(partial(load_flow, flow, diffuser.device))
-        for flow in (find_flow(settings, name) for name in FLOWS)
-    )
-    stages = with_redo(with_flow(stages, cadence), settings, redo)
-    if (guides := find_guides(settings)) is not None:
-        profile = PROFILES[settings.profile]
-        stages = replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, diffuser.device))
-    if (clip := hybrid.find_hybrid(settings)) is not None:
-        stages = with_hybrid(stages, settings, load_hybrid(clip, settings, diffuser.device, depth_of_masks, models))
+    # From the inside out: what is added last acts first before painting, and last behind it.
+    stages = with_flow(stages, load(load_flow, found.cadence_flow))
+    stages = with_redo(stages, settings, load(load_flow, found.redo_flow))
+    stages = stages if found.guides is None else with_guides(stages, found.guides, settings, profile, device)
+    stages = stages if clip is None else with_hybrid(stages, settings, clip)
     stages = stages if masks is None else with_masks(stages, settings, masks)
     return Animation(settings, timeline, stages, masks)
 

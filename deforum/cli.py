@@ -243,7 +243,7 @@ class Session:
             say(line)
 
     def load(self, job: Job) -> Settings:
-        from deforum.build import notes
+        from deforum.find import notes
         from deforum.run import Outputs
         from deforum.settings import load
 

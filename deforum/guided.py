@@ -20,7 +20,7 @@ from schedules import ScheduleError, Variables, parse_key
 if TYPE_CHECKING:
     import torch
 
-    from deforum.animate import Diffuse, Moment
+    from deforum.animate import Diffuse, Moment, Stages
     from deforum.image import Device, Image
     from deforum.params import Params
     from deforum.profile import Profile
@@ -112,6 +112,11 @@ def read_guides(guides: Guides, width: int, height: int, device: Device) -> tupl
     if problems:
         raise UserError(problems)
     return tuple(pictures[path] for path in guides.paths)
+
+
+def with_guides(stages: Stages, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Stages:
+    """Draw what is painted towards guided images."""
+    return replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, device))
 
 
 def guided(diffuse: Diffuse, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Diffuse:

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.animate import Stages, Warp, animate
-from deforum.build import each, find_flow, notes, stages_of
+from deforum.build import each, stages_of
 from deforum.camera import warp_physical
 from deforum.cameras import FlatWarp
 from deforum.errors import UserError
+from deforum.find import find_flow, notes
 from deforum.flow import METHODS, FlowModel, FlowSource, load_flow, resolve_flow
 from deforum.flow.cadence import with_flow
 from deforum.flow.warp import (

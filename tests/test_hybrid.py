@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from deforum.animate import animate
-from deforum.build import build, check, each, find_mask_depth, notes, stages_of
+from deforum.build import build, check, each, stages_of
 from deforum.cameras import DepthCamera, FlatWarp
 from deforum.compare import Comparison, compare
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
 from deforum.errors import UserError
+from deforum.find import find_mask_depth, notes
 from deforum.flow import FlowSource, load_flow
 from deforum.hybrid import find_hybrid, is_on, moves_by_flow
 from deforum.hybrid.camera import HybridCamera
