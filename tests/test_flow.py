@@ -18,6 +18,7 @@ from deforum.animate import Stages, Warp, animate
 from deforum.build import each, stages_of
 from deforum.camera import warp_physical
 from deforum.cameras import FlatWarp
+from deforum.depth import Gives
 from deforum.errors import UserError
 from deforum.find import find_flow, notes
 from deforum.flow import METHODS, FlowModel, FlowSource, load_flow, resolve_flow
@@ -416,3 +417,24 @@ def test_what_only_the_camera_moves_is_left_to_the_camera(settings: Callable[...
     spans = list(sample(made).spans())
     followed, faded = ([image for _, image in animate(each_, spans)] for each_ in (by_flow(stages), stages))
     assert max(levels_apart(a, b).mean() for a, b in zip(followed, faded, strict=True)) < 2.5
+
+
+class Slope:
+    """A depth model that sees a slope, near below."""
+
+    gives: Gives = "inverse depth"
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        return torch.linspace(0.2, 1, SIZE)[:, None].expand(SIZE, SIZE).contiguous()
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+def test_in_space_details_move_too(settings: Callable[..., Settings], profile: str) -> None:
+    """What the camera moves in space is taken out of a world that drifts on the screen, and the rest is followed."""
+    made = settings(animation_mode="3D", profile=profile, translation_z=3, rotation_3d_z=0.5, max_frames=8)
+    shown = []
+    for change in (by_flow, lambda stages: stages):
+        stages = change(stages_of(made, each(lambda init, frame: world(1, frame)), CPU, Slope()))
+        shown.append([sharpness(image) for _, image in animate(stages, sample(made).spans())])
+    followed, faded = shown
+    assert min(a / b for a, b in zip(followed[5:7], faded[5:7], strict=True)) > 1.2
