@@ -69,17 +69,12 @@ FLOWS = ("optical_flow_cadence", "optical_flow_redo_generation")
 def find_flow(settings: Settings, name: str) -> FlowSource | None:
     """Find the optical flow that a setting of `FLOWS` names; None where it is off. Raises UserError if it is missing.
 
-    A file of Deforum's that asks for RAFT without its weights is rendered with DIS Fine.
+    A file of Deforum's that asks for RAFT without its weights is rendered with another.
     """
-    from deforum.flow import FlowSource, resolve_flow
+    from deforum.flow import resolve_or_stand_in
 
     method = getattr(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
-    try:
-        return resolve_flow(method, name)
-    except UserError:
-        if settings.profile != "deforum":
-            raise
-        return FlowSource("DIS Fine", says=f"{method} is not here: DIS Fine stands in")
+    return resolve_or_stand_in(method, name, stands_in=settings.profile == "deforum")
 
 
 def find_depth(settings: Settings) -> DepthSource | None:

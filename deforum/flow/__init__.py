@@ -46,6 +46,9 @@ class FlowSource:
     """What there is to tell the user: which estimator serves in the place of the one asked for, and why."""
 
 
+STAND_IN = "DIS Medium"
+"""Serves where an estimator is missing, and is nearly as good as DIS Fine in a tenth of its time."""
+
 Load = Callable[[FlowSource, "Device"], FlowModel]
 
 
@@ -94,6 +97,16 @@ def resolve_flow(method: str, where: str = "") -> FlowSource | None:
         return FlowSource(method, _find(method, row) if row.files else None)
     except UserError as error:
         raise UserError(Problem(problem.message, where) for problem in error.problems) from None
+
+
+def resolve_or_stand_in(method: str, where: str, *, stands_in: bool) -> FlowSource | None:
+    """Find an estimator as `resolve_flow` does; one that is missing is replaced, and that said, where `stands_in`."""
+    try:
+        return resolve_flow(method, where)
+    except UserError as error:
+        if not stands_in:
+            raise
+        return FlowSource(STAND_IN, says=f"{error.problems[0].message}; {STAND_IN} stands in")
 
 
 def load_flow(source: FlowSource, device: Device) -> FlowModel:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from deforum.settings import Settings
 
 DEPTH_MASKS = ("Depth", "Video Depth")
-STAND_IN = "DIS Medium"
-"""The optical flow for files of Deforum's whose own cannot be had."""
 
 
 def is_on(settings: Settings) -> bool:
@@ -71,10 +69,10 @@ def find_hybrid(settings: Settings) -> HybridSource | None:
     """Look at the clip, and find the optical flow; None where hybrid video is off.
 
     Raises UserError with all that is not there. A file of Deforum's that asks for RAFT without its weights goes on with
-    DIS Medium.
+    another estimator.
     """
     from deforum.clips import resolve_clip, video_init
-    from deforum.flow import FlowSource, resolve_flow
+    from deforum.flow import resolve_or_stand_in
 
     if not is_on(settings):
         return None
@@ -86,12 +84,11 @@ def find_hybrid(settings: Settings) -> HybridSource | None:
     except UserError as error:
         problems += error.problems
     try:
-        flow = resolve_flow(settings.hybrid_flow_method, "hybrid_flow_method") if moves_by_flow(settings) else None
+        if moves_by_flow(settings):
+            method, stands_in = settings.hybrid_flow_method, settings.profile == "deforum"
+            flow = resolve_or_stand_in(method, "hybrid_flow_method", stands_in=stands_in)
     except UserError as error:
-        if settings.profile == "deforum":
-            flow = FlowSource(STAND_IN, says=f"{error.problems[0].message}; {STAND_IN} stands in")
-        else:
-            problems += error.problems
+        problems += error.problems
     if problems or clip is None:
         raise UserError(problems)
     return HybridSource(clip, flow)
