@@ -36,7 +36,7 @@ from schedules import parse_number
 
 READ_TARGET, BATCH_TARGET, MEMORY_TARGET = 60, 1.3, 20
 SIZES = (1, 2, 4, 8)
-ROUNDS = 5
+ROUNDS = 3
 
 
 def film(path: Path, width: int, height: int, count: int) -> Path:

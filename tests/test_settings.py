@@ -330,8 +330,8 @@ def test_the_deforum_profile_goes_on_where_deforum_does(write: Write) -> None:
     text = "strength: 1.5\ninit_image: https://x.org/a.png\nmax_frames: 3\n"
     loaded = load(write(text), ["profile=deforum"])
     assert loaded.report == (
-        "strength is 1.5 at frame 0 (and 2 more); expected 0..1 (share); it is kept within that",
         "init_image: https://x.org/a.png is not fetched; the animation starts from noise",
+        "strength is 1.5 at frame 0 (and 2 more); expected 0..1 (share); it is kept within that",
     )
     assert "expected 0..1" in errors(Path("a.yaml"))
 
