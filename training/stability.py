@@ -6,6 +6,7 @@ renders zooms in 2D (strength 0.6) and flights in 3D (0.65), with iterating and 
 
 - sharpness (variance of the Laplacian), saturation and brightness from frame 30 to the end, as the lowest and highest
   ratio to those of frame 30 (each the mean of nine frames around), which are to stay within 0.7 to 1.3;
+- how far the last two pictures of the strip (a twelfth of the run apart) differ: a frozen run stands still;
 - how many of the runs show their scene in frame 0 and in the last ten frames, by `training.adherence`'s judge;
 - how many frames after a change of prompt the judge finds the new scene likelier than the old one.
 
@@ -109,6 +110,13 @@ def ratios(values: list[float]) -> tuple[float, float, float]:
     return float(relative.min()), float(relative.max()), float(relative[-1])
 
 
+def last_step(strip: Path) -> float:
+    """Mean difference, in levels of 255, of a strip's last two pictures; under about 5 the run stands still."""
+    pictures = cv2.imread(str(strip)).astype(np.float32)
+    wide = pictures.shape[1] // SHOWN
+    return float(np.abs(pictures[:, -wide:] - pictures[:, -2 * wide : -wide]).mean())
+
+
 def until_changed(measured: Measured, at: int, old: int, new: int) -> int | None:
     """Frames after frame ``at`` until the new scene is likelier than the old one and stays so for three frames."""
     shares = np.array(measured.scenes)
@@ -121,6 +129,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
     """The long runs: prints a line for each, and for all."""
     first: list[float] = []
     last: list[float] = []
+    stays: list[float] = []
     worst: dict[str, list[tuple[float, float]]] = {"sharpness": [], "saturation": [], "brightness": []}
     for k, behavior, move in itertools.product(range(prompts), behaviors, moves):
         text, scene = PROMPTS[k % len(PROMPTS)]
@@ -135,6 +144,8 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
             low, high, end = ratios(getattr(measured, what))
             all_worst.append((low, high))
             line.append(f"{what} {low:.2f}..{high:.2f}, end {end:.2f}")
+        stays.append(last_step(out / f"{move}_{behavior}_{k}.png"))
+        line.append(f"last pictures {stays[-1]:.0f} levels apart")
         line.append(f"scene {100 * first[-1]:.0f} -> {100 * last[-1]:.0f} %")
         line.append(f"{frames / measured.seconds:.1f} frames/s")
         print(f"{move} {behavior:6} {scene:10}", "; ".join(line), flush=True)
@@ -142,6 +153,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
         within = [low >= 0.7 and high <= 1.3 for low, high in pairs]
         print(f"{what}: {np.mean([p[0] for p in pairs]):.2f}..{np.mean([p[1] for p in pairs]):.2f} on average, "
               f"within 30 % in {sum(within)} of {len(within)} runs")  # fmt: skip
+    print(f"frozen (last two pictures of the strip under 5 levels apart): {sum(s < 5 for s in stays)} of {len(stays)}")
     print(f"scene named in frame 0: {100 * np.mean(first):.0f} %, in the last ten: {100 * np.mean(last):.0f} %")
     for move in moves:
         rows = [cv2.imread(str(path))[..., ::-1] for path in sorted(out.glob(f"{move}_*.png"))]
