@@ -226,7 +226,7 @@ def evaluate(
     model.eval()
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     tally: dict[str, Tensor] = {}
-    count = count or len(heldout.pictures)
+    count = min(count or len(heldout.pictures), len(heldout.pictures))
     for start in range(0, count, 16):
         drawn = heldout.take(np.arange(start, min(start + 16, count)))
         wild = turned(drawn, rng, world.SIZE, wild=True)

@@ -190,7 +190,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     given = dict(one.split("=", 1) for one in args.set)
-    extra: dict[str, object] = {"model": args.model, **given}
+    # A folder is found from here, not from where the settings lie.
+    model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
+    extra: dict[str, object] = {"model": model, **given}
     judge, models = train(args.data, 4), Models()
     if args.prompts:
         lasting(args.frames, args.prompts, args.behaviors, args.moves, extra, judge, args.out, models)
