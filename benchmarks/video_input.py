@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from deforum.clips import open_clip, resolve_clip
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.image import Image, from_bytes
+from deforum.process import settle_process
 from deforum.settings import Settings
 from deforum.timeline import Frame, sample
 from deforum.video import VideoWriter
@@ -140,6 +141,7 @@ def memory(folder: Path) -> None:
 
 def main() -> None:
     wanted = sys.argv[1:] or ["reading", "batching", "memory"]
+    settle_process()
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         for name, measure in (("reading", reading), ("batching", batching), ("memory", memory)):
