@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 ON_CPU = 4
-"""Beyond this nothing is gained."""
+"""Beyond this little is gained, and each takes memory."""
 MOST = 16
 MEMORY = 2**30
 """Bytes that one frame of 512x512 takes on the way, with guidance, in 16 bits; decoding takes most."""

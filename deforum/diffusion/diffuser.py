@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
 
 from deforum.diffusion.encode import Embedding, PromptEncoder
-from deforum.diffusion.guard import RenderError, guarded, is_blank
+from deforum.diffusion.guard import RenderError, guarded, is_blank, shared
 from deforum.diffusion.latents import Autoencoder
 from deforum.diffusion.loading import Model
 from deforum.diffusion.noise import starting_noise, step_noise
@@ -105,7 +106,7 @@ class Diffuser:
         for plan, group in groupby(tasks, key=lambda task: task.plan):
             members = list(group)
             try:
-                pictures += self._diffuse(plan, members, width, height)
+                pictures += self._diffuse_beside(plan, members, width, height)
             except RenderError:
                 if len(members) == 1:
                     raise
@@ -114,6 +115,24 @@ class Diffuser:
         # A picture that leaves here may be changed in place and kept: it must be an ordinary tensor.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
+
+    def _diffuse_beside(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
+        """Diffuse frames; on a processor of several cores, some beside the others, each on cores of its own."""
+        cores = torch.get_num_threads()
+        crews = min(cores, len(tasks)) if self.device.type == "cpu" else 1
+        if crews == 1:
+            return self._diffuse(plan, tasks, width, height)
+
+        @torch.inference_mode()
+        def work(part: Sequence[Task]) -> list[Image]:
+            torch.set_num_threads(max(1, cores // crews))  # of this thread
+            with shared():
+                return self._diffuse(plan, part, width, height)
+
+        bounds = [len(tasks) * i // crews for i in range(crews + 1)]
+        parts = [tasks[first:last] for first, last in pairwise(bounds)]
+        with ThreadPoolExecutor(crews) as pool:
+            return [picture for part in pool.map(work, parts) for picture in part]
 
     def _task(self, init: Image | None, frame: Frame, paint: Paint | None) -> Task:
         sampler = find_sampler(frame.sampler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +15,9 @@ from deforum.errors import UserError
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_alone: ContextVar[bool] = ContextVar("alone", default=True)
+"""Whether nobody else uses the modules now, so that their precision may be changed."""
 
 
 class RenderError(UserError):
@@ -30,7 +34,7 @@ def guarded(stage: str, frame: int, modules: Sequence[Any], work: Callable[[], t
     if not fault:
         return result
     used = next(iter(modules)).dtype
-    if any(module.dtype != torch.float32 for module in modules):
+    if _alone.get() and any(module.dtype != torch.float32 for module in modules):
         _log.warning(
             "frame %d: %s gave %s in %s; doing it again in fp32 (precision: fp32 avoids the detour)",
             frame,
@@ -46,6 +50,16 @@ def guarded(stage: str, frame: int, modules: Sequence[Any], work: Callable[[], t
         f"frame {frame}: {stage} gave {fault}, in fp32 as well; expected a picture. Nothing was written for it. Look "
         f"at this frame's prompt, cfg_scale and init image, and whether the model file is whole"
     )
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Let stages of this thread use modules beside other threads: what would be run once more in float32 fails."""
+    token = _alone.set(False)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 @contextmanager

@@ -215,6 +215,22 @@ def test_a_batch_gives_the_pictures_of_its_frames(family: str, diffusers_of: dic
         assert torch.allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("stage", ["the UNet", "the autoencoder (decoding)"])
+def test_frames_beside_each_other_are_done_again_one_by_one(stage: str, folders: dict[str, Path]) -> None:
+    """Threads share the model: none of them may change its precision under the others."""
+    diffuser, frames = load(folders["sd1"], precision="fp16"), [frame(seed=i, index=i) for i in range(3)]
+    inits, threads = [picture()] * 3, torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with hooked(STAGES[stage](diffuser._model), nan_below_fp32):
+            made = diffuser.diffuse_batch(inits, frames, width=32, height=32)
+            alone = [show(diffuser, picture(), on) for on in frames]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(made, alone, strict=True))
+    assert diffuser._model.unet.dtype == diffuser._model.vae.dtype == torch.float16
+
+
 def test_a_batch_names_the_frame_that_cannot_be_made(sd1: Diffuser) -> None:
     frames = [frame(index=i, steps=1, seed=i) for i in range(3)]
     inits = [picture(), picture() * torch.nan, picture()]
