@@ -32,14 +32,15 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deforum.depth.embedded import DEVIATION, MEAN, SmallDepth
+from deforum.depth.embedded import DEVIATION, MEAN, SIZE, SmallDepth
 from training import layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
+from training.evaluate import PROMPTS, generate, load_pipeline, write
 
 APART = 1.1  # ratio of two distances from which on their order counts
 FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
 # Side in px of the training pictures until this share of the time; the small ones teach most per second.
-SIZES = ((0.75, 128), (1.0, 160))
+SIZES = ((0.75, 128), (1.0, SIZE))
 
 
 def _draw(job: tuple[Path, int, int, int]) -> int:
@@ -215,7 +216,7 @@ def ordered(found: Tensor, true: Tensor, level: bool, generator: torch.Generator
 
 @torch.no_grad()
 def evaluate(
-    model: SmallDepth, heldout: DepthSet, count: int | None = None, size: int = world.SIZE, seed: int = 0
+    model: SmallDepth, heldout: DepthSet, count: int | None = None, size: int = SIZE, seed: int = 0
 ) -> dict[str, float]:
     """Percentages of point pairs ordered right, of all pairs and of those at the same height, beside the ramp's.
 
@@ -268,7 +269,7 @@ def train(data: Path, minutes: float, peak: float, batch_size: int) -> None:
     rng = np.random.default_rng([step, 1])
     kept, shown, total, count = time.monotonic(), time.monotonic(), 0.0, 0
 
-    def keep(size: int = world.SIZE) -> None:
+    def keep(size: int = SIZE) -> None:
         progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step,
                        "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
         print("  ", json.dumps(evaluate(average, heldout, 64, size)), flush=True)
@@ -312,25 +313,29 @@ def export(data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "depth.safetensors"
     save_file(weights, path)
+    path.chmod(0o644)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def show(data: Path, path: Path, count: int = 8) -> None:
-    """Draw held-out pictures, true depth and found depth side by side, as drawn and made wild."""
-    heldout = DepthSet.open(data / "depth" / "heldout")
+def show(data: Path, path: Path, pipeline: Path | None, count: int = 10) -> None:
+    """Draw a sheet: held-out pictures, their true and found depth; then pictures of a pipeline and theirs."""
+    drawn = DepthSet.open(data / "depth" / "heldout").take(np.arange(count))
     model = SmallDepth().eval()
     model.load_state_dict(progress.load(data / "depth.ckpt")["average"])
-    drawn = heldout.take(np.arange(count))
-    rng = np.random.default_rng(0)
-    wild = turned(drawn, rng, world.SIZE, wild=True)
-    wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng)
-    columns = []
-    with torch.no_grad():
-        for batch in (drawn, wild):
-            found = model(normalised(batch.pictures))[:, None]
-            columns += [batch.pictures, batch.depth.expand(-1, 3, -1, -1), found.expand(-1, 3, -1, -1)]
-    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
-    cv2.imwrite(str(path), (sheet.permute(1, 2, 0).flip(-1) * 255).round().byte().numpy())
+
+    @torch.no_grad()
+    def found(pictures: Tensor) -> Tensor:
+        seen = F.interpolate(pictures, size=(SIZE, SIZE), mode="area")
+        return F.interpolate(model(normalised(seen))[:, None], size=pictures.shape[2:], mode="bilinear")
+
+    rows = [drawn.pictures, drawn.depth, found(drawn.pictures)]
+    if pipeline is not None:
+        made = generate(load_pipeline(pipeline), (PROMPTS * count)[:count], 1, steps=8)
+        pictures = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255
+        rows += [pictures, found(pictures)]
+    sheet = torch.cat([torch.cat(list(row.expand(-1, 3, -1, -1)), dim=2) for row in rows], dim=1)
+    image = (sheet.permute(1, 2, 0) * 255).round().byte().numpy()
+    write(path, cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
 
 
 def main() -> None:
@@ -346,6 +351,7 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="write the weights to this folder instead of training")
     parser.add_argument("--evaluate", action="store_true", help="print figures on held-out pictures")
     parser.add_argument("--show", type=Path, help="write a sheet of held-out pictures here instead of training")
+    parser.add_argument("--model", type=Path, help="a pipeline folder whose pictures are shown as well")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.export or args.show or args.evaluate:
@@ -357,7 +363,7 @@ def main() -> None:
         if args.export:
             export(args.data, args.export)
         if args.show:
-            show(args.data, args.show)
+            show(args.data, args.show, args.model)
         return
     draw_set(args.data / "depth" / "heldout", HELDOUT_SEED, args.heldout, args.workers)
     draw_set(args.data / "depth" / "train", TRAIN_SEED, args.pictures, args.workers)
