@@ -60,7 +60,7 @@ def test_a_frame_can_be_rendered_again_alone(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_depth_is_saved_for_every_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["width=64", "height=64", "max_frames=5", "steps=3", "cadence=2"]
+    small = ["width=128", "height=128", "max_frames=5", "steps=4", "cadence=2", "prompts={0: the sea at sunset}"]
     small += ["save_depth_maps=true", "save_depth_video=true", "save_disocclusion_masks=true", "disocclusion=repaint"]
     assert main([str(ROOT / "examples" / "flythrough.yaml"), *small, "-o", str(tmp_path)]) == 0
     run = Path(capsys.readouterr().out.strip().splitlines()[-1]).parent
@@ -70,5 +70,5 @@ def test_depth_is_saved_for_every_frame(tmp_path: Path, capsys: pytest.CaptureFi
     assert sorted(path.stem for path in (run / "disocclusion").glob("*.png")) == ["000000002", "000000004"]
     for path in maps:
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        assert depth.dtype == np.uint16 and depth.shape == (64, 64)
-        assert depth[48:].mean() > depth[:16].mean(), "the ground below is nearer than the sky above"
+        assert depth.dtype == np.uint16 and depth.shape == (128, 128)
+        assert depth[96:].mean() > depth[:32].mean(), "the ground below is nearer than the sky above"
