@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, Self
 
+import cv2
 import torch
 
 from deforum.filters import ColorReference
 from deforum.image import Image, Mask, blend
 from deforum.positions import Charts
 from deforum.timeline import Frame, Span
+
+FEATHER = 32  # a picture fades out over a so-manieth part of the frame's shorter side
 
 
 class Warp(Protocol):
@@ -122,7 +125,8 @@ class CrossFade:
 
     def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
         def between(a: View, b: View, fade: float) -> Image:
-            return cross_fade(a.warp(a.image), a.warp.coverage(), b.warp(b.image), b.warp.coverage(), fade)
+            a_covers, b_covers = feather(a.warp.coverage()), feather(b.warp.coverage())
+            return cross_fade(a.warp(a.image), a_covers, b.warp(b.image), b_covers, fade)
 
         return between
 
@@ -227,6 +231,15 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
             here = replace(here, palette=painted.palette)
             yield State(here.frame, apply(stages.show, mixed, here), newer, painted.palette, moment.camera)
     yield State(span.key, apply(stages.show, newer, painted), newer, painted.palette, moment.camera)
+
+
+def feather(covers: Mask) -> Mask:
+    """Let what a picture covers, (H, W) in 0..1, end softly inwards, so that no line shows where it ends."""
+    known = (covers > 0.5).to(torch.uint8).cpu().numpy()
+    if known.all():
+        return covers
+    inwards = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - 0.5  # px, from the pixel's own edge
+    return covers * torch.from_numpy(inwards * (FEATHER / min(known.shape))).to(covers.device).clamp(0, 1)
 
 
 def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) -> Image:
