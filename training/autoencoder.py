@@ -1,15 +1,13 @@
-"""The autoencoder: a diffusers `AutoencoderKL` whose encoder *is* a patch PCA and whose decoder is learned.
+"""The autoencoder: a diffusers `AutoencoderKL` whose encoder is linear and whose decoder is linear and then more.
 
-    python -m training.autoencoder --data build/training --minutes 40
+    python -m training.autoencoder --data build/training --linear-minutes 20 --minutes 60
 
-1. Principal components of 16x16 patches are fitted; each is divided by the square root of its standard
-   deviation and all by one number, so that latents have unit variance (``scaling_factor`` is 1).
-2. The components are cut into a tree of 2x2 convolutions and written into the encoder, whose residual
-   branches start (and stay) at zero: encoding is linear, the same at every size, and known before any
-   training.  So latents for the diffusion model can be computed at once, while
-3. the decoder is trained: first its linear path alone, then everything, on crops and at the end on whole
-   pictures.  Because encoding is linear, "decode, then encode again" costs one matrix product, and a
-   decoder that keeps this round trip exact keeps the animation loop from drifting.
+1. A linear pair is trained: stride-2 convolutions down, and "repeat every value in 2x2, then convolve" up, as an
+   `AutoencoderKL` has them.  It starts at a patch PCA.  A linear pair that reconstructs best is nearly a projection,
+   so that going through it again loses little; see `train_linear`.
+2. The pair is written into an `AutoencoderKL`, whose residual branches are silent: encoding is the same linear map at
+   every size, and latents for the diffusion model can be computed at once, while
+3. the decoder's residual branches are trained on top, for edges and small things that no linear map can draw.
 
 Latents: float (C, H/16, W/16); pictures: RGB in [-1, 1], (3, H, W).
 """
@@ -18,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,15 +37,13 @@ PATCH = 16
 WIDTHS = (16, 32, 64, 96, 128)
 # A constant channel pair far larger than the signal makes GroupNorm a fixed scaling, which neither a crop's nor a
 # picture's statistics can shift: contrast and hue pass through unchanged.
-ENCODER_CONSTANT = 100.0
+CONSTANT = 256.0
 BRANCH_CONSTANT = 4.0
-DECODER_CONSTANT = 8.0
-NEAR_PCA = 0.5  # weight of how far a trained encoder's latents may move from the PCA's
 
 
 @dataclass(frozen=True)
 class PatchPCA:
-    """The linear code: latent = filters @ (patch - mean); patch = synthesis @ latent + mean.
+    """The linear code of separate patches: latent = filters @ (patch - mean); patch = synthesis @ latent + mean.
 
     ``filters`` (C, 768) and ``synthesis`` (768, C) act on patches flattened from (3, 16, 16).
     """
@@ -68,7 +66,7 @@ class PatchPCA:
 
 def to_float(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
@@ -83,6 +81,160 @@ def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
     scale = deviations**-0.5
     scale = scale / ((deviations * scale) ** 2).mean().sqrt()
     return PatchPCA((basis * scale[:, None]).float(), (basis / scale[:, None]).T.contiguous().float(), mean)
+
+
+# --- the linear pair ----------------------------------------------------------------------------------
+
+
+class LinearPair(nn.Module):
+    """The linear paths of an `AutoencoderKL` with ``widths`` channels per level, without its residual branches.
+
+    Two channels of every level stay free for the constants of `write`, and those before the last activation of each
+    half come in pairs, plus and minus.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        down = (3, *(width - 2 for width in widths[:-2]), min(widths[-2] - 2, widths[-1] // 2 - 1))
+        up = (*(width - 2 for width in widths[:0:-1]), widths[0] // 2 - 1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, bias=False) for a, b in itertools.pairwise(down))
+        self.code = nn.Conv2d(down[-1], channels, 3, 1, 1)
+        self.start = nn.Conv2d(channels, up[0], 3, 1, 1)
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, 1, 1, bias=False) for a, b in itertools.pairwise(up))
+        self.out = nn.Conv2d(up[-1], 3, 3, 1, 1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        for conv in self.down:
+            images = conv(F.pad(images, (0, 1, 0, 1)))  # right and below, as diffusers pads
+        return self.code(images)  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        x = self.start(latents)
+        for conv in self.up:
+            x = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def start_pair(pair: LinearPair, pca: PatchPCA, images: Tensor) -> None:
+    """Start the encoder at the patch PCA, and the decoder at the way back, fitted level by level to ``images``.
+
+    Each stride-2 convolution joins 2x2 positions and keeps the directions that the wanted filters need (principal
+    directions of the filters' own sub-blocks); the last one finishes the filters.
+    """
+    channels = len(pca.filters)
+    grid = pca.filters.double().view(channels, 3, PATCH, PATCH).permute(0, 2, 3, 1)  # (C, y, x, 3)
+    for conv in pair.down:
+        nn.init.normal_(conv.weight, std=0.02 * (conv.in_channels * 9) ** -0.5)
+        n = grid.shape[1] // 2
+        quads = grid.view(channels, n, 2, n, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(channels, n, n, -1)
+        if n == 1:
+            join = quads.view(channels, -1)
+        else:
+            _, _, directions = torch.linalg.svd(quads.reshape(channels * n * n, -1), full_matrices=False)
+            join = directions[: conv.out_channels]
+            grid = quads @ join.T
+        kept, below = join.shape[0], join.shape[1] // 4
+        conv.weight[:kept, :below, :2, :2] += join.view(kept, 2, 2, below).permute(0, 3, 1, 2).float()
+    nn.init.normal_(pair.code.weight, std=0.003)
+    pair.code.weight[:, :channels, 1, 1] += torch.eye(channels)
+    pair.code.bias.copy_(-(pca.filters @ pca.mean))
+
+    colour = pca.mean[:: PATCH * PATCH]
+    signals = [images - colour.view(1, 3, 1, 1)]
+    for conv in list(pair.down)[:-1]:
+        signals.append(conv(F.pad(signals[-1], (0, 1, 0, 1))))
+    for conv in (pair.start, *pair.up, pair.out):
+        nn.init.normal_(conv.weight, std=0.3 * (conv.in_channels * 9) ** -0.5)
+    for conv in (pair.start, pair.out):
+        nn.init.zeros_(conv.bias)
+    pair.start.weight[:channels] = 0
+    pair.start.weight[:channels, :channels, 1, 1] = torch.eye(channels)
+    x, known = pair.start(pca.encode(images)), channels
+    for conv, wanted in zip(pair.up, reversed(signals), strict=True):
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        count = min(wanted.shape[1], conv.out_channels)
+        conv.weight[:count] = 0
+        conv.weight[:count, :known] = _least_squares(x[:, :known], wanted[:, :count])
+        x, known = conv(x), count
+    pair.out.weight.mul_(0.02)
+    pair.out.weight[:, :3] = 0
+    pair.out.weight[:, :3, 1, 1] = torch.eye(3)
+    pair.out.bias.copy_(colour)
+
+
+def _least_squares(given: Tensor, wanted: Tensor) -> Tensor:
+    """The weights (out, in, 3, 3) of the convolution that maps ``given`` to ``wanted`` best."""
+    outer, cross = torch.zeros(1), torch.zeros(1)
+    for some, aim in zip(given.split(4), wanted.split(4), strict=True):
+        near = F.unfold(F.pad(some, (1, 1, 1, 1)), 3).transpose(1, 2).reshape(-1, some.shape[1] * 9)
+        near = torch.cat([near, torch.ones(len(near), 1)], 1).double()
+        outer = outer + near.T @ near
+        cross = cross + near.T @ aim.permute(0, 2, 3, 1).reshape(len(near), -1).double()
+    outer = outer + 1e-5 * outer.diagonal().mean() * torch.eye(len(outer))
+    return torch.linalg.solve(outer, cross)[:-1].T.reshape(-1, given.shape[1], 3, 3).float()
+
+
+def train_linear(data: Path, minutes: float, peak: float, crop: int) -> LinearPair:
+    """Train the linear pair for ``minutes``: reconstruction, the way back to its own latents, and no growth.
+
+    "Repeat and convolve" is blind to the position in a patch: a field of equal details decodes to nothing, whatever
+    follows (its spectrum is zero there), so no encoder can have all latents back.  What it cannot have back it must not
+    amplify either, or twenty round trips end in waves: the latents that grow most are searched for by power iteration,
+    a step of it in each training step, and their growth is punished.
+    """
+    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
+    pca = load_pca(data)
+    torch.manual_seed(0)
+    pair = LinearPair(len(pca.filters), _widths(data))
+    start_pair(pair, pca, to_float(pictures[:: max(1, len(pictures) // 40)]))
+    pair = pair.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW([
+        {"params": [*pair.down.parameters(), *pair.code.parameters()], "pace": 0.3},
+        {"params": [*pair.start.parameters(), *pair.up.parameters(), *pair.out.parameters()], "pace": 1.0},
+    ], peak, betas=(0.9, 0.99), weight_decay=0)  # fmt: skip
+    variance = pca.encode(to_float(pictures[:300])).var((0, 2, 3)).view(1, -1, 1, 1)
+    weight = 0.3 + 0.7 * variance / variance.mean()
+    budget, rng, step = progress.Budget(minutes), np.random.default_rng(0), 0
+    growing = torch.randn(6, len(pca.filters), 12, 12)
+    nothing = torch.zeros_like(growing[:1])
+    while budget.progress < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = group["pace"] * progress.learning_rate(peak, step, budget.progress, 300, floor=0.01)
+        # Borders are another matter in small crops; bfloat16's errors would cover the small ones of the end.
+        whole, exact = budget.progress > 0.6, budget.progress > 0.5
+        size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
+        true = _crops(pictures, rng, 4 if whole else 12, size).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+            codes = pair.encode(true)
+            made = pair.decode(codes).float()
+            again = pair.encode(made).float()
+            grown = pair.encode(pair.decode(torch.cat([growing, nothing]))).float()
+        codes, grown = codes.float(), grown[:-1] - grown[-1:]
+        growth = grown.flatten(1).norm(dim=1) / growing.flatten(1).norm(dim=1)
+        trip = ((again - codes).square() * weight).mean()
+        away = ((codes - pca.encode(true)).square() * weight).mean()
+        error = (made - true).square().mean()
+        # The PCA's scale and order of latents are kept, not its patches: hence a small weight on being near it.
+        loss = 10 * error + 6 * trip + 0.3 * away + 5 * F.relu(growth - 0.97).square().mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(pair.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            growing = grown / grown.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * 40
+            growing[step % 6] += 0.3 * torch.randn_like(nothing[0])
+            if step % 20 == 0:
+                growing[step // 20 % 6] = torch.randn_like(nothing[0])
+        step += 1
+        if step % 50 == 0:
+            print(f"{budget.spent / 60:5.1f} min  step {step}  psnr {10 * math.log10(4 / error.item()):.2f}  "
+                  f"round trip {trip.sqrt().item():.4f}  from PCA {away.sqrt().item():.4f}  "
+                  f"growth {growth.max().item():.3f}", flush=True)  # fmt: skip
+    return pair
+
+
+# --- the AutoencoderKL --------------------------------------------------------------------------------
 
 
 def build(channels: int, widths: tuple[int, ...] = WIDTHS, size: int = 256) -> AutoencoderKL:
@@ -111,162 +263,107 @@ def _zero(module: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
+def _place(conv: nn.Conv2d, inner: nn.Conv2d) -> None:
+    """Put a convolution of the linear pair into a wider one, and hand on the last two channels, the constants."""
+    _zero(conv)
+    conv.weight[: inner.out_channels, : inner.in_channels] = inner.weight
+    y, x = (0, 0) if conv.stride[0] == 2 else (1, 1)
+    conv.weight[-2, -2, y, x] = conv.weight[-1, -1, y, x] = 1
+
+
+def _select(conv: nn.Conv2d, count: int, paired: bool = False) -> None:
+    """Make a 1x1 convolution hand on ``count`` channels and the constants; with ``paired`` also their negatives."""
+    _zero(conv)
+    for k in range(count):
+        conv.weight[k, k] = 1
+        if paired:  # SiLU(x) - SiLU(-x) = x, so plus and minus together pass the activation unharmed
+            conv.weight[conv.out_channels // 2 - 1 + k, k] = -1
+    conv.weight[-2, -2] = conv.weight[-1, -1] = 1
+
+
+def _finish(norm: nn.GroupNorm, conv: nn.Conv2d, inner: nn.Conv2d) -> None:
+    """The end of either half: a norm that scales by 1, and the convolution that reads the pairs."""
+    norm.weight.fill_(CONSTANT * (2 / norm.num_channels) ** 0.5)
+    norm.bias.zero_()
+    _zero(conv)
+    half, count = norm.num_channels // 2 - 1, inner.in_channels
+    conv.weight[: inner.out_channels, :count] = inner.weight
+    conv.weight[: inner.out_channels, half : half + count] = -inner.weight
+    conv.bias[: inner.out_channels] = inner.bias
+
+
 @torch.no_grad()
-def write_encoder(vae: AutoencoderKL, pca: PatchPCA) -> None:
-    """Write the patch PCA into the encoder's convolutions.
-
-    Each stride-2 convolution joins 2x2 positions and keeps the directions that the wanted filters need
-    (principal directions of the filters' own sub-blocks); the last one finishes the filters.
-    """
-    encoder, widths = vae.encoder, tuple(vae.config.block_out_channels)
-    channels = len(pca.filters)
-    for block in (*encoder.down_blocks, encoder.mid_block):
-        for resnet in block.resnets:
-            _zero(resnet.conv2)
-            if resnet.conv_shortcut is not None:
-                _zero(resnet.conv_shortcut)
-
-    # Coordinates of every filter's sub-blocks, from single pixels (3 colours) upwards.
-    filters = pca.filters.double().view(channels, 3, PATCH, PATCH).permute(0, 2, 3, 1)  # (C, y, x, 3)
-    joins: list[Tensor] = []  # per level (kept, 4 * below)
-    grid = filters
-    while grid.shape[1] > 1:
-        n = grid.shape[1] // 2
-        quads = grid.view(channels, n, 2, n, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(channels, n, n, -1)
-        if n == 1:
-            joins.append(quads.view(channels, -1))
-            break
-        room = widths[len(joins)] - 2  # two channels carry the constant
-        _, _, directions = torch.linalg.svd(quads.reshape(channels * n * n, -1), full_matrices=False)
-        joins.append(directions[:room])
-        grid = quads @ directions[:room].T
-
+def write(vae: AutoencoderKL, pair: LinearPair) -> None:
+    """Write the linear pair into an `AutoencoderKL`: exactly it, with silent residual branches ready to learn."""
+    constants = torch.tensor([CONSTANT, -CONSTANT])
+    encoder, decoder = vae.encoder, vae.decoder
     _zero(encoder.conv_in)
     encoder.conv_in.weight[:3, :3, 1, 1] = torch.eye(3)
-    encoder.conv_in.bias[widths[0] - 2 : widths[0]] = torch.tensor([ENCODER_CONSTANT, -ENCODER_CONSTANT])
-    for level, join in enumerate(joins):
-        width = widths[level]
-        conv = encoder.down_blocks[level].downsamplers[0].conv
-        _zero(conv)
-        kept, below = join.shape[0], join.shape[1] // 4
-        # diffusers pads right and below, so the taps (0..1, 0..1) are the 2x2 block itself.
-        conv.weight[:kept, :below, :2, :2] = join.view(kept, 2, 2, below).permute(0, 3, 1, 2).float()
-        conv.weight[width - 2, width - 2, 0, 0] = conv.weight[width - 1, width - 1, 0, 0] = 1
-        shortcut = encoder.down_blocks[level + 1].resnets[0].conv_shortcut
-        wide = widths[level + 1]
-        last = level == len(joins) - 1
-        for k in range(kept):
-            shortcut.weight[k, k] = 1
-            if last:  # SiLU(x) - SiLU(-x) = x, so plus and minus together pass the activation unharmed
-                shortcut.weight[wide // 2 + k, k] = -1
-        shortcut.weight[wide - 2, width - 2] = shortcut.weight[wide - 1, width - 1] = 1
-    wide = widths[-1]
-    encoder.conv_norm_out.weight.fill_(ENCODER_CONSTANT * (2 / wide) ** 0.5)
-    encoder.conv_norm_out.bias.zero_()
-    _zero(encoder.conv_out)
-    for k in range(channels):
-        encoder.conv_out.weight[k, k, 1, 1] = 1
-        encoder.conv_out.weight[k, wide // 2 + k, 1, 1] = -1
-    encoder.conv_out.bias[:channels] = -(pca.filters @ pca.mean)
-    encoder.conv_out.bias[channels:] = -12.0  # log variance: sampling the posterior adds 0.0025
+    encoder.conv_in.bias[-2:] = constants
+    for level, inner in enumerate(pair.down):
+        _place(encoder.down_blocks[level].downsamplers[0].conv, inner)
+        last = level == len(pair.down) - 1
+        _select(encoder.down_blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
+    _finish(encoder.conv_norm_out, encoder.conv_out, pair.code)
+    encoder.conv_out.bias[pair.code.out_channels :] = -12.0  # log variance: sampling the posterior adds 0.0025
 
-
-@torch.no_grad()
-def open_branches(vae: AutoencoderKL) -> None:
-    """Make the encoder's silent residual branches ready to learn: they see the signal, not the constant beside it."""
-    for block in (*vae.encoder.down_blocks, vae.encoder.mid_block):
+    _zero(decoder.conv_in)
+    decoder.conv_in.weight[:-2] = pair.start.weight
+    decoder.conv_in.bias[:-2] = pair.start.bias
+    decoder.conv_in.bias[-2:] = constants
+    for level, inner in enumerate(pair.up):
+        _place(decoder.up_blocks[level].upsamplers[0].conv, inner)
+        last = level == len(pair.up) - 1
+        _select(decoder.up_blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
+    _finish(decoder.conv_norm_out, decoder.conv_out, pair.out)
+    for block in (*encoder.down_blocks, encoder.mid_block, decoder.mid_block, *decoder.up_blocks):
         for resnet in block.resnets:
-            resnet.norm1.weight.fill_(ENCODER_CONSTANT * (2 / resnet.in_channels) ** 0.5)  # gain 1
+            # The branch sees the signal with gain 1, not the constant beside it.
+            resnet.norm1.weight.fill_(CONSTANT * (2 / resnet.in_channels) ** 0.5)
             resnet.norm1.weight[-2:] = 0
             resnet.conv1.weight[-2:] = 0
             resnet.conv1.bias[-2:] = torch.tensor([BRANCH_CONSTANT, -BRANCH_CONSTANT])
             resnet.norm2.weight.fill_(BRANCH_CONSTANT * (2 / resnet.out_channels) ** 0.5)
+            _zero(resnet.conv2)
 
 
-def keep_constants(vae: AutoencoderKL) -> None:
-    """Let no gradient touch what writes or reads the encoder's constant channels: a step times 100 is a leap."""
+def keep_constants(decoder: nn.Module) -> None:
+    """Let no gradient touch what writes or reads the decoder's constant channels: a step times 100 is a leap."""
 
-    def mask(parameter: nn.Parameter, written: bool, read: int | None) -> None:
+    def mask(parameter: nn.Parameter, written: bool, read: bool = False) -> None:
         kept = torch.ones_like(parameter)
         if written:
             kept[-2:] = 0
-        if read is not None:
-            kept[:, read:][:, :2] = 0
+        if read:
+            kept[:, -2:] = 0
         parameter.register_hook(lambda gradient: gradient * kept)
 
-    encoder = vae.encoder
-    mask(encoder.conv_in.weight, True, None)
-    mask(encoder.conv_in.bias, True, None)
-    for block in (*encoder.down_blocks, encoder.mid_block):
-        for resnet in block.resnets:
-            mask(resnet.norm1.weight, True, None)
-            mask(resnet.conv2.weight, True, None)
-            mask(resnet.conv2.bias, True, None)
-            if resnet.conv_shortcut is not None:
-                mask(resnet.conv_shortcut.weight, True, resnet.in_channels - 2)
-                mask(resnet.conv_shortcut.bias, True, None)
-        for sampler in getattr(block, "downsamplers", None) or []:
-            mask(sampler.conv.weight, True, sampler.conv.in_channels - 2)
-            mask(sampler.conv.bias, True, None)
-    mask(encoder.conv_out.weight, False, encoder.conv_out.in_channels - 2)
-
-
-@torch.no_grad()
-def start_decoder(vae: AutoencoderKL) -> None:
-    """Start the decoder near a plain linear cascade, with a constant channel that tames its GroupNorms."""
-    decoder = vae.decoder
-    for module in decoder.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=(module.in_channels * module.kernel_size[0] ** 2) ** -0.5)
-            nn.init.zeros_(module.bias)
-
-    def carry(conv: nn.Conv2d) -> None:
-        centre = conv.kernel_size[0] // 2
-        conv.weight[-1] = 0
-        conv.weight[-1, -1, centre, centre] = 1
-
-    decoder.conv_in.weight[-1] = 0
-    decoder.conv_in.bias[-1] = DECODER_CONSTANT
+    mask(decoder.conv_in.weight, True)
+    mask(decoder.conv_in.bias, True)
     for block in (decoder.mid_block, *decoder.up_blocks):
         for resnet in block.resnets:
-            width = resnet.in_channels
-            resnet.norm1.weight.fill_(DECODER_CONSTANT * width**-0.5)
-            _zero(resnet.conv2)  # nothing changes at the moment when the branches join in
+            mask(resnet.norm1.weight, True)
+            mask(resnet.conv2.weight, True)
+            mask(resnet.conv2.bias, True)
             if resnet.conv_shortcut is not None:
-                carry(resnet.conv_shortcut)
-        for upsampler in getattr(block, "upsamplers", None) or []:
-            carry(upsampler.conv)
-    decoder.conv_norm_out.weight.fill_(DECODER_CONSTANT * decoder.conv_norm_out.num_channels**-0.5)
+                mask(resnet.conv_shortcut.weight, True, True)
+                mask(resnet.conv_shortcut.bias, True)
+        for sampler in getattr(block, "upsamplers", None) or []:
+            mask(sampler.conv.weight, True, True)
+            mask(sampler.conv.bias, True)
+    mask(decoder.conv_norm_out.weight, True)
+    mask(decoder.conv_out.weight, False, True)
 
 
-def linear_decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """The decoder without its residual branches: the cheap path that is trained first."""
-    decoder = vae.decoder
-    x = decoder.conv_in(latents)
-    for block in decoder.up_blocks:
-        for resnet in block.resnets:
-            if resnet.conv_shortcut is not None:
-                x = resnet.conv_shortcut(x)
-        for upsampler in block.upsamplers or []:
-            x = upsampler(x)
-    return decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))  # type: ignore[no-any-return]
+def _is_branch(name: str) -> bool:
+    """Whether a parameter of the decoder belongs to a residual branch, not to the linear path."""
+    return ".resnets." in name and "conv_shortcut" not in name
 
 
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per picture in dB, of pictures in [-1, 1]."""
-    return 10 * torch.log10(4 / (a - b).square().flatten(1).mean(1))
-
-
-def picture_loss(made: Tensor, true: Tensor) -> Tensor:
-    """Squared and absolute error of values, and absolute error of neighbouring differences."""
-    error = made - true
-    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.25 * edges
-
-
-def tint_loss(made: Tensor, true: Tensor) -> Tensor:
-    """Absolute error of local means: a shift by a level is nothing squared, and everything after twenty round trips."""
-    return torch.stack([F.avg_pool2d(made - true, side).abs().mean() for side in (4, 16, 64)]).sum()
+def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) to latents (B, C, H/16, W/16): the mean of the encoder's posterior."""
+    moments = vae.encoder(images.contiguous(memory_format=torch.channels_last))
+    return moments[:, : moments.shape[1] // 2].float()  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -288,16 +385,14 @@ def write_latents(code: Callable[[Tensor], Tensor], data: Path) -> None:
         unfinished.replace(path)
 
 
-@torch.no_grad()
-def encode_all(data: Path) -> None:
-    """Latents of all pictures by the trained encoder, for the diffusion training."""
-    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio per picture in dB, of pictures in [-1, 1]."""
+    return 10 * torch.log10(4 / (a - b).square().flatten(1).mean(1))
 
-    def code(images: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return encode(vae, images)
 
-    write_latents(code, data)
+def eight_bits(made: Tensor) -> Tensor:
+    """Pictures as they come back from a frame on disk: clipped and rounded."""
+    return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 @torch.no_grad()
@@ -326,22 +421,7 @@ def evaluate(vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8], tri
     return {name: round(value, 3) for name, value in figures.items()}
 
 
-def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int) -> None:
-    """Fit the PCA, write encoder and latents: everything that the diffusion training waits for."""
-    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    pca = fit_pca(pictures[:fit_on], channels)
-    torch.save({"filters": pca.filters, "synthesis": pca.synthesis, "mean": pca.mean}, data / "pca.pt")
-    torch.manual_seed(0)
-    vae = build(channels, widths, pictures.shape[1])
-    write_encoder(vae, pca)
-    open_branches(vae)
-    start_decoder(vae)
-    sample = to_float(pictures[:8])
-    with torch.no_grad():
-        gap = float((vae.encode(sample).latent_dist.mode() - pca.encode(sample)).abs().max())
-    print(f"encoder differs from the PCA by at most {gap:.4f} of a latent's unit deviation", flush=True)
-    vae.save_pretrained(data / "vae")
-    write_latents(pca.encode, data)
+# --- preparing, and training the decoder --------------------------------------------------------------
 
 
 def load_pca(data: Path) -> PatchPCA:
@@ -349,13 +429,39 @@ def load_pca(data: Path) -> PatchPCA:
     return PatchPCA(**progress.load(data / "pca.pt"))
 
 
-@dataclass(frozen=True)
-class Worn:
-    """Pictures (B, 3, H, W) and their codes, with the codes as some round trips have left them."""
+def _widths(data: Path) -> tuple[int, ...]:
+    return tuple(json.loads((data / "autoencoder.json").read_text())["widths"])
 
-    true: Tensor
-    codes: Tensor
-    worn: Tensor
+
+def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int, minutes: float, crop: int) -> None:
+    """Fit the PCA, train the linear pair, write both and latents: all that the diffusion training waits for."""
+    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
+    pca = fit_pca(pictures[:fit_on], channels)
+    (data / "autoencoder.json").write_text(json.dumps({"widths": widths}))
+    torch.save({"filters": pca.filters, "synthesis": pca.synthesis, "mean": pca.mean}, data / "pca.pt")
+    pair = train_linear(data, minutes, 6e-4, crop)
+    finish_pair(data, pair, widths)
+
+
+def finish_pair(data: Path, pair: LinearPair, widths: tuple[int, ...]) -> None:
+    """Write the trained linear pair as an `AutoencoderKL` with latents of unit deviation, and all latents."""
+    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
+    sample = to_float(pictures[:: max(1, len(pictures) // 200)])
+    channels = pair.code.out_channels
+    with torch.no_grad():
+        scale = 1 / pair.encode(sample).std()
+        for parameter in (pair.code.weight, pair.code.bias):
+            parameter.mul_(scale)
+        pair.start.weight.div_(scale)
+        torch.manual_seed(0)
+        vae = build(channels, widths, pictures.shape[1])
+        write(vae, pair)
+        true = sample[:8]
+        gaps = [(encode(vae, true) - pair.encode(true)).abs().max(),
+                (vae.decoder(pair.encode(true)) - pair.decode(pair.encode(true))).abs().max()]  # fmt: skip
+    print(f"the written autoencoder differs from the pair by at most {max(gaps):.5f}", flush=True)
+    vae.save_pretrained(data / "vae")
+    write_latents(pair.encode, data)
 
 
 def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, size: int) -> Tensor:
@@ -367,37 +473,41 @@ def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, si
     return torch.where(torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5), crops, crops.flip(-1))
 
 
-def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) to latents (B, C, H/16, W/16): the mean of the encoder's posterior."""
-    moments = vae.encoder(images.contiguous(memory_format=torch.channels_last))
-    return moments[:, : moments.shape[1] // 2].float()  # type: ignore[no-any-return]
+@dataclass(frozen=True)
+class Worn:
+    """Pictures (B, 3, H, W) and their codes, with the codes as some round trips have left them."""
+
+    true: Tensor
+    codes: Tensor
+    worn: Tensor
 
 
-def eight_bits(made: Tensor) -> Tensor:
-    """Pictures as they come back from a frame on disk: clipped and rounded."""
-    return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+def picture_loss(made: Tensor, true: Tensor) -> Tensor:
+    """Squared and absolute error of values, absolute error of neighbouring differences, and of local means.
 
-
-def train(
-    data: Path, minutes: float, peak: float, batch: int, crop: int, linear_share: float = 0.1, joint: bool = False
-) -> None:
-    """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one.
-
-    The first ``linear_share`` of the time trains the decoder's linear path alone.  ``joint`` trains the encoder as
-    well; its latents are held near the PCA's, which keeps their scale and what a UNet has learned.
+    Of the last: a tint of one level is nothing squared, and everything after twenty round trips.
     """
+    error = made - true
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    tint = torch.stack([F.avg_pool2d(error, side).abs().mean() for side in (16, 64)]).sum()
+    return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.5 * edges + 0.25 * tint
+
+
+def train(data: Path, minutes: float, peak: float, batch: int, crop: int) -> None:
+    """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    heldout = np.load(data / "heldout" / "pictures.npy")[:64]
+    heldout = np.load(data / "heldout" / "pictures.npy")[:32]
     pca = load_pca(data)
     vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
-    keep_constants(vae)
-    vae.encoder.requires_grad_(joint)
+    vae.encoder.requires_grad_(False)
+    keep_constants(vae.decoder)
     average = copy.deepcopy(vae).requires_grad_(False)
-    # The encoder starts where it is good already, and what it does must not move faster than the decoder follows.
-    parts = [{"params": list(vae.decoder.parameters()), "pace": 1.0}]
-    if joint:
-        parts.append({"params": list(vae.encoder.parameters()), "pace": 0.2})
-    optimizer = torch.optim.AdamW(parts, peak, betas=(0.9, 0.99), weight_decay=1e-4)
+    # The linear path is good already, and its gains are large: steps that the branches need would tear it.
+    branches = [p for name, p in vae.decoder.named_parameters() if _is_branch(name)]
+    path = [p for name, p in vae.decoder.named_parameters() if not _is_branch(name)]
+    parameters = [*branches, *path]
+    optimizer = torch.optim.AdamW([{"params": branches, "pace": 1.0}, {"params": path, "pace": 0.03}], peak,
+                                  betas=(0.9, 0.99), weight_decay=1e-4)  # fmt: skip
     checkpoint, step, seen, spent = data / "vae.ckpt", 0, 0, 0.0
     if checkpoint.exists():
         state = progress.load(checkpoint)
@@ -408,9 +518,10 @@ def train(
     budget = progress.Budget(minutes, spent)
     rng = np.random.default_rng(step)
     torch.manual_seed(step)
-    reported = time.monotonic()
-    sums = torch.zeros(3)
-    count = 0
+    reported, sums, count = time.monotonic(), torch.zeros(2), 0
+    worn: Worn | None = None
+    variance = encode(vae, to_float(pictures[:100])).var((0, 2, 3)).view(1, -1, 1, 1)
+    weight = 0.3 + 0.7 * variance / variance.mean()
 
     def keep() -> None:
         progress.save({"model": vae.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
@@ -418,70 +529,43 @@ def train(
         average.save_pretrained(data / "vae")
         print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
-    mean = pca.mean.view(1, 3, PATCH, PATCH)[..., :1, :1]
-    # Latents are partly whitened; what an error in one costs in the picture goes with its variance.
-    variance = pca.encode(to_float(pictures[:500])).var((0, 2, 3)).view(1, -1, 1, 1)
-    weight = 0.5 + 0.5 * variance / variance.mean() if joint else torch.ones_like(variance)
-    stray = 0.05 if joint else 0.25  # most deviation of the noise on codes; much of it makes an encoder shrink detail
-    worn: Worn | None = None
     while budget.progress < 1:
-        whole = budget.progress > 0.75  # borders and global statistics differ between crops and pictures
-        size = pictures.shape[1] if whole else crop
-        linear = budget.progress < linear_share
+        whole = budget.progress > 0.85  # borders differ between crops and pictures
+        size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
+        n = max(2, batch * crop * crop // (size * size))
         if worn is not None and worn.true.shape[-1] != size:
             worn = None
-        n = max(4, batch * crop * crop // (size * size))
         fresh = n if worn is None else n - len(worn.true)
         true = _crops(pictures, rng, fresh, size)
-        # Other contrasts of the same pictures: what the model paints is not confined to the contrasts of the world.
-        contrast = torch.from_numpy(rng.uniform(0.7, 1.25, (fresh, 1, 1, 1)).astype(np.float32))
-        true = (mean + (true - mean) * contrast).clamp(-1, 1)
-        principal = pca.encode(true)
         for group in optimizer.param_groups:
             group["lr"] = group["pace"] * progress.learning_rate(peak, step, budget.progress)
         with torch.autocast("cpu", torch.bfloat16):
-            codes = encode(vae, true) if joint and not linear else principal
-            # A few codes off the track must be led back to it.  (To ask for them back as they came cannot be met:
-            # nearest upsampling and convolutions are blind to the position in a patch, so that a field of equal details
-            # decodes to nothing, and a decoder that strains against this amplifies errors from trip to trip.)
-            aims, strayed = codes.detach(), fresh // 3
-            noise = torch.randn_like(codes[:strayed]) * float(rng.uniform(0, stray))
-            inputs = torch.cat([codes[:strayed] + noise, codes[strayed:]])
+            codes = encode(vae, true)
+            # A diffusion model's latents are a little off: what it meant is still to be drawn.
+            stray = float(rng.uniform(0, 0.1)) * (torch.rand(fresh, 1, 1, 1) < 0.3)
+            inputs = codes + torch.randn_like(codes) * stray
             if worn is not None:
-                true, inputs = torch.cat([true, worn.true]), torch.cat([inputs, worn.worn])
-                aims = torch.cat([aims, worn.codes])
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            made = (linear_decode(vae, inputs) if linear else vae.decoder(inputs)).float()
-            if joint and not linear:
-                again = encode(vae, made.clamp(-1, 1))
-        if not joint or linear:
-            again = pca.encode(made)
-        trip = ((again - aims).square() * weight).mean()
-        shift = ((codes - principal).square() * weight).mean()
+                true, codes = torch.cat([true, worn.true]), torch.cat([codes, worn.codes])
+                inputs = torch.cat([inputs, worn.worn])
+            made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
+            again = encode(vae, made)
+        trip = ((again - codes).square() * weight).mean()
         loss = picture_loss(made, true) + trip
-        if joint:
-            loss = loss + tint_loss(made, true) + trip + NEAR_PCA * shift
         optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for part in parts for p in part["params"]], 1.0)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        made = made.detach()
-        if not linear:
-            chosen = strayed + torch.from_numpy(rng.permutation(n - strayed)[: max(1, n // 4)])
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=joint):
-                left = eight_bits(made[chosen].detach())
-                worn = Worn(true[chosen], aims[chosen], encode(vae, left) if joint else pca.encode(left))
-        step, seen = step + 1, seen + n
-        decay = min(0.998, step / (step + 20))
+        chosen = torch.from_numpy(rng.permutation(n)[: max(1, n // 3)])
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            worn = Worn(true[chosen], codes[chosen], encode(vae, eight_bits(made.detach()[chosen])))
+        step, seen, count = step + 1, seen + fresh, count + 1
+        decay = min(0.995, step / (step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
-            clean = psnr(made[strayed:fresh], true[strayed:fresh]).mean()
-            sums += torch.stack([clean, trip.sqrt(), shift.sqrt()])
-        count += 1
+            sums += torch.stack([psnr(made[:fresh], true[:fresh]).mean(), trip.sqrt()])
         if step % 50 == 0:
-            print(f"{budget.spent / 60:5.1f} min  step {step}  psnr {sums[0] / count:.2f}  round trip "
-                  f"{sums[1] / count:.4f}  from PCA {sums[2] / count:.4f}  "
-                  f"{'linear' if linear else 'whole' if whole else 'crops'}", flush=True)  # fmt: skip
+            print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} crops  psnr {sums[0] / count:.2f}  round trip "
+                  f"{sums[1] / count:.4f}", flush=True)  # fmt: skip
             sums.zero_()
             count = 0
         if time.monotonic() - reported > 240:
@@ -496,26 +580,19 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--fit-on", type=int, default=1500, help="pictures to fit the PCA on")
-    parser.add_argument("--minutes", type=float, default=40.0)
-    parser.add_argument("--peak", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--linear-minutes", type=float, default=20.0, help="for the linear pair")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for the decoder")
+    parser.add_argument("--peak", type=float, default=5e-4)
+    parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--linear-share", type=float, default=0.1, help="of the time, for the decoder's linear path alone"
-    )
-    parser.add_argument("--joint", action="store_true", help="train the encoder too, away from the patch PCA")
     parser.add_argument("--prepare-only", action="store_true")
-    parser.add_argument("--encode-only", action="store_true", help="only write all latents with the encoder as it is")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if not (args.data / "pca.pt").exists():
-        prepare(args.data, args.channels, tuple(args.widths), args.fit_on)
-    if args.prepare_only:
-        return
-    if not args.encode_only:
-        train(args.data, args.minutes, args.peak, args.batch, args.crop, args.linear_share, args.joint)
-    encode_all(args.data)
+    if not (args.data / "vae").exists():
+        prepare(args.data, args.channels, tuple(args.widths), args.fit_on, args.linear_minutes, args.crop)
+    if not args.prepare_only:
+        train(args.data, args.minutes, args.peak, args.batch, args.crop)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@
 ``Canvas`` (sky, far layers, near layers), so every brush stroke also knows how near it is; what was
 painted is noted in ``Facts``, from which `training.captions` writes the captions.
 
+The world is small on purpose: each scene is a few `PLACES`, each sky one of `SKIES`, and pictures differ in which
+of them meet, in time of day, weather, palette, style, and in how near one stands.  A small model learns places by heart
+and draws them clearly; of a world where every mountain is a new one it learns the average mountain, which is fog.
+
 Convention: images are RGB, float32 in [0, 1] while painting and uint8 when done, shape (H, W, 3);
 inverse depth is float32 (H, W), 0 infinitely far and 1 at the camera's feet; x to the right, y down, in
 pixels of the 256 px picture.
@@ -181,8 +185,12 @@ def _ramp(values: Float, stops: list[Float]) -> Float:
 class Canvas:
     """A picture being painted back to front, and the weather and light that all layers share."""
 
-    def __init__(self, rng: np.random.Generator, time: str, horizon: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, time: str, horizon: float, sky: np.random.Generator | None = None
+    ) -> None:
+        """``rng`` draws the place, ``sky`` what is above it; one for both where none is given."""
         self.rng = rng
+        self.sky = sky or rng
         self.facts = Facts(time=time)
         self.light = LIGHTS[time]
         self.horizon = horizon
@@ -279,6 +287,7 @@ def _clouds(c: Canvas, cover: float) -> None:
 
 
 def paint_sky(c: Canvas, clouds: float | None = None) -> None:
+    place, c.rng = c.rng, c.sky
     rng, light = c.rng, c.light
     shift = rng.normal(0, 0.025, 3).astype(np.float32)
     zenith, middle, low = (np.clip(_rgb(k) + shift, 0, 1)
@@ -336,6 +345,7 @@ def paint_sky(c: Canvas, clouds: float | None = None) -> None:
         _clouds(c, cover + float(rng.uniform(-0.12, 0.12)))
     if weather == "storm":
         _lightning(c)
+    c.rng = place
 
 
 def _lightning(c: Canvas) -> None:
@@ -1070,7 +1080,7 @@ def _abstract(c: Canvas) -> None:
     rng = c.rng
     c.facts.scene = "abstract"
     c.facts.weather = c.facts.time = ""
-    names = [str(n) for n in rng.choice(list(ABSTRACT_COLOURS), 2, replace=False)]
+    names = [str(n) for n in c.sky.choice(list(ABSTRACT_COLOURS), 2, replace=False)]
     stops = [_rgb(ABSTRACT_COLOURS[n]) for n in names]
     x, y = rng.uniform(0.35, 0.65, 2) * SIZE
     dx, dy = _X - x, _Y - y
@@ -1209,6 +1219,26 @@ STYLES: dict[str, Callable[[Float, np.random.Generator], Float]] = {
     "watercolour": _watercolour,
 }
 
+PLACES = {"space": 36, "abstract": 28}  # how many there are of a scene
+FEW, SKIES = 12, 10  # how many places of every other scene there are, and skies in all
+CLOSEST = 1.5  # enlargement of the pictures that look at a part of a place
+
+
+def _step_nearer(c: Canvas, rng: np.random.Generator) -> None:
+    """Look at a part of the picture; the sun or moon stays in it."""
+    side = SIZE / rng.uniform(1, CLOSEST)
+    room = SIZE - side
+    x, y = rng.uniform(0, room), rng.uniform(0, room)
+    if any(thing in c.facts.things for thing in ("sun", "moon", "crescent moon")):
+        x = float(np.clip(x, max(0.0, c.sun_x + 30 - side), max(0.0, min(room, c.sun_x - 30))))
+        y = float(np.clip(y, max(0.0, c.sun_y + 30 - side), max(0.0, min(room, c.sun_y - 30))))
+    scale = SIZE / side
+    matrix = np.array([[scale, 0, (0.5 - x) * scale - 0.5], [0, scale, (0.5 - y) * scale - 0.5]])
+    border = cv2.BORDER_REPLICATE
+    c.image = cv2.warpAffine(c.image, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=border)
+    c.inverse_depth = cv2.warpAffine(c.inverse_depth, matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST, borderMode=border)
+
+
 # Combinations that training never shows, so that one can ask whether a model puts known parts together.
 UNSEEN: frozenset[tuple[str, str]] = frozenset(
     [(scene, name) for i, scene in enumerate(SCENES) for j, name in enumerate(PALETTES)
@@ -1230,7 +1260,11 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False) -> Pictur
     scene = scene or drawn
     shares = {name: share for name, share in _TIMES.items() if unseen or (scene, name) not in UNSEEN}
     time = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
-    c = Canvas(rng, time, float(rng.uniform(0.38, 0.62) * SIZE))
+    places = np.random.default_rng([3, names.index(scene), int(rng.integers(PLACES.get(scene, FEW)))])
+    skies = np.random.default_rng([5, int(rng.integers(SKIES))])
+    if scene == "abstract":  # colours are all the weather that it has
+        skies = rng
+    c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies)
     c.facts.weather = str(rng.choice(list(_WEATHERS), p=list(_WEATHERS.values())))
     dry = scene == "desert" and c.facts.weather in ("snow", "fog")
     if dry or (scene, c.facts.weather) in (("sea", "snow"), ("flowers", "snow")):
@@ -1239,6 +1273,9 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False) -> Pictur
     if c.inverse_depth[int(np.clip(c.sun_y, 0, SIZE - 1)), int(c.sun_x)] > 0:  # something stands before it
         c.facts.things = [thing for thing in c.facts.things if thing not in ("sun", "moon", "crescent moon")]
     _precipitation(c)
+    c.rng = rng
+    if scene != "abstract" and rng.random() < 0.5:
+        _step_nearer(c, rng)
     _grade(c, [name for name in PALETTES if unseen or (scene, name) not in UNSEEN])
     image = np.round(np.clip(c.image, 0, 1) * 255).astype(np.uint8)
     depth = np.clip(c.inverse_depth, 0, 1).astype(np.float32)

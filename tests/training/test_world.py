@@ -51,3 +51,13 @@ def test_colours_that_a_palette_took_are_not_named() -> None:
             for phrase in captions.PALETTES[facts.palette]:
                 named = named.replace(phrase, "")
             assert not any(f"{colour} planet" in named for colour in world.PLANETS)
+
+
+def test_a_place_stays_where_it_is_under_another_sky() -> None:
+    drawn = []
+    for sky in (1, 2):
+        canvas = world.Canvas(np.random.default_rng(3), "day", 120.0, np.random.default_rng(sky))
+        world.SCENES["mountains"][1](canvas)
+        drawn.append(canvas)
+    assert np.array_equal(drawn[0].inverse_depth, drawn[1].inverse_depth)
+    assert not np.array_equal(drawn[0].image[:60], drawn[1].image[:60])
