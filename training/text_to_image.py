@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training import progress
+from training import group_norm, progress
 from training.muon import Muon
 from training.words import EVERYDAY
 
@@ -334,6 +334,7 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
 
 def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
     """One training process; gradients are averaged over all, and the first keeps the books."""
+    group_norm.use()
     torch.set_num_threads(1)
     if args.processes > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=args.processes)
