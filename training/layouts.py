@@ -184,7 +184,7 @@ def draw(seed: int, index: int, share: float = SHARE) -> Picture:
     rng = np.random.default_rng([seed, index, 2])
     rng.random()  # what `is_layout` drew
     if not is_layout(seed, index, share):
-        return world.draw(seed, index, unseen=True)
+        return world.draw(seed, index, unseen=True, anywhere=True)
     time = str(rng.choice(list(world.LIGHTS)))
     c = Canvas(rng, time, float(rng.uniform(0.3, 0.7) * SIZE))
     names = list(LAYOUTS)

@@ -1249,10 +1249,11 @@ UNSEEN: frozenset[tuple[str, str]] = frozenset(
 FAMILIES = {"beach": "sea", "valley": "hills", "flower field": "flowers"}  # of scenes that captions tell apart
 
 
-def draw(seed: int, index: int, scene: str = "", unseen: bool = False) -> Picture:
+def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere: bool = False) -> Picture:
     """Draw picture number ``index`` of the world ``seed``.
 
-    ``scene`` is one of `SCENES`, at random where empty; with ``unseen`` the combinations of `UNSEEN` come too.
+    ``scene`` is one of `SCENES`, at random where empty; with ``unseen`` the combinations of `UNSEEN` come too; with
+    ``anywhere`` every picture is a place of its own, for a model that is to learn what places have in common.
     """
     rng = np.random.default_rng([seed, index])
     names = list(SCENES)
@@ -1262,6 +1263,8 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False) -> Pictur
     time = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
     places = np.random.default_rng([3, names.index(scene), int(rng.integers(PLACES.get(scene, FEW)))])
     skies = np.random.default_rng([5, int(rng.integers(SKIES))])
+    if anywhere:
+        places = skies = rng
     if scene == "abstract":  # colours are all the weather that it has
         skies = rng
     c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies)

@@ -61,3 +61,14 @@ def test_a_place_stays_where_it_is_under_another_sky() -> None:
         drawn.append(canvas)
     assert np.array_equal(drawn[0].inverse_depth, drawn[1].inverse_depth)
     assert not np.array_equal(drawn[0].image[:60], drawn[1].image[:60])
+
+
+def test_places_are_few_unless_every_picture_is_one_of_its_own() -> None:
+    def kinds(anywhere: bool) -> int:
+        drawn = [world.draw(9, index, "city", anywhere=anywhere) for index in range(40)]
+        # Half of the pictures look at a part of their place, so only whole ones and their mirror images come again.
+        shapes = {min(p.inverse_depth.tobytes(), p.inverse_depth[:, ::-1].tobytes()) for p in drawn}
+        return len(shapes)
+
+    assert kinds(anywhere=True) == 40
+    assert kinds(anywhere=False) < 36
