@@ -87,9 +87,12 @@ def drawn(folder: Path) -> Labelled:
     return Labelled(np.load(cache), np.array([numbers(one) for one in named]))
 
 
-def unseen(count: int) -> Labelled:
-    """Pictures of combinations that the models' training leaves out; the judge may know them."""
-    found = [world.draw(UNSEEN_SEED, index, unseen=True) for index in range(count)]
+def of_all(seed: int, count: int) -> Labelled:
+    """Pictures of all combinations and many places: the judge has to know what the models' training leaves out.
+
+    A judge that had met the held-back ones in few pictures called a crimson sea hills, as no sea was crimson.
+    """
+    found = [world.draw(seed, index, unseen=True, anywhere=True) for index in range(count)]
     named = [numbers(labels(picture.facts)) for picture in found]
     return Labelled(small(np.stack([picture.image for picture in found])), np.array(named))
 
@@ -127,14 +130,14 @@ def right(judge: Judge, known: Labelled) -> dict[str, float]:
     return {name: round(100 * float(hit[told].mean()), 1) for name, hit, told in columns if told.any()}
 
 
-def train(data: Path, passes: int, batch: int = 128) -> Judge:
+def train(data: Path, passes: int, batch: int = 128, others: int = 6000) -> Judge:
     """Train the judge, or load it where it is trained."""
     judge, kept = Judge(), data / "judge.ckpt"
     if kept.exists():
         judge.load_state_dict(progress.load(kept)["judge"])
         return judge
     torch.manual_seed(0)
-    sets = [drawn(data / "train"), unseen(600)]
+    sets = [drawn(data / "train"), of_all(UNSEEN_SEED, others)]
     pictures = np.concatenate([one.pictures for one in sets])
     told = torch.from_numpy(np.concatenate([one.labels for one in sets]))
     steps = passes * len(pictures) // batch
@@ -194,7 +197,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     judge = train(args.data, args.passes)
-    print("judge on held-out pictures:", json.dumps(right(judge, drawn(args.data / "heldout"))), flush=True)
+    for name, known in (
+        ("held-out pictures", drawn(args.data / "heldout")),
+        ("all combinations", of_all(UNSEEN_SEED + 1, 300)),
+    ):
+        print(f"judge on {name}:", json.dumps(right(judge, known)), flush=True)
     if not args.samples:
         return
     pipeline, asked = load_pipeline(args.model), prompts(args.samples)
