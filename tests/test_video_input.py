@@ -217,12 +217,13 @@ def test_mistakes_are_found_before_a_model_is_loaded(
 
 @pytest.mark.parametrize("mode", ["Video Input", "Interpolation"])
 def test_several_at_a_time_are_the_same_as_one_by_one(settings: Make, mode: str) -> None:
-    """With the embedded model."""
+    """With the embedded model, in fp32: in bf16 a last bit of the encoder's may round a latent the other way."""
     models = Models()
     prompts = "{0: hills, 6: the sea at night --neg trees}"
+    given = {"prompts": prompts, "strength": '"0.5"', "max_frames": FRAMES, "precision": "fp32"}
     made = []
     for size in (1, 3, 7):
-        chosen = settings(animation_mode=mode, batch_size=size, prompts=prompts, strength='"0.5"', max_frames=FRAMES)
+        chosen = settings(animation_mode=mode, batch_size=size, **given)
         made.append(torch.stack([image for _, image in build(chosen, models).frames()]))
     assert made[0].shape == (FRAMES, 3, SIZE, SIZE)
     assert max(abs(made[1] - made[0]).max(), abs(made[2] - made[0]).max()) <= 1 / 255
