@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
     parser.add_argument("--passes", type=int, default=4, help="of the judge over its training pictures")
+    parser.add_argument("--others", type=int, default=6000, help="pictures of all combinations, for the judge")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
@@ -196,7 +197,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    judge = train(args.data, args.passes)
+    judge = train(args.data, args.passes, others=args.others)
     for name, known in (
         ("held-out pictures", drawn(args.data / "heldout")),
         ("all combinations", of_all(UNSEEN_SEED + 1, 300)),

@@ -14,7 +14,7 @@ $python -m training.text_to_image $size --text-minutes 0.05 --minutes 0.15 --bat
 $python -m training.text_to_image $size --minutes 0.25 --batch 8 --processes 1  # resumes
 $python -m training.text_to_image $size --export "$out/diffusion"
 $python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4 --frames 3
-$python -m training.adherence --data "$out" --model "$out/diffusion" --passes 1 --samples 4 --steps 2
+$python -m training.adherence --data "$out" --model "$out/diffusion" --passes 1 --others 300 --samples 4 --steps 2
 $python -m training.stability --data "$out" --model "$out/diffusion" --out "$out/stability" --frames 42 --prompts 1 \
     --behaviors iter --moves 2D --changes 0
 $python -m training.depth --data "$out" --pictures 24 --heldout 8 --minutes 0.1 --batch 4
