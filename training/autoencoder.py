@@ -104,11 +104,13 @@ class LinearPair(nn.Module):
         self.out = nn.Conv2d(up[-1], 3, 3, 1, 1)
 
     def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to latents (B, C, H/16, W/16)."""
         for conv in self.down:
             images = conv(F.pad(images, (0, 1, 0, 1)))  # right and below, as diffusers pads
         return self.code(images)  # type: ignore[no-any-return]
 
     def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) to pictures (B, 3, 16 h, 16 w), about in [-1, 1]: not clipped."""
         x = self.start(latents)
         for conv in self.up:
             x = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -175,7 +177,7 @@ def _least_squares(given: Tensor, wanted: Tensor) -> Tensor:
     return torch.linalg.solve(outer, cross)[:-1].T.reshape(-1, given.shape[1], 3, 3).float()
 
 
-def train_linear(data: Path, minutes: float, peak: float, crop: int) -> LinearPair:
+def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: float, crop: int) -> LinearPair:
     """Train the linear pair for ``minutes``: reconstruction, the way back to its own latents, and no growth.
 
     "Repeat and convolve" is blind to the position in a patch: a field of equal details decodes to nothing, whatever
@@ -186,7 +188,7 @@ def train_linear(data: Path, minutes: float, peak: float, crop: int) -> LinearPa
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     pca = load_pca(data)
     torch.manual_seed(0)
-    pair = LinearPair(len(pca.filters), _widths(data))
+    pair = LinearPair(len(pca.filters), widths)
     start_pair(pair, pca, to_float(pictures[:: max(1, len(pictures) // 40)]))
     pair = pair.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW([
@@ -300,10 +302,6 @@ def write(vae: AutoencoderKL, pair: LinearPair) -> None:
     _zero(encoder.conv_in)
     encoder.conv_in.weight[:3, :3, 1, 1] = torch.eye(3)
     encoder.conv_in.bias[-2:] = constants
-    for level, inner in enumerate(pair.down):
-        _place(encoder.down_blocks[level].downsamplers[0].conv, inner)
-        last = level == len(pair.down) - 1
-        _select(encoder.down_blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
     _finish(encoder.conv_norm_out, encoder.conv_out, pair.code)
     encoder.conv_out.bias[pair.code.out_channels :] = -12.0  # log variance: sampling the posterior adds 0.0025
 
@@ -311,11 +309,14 @@ def write(vae: AutoencoderKL, pair: LinearPair) -> None:
     decoder.conv_in.weight[:-2] = pair.start.weight
     decoder.conv_in.bias[:-2] = pair.start.bias
     decoder.conv_in.bias[-2:] = constants
-    for level, inner in enumerate(pair.up):
-        _place(decoder.up_blocks[level].upsamplers[0].conv, inner)
-        last = level == len(pair.up) - 1
-        _select(decoder.up_blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
     _finish(decoder.conv_norm_out, decoder.conv_out, pair.out)
+
+    ways = ((pair.down, encoder.down_blocks, "downsamplers"), (pair.up, decoder.up_blocks, "upsamplers"))
+    for convolutions, blocks, sampler in ways:
+        for level, inner in enumerate(convolutions):
+            _place(getattr(blocks[level], sampler)[0].conv, inner)
+            last = level == len(convolutions) - 1
+            _select(blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
     for block in (*encoder.down_blocks, encoder.mid_block, decoder.mid_block, *decoder.up_blocks):
         for resnet in block.resnets:
             # The branch sees the signal with gain 1, not the constant beside it.
@@ -429,17 +430,12 @@ def load_pca(data: Path) -> PatchPCA:
     return PatchPCA(**progress.load(data / "pca.pt"))
 
 
-def _widths(data: Path) -> tuple[int, ...]:
-    return tuple(json.loads((data / "autoencoder.json").read_text())["widths"])
-
-
 def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int, minutes: float, crop: int) -> None:
     """Fit the PCA, train the linear pair, write both and latents: all that the diffusion training waits for."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     pca = fit_pca(pictures[:fit_on], channels)
-    (data / "autoencoder.json").write_text(json.dumps({"widths": widths}))
     torch.save({"filters": pca.filters, "synthesis": pca.synthesis, "mean": pca.mean}, data / "pca.pt")
-    pair = train_linear(data, minutes, 6e-4, crop)
+    pair = train_linear(data, widths, minutes, 6e-4, crop)
     finish_pair(data, pair, widths)
 
 

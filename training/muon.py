@@ -2,6 +2,7 @@
 
 Adam's steps on a matrix are mostly of low rank: a few directions take them all.  Muon replaces the averaged gradient by
 the nearest (semi-)orthogonal matrix, found by a few Newton-Schulz iterations, so that rare directions learn as well.
+torch's own Muon takes matrices only, and most of a UNet is convolutions.
 """
 
 from __future__ import annotations
