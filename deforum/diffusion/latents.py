@@ -58,10 +58,11 @@ class Autoencoder:
             given = (latents / self._scale + self._shift).to(self._vae.dtype, memory_format=torch.channels_last)
             batch = self._vae.decode(given).sample.float()
             fault = _fault(batch)
-            batch = (batch / 2 + 0.5).clamp(0, 1)[..., :height, :width]
+            batch = (batch / 2 + 0.5)[..., :height, :width]
+            # Before it is clamped: what is white all over because it is too bright everywhere is a picture.
             if not fault and not may_be_blank and any(is_blank(image, 1 / 255) for image in batch):
                 fault = "a picture of one colour"
-            return batch, fault
+            return batch.clamp(0, 1), fault
 
         batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
