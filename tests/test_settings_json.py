@@ -83,6 +83,6 @@ def test_errors(text: str, message: str) -> None:
 
 
 def test_json_is_json() -> None:
-    value = {"a": ["\\ \" / \n \u2028 \x7f é 😀", "", " "], "": {"b": "0: (1), 2: (3)"}}
+    value = {"a": ['\\ " / \n \u2028 \x7f é 😀', "", " "], "": {"b": "0: (1), 2: (3)"}}
     for ascii_only in (True, False):
         assert plain(parse_json(json.dumps(value, ensure_ascii=ascii_only), "a.txt")) == value

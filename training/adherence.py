@@ -35,6 +35,9 @@ TIMES = list(world.LIGHTS)
 UNSEEN_SEED = 3
 Images = NDArray[np.uint8]
 
+PASSES = 10  # of the judge over its training pictures
+OTHERS = 12000  # pictures of all combinations, for the judge
+
 
 class Judge(nn.Module):
     """Pictures (N, 3, 48, 48) in 0..1 to scores of scenes, palettes and times, side by side."""
@@ -88,11 +91,12 @@ def drawn(folder: Path) -> Labelled:
 
 
 def of_all(seed: int, count: int) -> Labelled:
-    """Pictures of all combinations and many places: the judge has to know what the models' training leaves out.
+    """Pictures of all combinations: the judge has to know what the models' training leaves out.
 
-    A judge that had met the held-back ones in few pictures called a crimson sea hills, as no sea was crimson.
+    Half of them are of the small world's places, half of places of their own.  A judge that had met the held-back
+    combinations in few pictures called a crimson sea hills, as no sea was crimson.
     """
-    found = [world.draw(seed, index, unseen=True, anywhere=True) for index in range(count)]
+    found = [world.draw(seed, index, unseen=True, anywhere=index % 2 == 0) for index in range(count)]
     named = [numbers(labels(picture.facts)) for picture in found]
     return Labelled(small(np.stack([picture.image for picture in found])), np.array(named))
 
@@ -130,7 +134,7 @@ def right(judge: Judge, known: Labelled) -> dict[str, float]:
     return {name: round(100 * float(hit[told].mean()), 1) for name, hit, told in columns if told.any()}
 
 
-def train(data: Path, passes: int, batch: int = 128, others: int = 6000) -> Judge:
+def train(data: Path, passes: int = PASSES, batch: int = 128, others: int = OTHERS) -> Judge:
     """Train the judge, or load it where it is trained."""
     judge, kept = Judge(), data / "judge.ckpt"
     if kept.exists():
@@ -188,8 +192,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
-    parser.add_argument("--passes", type=int, default=4, help="of the judge over its training pictures")
-    parser.add_argument("--others", type=int, default=6000, help="pictures of all combinations, for the judge")
+    parser.add_argument("--passes", type=int, default=PASSES, help="of the judge over its training pictures")
+    parser.add_argument("--others", type=int, default=OTHERS, help="pictures of all combinations, for the judge")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)

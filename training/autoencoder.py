@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training import progress
+from training.muon import Muon
 
 PATCH = 16
 WIDTHS = (16, 32, 64, 96, 128)
@@ -407,13 +408,15 @@ def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20
 
 
 @torch.no_grad()
-def evaluate(vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8], trips: int = 5) -> dict[str, float]:
+def evaluate(
+    vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8], trips: tuple[int, ...] = (1, 5, 20)
+) -> dict[str, float]:
     """Mean PSNR in dB after one and more round trips, and of the linear floor; mean and deviation of the latents."""
     with torch.autocast("cpu", torch.bfloat16):
-        states = round_trips(vae, pictures, trips)
+        states = round_trips(vae, pictures, max(trips))
         codes = encode(vae, states[0])
     floor = pca.decode(pca.encode(states[0])).clamp(-1, 1)
-    figures = {f"psnr_after_{k}": float(psnr(states[k], states[0]).mean()) for k in (1, trips)}
+    figures = {f"psnr_after_{k}": float(psnr(states[k], states[0]).mean()) for k in trips}
     figures |= {
         "pca_floor": float(psnr(floor, states[0]).mean()),
         "mean": float(codes.mean()),
@@ -469,13 +472,30 @@ def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, si
     return torch.where(torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5), crops, crops.flip(-1))
 
 
-@dataclass(frozen=True)
-class Worn:
-    """Pictures (B, 3, H, W) and their codes, with the codes as some round trips have left them."""
+class Travellers:
+    """Pictures on their way through round trip after round trip, in 8 bits, as an animation sends them.
 
-    true: Tensor
-    codes: Tensor
-    worn: Tensor
+    To the autoencoder each is a picture like any other, to be given back as it is.  To lead it home to what it once was
+    would be to smooth: where that cannot be known, the mean is the best guess, and each trip shrinks what is fine.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pictures: list[Tensor] = []
+
+    def draw(self, rng: np.random.Generator, count: int, size: int) -> tuple[list[int], list[Tensor]]:
+        """Up to ``count`` of those of ``size`` px, and where they are to come back to."""
+        self._pictures = [picture for picture in self._pictures if picture.shape[-1] == size]
+        which = [int(k) for k in rng.permutation(len(self._pictures))[:count]]
+        return which, [self._pictures[k] for k in which]
+
+    def arrive(self, which: list[int], pictures: Tensor, rng: np.random.Generator, stop: float = 0.06) -> None:
+        """Take pictures (B, 3, S, S) in: the last ones from ``which``, the others for the first time."""
+        new = list(pictures[: len(pictures) - len(which)])
+        for k, picture in zip(which, pictures[len(new) :], strict=True):
+            self._pictures[k] = new.pop() if new and rng.random() < stop else picture
+        while new and len(self._pictures) < self._count:
+            self._pictures.append(new.pop())
 
 
 def picture_loss(made: Tensor, true: Tensor) -> Tensor:
@@ -489,10 +509,10 @@ def picture_loss(made: Tensor, true: Tensor) -> Tensor:
     return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.5 * edges + 0.25 * tint
 
 
-def train(data: Path, minutes: float, peak: float, batch: int, crop: int) -> None:
+def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight: float, batch: int, crop: int) -> None:
     """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    heldout = np.load(data / "heldout" / "pictures.npy")[:32]
+    heldout = np.load(data / "heldout" / "pictures.npy")[:16]
     pca = load_pca(data)
     vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
@@ -501,27 +521,32 @@ def train(data: Path, minutes: float, peak: float, batch: int, crop: int) -> Non
     # The linear path is good already, and its gains are large: steps that the branches need would tear it.
     branches = [p for name, p in vae.decoder.named_parameters() if _is_branch(name)]
     path = [p for name, p in vae.decoder.named_parameters() if not _is_branch(name)]
-    parameters = [*branches, *path]
-    optimizer = torch.optim.AdamW([{"params": branches, "pace": 1.0}, {"params": path, "pace": 0.03}], peak,
-                                  betas=(0.9, 0.99), weight_decay=1e-4)  # fmt: skip
+    matrices = [p for p in branches if p.ndim == 4]
+    others = [*(p for p in branches if p.ndim < 4), *path]
+    muon = Muon(matrices, peak)
+    groups = [{"params": others[: -len(path)]}, {"params": path}]
+    adam = torch.optim.AdamW(groups, adam_peak, betas=(0.9, 0.99), weight_decay=0.0)
     checkpoint, step, seen, spent = data / "vae.ckpt", 0, 0, 0.0
     if checkpoint.exists():
         state = progress.load(checkpoint)
         vae.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        muon.load_state_dict(state["muon"])
+        adam.load_state_dict(state["adam"])
         step, seen, spent = state["step"], state["seen"], state["spent"]
+    rates = list(zip([*muon.param_groups, *adam.param_groups], (peak, adam_peak, 0.03 * adam_peak), strict=True))
     budget = progress.Budget(minutes, spent)
     rng = np.random.default_rng(step)
     torch.manual_seed(step)
     reported, sums, count = time.monotonic(), torch.zeros(2), 0
-    worn: Worn | None = None
+    travellers = Travellers(6 * batch)
     variance = encode(vae, to_float(pictures[:100])).var((0, 2, 3)).view(1, -1, 1, 1)
     weight = 0.3 + 0.7 * variance / variance.mean()
 
     def keep() -> None:
         progress.save({"model": vae.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
-                       "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
+                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
+                      checkpoint)  # fmt: skip
         average.save_pretrained(data / "vae")
         print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
@@ -529,31 +554,26 @@ def train(data: Path, minutes: float, peak: float, batch: int, crop: int) -> Non
         whole = budget.progress > 0.85  # borders differ between crops and pictures
         size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
         n = max(2, batch * crop * crop // (size * size))
-        if worn is not None and worn.true.shape[-1] != size:
-            worn = None
-        fresh = n if worn is None else n - len(worn.true)
-        true = _crops(pictures, rng, fresh, size)
-        for group in optimizer.param_groups:
-            group["lr"] = group["pace"] * progress.learning_rate(peak, step, budget.progress)
+        which, moved = travellers.draw(rng, n // 2, size)
+        fresh = n - len(which)
+        true = torch.stack([*_crops(pictures, rng, fresh, size), *moved])
+        for group, top in rates:
+            group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         with torch.autocast("cpu", torch.bfloat16):
             codes = encode(vae, true)
             # A diffusion model's latents are a little off: what it meant is still to be drawn.
-            stray = float(rng.uniform(0, 0.1)) * (torch.rand(fresh, 1, 1, 1) < 0.3)
+            stray = float(rng.uniform(0, 0.1)) * (torch.rand(n, 1, 1, 1) < 0.2)
             inputs = codes + torch.randn_like(codes) * stray
-            if worn is not None:
-                true, codes = torch.cat([true, worn.true]), torch.cat([codes, worn.codes])
-                inputs = torch.cat([inputs, worn.worn])
             made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
             again = encode(vae, made)
         trip = ((again - codes).square() * weight).mean()
-        loss = picture_loss(made, true) + trip
-        optimizer.zero_grad()
+        loss = picture_loss(made, true) + trip_weight * trip
+        vae.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        chosen = torch.from_numpy(rng.permutation(n)[: max(1, n // 3)])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            worn = Worn(true[chosen], codes[chosen], encode(vae, eight_bits(made.detach()[chosen])))
+        nn.utils.clip_grad_norm_(others, 1.0)
+        muon.step()
+        adam.step()
+        travellers.arrive(which, eight_bits(made.detach()), rng)
         step, seen, count = step + 1, seen + fresh, count + 1
         decay = min(0.995, step / (step + 20))
         with torch.no_grad():
@@ -578,7 +598,9 @@ def main() -> None:
     parser.add_argument("--fit-on", type=int, default=1500, help="pictures to fit the PCA on")
     parser.add_argument("--linear-minutes", type=float, default=20.0, help="for the linear pair")
     parser.add_argument("--minutes", type=float, default=60.0, help="for the decoder")
-    parser.add_argument("--peak", type=float, default=5e-4)
+    parser.add_argument("--peak", type=float, default=0.003, help="of Muon's learning rate")
+    parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
+    parser.add_argument("--trip-weight", type=float, default=5.0, help="of latents that come back otherwise")
     parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
@@ -588,7 +610,7 @@ def main() -> None:
     if not (args.data / "vae").exists():
         prepare(args.data, args.channels, tuple(args.widths), args.fit_on, args.linear_minutes, args.crop)
     if not args.prepare_only:
-        train(args.data, args.minutes, args.peak, args.batch, args.crop)
+        train(args.data, args.minutes, args.peak, args.adam_peak, args.trip_weight, args.batch, args.crop)
 
 
 if __name__ == "__main__":

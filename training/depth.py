@@ -36,6 +36,7 @@ from deforum.depth.embedded import DEVIATION, MEAN, SIZE, SmallDepth
 from training import layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
 from training.evaluate import PROMPTS, generate, load_pipeline, write
+from training.muon import Muon
 
 APART = 1.1  # ratio of two distances from which on their order counts
 FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
@@ -108,8 +109,8 @@ def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Bat
     return Batch(pictures, F.grid_sample(batch.depth, grid, "nearest", "reflection", align_corners=False))
 
 
-def pasted(batch: Batch, others: Batch, rng: np.random.Generator) -> Batch:
-    """Put near things of other pictures into these, in front of what is farther."""
+def pasted(batch: Batch, others: Batch, rng: np.random.Generator, share: float) -> Batch:
+    """Put near things of other pictures into a `share` of these, in front of what is farther."""
     count = len(batch.pictures)
     cut = torch.from_numpy(rng.uniform(0.6, 0.95, count).astype(np.float32))
     flat = others.depth.flatten(1)
@@ -117,7 +118,7 @@ def pasted(batch: Batch, others: Batch, rng: np.random.Generator) -> Batch:
     nearer = torch.from_numpy(rng.uniform(-0.1, 0.4, (count, 1, 1, 1)).astype(np.float32))
     depth = (others.depth + nearer).clamp(0.05, 1)
     over = (others.depth > level) & (depth > batch.depth)
-    over &= torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.3)
+    over &= torch.from_numpy(rng.random((count, 1, 1, 1)) < share)
     return Batch(torch.where(over, others.pictures, batch.pictures), torch.where(over, depth, batch.depth))
 
 
@@ -231,7 +232,7 @@ def evaluate(
     for start in range(0, count, 16):
         drawn = heldout.take(np.arange(start, min(start + 16, count)))
         wild = turned(drawn, rng, world.SIZE, wild=True)
-        wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng)
+        wild = pasted(wild, Batch(wild.pictures.roll(1, 0), wild.depth.roll(1, 0)), rng, 0.3)
         land = [k for k in range(len(drawn.pictures)) if not layouts.is_layout(HELDOUT_SEED, start + k)]
         landscapes = Batch(drawn.pictures[land], drawn.depth[land])
         for name, batch in (("all scenes", drawn), ("landscapes", landscapes), ("wild", wild)):
@@ -250,20 +251,36 @@ def evaluate(
     return {key: round(100 * float(right / of), 1) for key, (right, of) in tally.items()}
 
 
-def train(data: Path, minutes: float, peak: float, batch_size: int) -> None:
+def split(model: SmallDepth) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """What Muon is for, which is what mixes the channels inside the network; and the rest."""
+    inner = [
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Conv2d) and module.groups == 1
+        # What reads the picture or writes the depth.
+        and module.in_channels > 3 and module.out_channels > 1
+    ]  # fmt: skip
+    kept = {id(weight) for weight in inner}
+    return inner, [parameter for parameter in model.parameters() if id(parameter) not in kept]
+
+
+def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size: int) -> None:
     """Train for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
     torch.manual_seed(0)
     model = SmallDepth().to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False)
     keep_depthwise_exact(model)
-    optimizer = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=0.02, fused=True)
+    inner, others = split(model)
+    muon = Muon(inner, peak)
+    adam = torch.optim.AdamW(others, adam_peak, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     checkpoint, step, spent = data / "depth.ckpt", 0, 0.0
     if checkpoint.exists():
         state = progress.load(checkpoint)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        muon.load_state_dict(state["muon"])
+        adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
     budget = progress.Budget(minutes, spent)
     rng = np.random.default_rng([step, 1])
@@ -271,25 +288,28 @@ def train(data: Path, minutes: float, peak: float, batch_size: int) -> None:
 
     def keep(size: int = SIZE) -> None:
         progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step,
-                       "optimizer": optimizer.state_dict(), "spent": budget.spent}, checkpoint)  # fmt: skip
+                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
+                      checkpoint)  # fmt: skip
         print("  ", json.dumps(evaluate(average, heldout, 64, size)), flush=True)
 
     while budget.progress < 1:
         batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), batch_size)))
         size = next(side for until, side in SIZES if budget.progress <= until)
-        batch = turned(batch, rng, size, wild=rng.random() < 0.15)
+        batch = turned(batch, rng, size, wild=rng.random() < 0.05)
         other = rng.permutation(batch_size)
-        batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng)
-        for group in optimizer.param_groups:
-            group["lr"] = progress.learning_rate(peak, step, budget.progress)
+        batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng, 0.1)
+        for optimizer, top in ((muon, peak), (adam, adam_peak)):
+            for group in optimizer.param_groups:
+                group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         model.train()
         with torch.autocast("cpu", torch.bfloat16):
             found = model(normalised(recoloured(batch.pictures, rng)))
         loss = depth_loss(found.float(), batch.depth[:, 0]) + 0.5 * order_loss(found.float(), batch.depth[:, 0])
-        optimizer.zero_grad()
+        model.zero_grad()
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+        muon.step()
+        adam.step()
         step, total, count = step + 1, total + loss.item(), count + 1
         decay = min(0.99, step / (step + 20))
         with torch.no_grad():
@@ -344,7 +364,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12000)
     parser.add_argument("--heldout", type=int, default=256)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
+    parser.add_argument("--adam-peak", type=float, default=1e-3, help="of AdamW's, which turns the rest")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
@@ -367,7 +388,7 @@ def main() -> None:
         return
     draw_set(args.data / "depth" / "heldout", HELDOUT_SEED, args.heldout, args.workers)
     draw_set(args.data / "depth" / "train", TRAIN_SEED, args.pictures, args.workers)
-    train(args.data, args.minutes, args.peak, args.batch)
+    train(args.data, args.minutes, args.peak, args.adam_peak, args.batch)
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ def main() -> None:
     # A folder is found from here, not from where the settings lie.
     model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
     extra: dict[str, object] = {"model": model, **given}
-    judge, models = train(args.data, 4), Models()
+    judge, models = train(args.data), Models()
     if args.prompts:
         lasting(args.frames, args.prompts, args.behaviors, args.moves, extra, judge, args.out, models)
     if args.changes:

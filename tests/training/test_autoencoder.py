@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from training.autoencoder import LinearPair, PatchPCA, build, encode, fit_pca, psnr, start_pair, to_float, write
+from training.autoencoder import (
+    LinearPair,
+    PatchPCA,
+    Travellers,
+    build,
+    encode,
+    fit_pca,
+    psnr,
+    start_pair,
+    to_float,
+    write,
+)
 
 WIDTHS = (8, 16, 24, 32, 48)
 
@@ -57,3 +68,22 @@ def test_an_autoencoder_is_written_to_be_the_pair_at_any_contrast(pca: PatchPCA,
 def test_widths_that_cannot_hold_the_code_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 5"):
         build(30, WIDTHS)
+
+
+def test_travellers_go_on_and_make_room() -> None:
+    rng = np.random.default_rng(0)
+    travellers = Travellers(4)
+    which, moved = travellers.draw(rng, 3, 8)
+    assert (which, moved) == ([], [])
+    first = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
+    travellers.arrive([], first, rng)
+    which, moved = travellers.draw(rng, 9, 8)
+    # Four found room, and each lies where it is said to lie.
+    assert sorted(which) == [0, 1, 2, 3] and len({float(one.mean()) for one in moved}) == 4
+    travellers.arrive(which[:2], torch.stack([one + 10 for one in moved[:2]]), rng)
+    again = dict(zip(*travellers.draw(rng, 9, 8), strict=True))
+    for k, before in zip(which, moved, strict=True):
+        assert float((again[k] - before).mean()) == (10 if k in which[:2] else 0)
+    # A new one takes the place of one that stops.
+    travellers.arrive(which[:1], torch.full((2, 3, 8, 8), 99.0), rng, stop=1.0)
+    assert travellers.draw(rng, 9, 16) == ([], []), "crops of another size are let go"
