@@ -1,0 +1,132 @@
+"""What happens to a painted scene: falling snow and rain, a nearer view, a palette or a style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from training.world.canvas import Canvas, Facts
+from training.world.plants import FLOWERS
+from training.world.primitives import SIZE, Colour, Float, Y, jitter, mix, noise, ramp, rgb, smooth
+from training.world.space import PLANETS
+
+PALETTES: dict[str, tuple[Colour, Colour, Colour]] = {  # dark, middle and light of a duotone
+    "purple": ((0.10, 0.04, 0.22), (0.52, 0.28, 0.68), (0.96, 0.84, 0.98)),
+    "teal": ((0.01, 0.12, 0.15), (0.12, 0.52, 0.54), (0.82, 0.97, 0.92)),
+    "blue": ((0.02, 0.05, 0.18), (0.18, 0.40, 0.74), (0.86, 0.94, 1.00)),
+    "crimson": ((0.14, 0.01, 0.05), (0.74, 0.14, 0.20), (1.00, 0.86, 0.76)),
+    "orange": ((0.16, 0.05, 0.03), (0.84, 0.42, 0.12), (1.00, 0.92, 0.72)),
+    "green": ((0.02, 0.10, 0.06), (0.22, 0.56, 0.26), (0.92, 0.98, 0.80)),
+    "pink": ((0.20, 0.06, 0.18), (0.88, 0.42, 0.60), (1.00, 0.92, 0.92)),
+    "sepia": ((0.12, 0.08, 0.04), (0.56, 0.43, 0.28), (0.98, 0.92, 0.78)),
+    "black and white": ((0.03, 0.03, 0.03), (0.48, 0.48, 0.48), (0.98, 0.98, 0.98)),
+    "pink and blue": ((0.06, 0.08, 0.34), (0.62, 0.36, 0.70), (1.00, 0.80, 0.86)),
+}
+COLOURS = frozenset((*FLOWERS, *PLANETS, "teal"))
+CLOSEST = 1.5  # enlargement of the pictures that look at a part of a place
+
+
+def add_precipitation(c: Canvas) -> None:
+    """Falling snow or rain, where that is the weather."""
+    rng = c.rng
+    if c.facts.weather == "snow":
+        flakes = np.zeros((SIZE, SIZE), np.float32)
+        for _ in range(int(rng.integers(50, 90))):
+            centre = (int(rng.uniform(0, SIZE) * 16), int(rng.uniform(0, SIZE) * 16))
+            cv2.circle(flakes, centre, int(rng.uniform(1.4, 3.4) * 16), 1.0, -1, cv2.LINE_AA, 4)
+        c.image = mix(c.image, (0.97, 0.98, 1.0), flakes * 0.85)
+    elif c.facts.weather == "rain":
+        streaks = np.zeros((SIZE, SIZE), np.uint8)
+        lean = rng.uniform(-5, 5)
+        for _ in range(170):
+            x, y, n = rng.uniform(0, SIZE), rng.uniform(-10, SIZE), rng.uniform(9, 20)
+            cv2.line(streaks, (int(x), int(y)), (int(x + lean * n / 14), int(y + n)), 255, 1, cv2.LINE_AA)
+        c.image = mix(c.image, (0.80, 0.84, 0.90), streaks.astype(np.float32) / 255 * 0.38)
+
+
+def step_nearer(c: Canvas, rng: np.random.Generator) -> None:
+    """Look at a part of the picture; the sun or moon stays in it."""
+    side = SIZE / rng.uniform(1, CLOSEST)
+    room = SIZE - side
+    x, y = rng.uniform(0, room), rng.uniform(0, room)
+    if any(thing in c.facts.things for thing in ("sun", "moon", "crescent moon")):
+        x = float(np.clip(x, max(0.0, c.sun_x + 30 - side), max(0.0, min(room, c.sun_x - 30))))
+        y = float(np.clip(y, max(0.0, c.sun_y + 30 - side), max(0.0, min(room, c.sun_y - 30))))
+    scale = SIZE / side
+    matrix = np.array([[scale, 0, (0.5 - x) * scale - 0.5], [0, scale, (0.5 - y) * scale - 0.5]])
+    border = cv2.BORDER_REPLICATE
+    c.image = cv2.warpAffine(c.image, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=border)
+    c.inverse_depth = cv2.warpAffine(c.inverse_depth, matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST, borderMode=border)
+
+
+def _edges(image: Float, width: float) -> Float:
+    """Where a blurred picture changes, (H, W) in 0..1."""
+    soft = cv2.GaussianBlur(image, (0, 0), width)
+    steps = np.hypot(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)).max(axis=2)
+    return smooth(steps * width * 0.9 - 0.05)
+
+
+def _neon(image: Float, rng: np.random.Generator) -> Float:
+    """Glowing outlines from magenta to cyan over a dark picture."""
+    ends = [rgb(k) for k in ((1.0, 0.15, 0.75), (0.15, 0.9, 1.0))][:: int(rng.choice([-1, 1]))]
+    lines = _edges(image, 1.8)
+    glow = np.clip(lines + 0.8 * cv2.GaussianBlur(lines, (0, 0), 6), 0, 1.2)[..., None]
+    luma = (image @ rgb((0.30, 0.59, 0.11)))[..., None]
+    colour = ramp(np.broadcast_to(Y / SIZE, (SIZE, SIZE)), ends)
+    return np.asarray(luma * rgb((0.40, 0.20, 0.62)) + glow * colour, np.float32)
+
+
+def _pastel(image: Float, rng: np.random.Generator) -> Float:
+    """Pale, soft colours."""
+    soft = cv2.GaussianBlur(image, (0, 0), 1.2)
+    tint = jitter(rng, (1.0, 0.95, 0.97), 0.02)
+    return np.asarray((0.46 + 0.54 * soft**0.8) * tint, np.float32)
+
+
+def _watercolour(image: Float, rng: np.random.Generator) -> Float:
+    """Pale flat washes with darker rims."""
+    flat = cv2.bilateralFilter(np.asarray(image, np.float32), 9, 0.25, 5)
+    washes = 0.85 * (0.25 + 0.75 * flat) + 0.03 * noise(rng, 3.2)[..., None]
+    washes = washes * (1 - 0.35 * _edges(flat, 1.2)[..., None])
+    return np.asarray(washes + 0.15 * flat, np.float32)
+
+
+STYLES: dict[str, Callable[[Float, np.random.Generator], Float]] = {
+    "neon": _neon,
+    "pastel": _pastel,
+    "watercolour": _watercolour,
+}
+
+
+def _forget_colours(facts: Facts) -> None:
+    """The picture's own colours are gone: a red planet is a planet now."""
+    for k, thing in enumerate(facts.things):
+        first, _, rest = thing.partition(" ")
+        if rest in ("flowers", "planet", "ringed planet", "nebula") and first in COLOURS:
+            facts.things[k] = rest
+
+
+def grade(c: Canvas, palettes: list[str]) -> None:
+    """Turn the whole picture towards a duotone, or treat it in a style, and name that; or leave it."""
+    rng = c.rng
+    c.image = np.clip(c.image, 0, 1)
+    kind = rng.random() if c.facts.scene != "abstract" else 1.0
+    if kind < 0.34:
+        name = palettes[int(rng.integers(len(palettes)))]
+        luma = c.image @ rgb((0.30, 0.59, 0.11))
+        luma = np.asarray(luma ** (0.7 if luma.mean() < 0.25 else 1.0), np.float32)  # keep the dark ones legible
+        toned = ramp(luma, [rgb(k) for k in PALETTES[name]])
+        amount = 1.0 if name == "black and white" else float(rng.uniform(0.85, 1.0))
+        c.image = mix(c.image, toned, amount)
+        c.facts.palette = name
+        _forget_colours(c.facts)
+    elif kind < 0.46:
+        name = str(rng.choice(list(STYLES)))
+        c.image = np.clip(STYLES[name](c.image, rng), 0, 1)
+        c.facts.style = name
+        if name == "neon":
+            _forget_colours(c.facts)
+    gamma = float(np.exp(rng.normal(0, 0.05)))
+    c.image = c.image ** np.float32(gamma)

@@ -1,0 +1,101 @@
+"""Layers of land and water: mountain ranges, hills, and water that mirrors what stands above it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from training.world.canvas import Canvas
+from training.world.primitives import SIZE, Colour, Float, X, Y, ground_noise, mix, noise, profile, smooth
+
+GREENS: list[Colour] = [(0.34, 0.55, 0.22), (0.44, 0.58, 0.24), (0.28, 0.47, 0.24), (0.52, 0.60, 0.30)]
+SEAS: list[Colour] = [(0.06, 0.34, 0.48), (0.05, 0.26, 0.44), (0.10, 0.46, 0.52), (0.08, 0.22, 0.36)]
+
+
+def _peak(c: Canvas, x: float, top: float, base: float, half: float, far: float, near: float,
+          albedo: Float, snow: float) -> None:  # fmt: skip
+    """A peak with its summit at (x, top), ``half`` wide to each side at row ``base``: a light and a dark flank, a cap.
+
+    ``snow`` is the share of its height that is white.
+    """
+    rng = c.rng
+    down = np.clip((Y - top) / (base - top), 0, 1.2)  # 0 at the summit, 1 at the foot
+    wave = 2 * profile(rng, 2.6, 1.2)[:, None] - 1
+    ridge = x + half * down * (0.12 + 0.28 * wave)
+    left = x - half * rng.uniform(0.8, 1.2) * down + 0.08 * half * np.roll(wave, 70, 0) * np.sin(np.pi * down)
+    right = x + half * rng.uniform(0.8, 1.2) * down + 0.08 * half * np.roll(wave, 140, 0) * np.sin(np.pi * down)
+    mask = np.clip(np.minimum(X - left, right - X) / 1.2 + 0.5, 0, 1) * (top < Y)
+    across = np.clip((X - ridge) / np.maximum(half * down, 1), -1.5, 1.5)
+    light = np.tanh((X - ridge) / 2.5) * (1 if c.sun_x > x else -1)
+    # Spurs run down both flanks from the summit.
+    spurs = np.sin(across * 7 + rng.uniform(0, 6) + 1.5 * wave) * smooth(down * 3)
+    shade = np.clip(0.84 + 0.30 * light + 0.09 * spurs, 0.4, 1.25)
+    colour = c.lit(albedo, far, shade)
+    if snow > 0:
+        line = snow * (1 + 0.3 * np.sin(across * 9 + rng.uniform(0, 6)))
+        white = c.lit((1.0, 1.0, 1.0), far * 0.7, np.clip(0.84 + 0.24 * light + 0.05 * spurs, 0.5, 1.1))
+        colour = mix(colour, white, smooth((line - down) * 14 + 0.5))
+    foot = smooth(down * 1.6 - 0.9) * (0.1 + 0.5 * far)
+    c.over(np.asarray(mask, np.float32), mix(colour, c.haze, foot), near)
+
+
+def paint_range(
+    c: Canvas, top: float, base: float, far: float, near: float, albedo: Float, snow: float, peaks: int
+) -> None:
+    """Peaks side by side, the highest in front of the others; its summit is at row ``top``."""
+    rng = c.rng
+    places = (np.arange(peaks) + rng.uniform(0.2, 0.8, peaks)) / peaks * SIZE
+    heights = rng.uniform(0.45, 0.8, peaks)
+    heights[int(rng.integers(peaks))] = 1.0
+    for k in np.argsort(heights):
+        tall = float(base - top) * float(heights[k])
+        half = tall * float(rng.uniform(0.75, 1.15))
+        _peak(c, float(places[k]), base - tall, base, half, far, near, albedo, snow * float(heights[k]))
+
+
+def paint_hill(c: Canvas, base: float, swell: float, far: float, near: tuple[float, float], albedo: Float,
+               exponent: float = 4.2, texture: float = 0.04) -> Float:  # fmt: skip
+    """A soft hill whose crest waves above row ``base``; returns the crest (W,)."""
+    rng = c.rng
+    crest = base + swell * (0.5 - profile(rng, exponent, 0.8))
+    mask = np.clip(Y - crest + 0.5, 0, 1)
+    slope = cv2.GaussianBlur(np.gradient(crest).reshape(1, -1), (0, 0), 12)[0]
+    side = 1.0 if c.sun_x > SIZE / 2 else -1.0
+    below = np.clip((Y - crest) / 60, 0, 1)
+    shade = 1.03 - 0.26 * below + 0.45 * np.clip(slope * side, -0.5, 0.5)
+    shade = shade + texture * ground_noise(rng, base - 0.5 * swell - 24, 2.9, 1.0, 9.0)
+    shade = shade + 0.45 * texture * noise(rng, 2.9)
+    depth = near[0] + (near[1] - near[0]) * np.clip((Y - crest) / 90, 0, 1)
+    c.over(mask, c.lit(albedo, far, np.clip(shade, 0.4, 1.35)), depth)
+    return np.asarray(crest, dtype=np.float32)
+
+
+def paint_water(
+    c: Canvas, top: float, roughness: float, tint: Float, near: float = 1.0, mask: Float | None = None
+) -> None:
+    """Water from row ``top`` down: the picture above mirrored, rippled, and tinted with the near rows."""
+    rng = c.rng
+    ripples = ground_noise(rng, top, 2.9, 0.7, 7.0)
+    swell = ground_noise(rng, top, 2.9, 0.35, 2.2)
+    nearness = np.clip((Y - top) / (SIZE - top), 0, 1)
+    bend = roughness * (2 + 34 * nearness) * (ripples + 0.6 * swell)
+    rows = 2 * top - Y - np.abs(bend) * 0.8 - bend * 0.5
+    mirrored = cv2.remap(
+        c.image,
+        (X + bend * 0.25 + 0 * Y).astype(np.float32),
+        np.clip(rows, 0, top).astype(np.float32),
+        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT,
+    )  # fmt: skip
+    deep = tint * c.surface * (1 + 0.16 * (ripples + swell)[..., None])
+    colour = mix(mirrored * np.float32(0.93), deep, np.clip(0.12 + roughness * 0.35 + 0.42 * nearness, 0, 0.85))
+    if c.sun_visible and abs(c.sun_y) < top + 40:  # the glitter path under sun or moon
+        width = 7 + 34 * nearness
+        column = np.exp(-(((X - c.sun_x) / width) ** 2))
+        sparkle = smooth((ripples * 0.8 + 0.55) * 0.9) * column * (1 - 0.35 * nearness)
+        strength = 0.55 if c.light.dark else 0.85
+        if c.facts.time == "day":
+            strength = 0.4
+        colour = mix(colour, c.light.sun, sparkle * strength)
+    colour = mix(colour, c.haze, c.fog * 0.5 * (1 - nearness))
+    area = np.clip(Y - top + 0.5, 0, 1) * np.ones_like(X) if mask is None else mask
+    c.over(np.asarray(area, dtype=np.float32), colour, nearness * near)
