@@ -40,6 +40,7 @@ WIDTHS = (16, 32, 64, 96, 128)
 # picture's statistics can shift: contrast and hue pass through unchanged.
 CONSTANT = 256.0
 BRANCH_CONSTANT = 4.0
+HOMEWARD = 0.15  # share of the way home that each round trip is to lead a worn picture
 
 
 @dataclass(frozen=True)
@@ -475,25 +476,31 @@ def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, si
 class Travellers:
     """Pictures on their way through round trip after round trip, in 8 bits, as an animation sends them.
 
-    To the autoencoder each is a picture like any other, to be given back as it is.  To lead it home to what it once was
-    would be to smooth: where that cannot be known, the mean is the best guess, and each trip shrinks what is fine.
+    Each is to come back as it went, and a little nearer to what it once was.  All the way home at once would be to
+    smooth: where home cannot be known, the mean is the best guess, and each trip would shrink what is fine.  No way
+    home, and waves that no picture has would grow by some percent on each trip.
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._pictures: list[Tensor] = []
+        self._pictures: list[tuple[Tensor, Tensor]] = []
 
-    def draw(self, rng: np.random.Generator, count: int, size: int) -> tuple[list[int], list[Tensor]]:
-        """Up to ``count`` of those of ``size`` px, and where they are to come back to."""
-        self._pictures = [picture for picture in self._pictures if picture.shape[-1] == size]
+    def draw(self, rng: np.random.Generator, count: int, size: int) -> tuple[list[int], Tensor, Tensor]:
+        """Up to ``count`` of ``size`` px: where they are to come back to, they (B, 3, S, S), and their homes."""
+        self._pictures = [pair for pair in self._pictures if pair[0].shape[-1] == size]
         which = [int(k) for k in rng.permutation(len(self._pictures))[:count]]
-        return which, [self._pictures[k] for k in which]
+        pairs = [self._pictures[k] for k in which] or [(torch.empty(3, size, size),) * 2]
+        now, home = (torch.stack(part)[: len(which)] for part in zip(*pairs, strict=True))
+        return which, now, home
 
-    def arrive(self, which: list[int], pictures: Tensor, rng: np.random.Generator, stop: float = 0.06) -> None:
-        """Take pictures (B, 3, S, S) in: the last ones from ``which``, the others for the first time."""
-        new = list(pictures[: len(pictures) - len(which)])
-        for k, picture in zip(which, pictures[len(new) :], strict=True):
-            self._pictures[k] = new.pop() if new and rng.random() < stop else picture
+    def arrive(
+        self, which: list[int], made: Tensor, homes: Tensor, rng: np.random.Generator, stop: float = 0.06
+    ) -> None:
+        """Take pictures and their homes (B, 3, S, S) in: the last ones from ``which``, the others set out."""
+        pairs = list(zip(made, homes, strict=True))
+        new = pairs[: len(pairs) - len(which)]
+        for k, pair in zip(which, pairs[len(new) :], strict=True):
+            self._pictures[k] = new.pop() if new and rng.random() < stop else pair
         while new and len(self._pictures) < self._count:
             self._pictures.append(new.pop())
 
@@ -554,16 +561,18 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
         whole = budget.progress > 0.85  # borders differ between crops and pictures
         size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
         n = max(2, batch * crop * crop // (size * size))
-        which, moved = travellers.draw(rng, n // 2, size)
+        which, moved, moved_home = travellers.draw(rng, n // 2, size)
         fresh = n - len(which)
-        true = torch.stack([*_crops(pictures, rng, fresh, size), *moved])
+        new = _crops(pictures, rng, fresh, size)
+        shown, home = torch.cat([new, moved]), torch.cat([new, moved_home])
+        true = torch.lerp(shown, home, HOMEWARD)
         for group, top in rates:
             group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         with torch.autocast("cpu", torch.bfloat16):
-            codes = encode(vae, true)
+            codes, inputs = encode(vae, true), encode(vae, shown)
             # A diffusion model's latents are a little off: what it meant is still to be drawn.
             stray = float(rng.uniform(0, 0.1)) * (torch.rand(n, 1, 1, 1) < 0.2)
-            inputs = codes + torch.randn_like(codes) * stray
+            inputs = inputs + torch.randn_like(inputs) * stray
             made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
             again = encode(vae, made)
         trip = ((again - codes).square() * weight).mean()
@@ -573,7 +582,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
         nn.utils.clip_grad_norm_(others, 1.0)
         muon.step()
         adam.step()
-        travellers.arrive(which, eight_bits(made.detach()), rng)
+        travellers.arrive(which, eight_bits(made.detach()), home, rng)
         step, seen, count = step + 1, seen + fresh, count + 1
         decay = min(0.995, step / (step + 20))
         with torch.no_grad():

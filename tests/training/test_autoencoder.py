@@ -73,17 +73,18 @@ def test_widths_that_cannot_hold_the_code_are_refused() -> None:
 def test_travellers_go_on_and_make_room() -> None:
     rng = np.random.default_rng(0)
     travellers = Travellers(4)
-    which, moved = travellers.draw(rng, 3, 8)
-    assert (which, moved) == ([], [])
+    which, moved, homes = travellers.draw(rng, 3, 8)
+    assert which == [] and moved.shape == homes.shape == (0, 3, 8, 8)
     first = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
-    travellers.arrive([], first, rng)
-    which, moved = travellers.draw(rng, 9, 8)
+    travellers.arrive([], first, first + 100, rng)
+    which, moved, homes = travellers.draw(rng, 9, 8)
     # Four found room, and each lies where it is said to lie.
-    assert sorted(which) == [0, 1, 2, 3] and len({float(one.mean()) for one in moved}) == 4
-    travellers.arrive(which[:2], torch.stack([one + 10 for one in moved[:2]]), rng)
-    again = dict(zip(*travellers.draw(rng, 9, 8), strict=True))
-    for k, before in zip(which, moved, strict=True):
-        assert float((again[k] - before).mean()) == (10 if k in which[:2] else 0)
+    assert sorted(which) == [0, 1, 2, 3] and torch.equal(homes, moved + 100)
+    assert len(moved.mean((1, 2, 3)).unique()) == 4
+    travellers.arrive(which[:2], moved[:2] + 10, homes[:2], rng)
+    places, again, still = travellers.draw(rng, 9, 8)
+    for k, now, home in zip(places, again, still, strict=True):
+        assert float((home - now).mean()) == (90 if k in which[:2] else 100)
     # A new one takes the place of one that stops.
-    travellers.arrive(which[:1], torch.full((2, 3, 8, 8), 99.0), rng, stop=1.0)
-    assert travellers.draw(rng, 9, 16) == ([], []), "crops of another size are let go"
+    travellers.arrive(which[:1], torch.full((2, 3, 8, 8), 99.0), torch.zeros(2, 3, 8, 8), rng, stop=1.0)
+    assert travellers.draw(rng, 9, 16)[0] == [], "crops of another size are let go"
