@@ -1,7 +1,6 @@
 """Keyframe animation with Stable Diffusion: a settings file in, a video out.
 
-    from deforum import load, render
-    result = render(load("my.yaml").settings, output="out")
+`from deforum import load, render`, then `render(load("my.yaml").settings, output="out")`.
 """
 
 from __future__ import annotations

@@ -212,11 +212,10 @@ _MISTAKES = {
     "flow sequence": "this [ does not begin a list that ends; a text that begins with [ has to stand in quotes",
     "flow mapping": "this { does not begin a mapping that ends; a text that begins with { has to stand in quotes",
     "mapping values are not allowed": "there are two colons with a space behind; a text with ': ' in it has to stand in"
-    " quotes, as in zoom: \"0: (1), 30: (1.1)\"",
+    ' quotes, as in zoom: "0: (1), 30: (1.1)"',
     "tab": "a tab; YAML lines are indented with spaces",
     "cannot start any token": "a text cannot begin with this character unless it stands in quotes",
     "could not find expected ':'": "a line before this one has no colon; expected 'name: value'",
     "did not find expected key": "this does not fit here: a text that begins with a quote, [ or { has to stand in"
     " quotes as a whole; or else the indentation is wrong, here or above",
 }
-

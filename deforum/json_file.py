@@ -14,7 +14,7 @@ from deforum.errors import Problem, UserError
 
 _SKIPPED = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|\ufeff)*")
 _WORD = re.compile(r"[-+.\w]+")
-_CLOSING = {'"': '"', "“": "”“„‟\"", "”": "”“\"", "„": "”“\"", "‟": "”“\"", "'": "'"}
+_CLOSING = {'"': '"', "“": '”“„‟"', "”": '”“"', "„": '”“"', "‟": '”“"', "'": "'"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": "true", "True": "true", "false": "false", "False": "false", "null": "null", "None": "null"}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")

@@ -355,7 +355,6 @@ class Settings:
         pending="frame interpolation")
     # fmt: on
 
-
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:
         """How prompts go over into each other, with what the mode has where `prompt_blend` says nothing."""
