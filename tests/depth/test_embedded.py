@@ -51,20 +51,20 @@ def test_damaged_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("draw", "of_all", "of_level"),
     [
-        # What "lower is nearer" alone gets of all pairs is more, 83 to 91 %; of those at one height it gets half.
-        pytest.param(world.draw, 0.70, None, id="landscapes"),
-        pytest.param(layouts.draw, 0.70, 0.57, id="caves, things, views from above"),
+        # What "lower is nearer" alone gets is 88 and 72 % of all pairs, and of those at one height half.
+        pytest.param(world.draw, 0.93, 0.85, id="landscapes"),
+        pytest.param(layouts.draw, 0.90, 0.85, id="caves, things, views from above"),
     ],
 )
 def test_what_is_nearer_is_mostly_found_nearer(
-    draw: Callable[[int, int], world.Picture], of_all: float, of_level: float | None
+    draw: Callable[[int, int], world.Picture], of_all: float, of_level: float
 ) -> None:
     """Of pairs of points a tenth or more apart in depth, in pictures that it has not seen; chance is one half."""
     source = resolve_depth("embedded")
     assert source is not None
     model, generator = load_depth(source, CPU), torch.Generator().manual_seed(0)
     right = torch.zeros(2, 2, dtype=torch.float64)
-    for index in range(8):
+    for index in range(16):
         picture = draw(HELDOUT_SEED, index)
         found = model(from_bytes(picture.image), 0)[None]
         true = torch.from_numpy(picture.inverse_depth.astype(np.float32))[None]
@@ -72,4 +72,4 @@ def test_what_is_nearer_is_mostly_found_nearer(
             row += ordered(found, true, level, generator).sum(0)
     all_pairs, level_pairs = (float(good / count) for good, count in right)
     assert all_pairs > of_all
-    assert of_level is None or level_pairs > of_level
+    assert level_pairs > of_level
