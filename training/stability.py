@@ -38,8 +38,13 @@ from training.evaluate import grid, write
 Image = NDArray[np.uint8]
 STYLE = {
     "width": 256, "height": 256, "model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a",
-    "color_coherence": "None",
+    "color_coherence": "None", "noise_keeps_mean": True,
 }  # fmt: skip
+# With one seed for all frames the same noise falls on what it has made before; some of it has to be new.
+BEHAVIORS: dict[str, dict[str, object]] = {
+    "iter": {"seed_behavior": "iter"},
+    "fixed": {"seed_behavior": "fixed", "subseed_strength": 0.4},
+}
 MOVES: dict[str, dict[str, object]] = {
     "2D": {"animation_mode": "2D", "zoom": 1.015, "strength": 0.6},
     "3D": {"animation_mode": "3D", "depth_algorithm": "embedded", "translation_z": 4, "far": 1000, "strength": 0.65},
@@ -133,7 +138,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
     worst: dict[str, list[tuple[float, float]]] = {"sharpness": [], "saturation": [], "brightness": []}
     for k, behavior, move in itertools.product(range(prompts), behaviors, moves):
         text, scene = PROMPTS[k % len(PROMPTS)]
-        settings = {**STYLE, **MOVES[move], "seed_behavior": behavior, "max_frames": frames, "seed": 100 + k,
+        settings = {**STYLE, **MOVES[move], **BEHAVIORS[behavior], "max_frames": frames, "seed": 100 + k,
                     "prompts": {"0": text}, **extra}  # fmt: skip
         measured = run(f"{move}_{behavior}_{k}", settings, judge, out, models)
         named = np.array(measured.scenes).argmax(1) == SCENES.index(scene)
@@ -180,9 +185,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/training/stability"))
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--prompts", type=int, default=2, help="for each move and seed behavior")
-    parser.add_argument("--behaviors", nargs="*", default=["iter", "fixed"])
-    parser.add_argument("--moves", nargs="*", default=list(MOVES))
+    parser.add_argument("--prompts", type=int, default=3, help="for each move and seed behavior")
+    parser.add_argument("--behaviors", nargs="*", choices=list(BEHAVIORS), default=list(BEHAVIORS))
+    parser.add_argument("--moves", nargs="*", choices=list(MOVES), default=list(MOVES))
     parser.add_argument("--changes", type=int, default=len(CHANGES))
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the renderer")
     parser.add_argument("--threads", type=int, default=1)
