@@ -258,7 +258,7 @@ class Session:
             output: Path | None = self.arguments.output
             return output
         if job.file not in self.sweeps:
-            from deforum.run import new_folder, runs_folder, safe_name
+            from deforum.names import new_folder, runs_folder, safe_name
 
             parent = runs_folder(settings, self.arguments.output)
             self.sweeps[job.file] = new_folder(parent, safe_name(f"{job.file.stem}_sweep"))

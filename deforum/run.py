@@ -11,28 +11,23 @@ What is on the disk under its final name is whole: frames and films are written 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import hashlib
-import json
-import os
 import re
-import struct
-import unicodedata
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deforum import __version__
-from deforum.errors import Problem, UserError
+from deforum.errors import Problem, UserError, disk_error
+from deforum.names import new_folder, run_name, runs_folder
+from deforum.pictures import PICTURES, describe, encode
+from deforum.subtitles import FRAME_FIELDS, Subtitles, subtitle_fields
 from deforum.video import (
     FORMATS,
     Background,
@@ -44,7 +39,6 @@ from deforum.video import (
     exact_fps,
     frozen,
     probe,
-    to_depth,
 )
 
 if TYPE_CHECKING:
@@ -53,178 +47,6 @@ if TYPE_CHECKING:
     from deforum.models import Models
     from deforum.settings import Settings
     from deforum.timeline import Frame, Timeline
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One way to store a frame: a row of PICTURES."""
-
-    title: str
-    suffix: str
-    bits: Literal[8, 16]
-    options: tuple[tuple[str, int], ...]
-    """Of cv2.imencode, by the names of its constants."""
-    label: Callable[[bytes, Mapping[str, str]], bytes]
-    """Puts texts into the encoded picture."""
-
-
-def label_png(png: bytes, texts: Mapping[str, str]) -> bytes:
-    """Add text chunks behind the header: tEXt where Latin-1 will do, which every reader knows, else iTXt."""
-    chunks = bytearray()
-    for key, text in texts.items():
-        if text.isascii():
-            kind, body = b"tEXt", key.encode() + b"\0" + text.encode()
-        else:
-            kind, body = b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode()
-        chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    header = 8 + 12 + 13  # signature; length, name and checksum of IHDR; its body
-    return png[:header] + bytes(chunks) + png[header:]
-
-
-def label_jpeg(jpeg: bytes, texts: Mapping[str, str]) -> bytes:
-    """Add one comment behind the start: the texts as JSON, cut to what a comment holds."""
-    body = json.dumps(dict(texts), ensure_ascii=False).encode()[:65533]
-    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
-
-
-PICTURES: dict[str, Picture] = {
-    # OpenCV's own choice of compression is its fastest; asking for level 1 makes it three times slower.
-    "png": Picture("PNG, 8 bits", ".png", 8, (), label_png),
-    "png16": Picture("PNG, 16 bits", ".png", 16, (), label_png),
-    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), label_jpeg),
-}
-
-
-def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
-    """Encode (H, W, 3) RGB levels as a picture file that carries `texts`."""
-    import cv2
-
-    row = PICTURES[kind]
-    options = [part for name, value in row.options for part in (getattr(cv2, name), value)]
-    done, encoded = cv2.imencode(row.suffix, cv2.cvtColor(to_depth(pixels, row.bits), cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise ValueError(f"OpenCV cannot encode a picture of {pixels.shape} as {kind}")
-    return row.label(encoded.tobytes(), texts)
-
-
-def describe(frame: Frame) -> dict[str, str]:
-    """Say in texts what a frame was made from."""
-
-    def blended(texts: list[tuple[str, float]]) -> str:
-        return texts[0][0] if len(texts) == 1 else " | ".join(f"{text} ({weight:.4g})" for text, weight in texts)
-
-    return {
-        "Software": f"deforum {__version__}",
-        "frame": str(frame.index),
-        "seed": str(frame.seed),
-        "prompt": blended([(prompt.positive, prompt.weight) for prompt in frame.prompts]),
-        "negative_prompt": blended([(prompt.negative, prompt.weight) for prompt in frame.prompts]),
-        "settings": json.dumps(
-            {
-                "frame": frame.index,
-                "seed": frame.seed,
-                "subseed": frame.subseed,
-                "sampler": frame.sampler,
-                "checkpoint": frame.checkpoint,
-                "prompts": [dataclasses.asdict(prompt) for prompt in frame.prompts],
-                "params": dict(frame.params.items()),
-            },
-            ensure_ascii=False,
-        ),
-    }
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f]')
-_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
-LONGEST_NAME = 120  # bytes; leaves room for suffixes within the 255 of most file systems and Windows' 260 for a path
-LONGEST_VALUE = 50  # characters, of a setting within a name
-
-
-def safe_name(text: str) -> str:
-    """Turn any text into a file name that every file system takes, and that stays where it is put."""
-    name = _RESERVED.sub("_", unicodedata.normalize("NFC", text))
-    name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
-    name = name.rstrip(".")  # Windows drops trailing dots; this also disposes of '.' and '..'
-    if name.startswith(("-", "~")) or _DEVICES.fullmatch(name):
-        name = f"_{name}"  # an option, a home folder, or one of DOS's devices
-    return name or "run"
-
-
-def fill(template: str, values: Mapping[str, object]) -> str:
-    """Replace `{name}` by values, whose names are lower-case; a name that is not known stays as it is written."""
-
-    def value_of(match: re.Match[str]) -> str:
-        value = values.get(match[1].lower())
-        return match[0] if value is None else str(value)[:LONGEST_VALUE]
-
-    return re.sub(r"\{(\w+)\}", value_of, template)
-
-
-def name_values(settings: Settings, now: datetime) -> dict[str, object]:
-    """List what `{...}` in a run's name can stand for: every setting, and the time."""
-    from deforum.options import DECLARATIONS
-    from deforum.write import write_value
-    from schedules import NumberSchedule, TextSchedule
-
-    values: dict[str, object] = {}
-    for name, declaration in DECLARATIONS.items():
-        value = getattr(settings, name) if hasattr(settings, name) else getattr(settings.params, name)
-        if isinstance(value, TextSchedule) and len(value.keyframes) == 1:
-            value = value.keyframes[0].value
-        elif isinstance(value, NumberSchedule | float):
-            value = write_value(value).strip('"')  # 7, not 0: (7), nor 7.0
-        value = getattr(value, "text", value)  # a schedule is named by its text
-        for known in (name, *declaration.old):
-            values.setdefault(known.lower(), value)
-    values["prompts"] = settings.prompts[0][1] if settings.prompts else ""
-    values["batch_name"] = fill(settings.batch_name, {**values, "batch_name": ""})
-    return values | {
-        "timestring": now.strftime("%Y%m%d%H%M%S"),
-        "date": now.strftime("%Y-%m-%d"),
-        "time": now.strftime("%H-%M-%S"),
-    }
-
-
-def run_name(settings: Settings, now: datetime) -> str:
-    """Give the name of a run's folder: the setting batch_name, filled in and made safe."""
-    return safe_name(fill(settings.batch_name, name_values(settings, now)))
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that was not there: `name`, else `name_2`, `name_3`. Raises UserError where that cannot be."""
-    number = 1
-    while True:
-        folder = parent / (name if number == 1 else f"{name}_{number}")
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            return folder
-        except FileExistsError as error:
-            if not parent.is_dir():
-                raise UserError(f"{parent}: is no folder; output takes the folder for the runs") from error
-            number += 1
-        except OSError as error:
-            raise _disk_error(error, folder) from error
-
-
-_DISK = {
-    errno.ENOSPC: "the disk is full; make room, or choose another folder with -o",
-    errno.EDQUOT: "your share of the disk is used up; make room, or choose another folder with -o",
-    errno.EROFS: "this disk can only be read; choose another folder with -o",
-    errno.EACCES: "writing here is not allowed; choose another folder with -o",
-    errno.EPERM: "writing here is not allowed; choose another folder with -o",
-    errno.ENAMETOOLONG: "the path is too long; choose a shorter batch_name or output",
-}
-
-
-def _disk_error(error: OSError, path: Path) -> UserError:
-    reason = _DISK.get(error.errno or 0, error.strerror or str(error))
-    return UserError(f"{error.filename or path}: cannot be written: {reason}")
-
 
 # --- what to write ----------------------------------------------------------------------------------------------------
 
@@ -284,9 +106,11 @@ class Outputs:
             except VideoError as error:
                 problems += error.problems
         problems += [
-            Problem(f"subtitles: a frame has no {field!r}; expected {_SUBTITLE_WORDS} or the name of a parameter")
+            Problem(
+                f"subtitles: a frame has no {field!r}; expected {', '.join(FRAME_FIELDS)} or the name of a parameter"
+            )
             for field in self.subtitles
-            if field not in _subtitle_fields()
+            if field not in subtitle_fields()
         ]
         if problems:
             raise UserError(problems)
@@ -315,63 +139,6 @@ def seconds_before(settings: Settings) -> float:
         return video_init(settings).start
     except ClipError:
         return 0.0
-
-
-# --- subtitles --------------------------------------------------------------------------------------------------------
-
-_SUBTITLES: dict[str, Callable[[Frame], str]] = {
-    "frame": lambda frame: str(frame.index),
-    "seed": lambda frame: str(frame.seed),
-    "subseed": lambda frame: str(frame.subseed),
-    "sampler": lambda frame: frame.sampler,
-    "checkpoint": lambda frame: frame.checkpoint,
-    "prompt": lambda frame: describe(frame)["prompt"],
-    "negative_prompt": lambda frame: describe(frame)["negative_prompt"],
-}
-_SUBTITLE_WORDS = ", ".join(_SUBTITLES)
-
-
-def _subtitle_fields() -> set[str]:
-    from deforum.params import PARAMS
-
-    return {*_SUBTITLES, *PARAMS}
-
-
-class Subtitles:
-    """Write an SRT file with one line per frame; frames with the same words share an entry."""
-
-    def __init__(self, path: Path, fields: tuple[str, ...], fps: Fraction) -> None:
-        self._file: IO[str] = path.open("w", encoding="utf-8", newline="\n")
-        self._fields, self._fps = fields, fps
-        self._entry, self._begin, self._end, self._words = 0, 0, 0, ""
-
-    def write(self, frame: Frame) -> None:
-        words = "; ".join(f"{field}: {self._value(field, frame)}" for field in self._fields)
-        if words != self._words:
-            self._flush()
-            self._begin, self._words = self._end, words
-        self._end += 1
-
-    def _value(self, field: str, frame: Frame) -> str:
-        word = _SUBTITLES.get(field)
-        # A blank line would end the entry, and an arrow would be read as a time.
-        text = word(frame) if word else f"{getattr(frame.params, field):.6g}"
-        return " ".join(text.replace("-->", "->").split())
-
-    def _flush(self) -> None:
-        if self._end > self._begin:
-            self._entry += 1
-            self._file.write(f"{self._entry}\n{self._time(self._begin)} --> {self._time(self._end)}\n{self._words}\n\n")
-            self._file.flush()
-
-    def _time(self, frame: int) -> str:
-        milliseconds = round(frame / self._fps * 1000)
-        seconds, milliseconds = divmod(milliseconds, 1000)
-        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"
-
-    def close(self) -> None:
-        self._flush()
-        self._file.close()
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
@@ -432,7 +199,7 @@ class Run:
                 path = self.folder / f"{self.folder.name}.srt"
                 self._subtitles = Subtitles(path, self.outputs.subtitles, exact_fps(self._fps))
         except OSError as error:
-            raise _disk_error(error, self.folder) from error
+            raise disk_error(error, self.folder) from error
         for film in self.outputs.films:
             writer = VideoWriter(
                 self.film_path(film), *self._size, self._fps,
@@ -453,7 +220,7 @@ class Run:
             if self._subtitles is not None:
                 self._subtitles.write(frame)
         except OSError as error:
-            raise _disk_error(error, self.folder) from error
+            raise disk_error(error, self.folder) from error
         for film, writer in list(self._writers):
             try:
                 writer.write(pixels)
@@ -495,7 +262,7 @@ class Run:
             if self._subtitles is not None:
                 self._subtitles.close()
         except OSError as error:
-            errors.append(_disk_error(error, self.folder))
+            errors.append(disk_error(error, self.folder))
         films: list[Path] = []
         for film, writer in list(self._writers):
             try:
@@ -680,13 +447,3 @@ def depth_record(
         film = VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
     maps = folder / "depth" if settings.save_depth_maps else None
     return DepthRecord(maps, ends_of(settings, timeline), format=settings.depth_format, film=film)
-
-
-def runs_folder(settings: Settings, output: Path | None) -> Path:
-    """Choose the folder that runs are made in. Raises UserError where that cannot be."""
-    folder = (Path(settings.output) if output is None else output).expanduser()
-    if folder.is_file():
-        raise UserError(f"{folder}: is a file; output takes the folder for the runs")
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: writing here is not allowed; choose another folder with -o")
-    return folder

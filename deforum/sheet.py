@@ -131,7 +131,7 @@ def _fit(picture: Pixels, width: int, height: int) -> Pixels:
 def write_sheet(path: Path, title: str, axes: Sequence[Axis], results: Mapping[tuple[str, ...], RunResult]) -> Path:
     """Write the contact sheet of a sweep as PNG. Raises UserError where it cannot be written."""
     from deforum.errors import UserError
-    from deforum.run import encode
+    from deforum.pictures import encode
 
     png = encode(compose(lay_out(axes, results), title), "png", {"Title": title})
     try:

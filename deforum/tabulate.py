@@ -46,7 +46,7 @@ def look(settings: Settings) -> Timeline:
 
 def _describe(field: str) -> Callable[[Frame], str]:
     def read(frame: Frame) -> str:
-        from deforum.run import describe
+        from deforum.pictures import describe
 
         return describe(frame)[field]
 

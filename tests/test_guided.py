@@ -17,8 +17,8 @@ from deforum.guided import REST, Guides, find_guides, guided, place_guides, take
 from deforum.image import CPU, Image, blend, to_bytes
 from deforum.options import Settings
 from deforum.params import PARAMS, Params
+from deforum.pictures import encode
 from deforum.profile import PROFILES
-from deforum.run import encode
 from deforum.settings import load
 from deforum.timeline import Frame, sample
 from schedules import Variables

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import threading
 import time
-from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -17,18 +16,9 @@ import pytest
 
 from deforum.errors import UserError
 from deforum.params import PARAMS, Params
+from deforum.pictures import PICTURES
 from deforum.prompts import Prompt
-from deforum.run import (
-    PICTURES,
-    Film,
-    Outputs,
-    Run,
-    encode,
-    fill,
-    label_jpeg,
-    new_folder,
-    safe_name,
-)
+from deforum.run import Film, Outputs, Run
 from deforum.timeline import Frame
 from deforum.video import FORMATS, Soundtrack, VideoError, VideoWriter, count_frames
 from tests.test_video import COLORS, chart, click, decode, hear
@@ -86,36 +76,6 @@ def test_a_frame_says_what_it_was_made_from(tmp_path: Path) -> None:
     assert (numbers["params"]["zoom"], numbers["params"]["strength"]) == (1.003, 0.65)
     assert numbers["prompts"] == [{"positive": PROMPT, "negative": "blurry", "weight": 1.0}]
     assert len(info["run"]) == 16 and info["Software"].startswith("deforum ")
-
-
-def test_blended_prompts_are_told_with_their_shares() -> None:
-    from deforum.run import describe
-
-    both = frame(0, prompts=(Prompt("sea", "", 0.25), Prompt("land", "fog", 0.75)))
-    assert describe(both)["prompt"] == "sea (0.25) | land (0.75)"
-
-
-@pytest.mark.parametrize("kind", PICTURES)
-def test_every_picture_format_gives_back_its_pixels(kind: str, tmp_path: Path) -> None:
-    from PIL import Image
-
-    ramp = np.linspace(0, 65535, WIDTH).astype(np.uint16)
-    pixels = np.ascontiguousarray(np.broadcast_to(ramp[None, :, None], (HEIGHT, WIDTH, 3)))
-    path = tmp_path / f"picture{PICTURES[kind].suffix}"
-    path.write_bytes(encode(pixels, kind, {"seed": "5", "prompt": PROMPT}))
-    got = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
-    assert got.dtype == (np.uint16 if PICTURES[kind].bits == 16 else np.uint8)
-    scale = 1 if PICTURES[kind].bits == 16 else 257
-    assert np.abs(got.astype(float) * scale - pixels).max() <= {"png": 129, "png16": 0, "jpeg": 3 * 257}[kind]
-    with Image.open(path) as picture:
-        picture.load()
-        told = json.loads(picture.info["comment"]) if kind == "jpeg" else picture.info
-    assert told["prompt"] == PROMPT and told["seed"] == "5"
-
-
-def test_a_long_comment_does_not_break_a_jpeg() -> None:
-    jpeg = label_jpeg(encode(chart(0), "jpeg", {}), {"prompt": "x" * 100_000})
-    assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape == (96, 128, 3)
 
 
 def test_handing_over_a_frame_takes_under_a_millisecond(tmp_path: Path) -> None:
@@ -234,38 +194,7 @@ def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
     assert peak < 12 * 3 * 2**20
 
 
-# --- subtitles and sound ----------------------------------------------------------------------------------------------
-
-
-def test_subtitles_show_the_chosen_fields_at_their_frames(tmp_path: Path) -> None:
-    outputs = Outputs(films=(), subtitles=("seed", "zoom", "prompt"))
-    with open_run(tmp_path / "sea", outputs, fps=23.976) as run:
-        for index in range(3):
-            run.write(frame(index, prompts=(Prompt("a -->\n\nb"),)), chart(index))
-    entries = (tmp_path / "sea" / "sea.srt").read_text(encoding="utf-8").split("\n\n")
-    assert entries[:2] == [
-        "1\n00:00:00,000 --> 00:00:00,042\nseed: 1000; zoom: 1; prompt: a -> b",
-        "2\n00:00:00,042 --> 00:00:00,083\nseed: 1001; zoom: 1.001; prompt: a -> b",
-    ]
-
-
-def test_equal_subtitles_share_an_entry(tmp_path: Path) -> None:
-    with open_run(tmp_path / "sea", Outputs(films=(), subtitles=("prompt",)), fps=10) as run:
-        for index in range(30):
-            run.write(frame(index, prompts=(Prompt("sea" if index < 20 else "land"),)), chart(index))
-    assert (tmp_path / "sea" / "sea.srt").read_text() == (
-        "1\n00:00:00,000 --> 00:00:02,000\nprompt: sea\n\n2\n00:00:02,000 --> 00:00:03,000\nprompt: land\n\n"
-    )
-
-
-def test_subtitles_can_be_read_by_ffmpeg(tmp_path: Path) -> None:
-    from deforum.video import ffmpeg_path
-
-    run = write_run(tmp_path / "sea", Outputs(films=(), subtitles=("seed", "prompt")))
-    read = subprocess.run(
-        [ffmpeg_path(), "-v", "error", "-i", str(run.folder / "sea.srt"), "-f", "srt", "-"], capture_output=True
-    )
-    assert read.stdout.decode().count("-->") == 10 and not read.stderr
+# --- sound and choices ------------------------------------------------------------------------------------------------
 
 
 def test_a_run_with_sound(tmp_path: Path) -> None:
@@ -333,69 +262,3 @@ def test_all_wrong_choices_are_told_together() -> None:
     with pytest.raises(UserError) as error:
         Outputs(picture="tiff", subtitles=("zoon",), films=(Film("h266"), Film("gif"))).check(WIDTH, HEIGHT, 60)
     assert len(error.value.problems) == 4  # gif cannot show 60 frames a second
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("Deforum_2026", "Deforum_2026"),
-        ('a<b>c:d"e/f\\g|h?i*j', "a_b_c_d_e_f_g_h_i_j"),
-        ("two words, one\tname\n", "two_words__one_name_"),
-        ("../../etc/passwd", ".._.._etc_passwd"),
-        ("..", "run"),
-        (".", "run"),
-        ("", "run"),
-        ("ends in dots...", "ends_in_dots"),
-        ("con", "_con"),
-        ("LPT1.txt", "_LPT1.txt"),
-        ("console", "console"),
-        ("-rf", "_-rf"),
-        ("~", "_~"),
-        ("\0\x1f", "__"),
-        ("cafe\u0301", "caf\u00e9"),
-        ("港" * 100, "港" * 40),
-    ],
-)
-def test_names_are_safe_everywhere(text: str, name: str) -> None:
-    assert safe_name(text) == name
-    assert len(safe_name(text).encode()) <= 121
-
-
-def test_names_are_filled_in() -> None:
-    values = {"seed": 7, "timestring": "20260131", "w": 512, "prompt": "x" * 80}
-    assert fill("{timestring}_{seed}_{W}", values) == "20260131_7_512"
-    assert fill("{unknown}_{Seed}", values) == "{unknown}_7"
-    assert fill("{prompt}", values) == "x" * 50
-
-
-def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
-    names = [new_folder(tmp_path / "out", "sea").name for _ in range(3)]
-    assert names == ["sea", "sea_2", "sea_3"]
-
-
-def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"is no folder|cannot be written"):
-        new_folder(tmp_path / "file", "sea")
-    with pytest.raises(UserError, match=r"is no folder|cannot be written"):
-        new_folder(tmp_path / "file" / "deeper", "sea")
-
-
-def test_settings_name_a_run() -> None:
-    from dataclasses import replace
-
-    from deforum.options import Settings
-    from deforum.run import run_name
-
-    now = datetime(2026, 1, 31, 12, 30, 5)
-    template = "{date}/{time}_{seed}_{W}x{height}_{cfg_scale}_{sampler}_{nothing}"
-    settings = replace(Settings(), seed=7, batch_name=template, width=320, height=200)
-    assert run_name(settings, now) == "2026-01-31_12-30-05_7_320x200_7_Euler_a_{nothing}"
-    assert run_name(replace(settings, batch_name="{fps} {strength_schedule} {zoom}"), now) == (
-        "15_0.65_1.0025_+_0.002___sin(1.25___3.14___t___30)"
-    )
-    assert run_name(replace(settings, batch_name="Deforum_{timestring}"), now) == "Deforum_20260131123005"
-    assert run_name(replace(settings, batch_name="{batch_name}"), now) == "run"
