@@ -157,7 +157,7 @@ def main() -> None:
         model = Model(pipeline.text_encoder, pipeline.unet)
         print("held-out loss", json.dumps(heldout_loss(model, Noise(), heldout, 512)))
         true = np.load(args.data / "heldout" / "pictures.npy")[:128]
-        print("autoencoder", json.dumps(evaluate_autoencoder(pipeline.vae, load_pca(args.data), true, 1)))
+        print("autoencoder", json.dumps(evaluate_autoencoder(pipeline.vae, load_pca(args.data), true, (1,))))
         states = round_trips(pipeline.vae, true[:24])
         print("20 round trips", json.dumps(worn_off(states)))
         rows = [_uint8(states[k][:8].permute(0, 2, 3, 1).numpy() / 2 + 0.5) for k in (0, 1, 5, 20)]

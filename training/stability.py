@@ -38,8 +38,11 @@ from training.evaluate import grid, write
 Image = NDArray[np.uint8]
 STYLE = {
     "width": 256, "height": 256, "model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a",
-    "color_coherence": "None", "noise_keeps_mean": True,
+    "noise_keeps_mean": True,
 }  # fmt: skip
+# A new prompt brings its own colours; as long as one stays, colours keep to the first frame's, as is Deforum's default.
+CHANGING: dict[str, object] = {"color_coherence": "None"}
+LASTING: dict[str, object] = {"color_coherence": "LAB"}
 # With one seed for all frames the same noise falls on what it has made before; some of it has to be new.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},
@@ -138,7 +141,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
     worst: dict[str, list[tuple[float, float]]] = {"sharpness": [], "saturation": [], "brightness": []}
     for k, behavior, move in itertools.product(range(prompts), behaviors, moves):
         text, scene = PROMPTS[k % len(PROMPTS)]
-        settings = {**STYLE, **MOVES[move], **BEHAVIORS[behavior], "max_frames": frames, "seed": 100 + k,
+        settings = {**STYLE, **LASTING, **MOVES[move], **BEHAVIORS[behavior], "max_frames": frames, "seed": 100 + k,
                     "prompts": {"0": text}, **extra}  # fmt: skip
         measured = run(f"{move}_{behavior}_{k}", settings, judge, out, models)
         named = np.array(measured.scenes).argmax(1) == SCENES.index(scene)
@@ -172,7 +175,7 @@ def changing(count: int, extra: dict[str, object], judge: Judge, out: Path, mode
     took = []
     for k, (old, new) in enumerate(CHANGES[:count]):
         prompts = {"0": PROMPTS[old][0], "20": PROMPTS[new][0]}
-        settings = {**STYLE, **MOVES["2D"], "max_frames": 45, "seed": 200 + k, "prompts": prompts, **extra}
+        settings = {**STYLE, **CHANGING, **MOVES["2D"], "max_frames": 45, "seed": 200 + k, "prompts": prompts, **extra}
         measured = run(f"change_{k}", settings, judge, out, models)
         took.append(until_changed(measured, 20, SCENES.index(PROMPTS[old][1]), SCENES.index(PROMPTS[new][1])))
         print(f"{PROMPTS[old][1]} to {PROMPTS[new][1]}: visible after {took[-1]} frames", flush=True)

@@ -384,7 +384,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         share = float(now)
         if share >= 1:
             break
-        loop_share = args.loop_share if share > 0.5 else 0.0
+        loop_share = args.loop_share if share > 0.25 else 0.0
         clean, shown, tokens = samples.batch(rng, args.batch // args.processes, loop_share)
         steps = noise.draw(torch.from_numpy(rng.random(len(clean), dtype=np.float32)))
         degraded = (shown - clean).flatten(1).abs().amax(1) > 0
@@ -457,7 +457,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
     parser.add_argument("--average", type=float, default=0.996, help="decay of the averaged weights")
-    parser.add_argument("--loop-share", type=float, default=0.1, help="degraded inputs in the second half")
+    parser.add_argument("--loop-share", type=float, default=0.2, help="of loop pairs, after a quarter of the time")
     parser.add_argument("--save-every", type=float, default=4.0, help="minutes")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
