@@ -427,9 +427,10 @@ def evaluate(
 
 @torch.no_grad()
 def settle_colours(vae: AutoencoderKL, pictures: NDArray[np.uint8], trips: int = 4) -> list[float]:
-    """Shift what the decoder puts out so that colours come back as they went, on the mean; returns levels of 255.
+    """Shift what the decoder puts out so that colours of ``pictures`` (N, H, W, 3) come back as they went, on the mean.
 
-    A third of a level is nothing on one trip and six levels after twenty.
+    Returns by how much red, green and blue had moved in each trip, in levels of 255. A third of a level is nothing on
+    one trip and six levels after twenty.
     """
     states = round_trips(vae, pictures, trips)
     drift = (states[-1] - states[1]).mean((0, 2, 3)) / (trips - 1)
@@ -624,7 +625,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="for the decoder")
     parser.add_argument("--peak", type=float, default=0.003, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
-    parser.add_argument("--trip-weight", type=float, default=5.0, help="of latents that come back otherwise")
+    parser.add_argument("--trip-weight", type=float, default=20.0, help="of latents that come back otherwise")
     parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)

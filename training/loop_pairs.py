@@ -44,7 +44,10 @@ def _warp(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
 
 @torch.no_grad()
 def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None = None, seed: int = 3) -> None:
-    """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16."""
+    """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16.
+
+    A ``pipeline`` paints in half of the rounds, with the data's autoencoder put in the place of its own.
+    """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
     captions: list[list[str]] = json.loads((data / "train" / "captions.json").read_text())

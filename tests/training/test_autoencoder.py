@@ -12,6 +12,7 @@ from training.autoencoder import (
     encode,
     fit_pca,
     psnr,
+    settle_colours,
     start_pair,
     to_float,
     write,
@@ -88,3 +89,16 @@ def test_travellers_go_on_and_make_room() -> None:
     # A new one takes the place of one that stops.
     travellers.arrive(which[:1], torch.full((2, 3, 8, 8), 99.0), torch.zeros(2, 3, 8, 8), rng, stop=1.0)
     assert travellers.draw(rng, 9, 16)[0] == [], "crops of another size are let go"
+
+
+def test_colours_that_move_are_settled(pca: PatchPCA) -> None:
+    torch.manual_seed(0)
+    pair, vae, pictures = LinearPair(8, WIDTHS), build(8, WIDTHS, 64), _pictures()
+    start_pair(pair, pca, to_float(pictures))
+    write(vae, pair)
+    settle_colours(vae, pictures)
+    with torch.no_grad():
+        vae.decoder.conv_out.bias += torch.tensor([2.0, 0.0, -1.0]) / 127.5
+    red, _, blue = settle_colours(vae, pictures)
+    assert red > 1 and blue < -0.5, "what is put out too bright comes back brighter each time"
+    assert max(abs(level) for level in settle_colours(vae, pictures)) < 0.4 * red
