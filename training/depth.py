@@ -41,7 +41,7 @@ from training.muon import Muon
 APART = 1.1  # ratio of two distances from which on their order counts
 FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
 # Side in px of the training pictures until this share of the time; the small ones teach most per second.
-SIZES = ((0.75, 128), (1.0, SIZE))
+SIZES = ((0.65, 128), (1.0, SIZE))
 
 
 def _draw(job: tuple[Path, int, int, int]) -> int:

@@ -106,8 +106,9 @@ def _things(c: Canvas) -> None:
     sun = float(rng.uniform(0, 2 * math.pi))
     for near in np.sort(rng.uniform(0.2, 1, int(rng.integers(5, 16)))):
         x, y = rng.uniform(-10, SIZE + 10, 2)
-        radius = float(size * near * rng.uniform(0.5, 0.8))
-        tone = _veiled(_tone(rng), haze, np.float32(near), 0.9)
+        # What cannot be seen cannot be learned: all are about as large, and haze lies over all of them.
+        radius = float(size * near * rng.uniform(0.6, 0.7))
+        tone = _veiled(_tone(rng), haze, np.float32(near / 2), 0.9)
         dx, dy = (_X - x) / radius, (_Y - y) / radius
         light = dx * math.cos(sun) + dy * math.sin(sun)
         if rng.random() < 0.5:
@@ -131,13 +132,14 @@ def _from_above(c: Canvas) -> None:
     leaf = _tone(rng) * np.float32(0.8)
     for y in np.sort(rng.uniform(-10, SIZE + 20, int(rng.integers(10, 40)))):
         x, scale = float(rng.uniform(0, SIZE)), float(ground[int(np.clip(y, 0, SIZE - 1)), 0])
-        tall = scale * float(rng.uniform(0.15, 0.6))
         if rng.random() < 0.6:
             radius = scale * float(rng.uniform(25, 60))
+            tall = radius / 100  # a wide tree is a tall one
             shade = np.clip(0.9 - 0.35 * ((_X - x) + (_Y - y)) / radius, 0.4, 1.3)
             c.over(disc(x, float(y), radius), np.clip(leaf * shade[..., None], 0, 1), scale + tall)
         else:
             half, rise = scale * float(rng.uniform(20, 50)), scale * float(rng.uniform(20, 80))
+            tall = rise / 130
             tone = _tone(rng)
             front = [(x - half, y), (x + half, y), (x + half, y - rise), (x - half, y - rise)]
             roof = [

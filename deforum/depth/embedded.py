@@ -16,7 +16,7 @@ from deforum.image import Device
 
 BACKBONE = "mobilenetv4_conv_small"
 WIDTH, THIN = 64, 24  # channels
-SIZE = 160  # px, that it was trained for
+SIZE = 192  # px, that it was trained for
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
