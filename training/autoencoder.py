@@ -40,7 +40,9 @@ WIDTHS = (16, 32, 64, 96, 128)
 # picture's statistics can shift: contrast and hue pass through unchanged.
 CONSTANT = 256.0
 BRANCH_CONSTANT = 4.0
-HOMEWARD = 0.15  # share of the way home that each round trip is to lead a worn picture
+# Share of the way home that each round trip is to lead a worn picture: where something fine is, and where nothing is.
+HOMEWARD, HOMEWARD_FLAT = 0.15, 0.6
+STRAY = 0.25  # deviation of the noise that half of the latents are decoded with, at most
 
 
 @dataclass(frozen=True)
@@ -517,13 +519,25 @@ class Travellers:
             self._pictures.append(new.pop())
 
 
-def picture_loss(made: Tensor, true: Tensor) -> Tensor:
+def flatness(pictures: Tensor) -> Tensor:
+    """Where pictures (B, 3, H, W) hold nothing but slopes for 8 px around: (B, 1, H, W), 0 at details, 1 in flat parts.
+
+    There home is known: a round trip that leaves waves on an even sky can take them away, and no detail shrinks.
+    """
+    smooth = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), "replicate"), 5, 1)
+    detail = F.max_pool2d((pictures - smooth).abs().mean(1, keepdim=True), 17, 1, 8)
+    return torch.exp(-detail / 0.02)
+
+
+def picture_loss(made: Tensor, true: Tensor, flat: Tensor) -> Tensor:
     """Squared and absolute error of values, absolute error of neighbouring differences, and of local means.
 
+    Differences count fourfold where pictures are ``flat`` (B, 1, H, W), from 0 to 1: there the eye finds a weave.
     Of the last: a tint of one level is nothing squared, and everything after twenty round trips.
     """
     error = made - true
-    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    edges = (error.diff(dim=-1).abs() * (1 + 3 * flat[..., 1:])).mean()
+    edges = edges + (error.diff(dim=-2).abs() * (1 + 3 * flat[..., 1:, :])).mean()
     tint = torch.stack([F.avg_pool2d(error, side).abs().mean() for side in (16, 64)]).sum()
     return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.5 * edges + 0.25 * tint
 
@@ -577,19 +591,22 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
         fresh = n - len(which)
         new = _crops(pictures, rng, fresh, size)
         shown, home = torch.cat([new, moved]), torch.cat([new, moved_home])
-        true = torch.lerp(shown, home, HOMEWARD)
+        flat = flatness(home)
+        true = torch.lerp(shown, home, HOMEWARD + (HOMEWARD_FLAT - HOMEWARD) * flat)
         for group, top in rates:
             group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         # Frames are made in float32: in the end the decoder must not be fitted to bfloat16's way of rounding.
         with torch.autocast("cpu", torch.bfloat16, enabled=not whole):
             codes, inputs = encode(vae, true), encode(vae, shown)
-            # A diffusion model's latents are a little off: what it meant is still to be drawn.
-            stray = float(rng.uniform(0, 0.1)) * (torch.rand(n, 1, 1, 1) < 0.2)
+            # A diffusion model's latents are off: what it meant is still to be drawn, and not as a weave of waves.
+            stray = STRAY * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.5)
             inputs = inputs + torch.randn_like(inputs) * stray
             made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
             again = encode(vae, made)
-        trip = ((again - codes).square() * weight).mean()
-        loss = picture_loss(made, true) + trip_weight * trip
+        # What strayed need not come back: to ask for that would be to ask for less detail.
+        stayed = (stray == 0).float()
+        trip = ((again - codes).square() * weight * stayed).mean() / stayed.mean().clamp(min=0.1)
+        loss = picture_loss(made, true, flat) + trip_weight * trip
         vae.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(others, 1.0)

@@ -2,10 +2,11 @@
 
     python -m training.loop_pairs --data build/training --pictures 3000 [--model deforum/embedded/diffusion]
 
-A picture goes through one to four rounds of "zoom and turn a little, blur a little, through the autoencoder", as in
-the loop; with a model it is painted anew in half of the rounds, too, by its caption and with little noise, so that the
-model's own faults are in it.  The clean partner is the same picture moved once by the whole motion.  Trained on
-the degraded one with the clean one as the answer, the model learns to mend what the loop wears off.
+A picture goes through one to six rounds of "zoom and turn a little, blur a little, through the autoencoder", as in
+the loop; with a model it is painted anew in most of the rounds, too, under grain as the loop adds it, by its caption
+and with little noise, so that the model's own faults are in it.  The clean partner is the same picture moved once by
+the whole motion.  Trained on the degraded one with the clean one as the answer, the model learns to mend what the loop
+wears off.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from training.autoencoder import eight_bits, encode, to_float
 from training.evaluate import load_pipeline
 
 Matrix = NDArray[np.float64]
+ROUNDS = 6  # at most
+PAINTED = 0.65  # share of the rounds in which a model paints
+GRAIN = 0.08  # at most, on pictures in [-1, 1], before it paints
 
 
 def _motion(rng: np.random.Generator, size: int) -> Matrix:
@@ -46,7 +50,7 @@ def _warp(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
 def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None = None, seed: int = 3) -> None:
     """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16.
 
-    A ``pipeline`` paints in half of the rounds, with the data's autoencoder put in the place of its own.
+    A ``pipeline`` paints in `PAINTED` of the rounds, with the data's autoencoder put in the place of its own.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
@@ -63,7 +67,7 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
         true = [np.array(pictures[k]) for k in part]
         worn = list(true)
         moved = [np.eye(3) for _ in true]
-        for _ in range(int(rng.integers(1, 5))):
+        for _ in range(int(rng.integers(1, ROUNDS + 1))):
             for k in range(len(true)):
                 step = _motion(rng, true[k].shape[0])
                 moved[k] = step @ moved[k]
@@ -72,8 +76,9 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
                     worn[k] = cv2.GaussianBlur(worn[k], (0, 0), float(rng.uniform(0.5, 1.2)))
             shown = to_float(np.stack(worn))
             with torch.autocast("cpu", torch.bfloat16):
-                if redraw is not None and rng.random() < 0.5:
+                if redraw is not None and rng.random() < PAINTED:
                     strength, scale = float(rng.choice([0.25, 0.4])), float(rng.uniform(2, 5))
+                    shown = (shown + torch.randn_like(shown) * float(rng.uniform(0, GRAIN))).clamp(-1, 1)
                     painted = redraw([captions[k][0] for k in part], image=shown / 2 + 0.5, strength=strength,
                                      num_inference_steps=8, guidance_scale=scale, output_type="pt").images  # fmt: skip
                     made = eight_bits(painted.float() * 2 - 1)
@@ -85,6 +90,8 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
             codes = encode(vae, to_float(np.concatenate([aims, np.stack(worn)]))).numpy().astype(np.float16)
         clean.append(codes[: len(aims)])
         degraded.append(codes[len(aims) :])
+        if len(clean) % 10 == 0:
+            print(f"{sum(map(len, clean))} of {count} pairs", flush=True)
     np.savez(data / "train" / "loop.npz", index=index, clean=np.concatenate(clean), degraded=np.concatenate(degraded))
 
 

@@ -42,6 +42,7 @@ LENGTH = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 TRAIN_STEPS = 1000
 LAYOUT_WEIGHT = 0.2
+MIXED = 0.15  # share of the loop pairs
 # What Muon is not for: tables, and what reads or writes the outside of a network; and vectors, of course.
 _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
 # Stable Diffusion ends at 0.012.  Our latents are few and vary together, so its noisiest step would still show how
@@ -191,7 +192,10 @@ class Noise:
 
 
 class Samples:
-    """Latents with tokenised captions; ``pairs`` adds degraded and clean latents of the feedback loop."""
+    """Latents with tokenised captions; ``pairs`` adds degraded and clean latents of the feedback loop.
+
+    Some of the pairs are `MIXED`: the clean picture with another one shining through, as after a change of prompt.
+    """
 
     def __init__(self, folder: Path, tokenizer: CLIPTokenizer, strewn: bool = False) -> None:
         self.latents: NDArray[np.float16] = np.load(folder / "latents.npy")
@@ -213,6 +217,9 @@ class Samples:
                 j = int(rng.integers(len(self.pairs["index"])))
                 which[k] = self.pairs["index"][j]
                 clean[k], shown[k] = self.pairs["clean"][j], self.pairs["degraded"][j]
+                if rng.random() < MIXED:
+                    other = self.latents[mirrored[k], rng.integers(self.latents.shape[1])].astype(np.float32)
+                    shown[k] += rng.uniform(0.1, 0.8) * (other - shown[k])
         tokens = self.tokens[which, rng.integers(0, self.tokens.shape[1], count)].copy()
         tokens[rng.random(count) < 0.1] = self.empty
         return torch.from_numpy(clean), torch.from_numpy(shown), torch.from_numpy(tokens).long()

@@ -11,6 +11,7 @@ from training.autoencoder import (
     build,
     encode,
     fit_pca,
+    flatness,
     psnr,
     settle_colours,
     start_pair,
@@ -89,6 +90,15 @@ def test_travellers_go_on_and_make_room() -> None:
     # A new one takes the place of one that stops.
     travellers.arrive(which[:1], torch.full((2, 3, 8, 8), 99.0), torch.zeros(2, 3, 8, 8), rng, stop=1.0)
     assert travellers.draw(rng, 9, 16)[0] == [], "crops of another size are let go"
+
+
+def test_slopes_are_flat_and_edges_are_not() -> None:
+    slope = torch.linspace(-0.3, 0.3, 64).expand(1, 3, 64, 64)
+    edge = slope.clone()
+    edge[..., 40:] -= 0.5
+    assert float(flatness(slope).mean()) > 0.9
+    found = flatness(edge)
+    assert float(found[..., 34:46].max()) < 0.1 and float(found[..., :28].min()) > 0.5
 
 
 def test_colours_that_move_are_settled(pca: PatchPCA) -> None:
