@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.autoencoder import evaluate as evaluate_autoencoder
-from training.autoencoder import load_pca, psnr, round_trips, to_float
+from training.autoencoder import psnr, round_trips
+from training.linear_pair import load_pca, to_float
 from training.text_to_image import Model, Noise, Samples, heldout_loss
 
 PROMPTS = [

@@ -21,8 +21,9 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from training.autoencoder import eight_bits, encode, to_float
+from training.autoencoder import eight_bits, encode
 from training.evaluate import load_pipeline
+from training.linear_pair import to_float
 
 Matrix = NDArray[np.float64]
 ROUNDS = 6  # at most

@@ -4,20 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.autoencoder import (
-    LinearPair,
-    PatchPCA,
-    Travellers,
-    build,
-    encode,
-    fit_pca,
-    flatness,
-    psnr,
-    settle_colours,
-    start_pair,
-    to_float,
-    write,
-)
+from training.autoencoder import Travellers, build, encode, flatness, psnr, settle_colours, write
+from training.linear_pair import LinearPair, PatchPCA, fit_pca, start_pair, to_float
 
 WIDTHS = (8, 16, 24, 32, 48)
 
