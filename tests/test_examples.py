@@ -26,11 +26,12 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["width=96", "height=64", "max_frames=5", "steps=4"]
+    # As small as the embedded model is usable: below, a misty wood is nearly one colour.
+    small = ["width=192", "height=128", "max_frames=5", "steps=4"]
     assert main([str(path), *small, "-o", str(tmp_path)]) == 0
     video = Path(capsys.readouterr().out.strip().splitlines()[-1])
     frames = decode(video)
-    assert frames.shape == (5, 64, 96, 3)
+    assert frames.shape == (5, 128, 192, 3)
     assert all(frame.std() > 8 for frame in frames), "a frame is blank"
     stills = sorted((video.parent / "frames").glob("*.png"))
     assert len(stills) == 5

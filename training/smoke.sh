@@ -13,7 +13,7 @@ $python -m training.text_to_image $size --text-minutes 0.05 --minutes 0.15 --bat
 $python -m training.text_to_image $size --export "$out/early"
 $python -m training.loop_pairs --data "$out" --pictures 16 --model "$out/early"
 $python -m training.text_to_image $size --minutes 0.25 --batch 8 --processes 1  # resumes
-$python -m training.text_to_image $size --export "$out/diffusion"
+$python -m training.text_to_image $size --export "$out/diffusion" --mean-with "$out/early"
 $python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4 --frames 3
 $python -m training.adherence --data "$out" --model "$out/diffusion" --passes 1 --others 300 --samples 4 --steps 2
 $python -m training.stability --data "$out" --model "$out/diffusion" --out "$out/stability" --frames 42 --prompts 1 \

@@ -46,7 +46,7 @@ LASTING: dict[str, object] = {"color_coherence": "LAB"}
 # With one seed for all frames the same noise falls on what it has made before; some of it has to be new.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},
-    "fixed": {"seed_behavior": "fixed", "subseed_strength": 0.4},
+    "fixed": {"seed_behavior": "fixed", "subseed_strength": 0.7},
 }
 MOVES: dict[str, dict[str, object]] = {
     "2D": {"animation_mode": "2D", "zoom": 1.015, "strength": 0.6},

@@ -453,6 +453,16 @@ def load_average(args: argparse.Namespace) -> tuple[Model, CLIPTokenizer, dict[s
     return model.eval(), tokenizer, {k: state[k] for k in ("step", "seen", "spent")}
 
 
+@torch.no_grad()
+def meet(model: Model, pipeline: Path) -> None:
+    """Replace the weights by the mean of them and those of a pipeline folder that they were trained from."""
+    others = (UNet2DConditionModel.from_pretrained(pipeline, subfolder="unet"),
+              CLIPTextModel.from_pretrained(pipeline, subfolder="text_encoder"))  # fmt: skip
+    for part, other in zip((model.unet, model.text_encoder), others, strict=True):
+        for mine, theirs in zip(part.parameters(), other.parameters(), strict=True):
+            mine.lerp_(theirs.to(mine), 0.5)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments(parser)
@@ -468,9 +478,12 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=4.0, help="minutes")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
+    parser.add_argument("--mean-with", type=Path, help="export the mean of it and this pipeline folder, its ancestor")
     args = parser.parse_args()
     if args.export:
         model, tokenizer, books = load_average(args)
+        if args.mean_with:
+            meet(model, args.mean_with)
         export(model, tokenizer, args.data / "vae", args.export)
         print(f"exported {args.export} at {books['seen']} samples")
         return
