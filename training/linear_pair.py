@@ -84,8 +84,8 @@ def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, siz
 class LinearPair(nn.Module):
     """The linear paths of an `AutoencoderKL` with ``widths`` channels per level, without its residual branches.
 
-    Two channels of every level stay free for the constants of `training.autoencoder.write`, and those before the last activation of each
-    half come in pairs, plus and minus.
+    Two channels of every level stay free for the constants of `training.autoencoder.write`, and those before the last
+    activation of each half come in pairs, plus and minus.
     """
 
     def __init__(self, channels: int, widths: tuple[int, ...] = WIDTHS) -> None:
