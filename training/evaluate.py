@@ -23,7 +23,8 @@ from torch import Tensor
 from training.autoencoder import evaluate as evaluate_autoencoder
 from training.autoencoder import psnr, round_trips
 from training.linear_pair import load_pca, to_float
-from training.text_to_image import Model, Noise, Samples, heldout_loss
+from training.samples import Samples
+from training.text_to_image import Model, Noise, heldout_loss
 
 PROMPTS = [
     "the sea at sunset with a glowing sun and a sandy beach",

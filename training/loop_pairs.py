@@ -1,18 +1,22 @@
-"""Pairs of clean and degraded latents: what the animation loop feeds the model, and what it ought to be.
+"""What the animation loop feeds the model, and what it ought to become: worn pictures, and pictures seen from nearer.
 
     python -m training.loop_pairs --data build/training --pictures 3000 [--model deforum/embedded/diffusion]
 
 A picture goes through one to six rounds of "zoom and turn a little, blur a little, through the autoencoder", as in
 the loop; with a model it is painted anew in most of the rounds, too, under grain as the loop adds it, by its caption
-and with little noise, so that the model's own faults are in it.  The clean partner is the same picture moved once by
-the whole motion.  Trained on the degraded one with the clean one as the answer, the model learns to mend what the loop
-wears off.
+and with little noise, so that the model's own faults are in it.  It starts as far away as the whole motion then brings
+it nearer, so that its clean partner is as sharp as it was drawn.  Trained on the degraded one with the clean one as the
+answer, the model learns to mend what the loop wears off, and to let the camera move.
+
+A view is a part of a picture, enlarged.  The drawn pictures know each place from a few distances only, and a model that
+met nothing else draws a place back to where it was seen: then a zoom stands still.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,15 +29,17 @@ from training.autoencoder import eight_bits, encode
 from training.evaluate import load_pipeline
 from training.linear_pair import to_float
 
+Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 ROUNDS = 6  # at most
 PAINTED = 0.65  # share of the rounds in which a model paints
 GRAIN = 0.08  # at most, on pictures in [-1, 1], before it paints
+NEAREST = 1.8  # enlargement of a view
 
 
 def _motion(rng: np.random.Generator, size: int) -> Matrix:
     """A small zoom, turn and shift about the centre, as a 3x3 matrix."""
-    factor = float(np.exp(rng.uniform(0.0, 0.05)))
+    factor = float(np.exp(rng.uniform(0.0, 0.1)))
     turn = float(rng.normal(0, 1.0))
     matrix = np.eye(3)
     matrix[:2] = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), turn, factor)
@@ -41,10 +47,43 @@ def _motion(rng: np.random.Generator, size: int) -> Matrix:
     return matrix
 
 
-def _warp(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+def _warp(image: Image, matrix: Matrix) -> Image:
     side = image.shape[0]
     moved = cv2.warpAffine(image, matrix[:2], (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, dtype=np.uint8)
+
+
+def far(image: Image, steps: Sequence[Matrix]) -> Image:
+    """The picture from where ``steps``, one after the other, lead to it as it is; mirrored where it does not reach."""
+    whole = np.eye(3)
+    for step in steps:
+        whole = step @ whole
+    return _warp(image, np.linalg.inv(whole))
+
+
+def view(image: Image, rng: np.random.Generator) -> Image:
+    """A part of a picture from up to `NEAREST` times nearer, sharpened by about as much as the enlargement blurs."""
+    side, factor = image.shape[0], float(np.exp(rng.uniform(0, np.log(NEAREST))))
+    x, y = rng.uniform(0, side - side / factor, 2)
+    matrix = np.array([[factor, 0, (0.5 - x) * factor - 0.5], [0, factor, (0.5 - y) * factor - 0.5]])
+    near = _warp(image, matrix).astype(np.float32)
+    near += (factor - 1) * (near - cv2.GaussianBlur(near, (0, 0), 0.7 * factor))
+    return near.clip(0, 255).round().astype(np.uint8)
+
+
+@torch.no_grad()
+def make_views(data: Path, count: int, seed: int = 4) -> None:
+    """Write ``train/views.npz``: index (N,) of pictures, latents (N, C, 16, 16) float16 of a `view` of each."""
+    pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
+    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+    rng = np.random.default_rng(seed)
+    index = rng.choice(len(pictures), min(count, len(pictures)), replace=False)
+    latents = []
+    for part in np.array_split(index, max(1, len(index) // 32)):
+        with torch.autocast("cpu", torch.bfloat16):
+            codes = encode(vae, to_float(np.stack([view(np.array(pictures[k]), rng) for k in part])))
+        latents.append(codes.numpy().astype(np.float16))
+    np.savez(data / "train" / "views.npz", index=index, latents=np.concatenate(latents))
 
 
 @torch.no_grad()
@@ -66,13 +105,11 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
     clean, degraded = [], []
     for part in np.array_split(index, max(1, count // 16)):
         true = [np.array(pictures[k]) for k in part]
-        worn = list(true)
-        moved = [np.eye(3) for _ in true]
-        for _ in range(int(rng.integers(1, ROUNDS + 1))):
+        steps = [[_motion(rng, image.shape[0]) for image in true] for _ in range(int(rng.integers(1, ROUNDS + 1)))]
+        worn = [far(image, own) for image, own in zip(true, zip(*steps, strict=True), strict=True)]
+        for step in steps:
             for k in range(len(true)):
-                step = _motion(rng, true[k].shape[0])
-                moved[k] = step @ moved[k]
-                worn[k] = _warp(worn[k], step)
+                worn[k] = _warp(worn[k], step[k])
                 if rng.random() < 0.5:
                     worn[k] = cv2.GaussianBlur(worn[k], (0, 0), float(rng.uniform(0.5, 1.2)))
             shown = to_float(np.stack(worn))
@@ -86,11 +123,10 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
                 else:
                     made = eight_bits(vae.decoder(encode(vae, shown)).float())
             worn = list(((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-        aims = np.stack([_warp(image, matrix) for image, matrix in zip(true, moved, strict=True)])
         with torch.autocast("cpu", torch.bfloat16):
-            codes = encode(vae, to_float(np.concatenate([aims, np.stack(worn)]))).numpy().astype(np.float16)
-        clean.append(codes[: len(aims)])
-        degraded.append(codes[len(aims) :])
+            codes = encode(vae, to_float(np.stack([*true, *worn]))).numpy().astype(np.float16)
+        clean.append(codes[: len(true)])
+        degraded.append(codes[len(true) :])
         if len(clean) % 10 == 0:
             print(f"{sum(map(len, clean))} of {count} pairs", flush=True)
     np.savez(data / "train" / "loop.npz", index=index, clean=np.concatenate(clean), degraded=np.concatenate(degraded))
@@ -100,12 +136,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--pictures", type=int, default=3000)
+    parser.add_argument("--views", type=int, default=16000)
     parser.add_argument("--model", type=Path, help="a pipeline folder; its pictures wear otherwise")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    make_pairs(args.data, args.pictures, load_pipeline(args.model) if args.model else None)
-    print(f"{args.pictures} pairs in {args.data / 'train' / 'loop.npz'}")
+    if args.views:
+        make_views(args.data, args.views)
+        print(f"{args.views} views in {args.data / 'train' / 'views.npz'}", flush=True)
+    if args.pictures:
+        make_pairs(args.data, args.pictures, load_pipeline(args.model) if args.model else None)
+        print(f"{args.pictures} pairs in {args.data / 'train' / 'loop.npz'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The text-to-image model: tokenizer, text encoder and UNet, trained together on the autoencoder's latents.
+"""The text-to-image model: text encoder and UNet, trained together on the autoencoder's latents.
 
     python -m training.text_to_image --data build/training --minutes 90
 
@@ -28,66 +28,22 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from numpy.typing import NDArray
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import group_norm, progress
 from training.muon import Muon
-from training.words import EVERYDAY
+from training.samples import Samples
+from training.tokenizer import LENGTH, strew, train_tokenizer
 
-LENGTH = 77
-START, END = "<|startoftext|>", "<|endoftext|>"
 TRAIN_STEPS = 1000
 LAYOUT_WEIGHT = 0.2
-MIXED = 0.15  # share of the loop pairs
 # What Muon is not for: tables, and what reads or writes the outside of a network; and vectors, of course.
 _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
 # Stable Diffusion ends at 0.012.  Our latents are few and vary together, so its noisiest step would still show how
 # light the picture is, and every sample, starting from pure noise, would come out mid-grey: hence more noise.
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
-
-
-# --- tokenizer -----------------------------------------------------------------------------------------
-
-
-def train_tokenizer(captions: list[str], folder: Path, vocabulary: int = 4096) -> CLIPTokenizer:
-    """A byte-level BPE tokenizer in CLIP's layout: bytes, bytes ending a word, merges, start, end."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    pieces = Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(pieces, behavior="removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, end_of_word_suffix="</w>", min_frequency=2, show_progress=False
-    )
-    bpe.train_from_iterator([*captions, *[" ".join(EVERYDAY)] * 20], trainer)
-    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
-    letters = _byte_letters()
-    tokens = [*letters, *(k + "</w>" for k in letters)]
-    tokens = list(dict.fromkeys([*tokens, *(a + b for a, b in merges), START, END]))
-    folder.mkdir(parents=True, exist_ok=True)
-    vocab = {token: k for k, token in enumerate(tokens)}
-    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=LENGTH, bos_token=START, eos_token=END,
-                              unk_token=END, pad_token=END)  # fmt: skip
-    tokenizer.save_pretrained(folder)
-    # Older transformers read these two instead of tokenizer.json.
-    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return tokenizer
-
-
-def _byte_letters() -> list[str]:
-    """The printable letter that stands for each byte in byte-level BPE, in CLIP's order (Radford et al., GPT-2)."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in printable]
-    return [chr(b) for b in printable] + [chr(256 + k) for k in range(len(others))]
 
 
 # --- models --------------------------------------------------------------------------------------------
@@ -188,62 +144,6 @@ class Noise:
         return alpha * clean + sigma * noise, alpha, sigma
 
 
-# --- training data -------------------------------------------------------------------------------------
-
-
-class Samples:
-    """Latents with tokenised captions; ``pairs`` adds degraded and clean latents of the feedback loop.
-
-    Some of the pairs are `MIXED`: the clean picture with another one shining through, as after a change of prompt.
-    """
-
-    def __init__(self, folder: Path, tokenizer: CLIPTokenizer, strewn: bool = False) -> None:
-        self.latents: NDArray[np.float16] = np.load(folder / "latents.npy")
-        captions: list[list[str]] = json.loads((folder / "captions.json").read_text())
-        captions = strew(captions) if strewn else captions
-        self.empty = tokenise(tokenizer, [""]).numpy()[0]
-        self.tokens = np.stack([tokenise(tokenizer, each).numpy() for each in zip(*captions, strict=True)], 1)
-        pairs = folder / "loop.npz"
-        self.pairs = dict(np.load(pairs)) if pairs.exists() else None
-
-    def batch(self, rng: np.random.Generator, count: int, loop_share: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean latents, the latents to add noise to (mostly the same), and captions, 10 % of them empty."""
-        which = rng.integers(0, self.latents.shape[1], count)
-        mirrored = rng.integers(0, 2, count)
-        clean = self.latents[mirrored, which].astype(np.float32)
-        shown = clean.copy()
-        if self.pairs is not None and loop_share > 0:
-            for k in np.flatnonzero(rng.random(count) < loop_share):
-                j = int(rng.integers(len(self.pairs["index"])))
-                which[k] = self.pairs["index"][j]
-                clean[k], shown[k] = self.pairs["clean"][j], self.pairs["degraded"][j]
-                if rng.random() < MIXED:
-                    other = self.latents[mirrored[k], rng.integers(self.latents.shape[1])].astype(np.float32)
-                    shown[k] += rng.uniform(0.1, 0.8) * (other - shown[k])
-        tokens = self.tokens[which, rng.integers(0, self.tokens.shape[1], count)].copy()
-        tokens[rng.random(count) < 0.1] = self.empty
-        return torch.from_numpy(clean), torch.from_numpy(shown), torch.from_numpy(tokens).long()
-
-
-def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """int32 (N, 77)."""
-    out = tokenizer(list(captions), padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
-    return out.input_ids.int()  # type: ignore[no-any-return]
-
-
-def strew(captions: list[list[str]], share: float = 0.12) -> list[list[str]]:
-    """Strew a few everyday words into some captions."""
-    rng = np.random.default_rng(5)
-
-    def one(text: str) -> str:
-        if rng.random() > share:
-            return text
-        extra = " ".join(rng.choice(EVERYDAY, int(rng.integers(1, 4))))
-        return f"{extra}, {text}" if rng.random() < 0.5 else f"{text}, {extra}"
-
-    return [[one(text) for text in each] for each in captions]
-
-
 # --- training ------------------------------------------------------------------------------------------
 
 
@@ -314,7 +214,7 @@ def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1
     optimizer = torch.optim.AdamW(parameters, peak, betas=(0.9, 0.99), weight_decay=0.01)
     budget, rng, step, mean = progress.Budget(minutes), np.random.default_rng(9), 0, 0.0
     while budget.progress < 1:
-        clean, _, tokens = samples.batch(rng, batch)
+        clean, _, tokens = samples.batch(rng, torch.zeros(batch))
         for group in optimizer.param_groups:
             group["lr"] = progress.learning_rate(peak, step, budget.progress, warm_up=50)
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
@@ -391,9 +291,8 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         share = float(now)
         if share >= 1:
             break
-        loop_share = args.loop_share if share > 0.25 else 0.0
-        clean, shown, tokens = samples.batch(rng, args.batch // args.processes, loop_share)
-        steps = noise.draw(torch.from_numpy(rng.random(len(clean), dtype=np.float32)))
+        steps = noise.draw(torch.from_numpy(rng.random(args.batch // args.processes, dtype=np.float32)))
+        clean, shown, tokens = samples.batch(rng, noise.level[steps], args.view_share, args.loop_share)
         degraded = (shown - clean).flatten(1).abs().amax(1) > 0
         # A degraded input is only hard to tell from a clean one under some noise; with less, v would be huge.
         low = degraded & (noise.level[steps] < -0.7)
@@ -474,7 +373,8 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
     parser.add_argument("--average", type=float, default=0.996, help="decay of the averaged weights")
-    parser.add_argument("--loop-share", type=float, default=0.2, help="of loop pairs, after a quarter of the time")
+    parser.add_argument("--view-share", type=float, default=0.4, help="of views, where there is little noise")
+    parser.add_argument("--loop-share", type=float, default=0.3, help="of loop pairs, where there is little noise")
     parser.add_argument("--save-every", type=float, default=4.0, help="minutes")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")

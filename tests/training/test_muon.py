@@ -7,7 +7,7 @@ from torch import nn
 from training.muon import Muon, orthogonal
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 40), (2, 40, 16), (1, 24, 24)])
+@pytest.mark.parametrize("shape", [(3, 16, 40), (2, 40, 16), (1, 24, 24), (2, 16, 96), (2, 96, 16)])
 def test_all_singular_values_come_near_one(shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     matrices = torch.randn(shape) * torch.logspace(0, -1, shape[2])
