@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import captions, progress, world
+from training import captions, device, progress, world
 from training.draw import labels
 from training.evaluate import generate, grid, load_pipeline, write
 
@@ -116,7 +116,7 @@ def worn(pictures: Tensor) -> Tensor:
 
 
 def to_tensor(pictures: Images) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return device.put(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()
@@ -124,7 +124,7 @@ def named(judge: Judge, pictures: Images) -> NDArray[np.int64]:
     """What the judge names in pictures of 48x48 px: (N, 3)."""
     judge.eval()
     scores = judge(to_tensor(pictures))
-    return torch.stack([part.argmax(1) for part in scores], 1).numpy()
+    return torch.stack([part.argmax(1) for part in scores], 1).cpu().numpy()
 
 
 def right(judge: Judge, known: Labelled) -> dict[str, float]:
@@ -143,7 +143,7 @@ def train(data: Path, passes: int = PASSES, batch: int = 128, others: int = OTHE
     torch.manual_seed(0)
     sets = [drawn(data / "train"), of_all(UNSEEN_SEED, others)]
     pictures = np.concatenate([one.pictures for one in sets])
-    told = torch.from_numpy(np.concatenate([one.labels for one in sets]))
+    told = device.put(np.concatenate([one.labels for one in sets]))
     steps = passes * len(pictures) // batch
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
@@ -198,9 +198,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
     parser.add_argument("--out", type=Path, help="write a sheet of the judged pictures here")
-    parser.add_argument("--threads", type=int, default=1)
+    device.add_argument(parser)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    device.use(args)
     judge = train(args.data, args.passes, others=args.others)
     for name, known in (
         ("held-out pictures", drawn(args.data / "heldout")),

@@ -19,6 +19,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import progress
+from training import device, progress
 from training.linear_pair import PATCH, WIDTHS, LinearPair, PatchPCA, crops, fit_pca, load_pca, to_float, train_linear
 from training.muon import Muon
 
@@ -163,6 +164,12 @@ def _is_branch(name: str) -> bool:
     return ".resnets." in name and "conv_shortcut" not in name
 
 
+def load(data: Path) -> AutoencoderKL:
+    """The autoencoder as it stands, on the device."""
+    vae = AutoencoderKL.from_pretrained(data / "vae")
+    return vae.to(device.current(), memory_format=torch.channels_last)
+
+
 def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) to latents (B, C, H/16, W/16): the mean of the encoder's posterior."""
     moments = vae.encoder(images.contiguous(memory_format=torch.channels_last))
@@ -182,8 +189,8 @@ def write_latents(code: Callable[[Tensor], Tensor], data: Path) -> None:
         out = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
         for k in range(0, len(pictures), 64):
             images = to_float(pictures[k : k + 64])
-            out[0, k : k + 64] = code(images).numpy()
-            out[1, k : k + 64] = code(images.flip(-1)).numpy()
+            out[0, k : k + 64] = code(images).cpu().numpy()
+            out[1, k : k + 64] = code(images.flip(-1)).cpu().numpy()
         out.flush()
         unfinished.replace(path)
 
@@ -326,12 +333,42 @@ def picture_loss(made: Tensor, true: Tensor, flat: Tensor) -> Tensor:
     return 4 * error.square().mean() + 0.5 * error.abs().mean() + 0.5 * edges + 0.25 * tint
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training step of the decoder made: pictures in [-1, 1], and the losses on them and on the way back."""
+
+    made: Tensor
+    true: Tensor
+    picture: Tensor
+    trip: Tensor
+
+
+def losses(vae: AutoencoderKL, shown: Tensor, home: Tensor, weight: Tensor, exact: bool) -> Trained:
+    """Send pictures (B, 3, H, W) through the autoencoder: where they are to come to is a little nearer to ``home``.
+
+    ``weight`` (1, C, 1, 1) is of latents that come back otherwise; with ``exact`` all is computed in float32.
+    """
+    flat = flatness(home)
+    true = torch.lerp(shown, home, HOMEWARD + (HOMEWARD_FLAT - HOMEWARD) * flat)
+    with device.bfloat16(not exact):
+        codes, inputs = encode(vae, true), encode(vae, shown)
+        # A diffusion model's latents are off: what it meant is still to be drawn, and not as a weave of waves.
+        stray = STRAY * torch.rand(len(shown), 1, 1, 1) * (torch.rand(len(shown), 1, 1, 1) < 0.5)
+        inputs = inputs + torch.randn_like(inputs) * stray
+        made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
+        again = encode(vae, made)
+    # What strayed need not come back: to ask for that would be to ask for less detail.
+    stayed = (stray == 0).float()
+    trip = ((again - codes).square() * weight * stayed).mean() / stayed.mean().clamp(min=0.1)
+    return Trained(made, true, picture_loss(made, true, flat), trip)
+
+
 def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight: float, batch: int, crop: int) -> None:
     """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     heldout = np.load(data / "heldout" / "pictures.npy")[:16]
     pca = load_pca(data)
-    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+    vae = load(data)
     vae.encoder.requires_grad_(False)
     keep_constants(vae.decoder)
     average = copy.deepcopy(vae).requires_grad_(False)
@@ -375,33 +412,21 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
         fresh = n - len(which)
         new = crops(pictures, rng, fresh, size)
         shown, home = torch.cat([new, moved]), torch.cat([new, moved_home])
-        flat = flatness(home)
-        true = torch.lerp(shown, home, HOMEWARD + (HOMEWARD_FLAT - HOMEWARD) * flat)
         for group, top in rates:
             group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         # Frames are made in float32: in the end the decoder must not be fitted to bfloat16's way of rounding.
-        with torch.autocast("cpu", torch.bfloat16, enabled=not whole):
-            codes, inputs = encode(vae, true), encode(vae, shown)
-            # A diffusion model's latents are off: what it meant is still to be drawn, and not as a weave of waves.
-            stray = STRAY * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.5)
-            inputs = inputs + torch.randn_like(inputs) * stray
-            made = vae.decoder(inputs.contiguous(memory_format=torch.channels_last)).float()
-            again = encode(vae, made)
-        # What strayed need not come back: to ask for that would be to ask for less detail.
-        stayed = (stray == 0).float()
-        trip = ((again - codes).square() * weight * stayed).mean() / stayed.mean().clamp(min=0.1)
-        loss = picture_loss(made, true, flat) + trip_weight * trip
+        found = losses(vae, shown, home, weight, exact=whole)
         vae.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(found.picture + trip_weight * found.trip)
         nn.utils.clip_grad_norm_(others, 1.0)
         muon.step()
         adam.step()
-        travellers.arrive(which, eight_bits(made.detach()), home, rng)
+        travellers.arrive(which, eight_bits(found.made.detach()), home, rng)
         step, seen, count = step + 1, seen + fresh, count + 1
         decay = min(0.995, step / (step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
-            sums += torch.stack([psnr(made[:fresh], true[:fresh]).mean(), trip.sqrt()])
+            sums += torch.stack([psnr(found.made[:fresh], found.true[:fresh]).mean(), found.trip.sqrt()])
         if step % 50 == 0:
             print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} crops  psnr {sums[0] / count:.2f}  round trip "
                   f"{sums[1] / count:.4f}", flush=True)  # fmt: skip
@@ -429,10 +454,10 @@ def main() -> None:
     parser.add_argument("--trip-weight", type=float, default=20.0, help="of latents that come back otherwise")
     parser.add_argument("--batch", type=int, default=8, help="crops per step")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
+    device.add_argument(parser)
     parser.add_argument("--prepare-only", action="store_true")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    device.use(args)
     if not (args.data / "vae").exists():
         prepare(args.data, args.channels, tuple(args.widths), args.fit_on, args.linear_minutes, args.crop)
     if not args.prepare_only:

@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deforum.depth.embedded import DEVIATION, MEAN, SIZE, SmallDepth
-from training import layouts, progress, world
+from training import device, layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
 from training.evaluate import PROMPTS, generate, load_pipeline, write
 from training.muon import Muon
@@ -89,8 +89,8 @@ class DepthSet:
         return DepthSet(*(np.load(folder / name, mmap_mode="r") for name in ("pictures.npy", "depth.npy")))
 
     def take(self, which: NDArray[np.int64]) -> Batch:
-        pictures = torch.from_numpy(self.pictures[which]).permute(0, 3, 1, 2).float() / 255
-        return Batch(pictures, torch.from_numpy(self.depth[which].astype(np.float32))[:, None])
+        pictures = device.put(self.pictures[which]).permute(0, 3, 1, 2).float() / 255
+        return Batch(pictures, device.put(self.depth[which]).float()[:, None])
 
 
 def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Batch:
@@ -103,7 +103,7 @@ def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Bat
     x, y = rng.uniform(-1, 1, (2, count)) * room
     cos, sin = share * np.cos(angle), share * np.sin(angle)
     matrix = np.stack([np.stack([cos * mirror, -sin, x], -1), np.stack([sin * mirror, cos, y], -1)], -2)
-    grid = F.affine_grid(torch.from_numpy(matrix).float(), [count, 3, size, size], align_corners=False)
+    grid = F.affine_grid(device.put(matrix).float(), [count, 3, size, size], align_corners=False)
     pictures = F.grid_sample(batch.pictures, grid, "bilinear", "reflection", align_corners=False)
     # Between two distances there is nothing; depth is not blended.
     return Batch(pictures, F.grid_sample(batch.depth, grid, "nearest", "reflection", align_corners=False))
@@ -112,13 +112,13 @@ def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Bat
 def pasted(batch: Batch, others: Batch, rng: np.random.Generator, share: float) -> Batch:
     """Put near things of other pictures into a `share` of these, in front of what is farther."""
     count = len(batch.pictures)
-    cut = torch.from_numpy(rng.uniform(0.6, 0.95, count).astype(np.float32))
+    cut = device.put(rng.uniform(0.6, 0.95, count)).float()
     flat = others.depth.flatten(1)
     level = flat.sort(1).values.gather(1, (cut * (flat.shape[1] - 1)).long()[:, None]).view(-1, 1, 1, 1)
-    nearer = torch.from_numpy(rng.uniform(-0.1, 0.4, (count, 1, 1, 1)).astype(np.float32))
+    nearer = device.put(rng.uniform(-0.1, 0.4, (count, 1, 1, 1))).float()
     depth = (others.depth + nearer).clamp(0.05, 1)
     over = (others.depth > level) & (depth > batch.depth)
-    over &= torch.from_numpy(rng.random((count, 1, 1, 1)) < share)
+    over &= device.put(rng.random((count, 1, 1, 1)) < share)
     return Batch(torch.where(over, others.pictures, batch.pictures), torch.where(over, depth, batch.depth))
 
 
@@ -127,11 +127,11 @@ def recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     count = len(pictures)
 
     def draw(low: float, high: float) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (count, 1, 1, 1)).astype(np.float32))
+        return device.put(rng.uniform(low, high, (count, 1, 1, 1))).float()
 
     grey = pictures.mean(1, keepdim=True)
     pictures = torch.lerp(grey, pictures, draw(0, 1.6))
-    tint = torch.from_numpy(rng.normal(1, 0.12, (count, 3, 1, 1)).astype(np.float32))
+    tint = device.put(rng.normal(1, 0.12, (count, 3, 1, 1))).float()
     pictures = ((pictures * tint - 0.5) * draw(0.6, 1.3) + draw(0.35, 0.65)).clamp(1e-3, 1) ** draw(0.7, 1.4)
     if rng.random() < 0.15:
         pictures = pictures[:, rng.permutation(3)]
@@ -156,7 +156,7 @@ def keep_depthwise_exact(model: SmallDepth) -> None:
     """Run depthwise convolutions in float32 under autocast: in bfloat16 their gradients take ten times as long."""
 
     def exact(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
+        with device.bfloat16(False):
             return forward(x.float())
 
     for module in model.modules():
@@ -226,7 +226,7 @@ def evaluate(
     Only pairs whose distances are a factor of `APART` or more apart count.
     """
     model.eval()
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    rng, generator = np.random.default_rng(seed), torch.Generator(device.current()).manual_seed(seed)
     tally: dict[str, Tensor] = {}
     count = min(count or len(heldout.pictures), len(heldout.pictures))
     for start in range(0, count, 16):
@@ -264,6 +264,17 @@ def split(model: SmallDepth) -> tuple[list[torch.nn.Parameter], list[torch.nn.Pa
     return inner, [parameter for parameter in model.parameters() if id(parameter) not in kept]
 
 
+def loss_of(model: SmallDepth, pairs: DepthSet, rng: np.random.Generator, count: int, size: int) -> Tensor:
+    """The loss on ``count`` pictures of ``size`` px, turned, pasted into each other and recoloured at random."""
+    batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), count)))
+    batch = turned(batch, rng, size, wild=rng.random() < 0.05)
+    other = device.put(rng.permutation(count))
+    batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng, 0.1)
+    with device.bfloat16():
+        found = model(normalised(recoloured(batch.pictures, rng)))
+    return depth_loss(found.float(), batch.depth[:, 0]) + 0.5 * order_loss(found.float(), batch.depth[:, 0])
+
+
 def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size: int) -> None:
     """Train for ``minutes`` in all, going on from the last checkpoint if there is one."""
     pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
@@ -293,18 +304,12 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size:
         print("  ", json.dumps(evaluate(average, heldout, 64, size)), flush=True)
 
     while budget.progress < 1:
-        batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), batch_size)))
         size = next(side for until, side in SIZES if budget.progress <= until)
-        batch = turned(batch, rng, size, wild=rng.random() < 0.05)
-        other = rng.permutation(batch_size)
-        batch = pasted(batch, Batch(batch.pictures[other], batch.depth[other]), rng, 0.1)
         for optimizer, top in ((muon, peak), (adam, adam_peak)):
             for group in optimizer.param_groups:
                 group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
         model.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            found = model(normalised(recoloured(batch.pictures, rng)))
-        loss = depth_loss(found.float(), batch.depth[:, 0]) + 0.5 * order_loss(found.float(), batch.depth[:, 0])
+        loss = loss_of(model, pairs, rng, batch_size, size)
         model.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(others, 1.0)
@@ -351,10 +356,10 @@ def show(data: Path, path: Path, pipeline: Path | None, count: int = 10) -> None
     rows = [drawn.pictures, drawn.depth, found(drawn.pictures)]
     if pipeline is not None:
         made = generate(load_pipeline(pipeline), (PROMPTS * count)[:count], 1, steps=8)
-        pictures = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255
+        pictures = device.put(np.stack(made)).permute(0, 3, 1, 2).float() / 255
         rows += [pictures, found(pictures)]
     sheet = torch.cat([torch.cat(list(row.expand(-1, 3, -1, -1)), dim=2) for row in rows], dim=1)
-    image = (sheet.permute(1, 2, 0) * 255).round().byte().numpy()
+    image = (sheet.permute(1, 2, 0) * 255).round().byte().cpu().numpy()
     write(path, cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
 
 
@@ -367,14 +372,14 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=1e-3, help="of AdamW's, which turns the rest")
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=1)
+    device.add_argument(parser)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--export", type=Path, help="write the weights to this folder instead of training")
     parser.add_argument("--evaluate", action="store_true", help="print figures on held-out pictures")
     parser.add_argument("--show", type=Path, help="write a sheet of held-out pictures here instead of training")
     parser.add_argument("--model", type=Path, help="a pipeline folder whose pictures are shown as well")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    device.use(args)
     if args.export or args.show or args.evaluate:
         if args.evaluate:
             model = SmallDepth()

@@ -20,6 +20,7 @@ from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionImg2ImgPip
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training import device
 from training.autoencoder import evaluate as evaluate_autoencoder
 from training.autoencoder import psnr, round_trips
 from training.linear_pair import load_pca, to_float
@@ -46,7 +47,7 @@ Image = NDArray[np.uint8]
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The pipeline in float32 with Euler a, the renderer's default sampler."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(device.current())
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -61,8 +62,8 @@ def generate(
     size: tuple[int, int] = (256, 256),
 ) -> list[Image]:  # fmt: skip
     """One (H, W, 3) picture per prompt; ``size`` is height and width."""
-    generators = [torch.Generator().manual_seed(seed * 1000 + k) for k in range(len(prompts))]
-    with torch.autocast("cpu", torch.bfloat16):
+    generators = [torch.Generator("cpu").manual_seed(seed * 1000 + k) for k in range(len(prompts))]
+    with device.bfloat16():
         return _uint8(pipeline(prompts, num_inference_steps=steps, guidance_scale=cfg_scale, generator=generators,
                                height=size[0], width=size[1], output_type="np").images)  # fmt: skip
 
@@ -88,8 +89,8 @@ def animate(
     shown = [generate(pipeline, prompts, seed, steps, cfg_scale)]
     for frame in range(1, frames + 1):
         inputs = np.stack([zoom(image, 1.02) for image in shown[-1]])
-        generators = [torch.Generator().manual_seed(seed * 1000 + frame) for _ in prompts]
-        with torch.autocast("cpu", torch.bfloat16):
+        generators = [torch.Generator("cpu").manual_seed(seed * 1000 + frame) for _ in prompts]
+        with device.bfloat16():
             shown.append(_uint8(redraw(
                 prompts, image=to_float(inputs) / 2 + 0.5, strength=strength, num_inference_steps=steps,
                 guidance_scale=cfg_scale, generator=generators, output_type="np",
@@ -148,9 +149,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=60, help="of the animation loop; 0 leaves it out")
     parser.add_argument("--numbers", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--threads", type=int, default=2)
+    device.add_argument(parser)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    device.use(args)
     pipeline = load_pipeline(args.model)
     pictures = generate(pipeline, PROMPTS, args.seed, args.steps, args.cfg_scale)
     write(args.out / "samples.jpg", grid([pictures[k : k + 4] for k in range(0, len(pictures), 4)], PROMPTS))
@@ -162,7 +163,7 @@ def main() -> None:
         print("autoencoder", json.dumps(evaluate_autoencoder(pipeline.vae, load_pca(args.data), true, (1,))))
         states = round_trips(pipeline.vae, true[:24])
         print("20 round trips", json.dumps(worn_off(states)))
-        rows = [_uint8(states[k][:8].permute(0, 2, 3, 1).numpy() / 2 + 0.5) for k in (0, 1, 5, 20)]
+        rows = [_uint8(states[k][:8].permute(0, 2, 3, 1).cpu().numpy() / 2 + 0.5) for k in (0, 1, 5, 20)]
         write(args.out / "round_trips.jpg", grid(rows))
     if args.frames:
         shown = animate(pipeline, LOOP_PROMPTS, args.frames)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import progress
+from training import device, progress
 
 PATCH = 16
 WIDTHS = (16, 32, 64, 96, 128)
@@ -50,7 +50,7 @@ class PatchPCA:
 
 def to_float(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return device.put(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
@@ -69,7 +69,7 @@ def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
 
 def load_pca(data: Path) -> PatchPCA:
     """The patch PCA that `prepare` fitted."""
-    return PatchPCA(**progress.load(data / "pca.pt"))
+    return PatchPCA(**{name: device.put(value) for name, value in progress.load(data / "pca.pt").items()})
 
 
 def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, size: int) -> Tensor:
@@ -78,7 +78,7 @@ def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, siz
     corners = rng.integers(0, (pictures.shape[1] - size) // PATCH + 1, (count, 2)) * PATCH
     cut = [pictures[k, y : y + size, x : x + size] for k, (y, x) in zip(which, corners, strict=True)]
     pieces = to_float(np.stack(cut))
-    return torch.where(torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5), pieces, pieces.flip(-1))
+    return torch.where(device.put(rng.random((count, 1, 1, 1)) < 0.5), pieces, pieces.flip(-1))
 
 
 class LinearPair(nn.Module):
@@ -202,7 +202,7 @@ def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: floa
         whole, exact = budget.progress > 0.6, budget.progress > 0.5
         size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
         true = crops(pictures, rng, 4 if whole else 12, size).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+        with device.bfloat16(not exact):
             codes = pair.encode(true)
             made = pair.decode(codes).float()
             again = pair.encode(made).float()

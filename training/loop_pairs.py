@@ -22,10 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from training.autoencoder import eight_bits, encode
+from training import device
+from training.autoencoder import eight_bits, encode, load
 from training.evaluate import load_pipeline
 from training.linear_pair import to_float
 
@@ -75,14 +76,14 @@ def view(image: Image, rng: np.random.Generator) -> Image:
 def make_views(data: Path, count: int, seed: int = 4) -> None:
     """Write ``train/views.npz``: index (N,) of pictures, latents (N, C, 16, 16) float16 of a `view` of each."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+    vae = load(data)
     rng = np.random.default_rng(seed)
     index = rng.choice(len(pictures), min(count, len(pictures)), replace=False)
     latents = []
     for part in np.array_split(index, max(1, len(index) // 32)):
-        with torch.autocast("cpu", torch.bfloat16):
+        with device.bfloat16():
             codes = encode(vae, to_float(np.stack([view(np.array(pictures[k]), rng) for k in part])))
-        latents.append(codes.numpy().astype(np.float16))
+        latents.append(codes.cpu().numpy().astype(np.float16))
     np.savez(data / "train" / "views.npz", index=index, latents=np.concatenate(latents))
 
 
@@ -93,7 +94,7 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
     A ``pipeline`` paints in `PAINTED` of the rounds, with the data's autoencoder put in the place of its own.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
-    vae = AutoencoderKL.from_pretrained(data / "vae").to(memory_format=torch.channels_last)
+    vae = load(data)
     captions: list[list[str]] = json.loads((data / "train" / "captions.json").read_text())
     redraw = None
     if pipeline is not None:
@@ -113,7 +114,7 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
                 if rng.random() < 0.5:
                     worn[k] = cv2.GaussianBlur(worn[k], (0, 0), float(rng.uniform(0.5, 1.2)))
             shown = to_float(np.stack(worn))
-            with torch.autocast("cpu", torch.bfloat16):
+            with device.bfloat16():
                 if redraw is not None and rng.random() < PAINTED:
                     strength, scale = float(rng.choice([0.25, 0.4])), float(rng.uniform(2, 5))
                     shown = (shown + torch.randn_like(shown) * float(rng.uniform(0, GRAIN))).clamp(-1, 1)
@@ -122,9 +123,9 @@ def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None 
                     made = eight_bits(painted.float() * 2 - 1)
                 else:
                     made = eight_bits(vae.decoder(encode(vae, shown)).float())
-            worn = list(((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-        with torch.autocast("cpu", torch.bfloat16):
-            codes = encode(vae, to_float(np.stack([*true, *worn]))).numpy().astype(np.float16)
+            worn = list(((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        with device.bfloat16():
+            codes = encode(vae, to_float(np.stack([*true, *worn]))).cpu().numpy().astype(np.float16)
         clean.append(codes[: len(true)])
         degraded.append(codes[len(true) :])
         if len(clean) % 10 == 0:
@@ -138,9 +139,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--views", type=int, default=16000)
     parser.add_argument("--model", type=Path, help="a pipeline folder; its pictures wear otherwise")
-    parser.add_argument("--threads", type=int, default=1)
+    device.add_argument(parser)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    device.use(args)
     if args.views:
         make_views(args.data, args.views)
         print(f"{args.views} views in {args.data / 'train' / 'views.npz'}", flush=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from training import device
 from training.tokenizer import strew, tokenise
 
 MIXED = 0.15  # share of the loop pairs
@@ -27,14 +27,13 @@ class Samples:
     """
 
     def __init__(self, folder: Path, tokenizer: CLIPTokenizer, strewn: bool = False) -> None:
-        self.latents: NDArray[np.float16] = np.load(folder / "latents.npy")
+        self.latents = device.put(np.load(folder / "latents.npy"))
         captions: list[list[str]] = json.loads((folder / "captions.json").read_text())
         captions = strew(captions) if strewn else captions
-        self.empty = tokenise(tokenizer, [""]).numpy()[0]
-        self.tokens = np.stack([tokenise(tokenizer, each).numpy() for each in zip(*captions, strict=True)], 1)
-        self.views, self.pairs = (
-            dict(np.load(folder / name)) if (folder / name).exists() else None for name in ("views.npz", "loop.npz")
-        )
+        self.empty = device.put(tokenise(tokenizer, [""])[0])
+        each = [tokenise(tokenizer, list(texts)) for texts in zip(*captions, strict=True)]
+        self.tokens = device.put(torch.stack(each, 1))
+        self.views, self.pairs = (_load(folder / name) for name in ("views.npz", "loop.npz"))
 
     def batch(
         self, rng: np.random.Generator, levels: Tensor, view_share: float = 0.0, loop_share: float = 0.0
@@ -45,24 +44,36 @@ class Samples:
         the shares are of these.
         """
         count = len(levels)
-        which = rng.integers(0, self.latents.shape[1], count)
-        mirrored = rng.integers(0, 2, count)
-        clean = self.latents[mirrored, which].astype(np.float32)
-        shown = clean.copy()
-        kind = np.where(levels.numpy() < LOOP_LEVEL, rng.random(count), 1.0)
-        if self.views is not None:
-            for k in np.flatnonzero(kind < view_share):
-                j = int(rng.integers(len(self.views["index"])))
-                which[k], clean[k] = self.views["index"][j], self.views["latents"][j]
-                shown[k] = clean[k]
-        if self.pairs is not None:
-            for k in np.flatnonzero((view_share <= kind) & (kind < view_share + loop_share)):
-                j = int(rng.integers(len(self.pairs["index"])))
-                which[k] = self.pairs["index"][j]
-                clean[k], shown[k] = self.pairs["clean"][j], self.pairs["degraded"][j]
-                if rng.random() < MIXED:
-                    other = self.latents[mirrored[k], rng.integers(self.latents.shape[1])].astype(np.float32)
-                    shown[k] += rng.uniform(0.1, 0.8) * (other - shown[k])
-        tokens = self.tokens[which, rng.integers(0, self.tokens.shape[1], count)].copy()
-        tokens[rng.random(count) < 0.1] = self.empty
-        return torch.from_numpy(clean), torch.from_numpy(shown), torch.from_numpy(tokens).long()
+
+        def draw(below: int) -> Tensor:
+            return device.put(rng.integers(0, below, count))
+
+        def uniform() -> Tensor:
+            return device.put(rng.random(count, dtype=np.float32))
+
+        def choose(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(chosen.view(-1, 1, 1, 1), new.float(), old)
+
+        mirrored, which, other = draw(2), draw(self.latents.shape[1]), draw(self.latents.shape[1])
+        another = self.latents[mirrored, other].float()
+        clean = self.latents[mirrored, which].float()
+        kind = torch.where(levels < LOOP_LEVEL, uniform(), torch.inf)
+        if self.views:
+            seen, j = kind < view_share, draw(len(self.views["index"]))
+            which = torch.where(seen, self.views["index"][j], which)
+            clean = choose(seen, self.views["latents"][j], clean)
+        shown = clean
+        if self.pairs:
+            worn, j = (kind >= view_share) & (kind < view_share + loop_share), draw(len(self.pairs["index"]))
+            which = torch.where(worn, self.pairs["index"][j], which)
+            clean, shown = (choose(worn, self.pairs[name][j], clean) for name in ("clean", "degraded"))
+            share = (0.1 + 0.7 * uniform()).view(-1, 1, 1, 1)
+            shown = choose(worn & (uniform() < MIXED), shown.lerp(another, share), shown)
+        tokens = self.tokens[which, draw(self.tokens.shape[1])]
+        tokens = torch.where((uniform() < 0.1)[:, None], self.empty, tokens)
+        return clean, shown, tokens.long()
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    """The arrays of a file, nothing where there is none."""
+    return {name: device.put(value) for name, value in np.load(path).items()} if path.exists() else {}

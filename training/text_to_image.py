@@ -19,6 +19,7 @@ import json
 import math
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training import group_norm, progress
+from training import device, group_norm, progress
 from training.muon import Muon
 from training.samples import Samples
 from training.tokenizer import LENGTH, strew, train_tokenizer
@@ -150,24 +151,24 @@ class Noise:
 @torch.no_grad()
 def heldout_loss(model: Model, noise: Noise, samples: Samples, count: int) -> dict[str, float]:
     """Mean squared error of v on held-out pictures, with their captions and with the empty one."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     count = min(count, samples.latents.shape[1])
-    clean = torch.from_numpy(samples.latents[0, :count].astype(np.float32))
+    clean = samples.latents[0, :count].float()
     steps = noise.draw((torch.arange(count) * 0.6180339887) % 1)
-    eps = torch.randn(clean.shape, generator=generator)
-    tokens = torch.from_numpy(samples.tokens[:count, 0]).long()
-    empty = torch.from_numpy(np.broadcast_to(samples.empty, tokens.shape).copy()).long()
-    losses = {}
+    eps = device.put(torch.randn(clean.shape, generator=generator, device="cpu"))
+    tokens = samples.tokens[:count, 0].long()
+    empty = samples.empty.long().expand_as(tokens)
+    found = {}
     for name, text in (("caption", tokens), ("empty", empty)):
         total = 0.0
         for part in torch.arange(count).split(32):
             noisy, alpha, sigma = noise.add(clean[part], eps[part], steps[part])
-            with torch.autocast("cpu", torch.bfloat16):
+            with device.bfloat16():
                 made, _ = model(noisy, steps[part], text[part])
             total += float((made - (alpha * eps[part] - sigma * clean[part])).square().mean()) * len(part)
-        losses[name] = total / count
-    losses["gain_percent"] = 100 * (1 - losses["caption"] / losses["empty"])
-    return losses
+        found[name] = total / count
+    found["gain_percent"] = 100 * (1 - found["caption"] / found["empty"])
+    return found
 
 
 def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) -> None:
@@ -176,10 +177,10 @@ def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) 
         num_train_timesteps=TRAIN_STEPS, prediction_type="v_prediction", timestep_spacing="trailing", **BETAS
     )
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(vae_folder).half(),
-        text_encoder=copy.deepcopy(model.text_encoder).half(),
+        vae=AutoencoderKL.from_pretrained(vae_folder).half().cpu(),
+        text_encoder=copy.deepcopy(model.text_encoder).half().cpu(),
         tokenizer=tokenizer,
-        unet=copy.deepcopy(model.unet).to(memory_format=torch.contiguous_format).half(),
+        unet=copy.deepcopy(model.unet).to(memory_format=torch.contiguous_format).half().cpu(),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -208,6 +209,11 @@ def build_model(args: argparse.Namespace, tokenizer: CLIPTokenizer) -> Model:
     )
 
 
+def attention() -> AbstractContextManager[None]:
+    """On so few tokens plain attention trains a fifth faster than a CPU's flash kernel."""
+    return sdpa_kernel(SDPBackend.MATH) if device.current().type == "cpu" else nullcontext()
+
+
 def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1e-3, batch: int = 128) -> None:
     """Teach the text encoder what captions say about layouts, before the UNet listens to it."""
     parameters = [*model.text_encoder.parameters(), *model.layout.parameters()]
@@ -217,7 +223,7 @@ def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1
         clean, _, tokens = samples.batch(rng, torch.zeros(batch))
         for group in optimizer.param_groups:
             group["lr"] = progress.learning_rate(peak, step, budget.progress, warm_up=50)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with device.bfloat16(), attention():
             made = model.read_layout(tokens)
         loss = (made - layout_of(clean)).square().mean()
         optimizer.zero_grad()
@@ -239,10 +245,29 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
         gradient.copy_(part)
 
 
+def losses(
+    model: Model, noise: Noise, samples: Samples, rng: np.random.Generator, count: int, shares: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors of v and of the layout, on ``count`` samples; ``shares`` are of views and loop pairs."""
+    steps = noise.draw(device.put(rng.random(count, dtype=np.float32)))
+    clean, shown, tokens = samples.batch(rng, noise.level[steps], *shares)
+    degraded = (shown - clean).flatten(1).abs().amax(1) > 0
+    # A degraded input is only hard to tell from a clean one under some noise; with less, v would be huge.
+    low = degraded & (noise.level[steps] < -0.7)
+    shown = torch.where(low.view(-1, 1, 1, 1), clean, shown)
+    eps = torch.randn_like(clean)
+    noisy, alpha, sigma = noise.add(shown, eps, steps)
+    target = (alpha * noisy - clean) / sigma  # = alpha eps - sigma clean where shown is clean
+    with device.bfloat16(), attention():
+        made, layout = model(noisy.contiguous(memory_format=torch.channels_last), steps, tokens)
+    return (made - target).square().mean(), (layout - layout_of(clean)).square().mean()
+
+
 def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
     """One training process; gradients are averaged over all, and the first keeps the books."""
-    group_norm.use()
-    torch.set_num_threads(1)
+    device.use(args)
+    if device.current().type == "cpu":
+        group_norm.use()
     if args.processes > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=args.processes)
     tokenizer = CLIPTokenizer.from_pretrained(args.data / "tokenizer")
@@ -273,15 +298,15 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
     rng = np.random.default_rng([step, rank])
     torch.manual_seed(step * 1000 + rank)
     saved = reported = time.monotonic()
-    loss_sum, loss_count, seen_before = 0.0, 0, seen
+    loss_sum, loss_count, seen_before = torch.zeros(()), 0, seen
 
     def keep() -> None:
         nonlocal saved
         progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
                        "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
                       checkpoint)  # fmt: skip
-        losses = heldout_loss(average.eval(), noise, heldout, 256)
-        print("  held-out", json.dumps({k: round(v, 4) for k, v in losses.items()}), flush=True)
+        found = heldout_loss(average.eval(), noise, heldout, 256)
+        print("  held-out", json.dumps({k: round(v, 4) for k, v in found.items()}), flush=True)
         saved = time.monotonic()
 
     while True:
@@ -291,24 +316,12 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         share = float(now)
         if share >= 1:
             break
-        steps = noise.draw(torch.from_numpy(rng.random(args.batch // args.processes, dtype=np.float32)))
-        clean, shown, tokens = samples.batch(rng, noise.level[steps], args.view_share, args.loop_share)
-        degraded = (shown - clean).flatten(1).abs().amax(1) > 0
-        # A degraded input is only hard to tell from a clean one under some noise; with less, v would be huge.
-        low = degraded & (noise.level[steps] < -0.7)
-        shown = torch.where(low.view(-1, 1, 1, 1), clean, shown)
-        eps = torch.randn_like(clean)
-        noisy, alpha, sigma = noise.add(shown, eps, steps)
-        target = (alpha * noisy - clean) / sigma  # = alpha eps - sigma clean where shown is clean
         for one, peak in ((muon, args.peak), (adam, args.adam_peak)):
             one.param_groups[0]["lr"] = progress.learning_rate(peak, step, share, hold=args.hold)
-        # On so few tokens plain attention trains a fifth faster than the CPU's flash kernel.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            made, layout = model(noisy.contiguous(memory_format=torch.channels_last), steps, tokens)
-        error = (made - target).square().mean()
-        loss = error + LAYOUT_WEIGHT * (layout - layout_of(clean)).square().mean()
+        count = args.batch // args.processes
+        error, layout_error = losses(model, noise, samples, rng, count, (args.view_share, args.loop_share))
         model.zero_grad()
-        loss.backward()
+        (error + LAYOUT_WEIGHT * layout_error).backward()
         if args.processes > 1:
             _average_gradients(model, args.processes)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -319,14 +332,12 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
             continue
         decay = min(args.average, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-        loss_sum, loss_count = loss_sum + float(error), loss_count + 1
+        loss_sum, loss_count = loss_sum + error.detach(), loss_count + 1
         if step % 50 == 0:
             pace = (seen - seen_before) / (time.monotonic() - reported)
-            mean = loss_sum / loss_count
-            print(
-                f"{budget.spent / 60:5.1f} min  step {step}  {seen} samples  {pace:.0f}/s  loss {mean:.4f}", flush=True
-            )
-            loss_sum, loss_count, seen_before, reported = 0.0, 0, seen, time.monotonic()
+            print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} samples  {pace:.0f}/s  "
+                  f"loss {float(loss_sum) / loss_count:.4f}", flush=True)  # fmt: skip
+            loss_sum, loss_count, seen_before, reported = torch.zeros(()), 0, seen, time.monotonic()
         if time.monotonic() - saved > args.save_every * 60:
             keep()
     if rank == 0:
@@ -369,7 +380,7 @@ def main() -> None:
     parser.add_argument("--text-minutes", type=float, default=3.0, help="of the text encoder's warm-up")
     parser.add_argument("--hold", type=float, default=0.1, help="share of the budget before the learning rate falls")
     parser.add_argument("--batch", type=int, default=32, help="over all processes")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="on the CPU; one on a graphics card")
     parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
     parser.add_argument("--average", type=float, default=0.996, help="decay of the averaged weights")
@@ -379,7 +390,11 @@ def main() -> None:
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
     parser.add_argument("--mean-with", type=Path, help="export the mean of it and this pipeline folder, its ancestor")
+    device.add_argument(parser)
     args = parser.parse_args()
+    device.use(args)
+    if device.current().type != "cpu":
+        args.processes = 1
     if args.export:
         model, tokenizer, books = load_average(args)
         if args.mean_with:
@@ -391,7 +406,7 @@ def main() -> None:
     if not (args.data / "tokenizer" / "vocab.json").exists():
         train_tokenizer([text for each in strew(captions) for text in each], args.data / "tokenizer")
     if args.text_minutes and not (args.data / "text_to_image.ckpt").exists():
-        torch.set_num_threads(args.processes)
+        torch.set_num_threads(args.threads * args.processes)
         tokenizer = CLIPTokenizer.from_pretrained(args.data / "tokenizer")
         model = build_model(args, tokenizer)
         warm_up_text(model, Samples(args.data / "train", tokenizer, strewn=True), args.text_minutes)

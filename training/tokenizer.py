@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPTokenizer
@@ -55,8 +56,8 @@ def _byte_letters() -> list[str]:
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """int32 (N, 77)."""
-    out = tokenizer(list(captions), padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
-    return out.input_ids.int()  # type: ignore[no-any-return]
+    out = tokenizer(list(captions), padding="max_length", truncation=True, max_length=LENGTH, return_tensors="np")
+    return torch.from_numpy(out.input_ids.astype(np.int32))
 
 
 def strew(captions: list[list[str]], share: float = 0.12) -> list[list[str]]:

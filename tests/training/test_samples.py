@@ -35,8 +35,8 @@ def samples(tmp_path: Path) -> Samples:
 
 def _captions(samples: Samples, tokens: torch.Tensor) -> set[int]:
     """The drawn pictures whose caption is among ``tokens``; -1 is the empty one."""
-    known = {tuple(samples.tokens[k, 0]): k for k in range(8)} | {tuple(samples.empty): -1}
-    return {known[tuple(row)] for row in tokens.numpy()}
+    known = {tuple(samples.tokens[k, 0].tolist()): k for k in range(8)} | {tuple(samples.empty.tolist()): -1}
+    return {known[tuple(row)] for row in tokens.tolist()}
 
 
 def test_from_much_noise_only_drawn_pictures_come(samples: Samples) -> None:
