@@ -1,4 +1,4 @@
-"""What changes a picture in place between motion and diffusion: colour match, contrast, grey, sharpening.
+"""What changes a picture in place between motion and diffusion: colour and detail match, contrast, grey, sharpening.
 
 Convention: images are (3, H, W) RGB float32 0..1; every filter clips its result to 0..1 and leaves its argument alone.
 """
@@ -27,6 +27,10 @@ CONVERSIONS: dict[tuple[str, bool], tuple[int, int]] = {
     ("LAB", False): (cv2.COLOR_BGR2LAB, cv2.COLOR_LAB2BGR),
 }
 
+FINE = (5, 1.0)  # width and deviation in px of the blur that tells fine detail: antiblur's by default
+AMOUNTS = (-0.5, 1.0)  # by which detail is matched
+EVEN = 1e-4  # less detail is none: a fortieth of a level
+
 LEVELS = 256  # bins of a channel in 8 bit
 STEPS = 16384  # bins of a float channel: fine enough that no colour is seen to jump, and three fit into 16 bit
 GAP = 2 / 255  # of a channel's range: wider than between the levels of an 8-bit picture
@@ -41,7 +45,7 @@ RANGES: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class ColorReference:
-    """The colours that pictures are to have: a histogram of each channel, in a colour space.
+    """The colours that pictures are to have: a histogram of each channel, in a colour space; and their `fine_detail`.
 
     Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over RANGES, where hue counts by how colourful each
     pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it, as Deforum does.
@@ -51,12 +55,13 @@ class ColorReference:
     true_channels: bool
     float_color: bool
     counts: Floats
+    detail: float
 
     @classmethod
     def of(cls, image: Image, space: Space, *, true_channels: bool, float_color: bool) -> ColorReference:
         """Take the colours of a picture of any size."""
         measure = _measure_float if float_color else _measure_levels
-        return cls(space, true_channels, float_color, measure(image, space, true_channels).counts)
+        return cls(space, true_channels, float_color, measure(image, space, true_channels).counts, fine_detail(image))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +200,32 @@ def unsharp_mask(
         detail.masked_fill_(detail.abs() < threshold / 255, 0)
     sharpened = torch.add(image, detail, alpha=amount).clamp_(0, 1)
     return sharpened if mask is None else sharpened.sub_(image).mul_(mask).add_(image)
+
+
+def fine_detail(image: Image) -> float:
+    """Measure how much a picture holds that a small blur takes away: root mean square in brightness, 0..1."""
+    return float((image - blur(image, *FINE)).mean(0).square().mean().sqrt())
+
+
+def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
+    """Sharpen or soften a picture until its `fine_detail` has come a `share` of the way, in ratios, to `wanted`.
+
+    It is an `unsharp_mask` whose amount is solved for, and kept within AMOUNTS: what is not there cannot be sharpened.
+    A picture without any detail stays as it is.
+    """
+    if share == 0 or wanted < EVEN:
+        return image
+    fine = image - blur(image, *FINE)
+    # The detail of image + a fine is fine + a finest: a parabola in a.
+    finest = fine - blur(fine, *FINE)
+    one, other = fine.mean(0), finest.mean(0)
+    now, slope, bend = torch.stack([(one * one).mean(), (one * other).mean(), (other * other).mean()]).tolist()
+    if now < EVEN**2:
+        return image
+    target = now ** (1 - share) * wanted ** (2 * share)
+    amount = (max(slope * slope - bend * (now - target), 0) ** 0.5 - slope) / bend
+    least, most = AMOUNTS
+    return torch.add(image, fine, alpha=min(max(amount, least), most)).clamp_(0, 1)
 
 
 def blur(image: Image, kernel: int, sigma: float) -> Image:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deforum.animate import Camera, Filter, Moment, Palette, Source
 from deforum.cameras import DepthCamera, FlatCamera, StillCamera
 from deforum.depth import DepthModel
-from deforum.filters import ColorReference, Space, adjust_contrast, match_color, to_gray, unsharp_mask
+from deforum.filters import ColorReference, Space, adjust_contrast, match_color, match_detail, to_gray, unsharp_mask
 from deforum.image import Device, Image, read
 from deforum.masks.painting import under
 from deforum.noise import add_noise, perlin_noise, uniform_noise
@@ -132,6 +132,12 @@ def hold_colors(image: Image, moment: Moment) -> Image:
     return image if moment.palette is None else match_color(image, moment.palette)
 
 
+def hold_detail(image: Image, moment: Moment) -> Image:
+    """Bring fine detail to that of the picture whose colours are held."""
+    share = moment.frame.params.detail_coherence
+    return image if moment.palette is None or share == 0 else match_detail(image, moment.palette.detail, share)
+
+
 def force_grayscale(image: Image, moment: Moment) -> Image:
     return to_gray(image)
 
@@ -195,6 +201,7 @@ def filters_after(settings: Settings) -> Sequence[Filter]:
     """List what changes a picture after diffusion, in order."""
     rows = (
         (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, hold_colors),
+        (settings.color_coherence in COLOR_SPACES and MODES[settings.animation_mode].goes_on, hold_detail),
         (settings.color_force_grayscale, force_grayscale),
     )
     return [change for wanted, change in rows if wanted]

@@ -115,6 +115,10 @@ class Params(Generic[T]):
     antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule")
     antiblur_threshold: T = _between("0", "levels of 255",
         "Differences below this are left as they are.", 0, 255, old="threshold_schedule")
+    detail_coherence: T = _between("0", "share",
+        "How far the fine detail of each painted frame is brought to that of the picture whose colours are held "
+        "(color_coherence), by sharpening or softening it: against long runs that blur or grow crisp. 0 is off.",
+        0, 1)
     cadence_flow_factor: T = _between("1", "factor",
         "optical_flow_cadence: scales the flow from the diffused frame before; 1 is as it was found, 0 fades only.",
         old="cadence_flow_factor_schedule")

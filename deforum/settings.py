@@ -275,6 +275,8 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
             other_mode.setdefault(" or ".join(each.modes), []).append(name)
         elif each.pending and not idle:
             waiting.setdefault(each.pending, []).append(name)
+        elif name == "detail_coherence" and settings.color_coherence == "None":
+            yield "without effect, as color_coherence: None holds to no picture: detail_coherence"
         elif (name, value) in PENDING_CHOICES:
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
     for feature, names in waiting.items():

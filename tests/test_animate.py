@@ -13,6 +13,7 @@ import torch
 
 from deforum.animate import FEATHER, Stages, animate, cross_fade, feather
 from deforum.build import each, stages_of
+from deforum.filters import blur, fine_detail, unsharp_mask
 from deforum.image import CPU, Image, from_array, to_array
 from deforum.settings import Settings, load
 from deforum.timeline import Frame, key_indices, sample
@@ -155,6 +156,40 @@ def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Callable[
     free = run(settings(max_frames=10, color_coherence="None"), redder)
     assert abs(held[9].mean(dim=(1, 2)) - held[0].mean(dim=(1, 2))).max() < 0.02
     assert abs(free[9].mean(dim=(1, 2)) - free[0].mean(dim=(1, 2))).max() > 0.1
+
+
+@pytest.mark.parametrize("sigma", [0.7, 0.0])
+def test_detail_coherence_holds_the_fine_detail_of_the_first_frame(
+    settings: Callable[..., Settings], sigma: float
+) -> None:
+    """Diffusions that blur, or that draw ever crisper, come back to the detail of frame 0."""
+
+    def wear(init: Image | None, frame: Frame) -> Image:
+        image = (0.3 + 0.4 * texture(1)) if init is None else init
+        return blur(image, 5, sigma) if sigma else unsharp_mask(image, 0.3)
+
+    def details(**changes: object) -> list[float]:
+        frames = run(settings(max_frames=12, color_coherence="LAB", **changes), wear)
+        return [fine_detail(frames[k]) / fine_detail(frames[0]) for k in (4, 11)]
+
+    assert details(detail_coherence=1) == pytest.approx([1, 1], rel=0.02)
+    assert max(abs(np.log(details()))) > 0.3
+    held, half = np.log(details(detail_coherence=0.8)), np.log(details(detail_coherence=0.4))
+    assert all(abs(held) < abs(half)) and all(abs(half) < abs(np.log(details())))
+
+
+def test_detail_is_held_neither_without_a_picture_to_hold_to_nor_where_frames_stand_alone(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    for changes, why in (
+        ({"color_coherence": "None"}, "color_coherence: None holds to no picture"),
+        ({"color_coherence": "LAB", "animation_mode": "Interpolation"}, "in Interpolation mode"),
+    ):
+        chosen = settings(max_frames=3, detail_coherence=1, **changes)
+        [note] = [note for note in load(tmp_path / "settings.yaml").report if "detail_coherence" in note]
+        assert note.startswith("without effect") and why in note
+        held, free = run(chosen, fresh), run(settings(max_frames=3, **changes), fresh)
+        assert all(torch.equal(held[k], free[k]) for k in range(3))
 
 
 def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Callable[..., Settings]) -> None:

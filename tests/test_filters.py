@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from skimage.exposure import match_histograms
 
 from deforum.filters import (
+    AMOUNTS,
     ColorReference,
     Space,
     adjust_contrast,
     blur,
     blur_on_device,
+    fine_detail,
     match_color,
+    match_detail,
     to_gray,
     unsharp_mask,
 )
@@ -235,6 +238,49 @@ def test_grey_is_that_of_opencv() -> None:
     wanted = cv2.cvtColor(to_array(image), cv2.COLOR_RGB2GRAY)
     assert all(np.abs(channel.numpy() - wanted).max() < 1e-6 for channel in gray)
     assert np.shares_memory(to_array(gray), gray.numpy())
+
+
+# Detail
+
+
+def grainy() -> Image:
+    """A picture with fine detail, far from black and white, so that nothing is clipped."""
+    grain = torch.rand(80, 96, generator=torch.Generator().manual_seed(0))
+    return from_array(to_array((scene(1) * 0.5 + 0.2 + 0.1 * grain).contiguous()))
+
+
+def test_detail_is_what_a_small_blur_takes() -> None:
+    image = scene(1)
+    assert fine_detail(flat(0.2, 0.5, 0.7)) < 1e-6
+    assert fine_detail(blur(image, 5, 1.0)) < fine_detail(image) < fine_detail(unsharp_mask(image, 0.5))
+    assert fine_detail(image * 0.5) == pytest.approx(fine_detail(image) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.95, 1.0, 1.1, 1.6])
+def test_detail_comes_to_what_is_wanted_or_a_share_of_the_way(factor: float) -> None:
+    image = grainy()
+    now = fine_detail(image)
+    for share in (0.25, 0.5, 1.0):
+        matched = match_detail(image, factor * now, share)
+        assert fine_detail(matched) == pytest.approx(now * factor**share, rel=1e-3)
+    assert off(match_detail(image, now), image) < 0.05
+
+
+def test_detail_that_is_not_there_is_not_made_up() -> None:
+    image = grainy()
+    assert off(match_detail(image, 10 * fine_detail(image)), unsharp_mask(image, AMOUNTS[1])) < 0.05
+    assert off(match_detail(image, fine_detail(image) / 10), unsharp_mask(image, AMOUNTS[0])) < 0.05
+    even = flat(0.2, 0.5, 0.7)
+    assert match_detail(even, 0.1) is even and match_detail(image, 0.1, 0) is image
+    assert match_detail(image, 0.0) is image  # to an even picture, such as a blank init image, nothing is softened
+
+
+def test_matching_detail_clips_and_leaves_its_argument_alone() -> None:
+    image = from_bytes(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    kept = image.clone()
+    matched = match_detail(image, 2 * fine_detail(image))
+    assert float(matched.min()) == 0 and float(matched.max()) == 1
+    assert torch.equal(image, kept)
 
 
 # Sharpening
