@@ -20,6 +20,7 @@ import math
 import tempfile
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from training.tokenizer import LENGTH, strew, train_tokenizer
 
 TRAIN_STEPS = 1000
 LAYOUT_WEIGHT = 0.2
+# Weight of the coarse errors' scales.  Where a sun stands and how large it is hardly shows in the error of each latent,
+# but an animation moves it by half a pixel per frame, and a model that is off by as much stops it.
+COARSE = {2: 0.5, 4: 0.5}
 # What Muon is not for: tables, and what reads or writes the outside of a network; and vectors, of course.
 _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
 # Stable Diffusion ends at 0.012.  Our latents are few and vary together, so its noisiest step would still show how
@@ -245,10 +249,20 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
         gradient.copy_(part)
 
 
+@dataclass(frozen=True)
+class Losses:
+    """Mean squared errors: of v, of its local means (`COARSE`), where white noise would count as much as in v, and of
+    the layout."""
+
+    error: Tensor
+    coarse: Tensor
+    layout: Tensor
+
+
 def losses(
     model: Model, noise: Noise, samples: Samples, rng: np.random.Generator, count: int, shares: tuple[float, float]
-) -> tuple[Tensor, Tensor]:
-    """Mean squared errors of v and of the layout, on ``count`` samples; ``shares`` are of views and loop pairs."""
+) -> Losses:
+    """The losses on ``count`` samples; ``shares`` are of views and loop pairs."""
     steps = noise.draw(device.put(rng.random(count, dtype=np.float32)))
     clean, shown, tokens = samples.batch(rng, noise.level[steps], *shares)
     degraded = (shown - clean).flatten(1).abs().amax(1) > 0
@@ -260,7 +274,10 @@ def losses(
     target = (alpha * noisy - clean) / sigma  # = alpha eps - sigma clean where shown is clean
     with device.bfloat16(), attention():
         made, layout = model(noisy.contiguous(memory_format=torch.channels_last), steps, tokens)
-    return (made - target).square().mean(), (layout - layout_of(clean)).square().mean()
+    off = made - target
+    error = off.square().mean()
+    coarse = [weight * side**2 * F.avg_pool2d(off, side).square().mean() for side, weight in COARSE.items()]
+    return Losses(error, torch.stack(coarse).sum(), (layout - layout_of(clean)).square().mean())
 
 
 def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
@@ -305,8 +322,8 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
                        "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
                       checkpoint)  # fmt: skip
-        found = heldout_loss(average.eval(), noise, heldout, 256)
-        print("  held-out", json.dumps({k: round(v, 4) for k, v in found.items()}), flush=True)
+        on_heldout = heldout_loss(average.eval(), noise, heldout, 256)
+        print("  held-out", json.dumps({k: round(v, 4) for k, v in on_heldout.items()}), flush=True)
         saved = time.monotonic()
 
     while True:
@@ -319,9 +336,9 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         for one, peak in ((muon, args.peak), (adam, args.adam_peak)):
             one.param_groups[0]["lr"] = progress.learning_rate(peak, step, share, hold=args.hold)
         count = args.batch // args.processes
-        error, layout_error = losses(model, noise, samples, rng, count, (args.view_share, args.loop_share))
+        found = losses(model, noise, samples, rng, count, (args.view_share, args.loop_share))
         model.zero_grad()
-        (error + LAYOUT_WEIGHT * layout_error).backward()
+        (found.error + found.coarse + LAYOUT_WEIGHT * found.layout).backward()
         if args.processes > 1:
             _average_gradients(model, args.processes)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -332,7 +349,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
             continue
         decay = min(args.average, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-        loss_sum, loss_count = loss_sum + error.detach(), loss_count + 1
+        loss_sum, loss_count = loss_sum + found.error.detach(), loss_count + 1
         if step % 50 == 0:
             pace = (seen - seen_before) / (time.monotonic() - reported)
             print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} samples  {pace:.0f}/s  "

@@ -56,8 +56,8 @@ def test_text_to_image(card: None, tmp_path: Path) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     samples = Samples(tmp_path, tokenizer)
     model = Model(build_text_encoder(tokenizer, 48, 1), build_unet(8, (32, 64), 48))
-    error, layout_error = losses(model, Noise(), samples, rng, 4, (0.4, 0.3))
-    assert error.device.type == layout_error.device.type == "cuda"
+    found = losses(model, Noise(), samples, rng, 4, (0.4, 0.3))
+    assert {found.error.device.type, found.coarse.device.type, found.layout.device.type} == {"cuda"}
 
 
 def test_decoder(card: None) -> None:
