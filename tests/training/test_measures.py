@@ -1,12 +1,13 @@
 """What the training scripts measure, on cases whose answer is known."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from training.adherence import PALETTES, SCENES, numbers, prompts
 from training.depth import aligned, depth_loss, order_loss, ordered, point_pairs
-from training.stability import BASE, Measured, measure, ratios, until_changed
+from training.stability import BASE, Measured, growth, measure, ratios, until_changed
 
 
 def _ground() -> torch.Tensor:
@@ -54,6 +55,18 @@ def test_a_blurred_picture_is_less_sharp_and_a_grey_one_has_no_saturation() -> N
     assert measure(flat)[2] == pytest.approx(100 / 255)
 
 
+@pytest.mark.parametrize("enlargement", [0.0, 0.01, 0.03, -0.015])
+def test_growth_is_that_of_the_picture_not_of_its_grain(enlargement: float) -> None:
+    rng = np.random.default_rng(0)
+    soft = cv2.GaussianBlur(rng.random((128, 128, 3)), (0, 0), 3)
+    texture = cv2.normalize(soft, None, 20, 235, cv2.NORM_MINMAX)
+    matrix = cv2.getRotationMatrix2D((63.5, 63.5), 0, 1 + enlargement)
+    matrix[:, 2] += (0.4, -0.7)
+    moved = cv2.warpAffine(texture, matrix, (128, 128), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    pair = [(k + rng.normal(0, 3, k.shape)).clip(0, 255).astype(np.uint8) for k in (texture, moved)]
+    assert growth(*pair) == pytest.approx(enlargement, abs=0.0025)
+
+
 def test_ratios_are_to_frame_30() -> None:
     steady = ratios([2.0] * 60)
     assert steady == pytest.approx((1, 1, 1))
@@ -63,10 +76,10 @@ def test_ratios_are_to_frame_30() -> None:
 
 def test_a_change_counts_from_the_frame_in_which_the_new_scene_leads_for_good() -> None:
     shares = [[0.9, 0.1]] * 24 + [[0.4, 0.6], [0.6, 0.4]] + [[0.1, 0.9]] * 10
-    measured = Measured([], [], [], shares, 0.0)
+    measured = Measured([], [], [], [], shares, 0.0)
     assert until_changed(measured, 20, 0, 1) == 6
     assert until_changed(measured, 20, 1, 0) == 0
-    assert until_changed(Measured([], [], [], [[1.0, 0.0]] * 40, 0.0), 20, 0, 1) is None
+    assert until_changed(Measured([], [], [], [], [[1.0, 0.0]] * 40, 0.0), 20, 0, 1) is None
 
 
 def test_labels_as_numbers_tell_time_only_where_it_shows() -> None:
