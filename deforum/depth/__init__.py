@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from deforum import weights
 from deforum.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -238,17 +239,10 @@ def _find(name: str, says: str = "") -> DepthSource:
         return DepthSource(name, EMBEDDED / "depth.safetensors")
     if row.hub:
         return DepthSource(name, _find_on_hub(row, says))
-    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    folders = (WEIGHTS, home / "hub" / "checkpoints")
-    for folder in folders:
-        for file in row.files:
-            if (folder / file).is_file():
-                return DepthSource(name, folder / file)
-    looked = " and ".join(str(folder.absolute()) for folder in folders)
-    raise UserError(
-        f"{says}{name} needs its weights, {' or '.join(row.files)} ({row.licence}); looked for in {looked}. Get them "
-        f"with: mkdir -p {WEIGHTS} && curl -L -o {WEIGHTS / row.files[0]} {row.url}"
-    )
+    found = weights.find(row.files, WEIGHTS)
+    if found is None:
+        raise UserError(says + weights.missing(f"{name} needs its weights", row.files, WEIGHTS, row.url, row.licence))
+    return DepthSource(name, found)
 
 
 def _find_on_hub(row: Row, says: str) -> Path | None:

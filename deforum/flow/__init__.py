@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from deforum import weights
 from deforum.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -118,15 +118,11 @@ def load_flow(source: FlowSource, device: Device) -> FlowModel:
 
 def _find(method: str, row: Row) -> Path:
     """Find weights, and the package that their network comes from."""
-    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    folders = (WEIGHTS, home / "hub" / "checkpoints")
-    found = next((folder / file for file in row.files for folder in folders if (folder / file).is_file()), None)
+    found = weights.find(row.files, WEIGHTS)
     missing = []
     if found is None:
-        looked = " and ".join(str(folder.absolute()) for folder in folders)
         missing.append(
-            f"{method} needs weights, {' or '.join(row.files)} ({row.licence}); looked for in {looked}. Get them with: "
-            f"mkdir -p {WEIGHTS} && curl -L -o {WEIGHTS / row.files[0]} {row.url}{row.files[0]}"
+            weights.missing(f"{method} needs weights", row.files, WEIGHTS, f"{row.url}{row.files[0]}", row.licence)
         )
     if importlib.util.find_spec("torchvision") is None:
         missing.append(f"{method} needs torchvision, which is not installed: pip install torchvision")
