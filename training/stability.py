@@ -41,9 +41,10 @@ STYLE = {
     "width": 256, "height": 256, "model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a",
     "noise_keeps_mean": True,
 }  # fmt: skip
-# A new prompt brings its own colours; as long as one stays, colours keep to the first frame's, as is Deforum's default.
+# A new prompt brings its own colours; as long as one stays, colours keep to the first frame's, as is Deforum's default,
+# and so does fine detail.
 CHANGING: dict[str, object] = {"color_coherence": "None"}
-LASTING: dict[str, object] = {"color_coherence": "LAB"}
+LASTING: dict[str, object] = {"color_coherence": "LAB", "detail_coherence": 0.8}
 # With one seed for all frames the same noise falls on what it has made before; some of it has to be new.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},

@@ -327,10 +327,11 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         saved = time.monotonic()
 
     while True:
-        now = torch.tensor([budget.progress])
+        share = budget.progress
         if args.processes > 1:
+            now = torch.tensor([share])
             dist.broadcast(now, 0)  # all must stop, and turn the learning rate down, at the same step
-        share = float(now)
+            share = float(now)
         if share >= 1:
             break
         for one, peak in ((muon, args.peak), (adam, args.adam_peak)):
