@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything in deforum/embedded/ from nothing: on one graphics card about 40 minutes, most of them set by the --minutes here.
+# Everything in deforum/embedded/ from nothing, on one graphics card: 35 minutes of training by the budgets below, and what
+# drawing, pairs and figures take.
 #
 #     sh training/full.sh [FOLDER] [DEVICE] [SCALE]
 #
