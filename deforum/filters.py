@@ -203,7 +203,7 @@ def unsharp_mask(
 
 
 def fine_detail(image: Image) -> float:
-    """Measure how much a picture holds that a small blur takes away: root mean square in brightness, 0..1."""
+    """Measure how much a picture holds that a small blur takes away: root mean square in the mean of R, G, B, 0..1."""
     return float((image - blur(image, *FINE)).mean(0).square().mean().sqrt())
 
 

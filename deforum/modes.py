@@ -134,8 +134,9 @@ def hold_colors(image: Image, moment: Moment) -> Image:
 
 def hold_detail(image: Image, moment: Moment) -> Image:
     """Bring fine detail to that of the picture whose colours are held."""
-    share = moment.frame.params.detail_coherence
-    return image if moment.palette is None or share == 0 else match_detail(image, moment.palette.detail, share)
+    if moment.palette is None:
+        return image
+    return match_detail(image, moment.palette.detail, moment.frame.params.detail_coherence)
 
 
 def force_grayscale(image: Image, moment: Moment) -> Image:
