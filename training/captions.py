@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.world import Facts
+from training.world import COLOURLESS, Facts
 
 SCENES: dict[str, list[str]] = {
     "mountains": [
@@ -81,6 +81,10 @@ STYLES: dict[str, list[str]] = {
     "neon": ["neon style", "glowing neon outlines", "neon lights", "neon art"],
     "pastel": ["in pastel colors", "soft pastel", "pastel drawing", "pale pastel colors"],
     "watercolour": ["watercolor painting", "watercolour", "a watercolor", "painted in watercolor"],
+    "ink": ["ink drawing", "ink on paper", "an ink sketch", "black ink lines"],
+    "low-poly": ["low-poly", "low poly style", "made of triangles", "faceted low-poly art"],
+    "pixel": ["pixel art", "pixelated", "8-bit pixel art", "retro video game style"],
+    "oil": ["oil painting", "painted in oil", "an oil painting with thick brush strokes", "impasto"],
 }
 THINGS: dict[str, list[str]] = {
     "close-up": ["a close-up", "close up", "big flowers up close", "macro"],
@@ -196,7 +200,7 @@ def _thing(rng: np.random.Generator, name: str) -> str:
 def describe(facts: Facts, rng: np.random.Generator) -> str:
     """One caption of a picture: a sentence or a list of tags, naming most but not always all of what is there."""
     phrases = SCENES[facts.scene]
-    if facts.weather == "snow" or facts.palette or facts.style == "neon":
+    if facts.weather == "snow" or facts.palette or facts.style in COLOURLESS:
         phrases = [phrase for phrase in phrases if "green" not in phrase]
     scene = _name(rng, phrases)
     things = [t for t in dict.fromkeys(facts.things) if rng.random() < 0.85]

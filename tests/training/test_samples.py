@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPTokenizer
 
 import deforum.embedded
-from training.loop_pairs import NEAREST, far, view
+from training.loop_pairs import AT_LIGHT, NEAREST, far, view
 from training.samples import LOOP_LEVEL, MIXED, Samples
 from training.tokenizer import tokenise
 
@@ -102,3 +102,13 @@ def test_a_view_is_a_part_of_the_picture_enlarged_and_as_sharp() -> None:
         slopes.append((row[-1] - row[0]) / (len(row) - 1))
         assert 0 <= row.min() <= row.max() <= 255
     assert 1 / NEAREST - 0.01 < min(slopes) < 0.75 < max(slopes) <= 1.01
+
+
+def test_views_mostly_hold_the_brightest_place() -> None:
+    night = np.zeros((256, 256, 3), np.uint8)
+    cv2.circle(night, (40, 60), 12, (255, 240, 200), -1)
+    held = [view(night, np.random.default_rng(seed)).max() > 200 for seed in range(120)]
+    parts = [view(night.transpose(1, 0, 2), np.random.default_rng(seed)) for seed in range(40)]
+    assert np.mean(held) > AT_LIGHT + 0.1  # and some of the others by chance
+    assert not all(held)
+    assert len({part.tobytes() for part in parts}) > 20

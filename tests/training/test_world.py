@@ -53,6 +53,40 @@ def test_colours_that_a_palette_took_are_not_named() -> None:
             assert not any(f"{colour} planet" in named for colour in world.PLANETS)
 
 
+@pytest.mark.parametrize("style", world.STYLES)
+def test_styles_change_the_picture_and_keep_what_it_shows(style: str) -> None:
+    picture = world.draw(4, 1).image.astype(np.float32) / 255
+    made = np.clip(world.STYLES[style](picture, np.random.default_rng(0)), 0, 1)
+    again = np.clip(world.STYLES[style](picture, np.random.default_rng(0)), 0, 1)
+    assert made.shape == picture.shape
+    assert np.array_equal(made, again)
+    assert np.abs(made - picture).mean() > 0.01
+    # Where it was lighter it is lighter still: in blocks of 32 px the order of greys stays.
+    before, after = (one.mean(2).reshape(8, 32, 8, 32).mean((1, 3)).ravel() for one in (picture, made))
+    assert abs(np.corrcoef(before, after)[0, 1]) > 0.6
+
+
+def test_captions_name_the_style_and_nothing_that_it_hides() -> None:
+    found = [world.draw(4, index).facts for index in range(300)]
+    styled = [facts for facts in found if facts.style]
+    assert {facts.style for facts in styled} == set(world.STYLES)
+    for facts in styled:
+        text = captions.describe(facts, np.random.default_rng(0))
+        assert any(phrase in text for phrase in captions.STYLES[facts.style])
+        assert facts.style not in ("pixel", "low-poly", "oil") or "star" not in text
+
+
+def test_suns_of_one_sky_have_many_sizes() -> None:
+    def sun(index: int) -> float:
+        canvas = world.Canvas(np.random.default_rng(3), "sunset", 120.0, np.random.default_rng(7))
+        canvas.sun_scale = world.draw_sun_scale(1, index)
+        world.paint_sky(canvas)
+        return float((canvas.image[..., 1] > 0.8).mean())
+
+    sizes = [sun(index) for index in range(12)]
+    assert max(sizes) > 4 * min(sizes) > 0
+
+
 def test_a_place_stays_where_it_is_under_another_sky() -> None:
     drawn = []
     for sky in (1, 2):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from training.world.abstract import abstract_scene
 from training.world.canvas import LIGHTS, Canvas, Facts
 from training.world.city import city_scene
-from training.world.finish import PALETTES, STYLES, add_precipitation, grade, step_nearer
+from training.world.finish import COLOURLESS, PALETTES, STYLES, add_precipitation, grade, step_nearer
 from training.world.landscapes import desert_scene, hills_scene, mountains_scene, sea_scene
 from training.world.primitives import SIZE, Float, disc, mix, noise, polygon, smooth
 from training.world.sky import paint_sky
@@ -35,6 +35,7 @@ from training.world.space import PLANETS, space_scene
 from training.world.woods_and_flowers import flowers_scene, forest_scene
 
 __all__ = [
+    "COLOURLESS",
     "FAMILIES",
     "LIGHTS",
     "PALETTES",
@@ -50,6 +51,7 @@ __all__ = [
     "Picture",
     "disc",
     "draw",
+    "draw_sun_scale",
     "mix",
     "noise",
     "paint_sky",
@@ -82,6 +84,9 @@ _TIMES = {"dawn": 0.12, "day": 0.30, "golden": 0.14, "sunset": 0.19, "dusk": 0.0
 _WEATHERS = {"": 0.63, "cloudy": 0.22, "fog": 0.07, "snow": 0.05, "storm": 0.03}
 PLACES = {"space": 36, "abstract": 28}  # how many there are of a scene
 FEW, SKIES = 12, 10  # how many places of every other scene there are, and skies in all
+# Of suns and moons, as drawn for a sky.  Ten skies are ten sizes, and a model that knows only these draws a sun that an
+# animation comes nearer to back to one of them.
+SUN_SCALES = (0.6, 4.0)
 
 # Combinations that training never shows, so that one can ask whether a model puts known parts together.
 UNSEEN: frozenset[tuple[str, str]] = frozenset(
@@ -91,6 +96,11 @@ UNSEEN: frozenset[tuple[str, str]] = frozenset(
        ("mountains", "dawn"), ("sea", "dusk")]
 )  # fmt: skip
 FAMILIES = {"beach": "sea", "valley": "hills", "flower field": "flowers"}  # of scenes that captions tell apart
+
+
+def draw_sun_scale(seed: int, index: int) -> float:
+    """How many times larger than its sky has it the sun or moon of a picture is."""
+    return float(np.exp(np.random.default_rng([seed, index, 2]).uniform(*np.log(SUN_SCALES))))
 
 
 def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere: bool = False) -> Picture:
@@ -112,6 +122,7 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere:
     if scene == "abstract":  # colours are all the weather that it has
         skies = rng
     c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies)
+    c.sun_scale = draw_sun_scale(seed, index)
     c.facts.weather = str(rng.choice(list(_WEATHERS), p=list(_WEATHERS.values())))
     dry = scene == "desert" and c.facts.weather in ("snow", "fog")
     if dry or (scene, c.facts.weather) in (("sea", "snow"), ("flowers", "snow")):

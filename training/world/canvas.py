@@ -69,6 +69,7 @@ class Canvas:
         self.haze = rgb(self.light.horizon)
         self.sun_x = float(rng.uniform(0.15, 0.85) * SIZE)
         self.sun_y = 0.0
+        self.sun_scale = 1.0
         self.sun_visible = False
         self.fog = 0.0
 

@@ -93,11 +93,81 @@ def _watercolour(image: Float, rng: np.random.Generator) -> Float:
     return np.asarray(washes + 0.15 * flat, np.float32)
 
 
+def _ink(image: Float, rng: np.random.Generator) -> Float:
+    """Dark lines and three washes of grey on pale paper."""
+    luma = np.asarray(image @ rgb((0.30, 0.59, 0.11)), np.float32)
+    low, high = np.percentile(luma, (2, 98))
+    tone = ((luma - low) / max(float(high - low), 0.1)).clip(0, 1).astype(np.float32)  # a night is to be legible, too
+    flat = cv2.bilateralFilter(tone, 9, 0.3, 5)
+    steps = 0.5 + 0.5 * (smooth((flat - 0.1) * 12) + smooth((flat - 0.28) * 12) + smooth((flat - 0.5) * 12)) / 3
+    lines = _edges(np.asarray(np.repeat(tone[..., None], 3, 2)), 1.3)
+    shade = steps * (1 - 0.85 * lines) + 0.02 * noise(rng, 2.4)
+    return mix((0.09, 0.08, 0.12), jitter(rng, (0.97, 0.95, 0.89), 0.015), np.clip(shade, 0, 1))
+
+
+def _low_poly(image: Float, rng: np.random.Generator) -> Float:
+    """Flat triangles between scattered points, more of them where something is; each a little lighter or darker."""
+    busy = cv2.GaussianBlur(_edges(image, 1.5), (0, 0), 5)
+    where = rng.random((SIZE, SIZE)) < 0.0016 + 0.02 * busy
+    net = cv2.Subdiv2D((-1, -1, SIZE + 2, SIZE + 2))
+    border = [k * SIZE / 8 for k in range(9)]
+    edge = [point for k in border for point in ((k, 0.0), (k, float(SIZE)), (0.0, k), (float(SIZE), k))]
+    for x, y in [*edge, *np.argwhere(where)[:, ::-1].astype(float)]:
+        net.insert((x, y))
+    corners = net.getTriangleList().reshape(-1, 3, 2)
+    corners = corners[((corners >= 0) & (corners <= SIZE)).all((1, 2))]
+    soft = cv2.GaussianBlur(image, (0, 0), 2.0)
+    x, y = np.clip(corners.mean(1).astype(np.int32), 0, SIZE - 1).T
+    facets = np.clip(soft[y, x] * (1 + rng.normal(0, 0.06, (len(x), 1))), 0, 1)
+    made = np.array(soft)
+    for triangle, colour in zip(np.round(corners * 16).astype(np.int32), facets.tolist(), strict=True):
+        cv2.fillConvexPoly(made, triangle, colour, cv2.LINE_AA, 4)
+    return made
+
+
+def _pixel(image: Float, rng: np.random.Generator) -> Float:
+    """Squares of 8 px in few colours."""
+    little = cv2.resize(image, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
+    little = np.clip(little + 1.2 * (little - cv2.GaussianBlur(little, (0, 0), 1.0)), 0, 1)
+    few = np.round(little * 7) / 7
+    return np.asarray(cv2.resize(few, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST), np.float32)
+
+
+def _oil(image: Float, rng: np.random.Generator) -> Float:
+    """Brush strokes along the forms, broad ones first, then finer ones where something is (after Hertzmann 1998)."""
+    made = cv2.GaussianBlur(image, (0, 0), 4)
+    for width, count in ((14, 500), (8, 1100), (5, 1500)):
+        soft = cv2.GaussianBlur(image, (0, 0), width / 3)
+        luma = soft @ rgb((0.30, 0.59, 0.11))
+        across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
+        places = rng.uniform(0, SIZE, (count, 2))
+        off = np.abs(made - soft).max(axis=2)
+        for (x, y), lighter, lean in zip(places, rng.normal(1, 0.05, count), rng.normal(0, 0.35, count), strict=True):
+            i, j = int(y), int(x)
+            if width < 14 and off[i, j] < 0.03:
+                continue
+            turn = np.arctan2(across[i, j], -down[i, j]) + lean if np.hypot(across[i, j], down[i, j]) > 0.01 else lean
+            dx, dy = width * 1.4 * np.cos(turn), width * 1.4 * np.sin(turn)
+            ends = np.round(np.array([x - dx, y - dy, x + dx, y + dy]) * 16).astype(int).tolist()
+            colour = np.clip(soft[i, j] * lighter, 0, 1).tolist()
+            cv2.line(made, (ends[0], ends[1]), (ends[2], ends[3]), colour, width, cv2.LINE_AA, 4)
+    grey = made.mean(axis=2, keepdims=True)
+    return np.asarray(grey + 1.12 * (made - grey), np.float32)
+
+
 STYLES: dict[str, Callable[[Float, np.random.Generator], Float]] = {
     "neon": _neon,
     "pastel": _pastel,
     "watercolour": _watercolour,
+    "ink": _ink,
+    "low-poly": _low_poly,
+    "pixel": _pixel,
+    "oil": _oil,
 }
+COLOURLESS = ("neon", "ink")  # styles that leave no picture its own colours
+# Styles in which nothing small can be seen, and what that is.
+COARSE = ("low-poly", "pixel", "oil")
+SMALL = frozenset(("stars", "small moon", "lit windows", "lightning", "wildflowers", "milky way"))
 
 
 def _forget_colours(facts: Facts) -> None:
@@ -122,11 +192,13 @@ def grade(c: Canvas, palettes: list[str]) -> None:
         c.image = mix(c.image, toned, amount)
         c.facts.palette = name
         _forget_colours(c.facts)
-    elif kind < 0.46:
+    elif kind < 0.66:
         name = str(rng.choice(list(STYLES)))
         c.image = np.clip(STYLES[name](c.image, rng), 0, 1)
         c.facts.style = name
-        if name == "neon":
+        if name in COLOURLESS:
             _forget_colours(c.facts)
+        if name in COARSE:
+            c.facts.things = [thing for thing in c.facts.things if thing not in SMALL]
     gamma = float(np.exp(rng.normal(0, 0.05)))
     c.image = c.image ** np.float32(gamma)

@@ -107,7 +107,7 @@ def paint_sky(c: Canvas, clouds: float | None = None) -> None:
         c.note("stars")
         if rng.random() < 0.6:
             c.sun_visible = True
-            _moon(c, c.sun_x, max(c.sun_y, 30.0), float(rng.uniform(15, 27)))
+            _moon(c, c.sun_x, max(c.sun_y, 30.0), float(rng.uniform(15, 27)) * c.sun_scale)
             c.sun_y = max(c.sun_y, 30.0)
         if rng.random() < 0.18:  # aurora: curtains hanging from a wavy line
             line = c.horizon * (0.35 + 0.35 * profile(rng, 3.4))
@@ -121,7 +121,7 @@ def paint_sky(c: Canvas, clouds: float | None = None) -> None:
         wide = np.exp(-radius / rng.uniform(40, 80))
         c.image = mix(c.image, light.glow, wide * 0.75)
         if rng.random() < 0.75 or c.facts.time == "sunset":
-            size = rng.uniform(10, 15) if c.facts.time == "day" else rng.uniform(14, 28)
+            size = (rng.uniform(10, 15) if c.facts.time == "day" else rng.uniform(14, 28)) * c.sun_scale
             c.image = mix(c.image, light.sun, np.exp(-np.maximum(radius - size, 0) / 9) * 0.6)
             c.over(disc(c.sun_x, c.sun_y, float(size)), light.sun, 0.0)
             c.sun_visible = True
