@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.autoencoder import Travellers, build, encode, flatness, psnr, settle_colours, write
+from training.autoencoder import Travellers, build, encode, flatness, psnr, settle_colours, skip_silent, write
 from training.linear_pair import LinearPair, PatchPCA, fit_pca, start_pair, to_float
 
 WIDTHS = (8, 16, 24, 32, 48)
@@ -53,6 +53,23 @@ def test_an_autoencoder_is_written_to_be_the_pair_at_any_contrast(pca: PatchPCA,
         latents = pair.encode(images)
         assert torch.allclose(encode(vae, images), latents, atol=2e-3)
         assert torch.allclose(vae.decode(latents).sample, pair.decode(latents), atol=2e-3)
+
+
+def test_only_silent_branches_are_skipped(pca: PatchPCA) -> None:
+    torch.manual_seed(0)
+    pair, vae, images = LinearPair(8, WIDTHS), build(8, WIDTHS, 64), to_float(_pictures())
+    start_pair(pair, pca, images)
+    write(vae, pair)
+    speaking = vae.encoder.down_blocks[2].resnets[0]
+    with torch.no_grad():
+        silent = encode(vae, images)
+        speaking.conv2.weight[0, 0, 1, 1] = 1.0
+        latents = encode(vae, images)
+        skip_silent(vae.encoder)
+        assert torch.allclose(encode(vae, images), latents, atol=1e-4)
+    assert not torch.allclose(latents, silent, atol=1e-3)
+    assert "forward" in vars(vae.encoder.down_blocks[1].resnets[0])
+    assert "forward" not in vars(speaking)
 
 
 def test_widths_that_cannot_hold_the_code_are_refused() -> None:
