@@ -64,8 +64,9 @@ def test_text_to_image(card: None, tmp_path: Path) -> None:
 def test_decoder(card: None) -> None:
     vae = autoencoder.build(8, (8, 16, 24, 32, 48))
     shown = crops(_pictures(3, 64), np.random.default_rng(0), 2, 64)
-    found = autoencoder.losses(vae, shown, shown.flip(0), torch.ones(1, 8, 1, 1), exact=False)
-    assert found.picture.device.type == found.trip.device.type == "cuda"
+    growing = autoencoder.find_growing(torch.empty(0, 8, 0, 0), (4, 4), 2)
+    found = autoencoder.losses(vae, shown, shown.flip(0), torch.ones(1, 8, 1, 1), growing, exact=False)
+    assert {found.picture.device.type, found.trip.device.type, found.growth.device.type} == {"cuda"}
 
 
 def test_linear_pair(card: None) -> None:

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from training.autoencoder import Travellers, build, encode, flatness, psnr, settle_colours, skip_silent, write
+from training.autoencoder import (
+    CHANGE,
+    Travellers,
+    build,
+    encode,
+    find_growing,
+    flatness,
+    psnr,
+    settle_colours,
+    skip_silent,
+    write,
+)
 from training.linear_pair import LinearPair, PatchPCA, fit_pca, start_pair, to_float
 
 WIDTHS = (8, 16, 24, 32, 48)
@@ -65,11 +76,25 @@ def test_only_silent_branches_are_skipped(pca: PatchPCA) -> None:
         silent = encode(vae, images)
         speaking.conv2.weight[0, 0, 1, 1] = 1.0
         latents = encode(vae, images)
-        skip_silent(vae.encoder)
+        skip_silent(*vae.encoder.down_blocks, vae.encoder.mid_block)
         assert torch.allclose(encode(vae, images), latents, atol=1e-4)
     assert not torch.allclose(latents, silent, atol=1e-3)
     assert "forward" in vars(vae.encoder.down_blocks[1].resnets[0])
     assert "forward" not in vars(speaking)
+
+
+def test_what_grows_most_is_found() -> None:
+    gains = torch.ones(1, 8, 1, 1) * 0.8
+    gains[0, 5] = 1.05
+    torch.manual_seed(0)
+    growing = find_growing(torch.empty(0, 8, 0, 0), (4, 6), 3)
+    assert growing.shape == (3, 8, 4, 6)
+    for _ in range(40):
+        growing = find_growing(gains * growing, (4, 6), 3)
+        assert growing.square().mean((1, 2, 3)).sqrt().tolist() == pytest.approx([CHANGE] * 3)
+    shares = growing.square().mean((0, 2, 3))
+    assert float(shares[5] / shares.sum()) > 0.8
+    assert find_growing(growing, (8, 8), 3).shape == (3, 8, 8, 8)
 
 
 def test_widths_that_cannot_hold_the_code_are_refused() -> None:
@@ -79,13 +104,13 @@ def test_widths_that_cannot_hold_the_code_are_refused() -> None:
 
 def test_travellers_go_on_and_make_room() -> None:
     rng = np.random.default_rng(0)
-    travellers = Travellers(4)
-    which, moved, homes = travellers.draw(rng, 3, 8)
+    travellers = Travellers(2)
+    which, moved, homes = travellers.draw(rng, 2, 8)
     assert which == [] and moved.shape == homes.shape == (0, 3, 8, 8)
     first = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 8, 8)
     travellers.arrive([], first, first + 100, rng)
     which, moved, homes = travellers.draw(rng, 9, 8)
-    # Four found room, and each lies where it is said to lie.
+    # Twice as many as go at once found room, and each lies where it is said to lie.
     assert sorted(which) == [0, 1, 2, 3] and torch.equal(homes, moved + 100)
     assert len(moved.mean((1, 2, 3)).unique()) == 4
     travellers.arrive(which[:2], moved[:2] + 10, homes[:2], rng)
