@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything in deforum/embedded/ from nothing, on one graphics card: 35 minutes of training by the budgets below, and what
+# Everything in deforum/embedded/ from nothing, on one graphics card: 39 minutes of training by the budgets below, and what
 # drawing, pairs and figures take.
 #
 #     sh training/full.sh [FOLDER] [DEVICE] [SCALE]
@@ -17,6 +17,7 @@ minutes() { awk "BEGIN { print $1 * $scale }"; }
 [ -f "$out/train/captions.json" ] || $python -m training.draw --out "$out" --pictures 32000 --workers "$workers"
 on="--data $out --device $device"
 $python -m training.autoencoder $on --linear-minutes "$(minutes 4)" --minutes "$(minutes 8)" --batch 64 --threads "$workers"
+$python -m training.way_back $on --minutes "$(minutes 4)" --batch 64
 $python -m training.text_to_image $on --batch 512 --text-minutes "$(minutes 0.5)" --minutes "$(minutes 8)"
 $python -m training.text_to_image --data "$out" --export "$out/early"
 [ -f "$out/train/loop.npz" ] || $python -m training.loop_pairs $on --model "$out/early" --views 32000 --pictures 4000

@@ -8,6 +8,7 @@ rm -rf "$out"
 export OMP_NUM_THREADS=1
 $python -m training.draw --out "$out" --pictures 64 --heldout 32
 $python -m training.autoencoder --data "$out" --channels 8 --widths 8 16 24 32 48 --fit-on 64 --linear-minutes 0.2 --minutes 0.2 --batch 4
+$python -m training.way_back --data "$out" --minutes 0.2 --batch 8 --kept 100
 size="--data $out --widths 32 64 --text-width 48 --text-layers 1"
 $python -m training.text_to_image $size --text-minutes 0.05 --minutes 0.15 --batch 8 --save-every 0.1
 $python -m training.text_to_image $size --export "$out/early"

@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 import deforum.embedded
 from deforum.depth.embedded import SmallDepth
-from training import adherence, autoencoder, depth, device
+from training import adherence, autoencoder, depth, device, way_back
 from training.linear_pair import LinearPair, crops
 from training.muon import Muon
 from training.samples import Samples
@@ -67,6 +67,15 @@ def test_decoder(card: None) -> None:
     growing = autoencoder.find_growing(torch.empty(0, 8, 0, 0), (4, 4), 2)
     found = autoencoder.losses(vae, shown, shown.flip(0), torch.ones(1, 8, 1, 1), growing, exact=False)
     assert {found.picture.device.type, found.trip.device.type, found.growth.device.type} == {"cuda"}
+
+
+def test_way_back(card: None) -> None:
+    vae = autoencoder.build(8, (8, 16, 24, 32, 48))
+    images = crops(_pictures(3, 64), np.random.default_rng(0), 2, 64)
+    drawn, latents = way_back.set_out(vae, vae, images)  # it is still the linear one
+    decoded, arrived = way_back.travel(vae, latents)
+    both = drawn.followed_by(decoded, most=3)
+    assert {each.device.type for each in (*vars(both).values(), arrived)} == {"cuda"}
 
 
 def test_linear_pair(card: None) -> None:
