@@ -109,8 +109,12 @@ def set_out(vae: AutoencoderKL, linear: AutoencoderKL, images: Tensor) -> tuple[
     return Lessons(features, head(linear, features), torch.full((len(images),), ANCHOR)), head(vae, features)
 
 
-def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int, kept: int, at_once: int = 6) -> None:
-    """Train for ``minutes`` in all, going on from the last checkpoint; ``kept`` decoded pictures are learned from."""
+def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int, kept: int, at_once: int = 6,
+          steps: int | None = None) -> None:  # fmt: skip
+    """Train for ``minutes`` in all, going on from the last checkpoint; ``kept`` decoded pictures are learned from.
+
+    With ``steps`` it is that many instead, however long they take.
+    """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     heldout = np.load(data / "heldout" / "pictures.npy")[:16]
     size, pca, vae = pictures.shape[1], load_pca(data), load(data)
@@ -153,7 +157,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
         average.save_pretrained(data / "vae")
         print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
-    while budget.progress < 1:
+    while (share := budget.progress if steps is None else step / steps) < 1:
         going = device.put(rng.permutation(len(travelling))[:at_once])
         learned, arrived = travel(vae, travelling[going])
         lessons = lessons.followed_by(learned, kept)
@@ -163,7 +167,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
             lessons = lessons.followed_by(learned, kept)
             travelling[going[:1]] = new
         for optimizer, top in ((muon, peak), (adam, adam_peak)):
-            optimizer.param_groups[0]["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
+            optimizer.param_groups[0]["lr"] = progress.learning_rate(top, step, share, hold=0.1)
         which = device.put(rng.choice(len(lessons.weights), min(batch, len(lessons.weights)), replace=False))
         off = (head(vae, lessons.features[which]) - lessons.latents[which]).square() * weight
         each = off.mean((1, 2, 3)) * lessons.weights[which]
