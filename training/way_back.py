@@ -1,6 +1,6 @@
 """The encoder's last layers: to read off a decoded picture the latents that it was made from.
 
-    python -m training.way_back --data build/training --minutes 20
+    python -m training.way_back --data build/training --minutes 25
 
 A trip through the autoencoder moves latents by a few hundredths, and the next one moves them on in nearly the same
 direction (the cosine is 0.96), so that twenty make a tenfold of one.  What is nearly the same each time can be
@@ -26,11 +26,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from training import device, progress
-from training.autoencoder import eight_bits, evaluate, keep_constants_of, load, settle_colours, skip_silent
+from training.autoencoder import STRAY, eight_bits, evaluate, keep_constants_of, load, settle_colours, skip_silent
 from training.linear_pair import crops, load_pca
 from training.muon import Muon
 
-STRAY = 0.25  # deviation of the noise that a quarter of the latents are decoded with, at most
 STOP = 0.06  # share of the travelling latents that make room for those of a new picture
 ANCHOR = 0.2  # weight of drawn pictures: their latents are to stay what they were
 # Of what was learned, in the end: with nothing of it fine detail shrinks on every trip, with all of it it grows.
@@ -200,7 +199,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--peak", type=float, default=0.002, help="of Muon's learning rate")
     parser.add_argument("--adam-peak", type=float, default=3e-4, help="of AdamW's, which turns the rest")
     parser.add_argument("--batch", type=int, default=32)
