@@ -1,7 +1,7 @@
 """The linear pair that an autoencoder begins as: stride-2 convolutions down, "repeat in 2x2, then convolve" up.
 
 It starts at a patch PCA.  A linear pair that reconstructs best is nearly a projection, so that going through it again
-loses little; see `train_linear`.  `training.autoencoder` writes it into an `AutoencoderKL`.
+loses little; see `train_linear`.  `training.written_pair` writes it into an `AutoencoderKL`.
 
 Latents: float (C, H/16, W/16); pictures: RGB in [-1, 1], (3, H, W).
 """
@@ -72,6 +72,15 @@ def load_pca(data: Path) -> PatchPCA:
     return PatchPCA(**{name: device.put(value) for name, value in progress.load(data / "pca.pt").items()})
 
 
+def channel_weights(latents: Tensor) -> Tensor:
+    """What errors of each channel of latents (N, C, h, w) weigh, as (1, C, 1, 1), 1 on the mean.
+
+    Mostly the channel's share of the variance, as an error of a wide channel shows as much more in the picture.
+    """
+    variance = latents.var((0, 2, 3)).view(1, -1, 1, 1)
+    return 0.3 + 0.7 * variance / variance.mean()
+
+
 def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, size: int) -> Tensor:
     """Random crops on the patch grid, half of them mirrored, as (B, 3, size, size) in [-1, 1]."""
     which = rng.integers(0, len(pictures), count)
@@ -84,7 +93,7 @@ def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, siz
 class LinearPair(nn.Module):
     """The linear paths of an `AutoencoderKL` with ``widths`` channels per level, without its residual branches.
 
-    Two channels of every level stay free for the constants of `training.autoencoder.write`, and those before the last
+    Two channels of every level stay free for the constants of `training.written_pair.write`, and those before the last
     activation of each half come in pairs, plus and minus.
     """
 
@@ -190,8 +199,7 @@ def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: floa
         {"params": [*pair.down.parameters(), *pair.code.parameters()], "pace": 0.3},
         {"params": [*pair.start.parameters(), *pair.up.parameters(), *pair.out.parameters()], "pace": 1.0},
     ], peak, betas=(0.9, 0.99), weight_decay=0)  # fmt: skip
-    variance = pca.encode(to_float(pictures[:300])).var((0, 2, 3)).view(1, -1, 1, 1)
-    weight = 0.3 + 0.7 * variance / variance.mean()
+    weight = channel_weights(pca.encode(to_float(pictures[:300])))
     budget, rng, step = progress.Budget(minutes), np.random.default_rng(0), 0
     growing = torch.randn(6, len(pca.filters), 12, 12)
     nothing = torch.zeros_like(growing[:1])

@@ -26,9 +26,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from training import device, progress
-from training.autoencoder import STRAY, eight_bits, evaluate, keep_constants_of, load, settle_colours, skip_silent
-from training.linear_pair import crops, load_pca
+from training.autoencoder import STRAY, eight_bits, evaluate, load, settle_colours
+from training.linear_pair import channel_weights, crops, load_pca
 from training.muon import Muon
+from training.written_pair import keep_constants_of, skip_silent
 
 STOP = 0.06  # share of the travelling latents that make room for those of a new picture
 ANCHOR = 0.2  # weight of drawn pictures: their latents are to stay what they were
@@ -144,8 +145,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
         return set_out(vae, linear, crops(pictures, rng, count, size))
 
     lessons, travelling = fresh(16 * at_once)
-    variance = travelling.var((0, 2, 3)).view(1, -1, 1, 1)
-    weight = 0.3 + 0.7 * variance / variance.mean()
+    weight = channel_weights(travelling)
     said = saved = time.monotonic()
     sums = torch.zeros(2)
 

@@ -21,6 +21,7 @@ from training.linear_pair import LinearPair, crops
 from training.muon import Muon
 from training.samples import Samples
 from training.text_to_image import Model, Noise, build_text_encoder, build_unet, losses
+from training.written_pair import build
 
 TOKENIZER = Path(deforum.embedded.__file__).parent / "diffusion" / "tokenizer"
 # Without a card, torch says that it leaves autocast out.
@@ -62,7 +63,7 @@ def test_text_to_image(card: None, tmp_path: Path) -> None:
 
 
 def test_decoder(card: None) -> None:
-    vae = autoencoder.build(8, (8, 16, 24, 32, 48))
+    vae = build(8, (8, 16, 24, 32, 48))
     shown = crops(_pictures(3, 64), np.random.default_rng(0), 2, 64)
     growing = autoencoder.find_growing(torch.empty(0, 8, 0, 0), (4, 4), 2)
     found = autoencoder.losses(vae, shown, shown.flip(0), torch.ones(1, 8, 1, 1), growing, exact=False)
@@ -70,7 +71,7 @@ def test_decoder(card: None) -> None:
 
 
 def test_way_back(card: None) -> None:
-    vae = autoencoder.build(8, (8, 16, 24, 32, 48))
+    vae = build(8, (8, 16, 24, 32, 48))
     images = crops(_pictures(3, 64), np.random.default_rng(0), 2, 64)
     drawn, latents = way_back.set_out(vae, vae, images)  # it is still the linear one
     decoded, arrived = way_back.travel(vae, latents)

@@ -4,19 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.autoencoder import (
-    CHANGE,
-    Travellers,
-    build,
-    encode,
-    find_growing,
-    flatness,
-    psnr,
-    settle_colours,
-    skip_silent,
-    write,
-)
-from training.linear_pair import LinearPair, PatchPCA, fit_pca, start_pair, to_float
+from training.autoencoder import CHANGE, Travellers, encode, find_growing, flatness, psnr, settle_colours
+from training.linear_pair import LinearPair, PatchPCA, channel_weights, fit_pca, start_pair, to_float
+from training.written_pair import build, skip_silent, write
 
 WIDTHS = (8, 16, 24, 32, 48)
 
@@ -64,6 +54,12 @@ def test_an_autoencoder_is_written_to_be_the_pair_at_any_contrast(pca: PatchPCA,
         latents = pair.encode(images)
         assert torch.allclose(encode(vae, images), latents, atol=2e-3)
         assert torch.allclose(vae.decode(latents).sample, pair.decode(latents), atol=2e-3)
+
+
+def test_wide_channels_weigh_more_and_narrow_ones_are_not_forgotten() -> None:
+    torch.manual_seed(0)
+    weights = channel_weights(torch.randn(50, 4, 8, 8) * torch.tensor([3.0, 1.0, 1.0, 0.1]).view(1, 4, 1, 1)).flatten()
+    assert weights.mean() == pytest.approx(1) and weights[0] > 4 * weights[1] and weights[3] > 0.29
 
 
 def test_only_silent_branches_are_skipped(pca: PatchPCA) -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from training.autoencoder import build, encode, evaluate, write
+from training.autoencoder import encode, evaluate
 from training.linear_pair import LinearPair, fit_pca, start_pair, to_float
 from training.way_back import ANCHOR, branches, front, head, set_out, silenced, soften, train, travel
+from training.written_pair import build, write
 
 WIDTHS = (8, 16, 24, 32, 48)
 

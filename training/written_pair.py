@@ -1,0 +1,160 @@
+"""The linear pair written into an `AutoencoderKL`, with silent residual branches that may learn.
+
+Encoding and decoding are the same linear maps as the pair's, at every size of picture.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from training.linear_pair import PATCH, WIDTHS, LinearPair
+
+# A constant channel pair far larger than the signal makes GroupNorm a fixed scaling, which neither a crop's nor a
+# picture's statistics can shift: contrast and hue pass through unchanged.
+CONSTANT = 256.0
+BRANCH_CONSTANT = 4.0
+
+
+def build(channels: int, widths: tuple[int, ...] = WIDTHS, size: int = 256) -> AutoencoderKL:
+    """An untrained autoencoder with a sixteenth of the resolution in its latents."""
+    levels = len(widths)
+    if 2 ** (levels - 1) != PATCH or sorted(set(widths)) != list(widths) or 2 * channels + 2 > widths[-1]:
+        raise ValueError(f"widths {widths}: expected 5, each above the one before, the last above {2 * channels + 1}")
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=widths,
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=1,
+        sample_size=size,
+        scaling_factor=1.0,
+        force_upcast=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    )
+
+
+def _zero(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+
+
+def _place(conv: nn.Conv2d, inner: nn.Conv2d) -> None:
+    """Put a convolution of the linear pair into a wider one, and hand on the last two channels, the constants."""
+    _zero(conv)
+    conv.weight[: inner.out_channels, : inner.in_channels] = inner.weight
+    y, x = (0, 0) if conv.stride[0] == 2 else (1, 1)
+    conv.weight[-2, -2, y, x] = conv.weight[-1, -1, y, x] = 1
+
+
+def _select(conv: nn.Conv2d, count: int, paired: bool = False) -> None:
+    """Make a 1x1 convolution hand on ``count`` channels and the constants; with ``paired`` also their negatives."""
+    _zero(conv)
+    for k in range(count):
+        conv.weight[k, k] = 1
+        if paired:  # SiLU(x) - SiLU(-x) = x, so plus and minus together pass the activation unharmed
+            conv.weight[conv.out_channels // 2 - 1 + k, k] = -1
+    conv.weight[-2, -2] = conv.weight[-1, -1] = 1
+
+
+def _finish(norm: nn.GroupNorm, conv: nn.Conv2d, inner: nn.Conv2d) -> None:
+    """The end of either half: a norm that scales by 1, and the convolution that reads the pairs."""
+    norm.weight.fill_(CONSTANT * (2 / norm.num_channels) ** 0.5)
+    norm.bias.zero_()
+    _zero(conv)
+    half, count = norm.num_channels // 2 - 1, inner.in_channels
+    conv.weight[: inner.out_channels, :count] = inner.weight
+    conv.weight[: inner.out_channels, half : half + count] = -inner.weight
+    conv.bias[: inner.out_channels] = inner.bias
+
+
+@torch.no_grad()
+def write(vae: AutoencoderKL, pair: LinearPair) -> None:
+    """Write the linear pair into an `AutoencoderKL`: exactly it, with silent residual branches ready to learn."""
+    constants = torch.tensor([CONSTANT, -CONSTANT])
+    encoder, decoder = vae.encoder, vae.decoder
+    _zero(encoder.conv_in)
+    encoder.conv_in.weight[:3, :3, 1, 1] = torch.eye(3)
+    encoder.conv_in.bias[-2:] = constants
+    _finish(encoder.conv_norm_out, encoder.conv_out, pair.code)
+    encoder.conv_out.bias[pair.code.out_channels :] = -12.0  # log variance: sampling the posterior adds 0.0025
+
+    _zero(decoder.conv_in)
+    decoder.conv_in.weight[:-2] = pair.start.weight
+    decoder.conv_in.bias[:-2] = pair.start.bias
+    decoder.conv_in.bias[-2:] = constants
+    _finish(decoder.conv_norm_out, decoder.conv_out, pair.out)
+
+    ways = ((pair.down, encoder.down_blocks, "downsamplers"), (pair.up, decoder.up_blocks, "upsamplers"))
+    for convolutions, blocks, sampler in ways:
+        for level, inner in enumerate(convolutions):
+            _place(getattr(blocks[level], sampler)[0].conv, inner)
+            last = level == len(convolutions) - 1
+            _select(blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
+    for block in (*encoder.down_blocks, encoder.mid_block, decoder.mid_block, *decoder.up_blocks):
+        for resnet in block.resnets:
+            # The branch sees the signal with gain 1, not the constant beside it.
+            resnet.norm1.weight.fill_(CONSTANT * (2 / resnet.in_channels) ** 0.5)
+            resnet.norm1.weight[-2:] = 0
+            resnet.conv1.weight[-2:] = 0
+            resnet.conv1.bias[-2:] = torch.tensor([BRANCH_CONSTANT, -BRANCH_CONSTANT])
+            resnet.norm2.weight.fill_(BRANCH_CONSTANT * (2 / resnet.out_channels) ** 0.5)
+            _zero(resnet.conv2)
+
+
+def _mask(parameter: nn.Parameter, written: bool, read: bool = False) -> None:
+    """Let no gradient touch what writes the constant channels, or what reads them."""
+    kept = torch.ones_like(parameter)
+    if written:
+        kept[-2:] = 0
+    if read:
+        kept[:, -2:] = 0
+    parameter.register_hook(lambda gradient: gradient * kept)
+
+
+def keep_constants_of(resnet: nn.Module) -> None:
+    """`keep_constants` for the branch of a residual block."""
+    _mask(resnet.norm1.weight, True)
+    _mask(resnet.conv2.weight, True)
+    _mask(resnet.conv2.bias, True)
+
+
+def keep_constants(decoder: nn.Module) -> None:
+    """Let no gradient touch what writes or reads the decoder's constant channels: a step times 100 is a leap."""
+    _mask(decoder.conv_in.weight, True)
+    _mask(decoder.conv_in.bias, True)
+    for block in (decoder.mid_block, *decoder.up_blocks):
+        for resnet in block.resnets:
+            keep_constants_of(resnet)
+            if resnet.conv_shortcut is not None:
+                _mask(resnet.conv_shortcut.weight, True, True)
+                _mask(resnet.conv_shortcut.bias, True)
+        for sampler in getattr(block, "upsamplers", None) or []:
+            _mask(sampler.conv.weight, True, True)
+            _mask(sampler.conv.bias, True)
+    _mask(decoder.conv_norm_out.weight, True)
+    _mask(decoder.conv_out.weight, False, True)
+
+
+def is_branch(name: str) -> bool:
+    """Whether a parameter of the decoder belongs to a residual branch, not to the linear path."""
+    return ".resnets." in name and "conv_shortcut" not in name
+
+
+def skip_silent(*blocks: nn.Module) -> None:
+    """Do not compute the residual branches that were written as zeros and stayed so: a third of a training step."""
+    for block in blocks:
+        for resnet in block.resnets:
+            if not (resnet.conv2.weight.any() or resnet.conv2.bias.any()):
+                resnet.forward = partial(_pass, resnet.conv_shortcut or nn.Identity())
+
+
+def _pass(shortcut: nn.Module, x: Tensor, temb: None = None) -> Tensor:
+    made: Tensor = shortcut(x)
+    return made
