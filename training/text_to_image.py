@@ -382,13 +382,13 @@ def load_average(args: argparse.Namespace) -> tuple[Model, CLIPTokenizer, dict[s
 
 
 @torch.no_grad()
-def meet(model: Model, pipeline: Path) -> None:
-    """Replace the weights by the mean of them and those of a pipeline folder that they were trained from."""
+def meet(model: Model, pipeline: Path, share: float) -> None:
+    """Replace the weights by a mean: ``share`` of them, the rest of a pipeline folder that they were trained from."""
     others = (UNet2DConditionModel.from_pretrained(pipeline, subfolder="unet"),
               CLIPTextModel.from_pretrained(pipeline, subfolder="text_encoder"))  # fmt: skip
     for part, other in zip((model.unet, model.text_encoder), others, strict=True):
         for mine, theirs in zip(part.parameters(), other.parameters(), strict=True):
-            mine.lerp_(theirs.to(mine), 0.5)
+            mine.lerp_(theirs.to(mine), 1 - share)
 
 
 def main() -> None:
@@ -408,6 +408,7 @@ def main() -> None:
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
     parser.add_argument("--mean-with", type=Path, help="export the mean of it and this pipeline folder, its ancestor")
+    parser.add_argument("--share", type=float, default=0.75, help="of what was learned since, in that mean")
     device.add_argument(parser)
     args = parser.parse_args()
     device.use(args)
@@ -416,7 +417,7 @@ def main() -> None:
     if args.export:
         model, tokenizer, books = load_average(args)
         if args.mean_with:
-            meet(model, args.mean_with)
+            meet(model, args.mean_with, args.share)
         export(model, tokenizer, args.data / "vae", args.export)
         print(f"exported {args.export} at {books['seen']} samples")
         return
