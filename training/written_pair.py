@@ -20,7 +20,10 @@ BRANCH_CONSTANT = 4.0
 
 
 def build(channels: int, widths: tuple[int, ...] = WIDTHS, size: int = 256) -> AutoencoderKL:
-    """An untrained autoencoder with a sixteenth of the resolution in its latents."""
+    """An untrained autoencoder with a sixteenth of the resolution in its latents (B, channels, H/16, W/16).
+
+    Raises ValueError where ``widths`` cannot hold the pair and its constants.
+    """
     levels = len(widths)
     if 2 ** (levels - 1) != PATCH or sorted(set(widths)) != list(widths) or 2 * channels + 2 > widths[-1]:
         raise ValueError(f"widths {widths}: expected 5, each above the one before, the last above {2 * channels + 1}")
