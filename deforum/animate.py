@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import cv2
 import torch
@@ -48,6 +48,17 @@ class Camera(Protocol):
 
     def move(self, frame: Frame) -> tuple[Warp, Camera]:
         """Go on to a frame from the one before."""
+
+
+C = TypeVar("C")
+
+
+def within(camera: Camera, kind: type[C]) -> C | None:
+    """Find the camera of a kind among a camera and those that it has inside, each as its `camera`."""
+    inner: Camera | None = camera
+    while inner is not None and not isinstance(inner, kind):
+        inner = getattr(inner, "camera", None)
+    return inner
 
 
 @dataclass(frozen=True)

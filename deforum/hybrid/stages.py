@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.animate import Filter, Moment, Stages
+from deforum.animate import Filter, Moment, Stages, within
 from deforum.clips import open_clip
 from deforum.depth import DepthModel
 from deforum.flow import FlowModel, load_flow
@@ -16,7 +16,6 @@ from deforum.hybrid import HybridSource, starts_from_clip
 from deforum.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.hybrid.composite import Composite
 from deforum.image import Device, Image
-from deforum.masks.follow import unfollowed
 from deforum.modes import palette_of
 from deforum.profile import PROFILES
 
@@ -65,8 +64,8 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 
         Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
         """
-        camera = unfollowed(moment.camera)
-        step = camera.step if isinstance(camera, HybridCamera) else None
+        camera = within(moment.camera, HybridCamera)
+        step = None if camera is None else camera.step
         return shown(moment) if step is None else step(clip(moment.frame.index - 1))
 
     match settings.hybrid_composite:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deforum.animate import Camera, Warp
+from deforum.animate import Camera, Warp, within
 from deforum.image import Image, Mask
 from deforum.positions import Chart, follow, read_at
 from deforum.timeline import Frame
@@ -41,12 +41,8 @@ class FollowedCamera:
 
 def followed(camera: Camera) -> Chart | None:
     """Give the way from frame 0 to where a camera is; None where it is not remembered, or there was none."""
-    return camera.came if isinstance(camera, FollowedCamera) else None
-
-
-def unfollowed(camera: Camera) -> Camera:
-    """Give the camera that masks follow, without what remembers its way."""
-    return camera.camera if isinstance(camera, FollowedCamera) else camera
+    found = within(camera, FollowedCamera)
+    return None if found is None else found.came
 
 
 def carried(picture: Image, came: Chart | None) -> Image:
