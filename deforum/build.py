@@ -120,6 +120,8 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     from deforum.hybrid.stages import load_hybrid, with_hybrid
     from deforum.masks.compose import load_masks
     from deforum.masks.painting import with_masks
+    from deforum.modes import MODES
+    from deforum.places import Places, with_moving_noise
     from deforum.redo import with_redo
     from deforum.video_input.stages import load_video
 
@@ -162,6 +164,8 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     stages = with_redo(stages, settings, load(load_flow, found.redo_flow))
     stages = stages if found.guides is None else with_guides(stages, found.guides, settings, profile, device)
     stages = stages if clip is None else with_hybrid(stages, settings, clip)
+    if settings.noise_follows_camera and MODES[settings.animation_mode].goes_on:
+        stages = with_moving_noise(stages, Places.of(settings.width, settings.height, diffuser.factor))
     stages = stages if masks is None else with_masks(stages, settings, masks)
     return Animation(settings, timeline, stages, masks)
 

@@ -162,6 +162,9 @@ class Settings:
         "How the seed goes on from one diffused frame to the next.")
     seed_iter_n: int = _seeds(1, "frames",
         "seed_behavior iter: so many frames have the same seed.", 1, old="seed_iter_N")
+    noise_follows_camera: bool = _seeds(False, "",
+        "Moves the noise that a seed stands for with the picture, in place of nailing it to the screen, where it holds "
+        "the picture back under a fixed seed.", modes=("2D", "3D"))
     seed_resize_from_w: int = _seeds(0, "px", "Keeps the composition of this width; 0 is off.", 0,
         pending="seed resizing")
     seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,

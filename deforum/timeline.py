@@ -20,6 +20,7 @@ from deforum.rng import derive_seed
 from schedules import Variables
 
 if TYPE_CHECKING:
+    from deforum.places import Places
     from deforum.settings import Settings
 
 
@@ -36,6 +37,8 @@ class Frame:
     sampler: str
     checkpoint: str
     params: Params[float]
+    places: Places | None = None
+    """Where the noise of its seeds is; None: where it always is."""
 
 
 @dataclass(frozen=True)

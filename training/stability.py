@@ -45,10 +45,10 @@ STYLE = {
 # and so does fine detail.
 CHANGING: dict[str, object] = {"color_coherence": "None"}
 LASTING: dict[str, object] = {"color_coherence": "LAB", "detail_coherence": 0.8}
-# With one seed for all frames the same noise falls on what it has made before; some of it has to be new.
+# With one seed for all frames the same noise falls on what it has made before, unless it moves with the picture.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},
-    "fixed": {"seed_behavior": "fixed", "subseed_strength": 0.7},
+    "fixed": {"seed_behavior": "fixed", "noise_follows_camera": True},
 }
 MOVES: dict[str, dict[str, object]] = {
     "2D": {"animation_mode": "2D", "zoom": 1.015, "strength": 0.6},

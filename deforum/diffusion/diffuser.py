@@ -14,7 +14,7 @@ from deforum.diffusion.encode import Embedding, PromptEncoder
 from deforum.diffusion.guard import RenderError, guarded, is_blank, shared
 from deforum.diffusion.latents import Autoencoder
 from deforum.diffusion.loading import Model
-from deforum.diffusion.noise import starting_noise, step_noise
+from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.paint import Paint, cell_steps, hold, smear
 from deforum.diffusion.prompt import parse_composition
 from deforum.diffusion.samplers import Sampler, find_sampler
@@ -77,6 +77,8 @@ class Diffuser:
             model.encoders, xl=model.xl, zero_empty=model.zero_empty, spherical=prompt_blend == "spherical"
         )
         self.device: torch.device = model.unet.device
+        self.factor = self._door.factor
+        """px that a latent cell covers, each way."""
 
     def __call__(
         self, init: Image | None, frame: Frame, *, width: int, height: int, paint: Paint | None = None
@@ -141,7 +143,7 @@ class Diffuser:
         if init is None or paint is None:
             run = count_steps(steps, None if init is None else frame.params.strength, exact=self._exact)
         else:
-            cells = cell_steps(paint.strength, self._door.factor, steps, exact=self._exact)
+            cells = cell_steps(paint.strength, self.factor, steps, exact=self._exact)
             run = int(cells.max())
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         pulls = self._pulls(frame)
@@ -160,8 +162,7 @@ class Diffuser:
         shape = self._door.latent_shape(width, height)
         start = torch.stack(
             [
-                starting_noise(shape, frame.seed, frame.subseed, frame.params.subseed_strength)
-                * (frame.params.noise_multiplier if plan.from_image else 1.0)
+                starting_noise(shape, frame, self.factor) * (frame.params.noise_multiplier if plan.from_image else 1.0)
                 for frame in frames
             ]
         ).to(self.device)
@@ -174,7 +175,7 @@ class Diffuser:
         else:
             # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
-        size = shape[2] * self._door.factor, shape[1] * self._door.factor
+        size = shape[2] * self.factor, shape[1] * self._door.factor
         may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:
@@ -183,7 +184,7 @@ class Diffuser:
             walk = Walk(
                 denoise=lambda x, sigma: denoise(held(x, sigma), sigma),
                 sigmas=sigmas,
-                noise=step_noise(shape, [frame.seed for frame in frames], self.device),
+                noise=step_noise(shape, frames, self.factor, self.device),
                 eta=plan.eta,
                 schedule=model.schedule,
                 hold=held,
@@ -207,7 +208,8 @@ class Diffuser:
                 continue
             seed = derive_seed(task.frame.seed, 0, "fill")  # apart from the noise that is put over it
             zeros = torch.zeros_like(own)
-            noise = starting_noise(own.shape, seed, 0, 0.0).to(own.device) if "noise" in task.paint.fill else zeros
+            draw = draws(own.shape, seed, task.frame.places, self.factor)
+            noise = draw().to(own.device) if "noise" in task.paint.fill else zeros
             own.copy_(torch.where((task.cell_steps > 0).to(own.device), noise, own))
         return latents
 

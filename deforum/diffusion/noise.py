@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 
+from deforum.places import Places, noise_at
 from deforum.rng import derive_seed
+from deforum.timeline import Frame
 
 Tensor = torch.Tensor
 Shape = tuple[int, int, int]
 
 
-def starting_noise(shape: Shape, seed: int, subseed: int, subseed_strength: float) -> Tensor:
+def draws(shape: Shape, seed: int, places: Places | None, factor: int) -> Callable[[], Tensor]:
+    """Return what draws unit noise (C, h, w) of a seed, time after time; with places, where they are.
+
+    A latent cell covers `factor` px.
+    """
+    if places is None:
+        generator = torch.Generator().manual_seed(seed)
+        return lambda: torch.randn(shape, generator=generator)
+    turns = count()
+    return lambda: torch.from_numpy(noise_at(places, seed, next(turns), shape, factor))
+
+
+def starting_noise(shape: Shape, frame: Frame, factor: int) -> Tensor:
     """Draw the noise (C, h, w) that a frame starts from; a subseed's noise is mixed in along the sphere."""
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    if subseed_strength <= 0:
+    noise = draws(shape, frame.seed, frame.places, factor)()
+    if frame.params.subseed_strength <= 0:
         return noise
-    other = torch.randn(shape, generator=torch.Generator().manual_seed(subseed))
+    other = draws(shape, frame.subseed, frame.places, factor)()
     # Angles are taken along the height, as the A1111 web UI has it, so that a strength means the same.
-    return slerp(noise, other, min(subseed_strength, 1.0), dim=1)
+    return slerp(noise, other, min(frame.params.subseed_strength, 1.0), dim=1)
 
 
-def step_noise(shape: Shape, seeds: Sequence[int], device: torch.device) -> Callable[[], Tensor]:
+def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:
     """Return a source of unit noise (B, C, h, w) for the steps, each item from its own seed, apart from the start's."""
-    generators = [torch.Generator().manual_seed(derive_seed(seed, 0, "steps")) for seed in seeds]
-
-    def draw() -> Tensor:
-        return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
-
-    return draw
+    each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.places, factor) for frame in frames]
+    return lambda: torch.stack([draw() for draw in each]).to(device)
 
 
 def slerp(a: Tensor, b: Tensor, weight: float, *, dim: int) -> Tensor:

@@ -75,7 +75,8 @@ def by_paint(painter: Painter, masks: Masks | None, settings: Settings, yielding
     def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         jobs = [_job(init, moment, masks, settings, yielding) for init, moment in zip(inits, moments, strict=True)]
         paints = [job.paint for job in jobs] if any(job.paint for job in jobs) else None
-        painted = painter([job.init for job in jobs], [moment.frame for moment in moments], paints=paints)
+        frames = [job.told(moment.frame) for job, moment in zip(jobs, moments, strict=True)]
+        painted = painter([job.init for job in jobs], frames, paints=paints)
         return [job.finish(picture) for job, picture in zip(jobs, painted, strict=True)]
 
     return diffuse
@@ -93,6 +94,10 @@ class _Job:
     """The frame that the region is put back into, where there is one."""
     share: Mask | None = None
     """How much of the painted region is put there, (h, w)."""
+
+    def told(self, frame: Frame) -> Frame:
+        """Give the frame as the model is to know it: the noise of an enlarged region is that of no place."""
+        return frame if self.box is None else replace(frame, places=None)
 
     def finish(self, picture: Image) -> Image:
         if self.box is None or self.whole is None or self.share is None:

@@ -80,7 +80,7 @@ def test_same_picture_as_diffusers(
         folders[family], **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None})
     )
     pipe.set_progress_bar_config(disable=True)
-    noise = starting_noise((4, 16, 16), 5, 0, 0)[None]
+    noise = starting_noise((4, 16, 16), frame(seed=5), 2)[None]
     # The pipelines draw noise in many places; all of them through this function.
     module = __import__(type(pipe).__module__, fromlist=["randn_tensor"])
     monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: noise)
@@ -135,9 +135,10 @@ def test_seeds_and_subseeds(sd1: Diffuser) -> None:
 
 
 def test_subseed_noise_stays_noise() -> None:
-    noise = starting_noise((4, 64, 64), 1, 2, 0.5)
+    noise = starting_noise((4, 64, 64), frame(seed=1, subseed=2, subseed_strength=0.5), 8)
     assert float(noise.std()) == pytest.approx(1, abs=0.05)
-    assert torch.equal(starting_noise((4, 8, 8), 3, 4, 0.0), starting_noise((4, 8, 8), 3, 99, 0.0))
+    one, other = (starting_noise((4, 8, 8), frame(seed=3, subseed=subseed), 8) for subseed in (4, 99))
+    assert torch.equal(one, other)  # without a strength
 
 
 def test_strength_says_how_many_steps_are_run(sd1: Diffuser, folders: dict[str, Path]) -> None:

@@ -34,7 +34,9 @@ def frame(
     """A frame with what the diffuser reads of it."""
     texts = tuple(Prompt(prompt, "") if isinstance(prompt, str) else prompt for prompt in prompts or ("a red house",))
     values = SimpleNamespace(**(PARAMS | params))
-    return SimpleNamespace(index=index, seed=seed, subseed=subseed, prompts=texts, sampler=sampler, params=values)
+    return SimpleNamespace(
+        index=index, seed=seed, subseed=subseed, prompts=texts, sampler=sampler, params=values, places=None
+    )
 
 
 def picture(width: int = 32, height: int = 32) -> torch.Tensor:
