@@ -135,6 +135,7 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
             exact_step_count=profile.exact_step_count,
             tiling=settings.tiling,
             prompt_blend=settings.blending,
+            vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
         )
     )
     device = diffuser.device

@@ -149,6 +149,10 @@ class Settings:
     batch_size: int = _diffusion(0, "frames",
         "So many frames are diffused at once where they do not depend on each other; 0 chooses by the device and the "
         "size.", 0, 1024, modes=("Video Input", "Interpolation"))
+    vae_refinement: int = _diffusion(-1, "times",
+        "Corrects the latents of each picture that is painted over so many times by what they decode to, so that "
+        "passes through the autoencoder take less detail away; each costs a decoding and an encoding. -1 is once with "
+        "the corrected profile, never with Deforum's.", -1, 4)
     tiling: bool = _diffusion(False, "", "Makes pictures whose opposite edges fit together.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",

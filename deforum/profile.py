@@ -28,6 +28,8 @@ class Profile:
     """Seed behaviour iter with N: N frames of each seed. (Deforum: one of the first, then N of each.)"""
     exact_step_count: bool
     """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
+    true_latents: bool
+    """Latents are corrected by what they decode to. (Deforum: each pass through the autoencoder takes away detail.)"""
     noise_per_frame: bool
     """Noise between frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed alone.)"""
     guides_swing_from_keyframe: bool
@@ -60,6 +62,7 @@ PROFILES: dict[str, Profile] = {
         init_is_color_sample=True,
         full_iter_groups=True,
         exact_step_count=True,
+        true_latents=True,
         noise_per_frame=True,
         guides_swing_from_keyframe=True,
         clip_keeps_max_frames=True,
@@ -80,6 +83,7 @@ PROFILES: dict[str, Profile] = {
         init_is_color_sample=False,
         full_iter_groups=False,
         exact_step_count=False,
+        true_latents=False,
         noise_per_frame=False,
         guides_swing_from_keyframe=False,
         clip_keeps_max_frames=False,

@@ -29,6 +29,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deforum.diffusion.latents import Autoencoder
 from training import device, progress
 from training.linear_pair import (
     PATCH,
@@ -94,12 +95,18 @@ def eight_bits(made: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20) -> list[Tensor]:
-    """The pictures in [-1, 1], and what is left of them after each of ``count`` round trips, all in 8 bits."""
-    states = [to_float(pictures)]
-    for _ in range(count):
-        parts = states[-1].split(16)
-        states.append(eight_bits(torch.cat([vae.decode(encode(vae, part)).sample.float() for part in parts])))
+def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20, refinement: int = 0) -> list[Tensor]:
+    """The pictures in [-1, 1], and what is left of them after each of ``count`` round trips, all in 8 bits.
+
+    The way is the renderer's, whose `vae_refinement` can be tried.
+    """
+    door, (height, width), states = Autoencoder(vae, refinement), pictures.shape[1:3], [to_float(pictures)]
+    for trip in range(count):
+        made: list[Tensor] = []
+        for part in states[-1].split(16):
+            latents = door.encode((part / 2 + 0.5).unbind(), trip)
+            made += door.decode(latents, width, height, trip, may_be_blank=True)
+        states.append(eight_bits(torch.stack(made) * 2 - 1))
     return states
 
 

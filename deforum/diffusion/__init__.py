@@ -25,14 +25,15 @@ def load_diffuser(
     exact_step_count: bool,
     tiling: bool = False,
     prompt_blend: str = "linear",
+    vae_refinement: int = 0,
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
     `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures whose edges meet. `prompt_blend` is "linear" or
-    "spherical": the way between prompts that are mixed. Raises UserError.
+    "spherical": the way between prompts that are mixed. `vae_refinement`: see `latents.Autoencoder`. Raises UserError.
     """
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.loading import load_model
 
     model = load_model(source, device, precision, tiling=tiling)
-    return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend)
+    return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend, vae_refinement=vae_refinement)

@@ -69,10 +69,12 @@ class Task:
 class Diffuser:
     """Makes a frame's picture with a Stable Diffusion model; the same frame and init always give the same picture."""
 
-    def __init__(self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear") -> None:
+    def __init__(
+        self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear", vae_refinement: int = 0
+    ) -> None:
         self._model = model
         self._exact = exact_step_count
-        self._door = Autoencoder(model.vae)
+        self._door = Autoencoder(model.vae, vae_refinement)
         self._prompts = PromptEncoder(
             model.encoders, xl=model.xl, zero_empty=model.zero_empty, spherical=prompt_blend == "spherical"
         )
