@@ -177,7 +177,7 @@ class Diffuser:
         else:
             # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
-        size = shape[2] * self.factor, shape[1] * self._door.factor
+        size = shape[2] * self.factor, shape[1] * self.factor
         may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:

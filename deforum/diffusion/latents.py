@@ -57,7 +57,8 @@ class Autoencoder:
             wanted = read(batch * 2 - 1)
             latents = wanted
             for _ in range(self._refinement):
-                latents = latents + wanted - read(self._vae.decode(latents.to(self._vae.dtype)).sample.clamp(-1, 1))
+                given = latents.to(self._vae.dtype, memory_format=torch.channels_last)
+                latents = latents + wanted - read(self._vae.decode(given).sample.clamp(-1, 1))
             return (latents - self._shift) * self._scale, _fault(latents)
 
         return guarded("the autoencoder (encoding)", frame, [self._vae], work)
