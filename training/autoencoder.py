@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deforum.diffusion.latents import Autoencoder
+from deforum.diffusion.silent import skip_silent
 from training import device, progress
 from training.linear_pair import (
     PATCH,
@@ -44,7 +45,7 @@ from training.linear_pair import (
     train_linear,
 )
 from training.muon import Muon
-from training.written_pair import build, is_branch, keep_constants, skip_silent, write
+from training.written_pair import build, is_branch, keep_constants, write
 
 # Share of the way home that each round trip is to lead a worn picture: where something fine is, and where nothing is.
 HOMEWARD, HOMEWARD_FLAT = 0.05, 0.4

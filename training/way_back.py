@@ -25,11 +25,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from deforum.diffusion.silent import skip_silent
 from training import device, progress
 from training.autoencoder import STRAY, eight_bits, evaluate, load, settle_colours
 from training.linear_pair import channel_weights, crops, load_pca
 from training.muon import Muon
-from training.written_pair import keep_constants_of, skip_silent
+from training.written_pair import keep_constants_of
 
 STOP = 0.06  # share of the travelling latents that make room for those of a new picture
 ANCHOR = 0.2  # weight of drawn pictures: their latents are to stay what they were

@@ -5,11 +5,9 @@ Encoding and decoding are the same linear maps as the pair's, at every size of p
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import nn
 
 from training.linear_pair import PATCH, WIDTHS, LinearPair
 
@@ -148,16 +146,3 @@ def keep_constants(decoder: nn.Module) -> None:
 def is_branch(name: str) -> bool:
     """Whether a parameter of the decoder belongs to a residual branch, not to the linear path."""
     return ".resnets." in name and "conv_shortcut" not in name
-
-
-def skip_silent(*blocks: nn.Module) -> None:
-    """Do not compute the residual branches that were written as zeros and stayed so: a third of a training step."""
-    for block in blocks:
-        for resnet in block.resnets:
-            if not (resnet.conv2.weight.any() or resnet.conv2.bias.any()):
-                resnet.forward = partial(_pass, resnet.conv_shortcut or nn.Identity())
-
-
-def _pass(shortcut: nn.Module, x: Tensor, temb: None = None) -> Tensor:
-    made: Tensor = shortcut(x)
-    return made

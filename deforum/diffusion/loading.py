@@ -16,6 +16,7 @@ import torch
 
 from deforum.diffusion.encode import Encoder
 from deforum.diffusion.sigmas import NoiseSchedule
+from deforum.diffusion.silent import skip_silent
 from deforum.diffusion.source import ModelSource, check_folder
 from deforum.diffusion.vocabulary import clip_tokenizer
 from deforum.errors import UserError
@@ -62,6 +63,7 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         # Otherwise the autoencoder stays in fp32: SDXL's own overflows in fp16; and bf16, which holds fewer digits than
         # the 8 bits of a picture, was seen to darken each frame by 0.15 levels, which adds up in a loop.
         model.vae.to(dtype)
+    skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
     for module in (model.unet, model.vae):
         module.to(target, memory_format=torch.channels_last)
         if tiling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from diffusers import AutoencoderKL
 
 import deforum.embedded
 from deforum.diffusion.latents import Autoencoder
+from deforum.diffusion.silent import skip_silent
 from deforum.image import Image, from_array, to_array
 from training.world import draw
 
@@ -70,6 +72,17 @@ def test_a_refinement_does_not_hold_what_moves(vae: AutoencoderKL, drawn: list[I
         wanted = [from_array(cv2.warpAffine(to_array(image), shift, (SIZE, SIZE))) for image in first]
         reached[refinement] = psnr(images, wanted, 16)
     assert reached[1] > reached[0] + 1.5
+
+
+def test_skipping_silent_branches_changes_nothing(vae: AutoencoderKL, drawn: list[Image]) -> None:
+    skipping = copy.deepcopy(vae)
+    blocks = (*skipping.encoder.down_blocks, skipping.encoder.mid_block)
+    skip_silent(*blocks, *skipping.decoder.up_blocks)
+    skipped = ["forward" in vars(resnet) for block in blocks for resnet in block.resnets]
+    assert skipped == [True] * 4 + [False] * 3  # the last layers of the encoder have learned something
+    with torch.inference_mode():
+        one, other = (Autoencoder(each, 1).encode(drawn, 0) for each in (vae, skipping))
+    assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(("width", "height"), [(200, 120), (64, 40)])

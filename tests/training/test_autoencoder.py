@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from deforum.diffusion.silent import skip_silent
 from training.autoencoder import CHANGE, Travellers, encode, find_growing, flatness, psnr, settle_colours
 from training.linear_pair import LinearPair, PatchPCA, channel_weights, fit_pca, start_pair, to_float
-from training.written_pair import build, skip_silent, write
+from training.written_pair import build, write
 
 WIDTHS = (8, 16, 24, 32, 48)
 
