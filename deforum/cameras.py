@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -94,6 +95,28 @@ class FlatCamera:
             flip_keeps_translation=self.profile.flip_keeps_translation,
         )
         return FlatWarp(matrix, settings.width, settings.height, settings.border, self.device), self
+
+
+@dataclass(frozen=True)
+class CarryingCamera(ABC):
+    """A camera that carries something along with the picture, from frame to frame; what it is, a subclass says."""
+
+    camera: Camera
+    index: int = field(default=0, kw_only=True)
+    """Of the frame where it is."""
+
+    @abstractmethod
+    def carry(self, warp: Warp, index: int) -> Self:
+        """Move what it carries by the motion to frame `index`."""
+
+    def look(self, scene: Image, frame: Frame) -> Self:
+        return replace(self, camera=self.camera.look(scene, frame))
+
+    def move(self, frame: Frame) -> tuple[Warp, Self]:
+        warp, camera = self.camera.move(frame)
+        # Deforum's cadence moves the older picture to a frame where the newer one is.
+        carried = self if frame.index == self.index else self.carry(warp, frame.index)
+        return warp, replace(carried, camera=camera, index=frame.index)
 
 
 @dataclass(frozen=True)

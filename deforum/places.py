@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.animate import Camera, Diffuse, Moment, Stages, Warp, within
+from deforum.animate import Diffuse, Moment, Stages, Warp, within
+from deforum.cameras import CarryingCamera
 
 if TYPE_CHECKING:
     from deforum.image import Image
     from deforum.positions import Chart
-    from deforum.timeline import Frame
 
 PER_CELL = 4  # places across a latent cell, and down
 BESIDE = 1.5  # places that one may be beside its own position
@@ -98,31 +98,18 @@ def _share_out(place: NDArray[np.int64], far: NDArray[np.float32]) -> NDArray[np
 
 
 @dataclass(frozen=True)
-class PlacesCamera:
+class PlacesCamera(CarryingCamera):
     """A camera that takes the places along, as they are where it is."""
 
-    camera: Camera
     places: Places
-    index: int = 0
-    """Of the frame where it is."""
 
-    def look(self, scene: Image, frame: Frame) -> PlacesCamera:
-        return replace(self, camera=self.camera.look(scene, frame))
-
-    def move(self, frame: Frame) -> tuple[Warp, PlacesCamera]:
-        warp, camera = self.camera.move(frame)
-        if frame.index == self.index:  # Deforum's cadence moves the older picture to a frame where the newer one is
-            return warp, replace(self, camera=camera)
-        return warp, PlacesCamera(camera, self.places.moved(warp.charts()[0], frame.index), frame.index)
+    def carry(self, warp: Warp, index: int) -> Self:
+        return replace(self, places=self.places.moved(warp.charts()[0], index))
 
 
 def with_moving_noise(stages: Stages, places: Places) -> Stages:
     """Let the noise of all diffusion, however often a frame is diffused, move with the picture."""
-    return replace(
-        stages,
-        camera=PlacesCamera(stages.camera, places),
-        diffuse=from_places(stages.diffuse),
-    )
+    return replace(stages, camera=PlacesCamera(stages.camera, places), diffuse=from_places(stages.diffuse))
 
 
 def from_places(diffuse: Diffuse) -> Diffuse:
@@ -159,7 +146,7 @@ def _gaussian(numbers: NDArray[np.uint64], seed: int, turn: int, channels: int) 
     """Give Gaussian numbers (channels, N) that follow from the (N,) given ones, a seed and a turn.
 
     Each pair of channels is one random integer of 64 bit (the mixing of G. Steele et al., "Fast Splittable
-    Pseudorandom Number Generators", 2014), made Gaussian by Box and Muller's polar form.
+    Pseudorandom Number Generators", 2014), made two Gaussian numbers by Box and Muller's transform.
     """
     streams = np.random.SeedSequence(seed, spawn_key=(turn,)).generate_state(-(-channels // 2), np.uint64)
     bits = _mixed(_mixed(numbers)[None] + streams[:, None])
