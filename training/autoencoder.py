@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from deforum.diffusion.latents import Autoencoder
 from deforum.diffusion.silent import skip_silent
 from training import device, progress
+from training.learner import Learner
 from training.linear_pair import (
     PATCH,
     WIDTHS,
@@ -44,7 +45,6 @@ from training.linear_pair import (
     to_float,
     train_linear,
 )
-from training.muon import Muon
 from training.written_pair import build, is_branch, keep_constants, write
 
 # Share of the way home that each round trip is to lead a worn picture: where something fine is, and where nothing is.
@@ -305,31 +305,20 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
     branches = [p for name, p in vae.decoder.named_parameters() if is_branch(name)]
     path = [p for name, p in vae.decoder.named_parameters() if not is_branch(name)]
     matrices = [p for p in branches if p.ndim == 4]
-    others = [*(p for p in branches if p.ndim < 4), *path]
-    muon = Muon(matrices, peak)
-    groups = [{"params": others[: -len(path)]}, {"params": path}]
-    adam = torch.optim.AdamW(groups, adam_peak, betas=(0.9, 0.99), weight_decay=0.0)
-    checkpoint, step, seen, spent = data / "vae.ckpt", 0, 0, 0.0
-    if checkpoint.exists():
-        state = progress.load(checkpoint)
-        vae.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        step, seen, spent = state["step"], state["seen"], state["spent"]
-    rates = list(zip([*muon.param_groups, *adam.param_groups], (peak, adam_peak, 0.03 * adam_peak), strict=True))
-    budget = progress.Budget(minutes, spent)
-    rng = np.random.default_rng(step)
-    torch.manual_seed(step)
+    others = [p for p in branches if p.ndim < 4]
+    learner = Learner(
+        vae, average, (matrices, peak), [(others, adam_peak), (path, 0.03 * adam_peak)], data / "vae.ckpt", decay=0.995
+    )
+    budget = progress.Budget(minutes, learner.spent)
+    rng = np.random.default_rng(learner.step)
+    torch.manual_seed(learner.step)
     weight = channel_weights(encode(vae, to_float(pictures[:100])))
     reported, sums, count = time.monotonic(), torch.zeros(3), 0
     growing = torch.empty(0, weight.shape[1], 0, 0)
     travellers = Travellers(12)
 
     def keep() -> None:
-        progress.save({"model": vae.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
-                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
-                      checkpoint)  # fmt: skip
+        learner.save(budget.spent)
         average.save_pretrained(data / "vae")
         print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
@@ -341,26 +330,23 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
         fresh = n - len(which)
         new = crops(pictures, rng, fresh, size)
         shown, home = torch.cat([new, moved]), torch.cat([new, moved_home])
-        for group, top in rates:
-            group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
+        learner.set_rates(budget.progress)
         growing = find_growing(growing, (size // PATCH, size // PATCH), n)
         found = losses(vae, shown, home, weight, growing, exact=budget.progress >= exact_from)
         growing = found.growing
         vae.zero_grad()
         torch.autograd.backward(found.picture + trip_weight * found.trip + GROWTH_WEIGHT * found.growth)
-        nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step()
-        adam.step()
+        nn.utils.clip_grad_norm_([*others, *path], 1.0)
+        learner.take_step(fresh)
         travellers.arrive(which, eight_bits(found.made.detach()), home, rng)
-        step, seen, count = step + 1, seen + fresh, count + 1
-        decay = min(0.995, step / (step + 20))
+        count += 1
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(vae.parameters()), 1 - decay)
-            reached = psnr(found.made[:fresh], found.true[:fresh]).mean()
-            sums += torch.stack([reached, found.trip.sqrt(), found.growth.sqrt() + GROWTH])
-        if step % 50 == 0:
-            print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} crops  psnr {sums[0] / count:.2f}  round trip "
-                  f"{sums[1] / count:.4f}  growth {sums[2] / count:.3f}", flush=True)  # fmt: skip
+            quality = psnr(found.made[:fresh], found.true[:fresh]).mean()
+            sums += torch.stack([quality, found.trip.sqrt(), found.growth.sqrt() + GROWTH])
+        if learner.step % 50 == 0:
+            reached, trip, growth = (sums / count).tolist()
+            print(f"{budget.spent / 60:5.1f} min  step {learner.step}  {learner.seen} crops  psnr {reached:.2f}  "
+                  f"round trip {trip:.4f}  growth {growth:.3f}", flush=True)  # fmt: skip
             sums.zero_()
             count = 0
         if time.monotonic() - reported > 240:

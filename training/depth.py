@@ -36,7 +36,7 @@ from deforum.depth.embedded import DEVIATION, MEAN, SIZE, SmallDepth
 from training import device, layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
 from training.evaluate import PROMPTS, generate, load_pipeline, write
-from training.muon import Muon
+from training.learner import Learner
 
 APART = 1.1  # ratio of two distances from which on their order counts
 FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
@@ -280,50 +280,31 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size:
     pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
     torch.manual_seed(0)
     model = SmallDepth().to(memory_format=torch.channels_last)
-    average = copy.deepcopy(model).requires_grad_(False)
+    average = copy.deepcopy(model)
     keep_depthwise_exact(model)
     inner, others = split(model)
-    muon = Muon(inner, peak)
-    adam = torch.optim.AdamW(others, adam_peak, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    checkpoint, step, spent = data / "depth.ckpt", 0, 0.0
-    if checkpoint.exists():
-        state = progress.load(checkpoint)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        step, spent = state["step"], state["spent"]
-    budget = progress.Budget(minutes, spent)
-    rng = np.random.default_rng([step, 1])
+    learner = Learner(model, average, (inner, peak), [(others, adam_peak)], data / "depth.ckpt")
+    budget = progress.Budget(minutes, learner.spent)
+    rng = np.random.default_rng([learner.step, 1])
     kept, shown, total, count = time.monotonic(), time.monotonic(), 0.0, 0
 
     def keep(size: int = SIZE) -> None:
-        progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step,
-                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
-                      checkpoint)  # fmt: skip
+        learner.save(budget.spent)
         print("  ", json.dumps(evaluate(average, heldout, 64, size)), flush=True)
 
     while budget.progress < 1:
         size = next(side for until, side in SIZES if budget.progress <= until)
-        for optimizer, top in ((muon, peak), (adam, adam_peak)):
-            for group in optimizer.param_groups:
-                group["lr"] = progress.learning_rate(top, step, budget.progress, hold=0.1)
+        learner.set_rates(budget.progress)
         model.train()
         loss = loss_of(model, pairs, rng, batch_size, size)
         model.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step()
-        adam.step()
-        step, total, count = step + 1, total + loss.item(), count + 1
-        decay = min(0.99, step / (step + 20))
-        with torch.no_grad():
-            for slow, fast in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-                # The counters of batch normalisation are whole numbers.
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+        learner.take_step(batch_size)
+        total, count = total + loss.item(), count + 1
         if time.monotonic() - shown > 15:
-            print(f"{budget.spent / 60:5.1f} min  step {step}  {step * batch_size} pictures  loss {total / count:.4f}",
-                  flush=True)  # fmt: skip
+            print(f"{budget.spent / 60:5.1f} min  step {learner.step}  {learner.seen} pictures  "
+                  f"loss {total / count:.4f}", flush=True)  # fmt: skip
             shown, total, count = time.monotonic(), 0.0, 0
         if time.monotonic() - kept > 400:
             keep(size)

@@ -35,7 +35,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import device, group_norm, progress
-from training.muon import Muon
+from training.learner import Learner
 from training.samples import Samples
 from training.tokenizer import LENGTH, strew, train_tokenizer
 
@@ -49,6 +49,11 @@ _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
 # Stable Diffusion ends at 0.012.  Our latents are few and vary together, so its noisiest step would still show how
 # light the picture is, and every sample, starting from pure noise, would come out mid-grey: hence more noise.
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
+
+
+def is_inner(name: str, parameter: Tensor) -> bool:
+    """Is it Muon's?"""
+    return parameter.ndim > 1 and not any(end in name for end in _ENDS)
 
 
 # --- models --------------------------------------------------------------------------------------------
@@ -294,35 +299,25 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
     model = build_model(args, tokenizer).to(memory_format=torch.channels_last)
     if (args.data / "text_warm.pt").exists():
         model.load_state_dict(progress.load(args.data / "text_warm.pt"))
-    average = copy.deepcopy(model).requires_grad_(False)
-    inner = [p for name, p in model.named_parameters() if p.ndim > 1 and not any(end in name for end in _ENDS)]
+    inner = [p for name, p in model.named_parameters() if is_inner(name, p)]
     others = [p for p in model.parameters() if not any(p is one for one in inner)]
-    muon = Muon(inner, args.peak)
-    adam = torch.optim.AdamW(others, args.adam_peak, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    checkpoint = args.data / "text_to_image.ckpt"
-    step, seen, spent = 0, 0, 0.0
-    if checkpoint.exists() and args.resume:
-        state = progress.load(checkpoint)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        step, seen, spent = state["step"], state["seen"], state["spent"]
+    learner = Learner(
+        model, copy.deepcopy(model), (inner, args.peak), [(others, args.adam_peak)], args.data / "text_to_image.ckpt",
+        decay=args.average, resume=args.resume,
+    )  # fmt: skip
     if rank == 0:
         size = sum(p.numel() for p in model.parameters()) / 1e6
-        print(f"{size:.1f} M parameters, {samples.latents.shape[1]} pictures, from step {step}", flush=True)
-    budget = progress.Budget(args.minutes, spent)
-    rng = np.random.default_rng([step, rank])
-    torch.manual_seed(step * 1000 + rank)
+        print(f"{size:.1f} M parameters, {samples.latents.shape[1]} pictures, from step {learner.step}", flush=True)
+    budget = progress.Budget(args.minutes, learner.spent)
+    rng = np.random.default_rng([learner.step, rank])
+    torch.manual_seed(learner.step * 1000 + rank)
     saved = reported = time.monotonic()
-    loss_sum, loss_count, seen_before = torch.zeros(()), 0, seen
+    loss_sum, loss_count, seen_before = torch.zeros(()), 0, learner.seen
 
     def keep() -> None:
         nonlocal saved
-        progress.save({"model": model.state_dict(), "average": average.state_dict(), "step": step, "seen": seen,
-                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
-                      checkpoint)  # fmt: skip
-        on_heldout = heldout_loss(average.eval(), noise, heldout, 256)
+        learner.save(budget.spent)
+        on_heldout = heldout_loss(learner.average.eval(), noise, heldout, 256)
         print("  held-out", json.dumps({k: round(v, 4) for k, v in on_heldout.items()}), flush=True)
         saved = time.monotonic()
 
@@ -334,8 +329,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
             share = float(now)
         if share >= 1:
             break
-        for one, peak in ((muon, args.peak), (adam, args.adam_peak)):
-            one.param_groups[0]["lr"] = progress.learning_rate(peak, step, share, hold=args.hold)
+        learner.set_rates(share, hold=args.hold)
         count = args.batch // args.processes
         found = losses(model, noise, samples, rng, count, (args.view_share, args.loop_share))
         model.zero_grad()
@@ -343,19 +337,15 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         if args.processes > 1:
             _average_gradients(model, args.processes)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        muon.step()
-        adam.step()
-        step, seen = step + 1, seen + args.batch
+        learner.take_step(args.batch)
         if rank:
             continue
-        decay = min(args.average, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         loss_sum, loss_count = loss_sum + found.error.detach(), loss_count + 1
-        if step % 50 == 0:
-            pace = (seen - seen_before) / (time.monotonic() - reported)
-            print(f"{budget.spent / 60:5.1f} min  step {step}  {seen} samples  {pace:.0f}/s  "
+        if learner.step % 50 == 0:
+            pace = (learner.seen - seen_before) / (time.monotonic() - reported)
+            print(f"{budget.spent / 60:5.1f} min  step {learner.step}  {learner.seen} samples  {pace:.0f}/s  "
                   f"loss {float(loss_sum) / loss_count:.4f}", flush=True)  # fmt: skip
-            loss_sum, loss_count, seen_before, reported = torch.zeros(()), 0, seen, time.monotonic()
+            loss_sum, loss_count, seen_before, reported = torch.zeros(()), 0, learner.seen, time.monotonic()
         if time.monotonic() - saved > args.save_every * 60:
             keep()
     if rank == 0:

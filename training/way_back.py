@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from deforum.diffusion.silent import skip_silent
 from training import device, progress
 from training.autoencoder import STRAY, eight_bits, evaluate, load, settle_colours
+from training.learner import Learner
 from training.linear_pair import channel_weights, crops, load_pca
-from training.muon import Muon
 from training.written_pair import keep_constants_of
 
 STOP = 0.06  # share of the travelling latents that make room for those of a new picture
@@ -129,18 +129,10 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
     average = copy.deepcopy(vae).requires_grad_(False)
     skip_silent(*vae.encoder.down_blocks[:-1])
     skip_silent(*linear.encoder.down_blocks, linear.encoder.mid_block)
-    muon = Muon([p for _, p in trained if p.ndim == 4], peak)
-    adam = torch.optim.AdamW([p for _, p in trained if p.ndim < 4], adam_peak, betas=(0.9, 0.99), weight_decay=0.0)
-    checkpoint, step, spent = data / "way_back.ckpt", 0, 0.0
-    if checkpoint.exists():
-        state = progress.load(checkpoint)
-        vae.encoder.load_state_dict(state["encoder"])
-        average.encoder.load_state_dict(state["average"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        step, spent = state["step"], state["spent"]
-    budget, rng = progress.Budget(minutes, spent), np.random.default_rng(step)
-    torch.manual_seed(step)
+    matrices, others = ([p for _, p in trained if (p.ndim == 4) is four] for four in (True, False))
+    learner = Learner(vae.encoder, average.encoder, (matrices, peak), [(others, adam_peak)], data / "way_back.ckpt")
+    budget, rng = progress.Budget(minutes, learner.spent), np.random.default_rng(learner.step)
+    torch.manual_seed(learner.step)
 
     def fresh(count: int) -> tuple[Lessons, Tensor]:
         return set_out(vae, linear, crops(pictures, rng, count, size))
@@ -151,13 +143,11 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
     sums = torch.zeros(2)
 
     def keep() -> None:
-        progress.save({"encoder": vae.encoder.state_dict(), "average": average.encoder.state_dict(), "step": step,
-                       "muon": muon.state_dict(), "adam": adam.state_dict(), "spent": budget.spent},
-                      checkpoint)  # fmt: skip
+        learner.save(budget.spent)
         average.save_pretrained(data / "vae")
         print("  ", json.dumps(evaluate(average, pca, heldout)), flush=True)
 
-    while (share := budget.progress if steps is None else step / steps) < 1:
+    while (share := budget.progress if steps is None else learner.step / steps) < 1:
         going = device.put(rng.permutation(len(travelling))[:at_once])
         learned, arrived = travel(vae, travelling[going])
         lessons = lessons.followed_by(learned, kept)
@@ -166,25 +156,20 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
             learned, new = fresh(1)
             lessons = lessons.followed_by(learned, kept)
             travelling[going[:1]] = new
-        for optimizer, top in ((muon, peak), (adam, adam_peak)):
-            optimizer.param_groups[0]["lr"] = progress.learning_rate(top, step, share, hold=0.1)
+        learner.set_rates(share)
         which = device.put(rng.choice(len(lessons.weights), min(batch, len(lessons.weights)), replace=False))
         off = (head(vae, lessons.features[which]) - lessons.latents[which]).square() * weight
         each = off.mean((1, 2, 3)) * lessons.weights[which]
         vae.zero_grad()
         torch.autograd.backward(each.mean())
-        muon.step()
-        adam.step()
-        step += 1
-        decay = min(0.99, step / (step + 20))
+        learner.take_step(len(which))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.encoder.parameters()), list(vae.encoder.parameters()), 1 - decay)
             decoded = lessons.weights[which] == 1
             sums += torch.stack([each[part].mean() if part.any() else sums[0] * 0 for part in (decoded, ~decoded)])
-        if step % 50 == 0:
+        if learner.step % 50 == 0:
             came, drawn = (sums / 50 / torch.tensor([1, ANCHOR])).sqrt().tolist()
-            print(f"{budget.spent / 60:5.1f} min  step {step}  {(time.monotonic() - said) / 50:.2f} s each  off by "
-                  f"{came:.4f} decoded, {drawn:.4f} drawn", flush=True)  # fmt: skip
+            print(f"{budget.spent / 60:5.1f} min  step {learner.step}  {(time.monotonic() - said) / 50:.2f} s each  "
+                  f"off by {came:.4f} decoded, {drawn:.4f} drawn", flush=True)  # fmt: skip
             said = time.monotonic()
             sums.zero_()
         if time.monotonic() - saved > 200:
