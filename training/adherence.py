@@ -3,8 +3,8 @@
     python -m training.adherence --data build/training --model deforum/embedded/diffusion
 
 trains the judge once (``judge.ckpt`` in the data folder; minutes on one core), prints how often it is right on held-out
-drawn pictures, then samples pictures of combinations that training never showed (`world.UNSEEN`) and prints the share
-in which it names the scene, the palette and the time of day that the prompt asked for.
+drawn pictures, then lets the renderer make pictures of combinations that training never showed (`world.UNSEEN`), each
+from nothing, and prints the share in which it names the scene, the palette and the time of day that was asked for.
 
 The judge sees 48x48 px, blurred, noisy and shifted in its training, so that it judges what is there and not how crisp
 it is.  Palette: one of `world.PALETTES`, a style, or neither ("natural").  Time: of natural pictures under a sky.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from training import captions, device, progress, world
 from training.draw import labels
-from training.evaluate import generate, grid, load_pipeline, write
+from training.evaluate import grid, rendered, write
 
 SIDE = 48
 SCENES = list(world.SCENES)
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
+    parser.add_argument("--sampler", default="Euler a")
     parser.add_argument("--out", type=Path, help="write a sheet of the judged pictures here")
     device.add_argument(parser)
     args = parser.parse_args()
@@ -209,11 +211,16 @@ def main() -> None:
         print(f"judge on {name}:", json.dumps(right(judge, known)), flush=True)
     if not args.samples:
         return
-    pipeline, asked = load_pipeline(args.model), prompts(args.samples)
-    pictures: list[Images] = []
-    for start in range(0, len(asked), 10):
-        texts = [one.prompt for one in asked[start : start + 10]]
-        pictures += generate(pipeline, texts, start, args.steps, args.cfg_scale)
+    asked = prompts(args.samples)
+    # In this mode every frame is made from nothing, by the prompt that stands at it.
+    settings = {
+        "animation_mode": "Interpolation", "prompts": {k: one.prompt for k, one in enumerate(asked)},
+        "max_frames": args.samples, "width": 256, "height": 256, "device": args.device,
+        "model": str(args.model.resolve()), "sampler": args.sampler, "steps": args.steps, "cfg_scale": args.cfg_scale,
+        "seed": 0, "seed_behavior": "iter",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = list(rendered(settings, Path(folder) / "settings.yaml"))
     known = Labelled(small(np.stack(pictures)), np.array([(one.scene, one.palette, one.time) for one in asked]))
     print(f"{args.samples} samples of unseen combinations:", json.dumps(right(judge, known)))
     found = named(judge, known.pictures)

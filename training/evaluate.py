@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,10 @@ from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionImg2ImgPip
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deforum.build import build, resolve
+from deforum.image import to_bytes
+from deforum.models import Models
+from deforum.settings import load
 from training import device
 from training.autoencoder import evaluate as evaluate_autoencoder
 from training.autoencoder import psnr, round_trips
@@ -66,6 +71,13 @@ def generate(
     with device.bfloat16():
         return _uint8(pipeline(prompts, num_inference_steps=steps, guidance_scale=cfg_scale, generator=generators,
                                height=size[0], width=size[1], output_type="np").images)  # fmt: skip
+
+
+def rendered(settings: Mapping[str, object], file: Path, models: Models | None = None) -> Iterator[Image]:
+    """The frames (H, W, 3) that the renderer makes of settings, which are left in a YAML file."""
+    file.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
+    for _, image in build(resolve(load(file).settings), models).frames():
+        yield to_bytes(image)
 
 
 def zoom(image: Image, factor: float) -> Image:

@@ -29,12 +29,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deforum.build import build, resolve
-from deforum.image import to_bytes
 from deforum.models import Models
-from deforum.settings import load
 from training.adherence import SCENES, SIDE, Judge, to_tensor, train
-from training.evaluate import grid, write
+from training.evaluate import grid, rendered, write
 
 Image = NDArray[np.uint8]
 STYLE = {
@@ -121,11 +118,8 @@ def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models:
     kept, strip = out / f"{name}.json", out / f"{name}.png"
     if kept.exists():
         return Measured(**json.loads(kept.read_text()))
-    file = out / f"{name}.yaml"
-    file.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
-    began, images = time.monotonic(), []
-    for _, image in build(resolve(load(file).settings), models).frames():
-        images.append(to_bytes(image))
+    began = time.monotonic()
+    images = list(rendered(settings, out / f"{name}.yaml", models))
     seconds = time.monotonic() - began
     values = list(zip(*map(measure, images), strict=True))
     grows = [growth(*pair) for pair in itertools.pairwise(images)]
