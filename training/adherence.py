@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from training import captions, device, progress, world
 from training.draw import labels
-from training.evaluate import grid, rendered, write
+from training.evaluate import grid, painted, write
 
 SIDE = 48
 SCENES = list(world.SCENES)
@@ -212,15 +211,8 @@ def main() -> None:
     if not args.samples:
         return
     asked = prompts(args.samples)
-    # In this mode every frame is made from nothing, by the prompt that stands at it.
-    settings = {
-        "animation_mode": "Interpolation", "prompts": {k: one.prompt for k, one in enumerate(asked)},
-        "max_frames": args.samples, "width": 256, "height": 256, "device": args.device,
-        "model": str(args.model.resolve()), "sampler": args.sampler, "steps": args.steps, "cfg_scale": args.cfg_scale,
-        "seed": 0, "seed_behavior": "iter",
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = list(rendered(settings, Path(folder) / "settings.yaml"))
+    pictures = painted([one.prompt for one in asked], args.model, steps=args.steps, cfg_scale=args.cfg_scale,
+                       sampler=args.sampler)  # fmt: skip
     known = Labelled(small(np.stack(pictures)), np.array([(one.scene, one.palette, one.time) for one in asked]))
     print(f"{args.samples} samples of unseen combinations:", json.dumps(right(judge, known)))
     found = named(judge, known.pictures)

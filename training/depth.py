@@ -35,7 +35,7 @@ from torch import Tensor
 from deforum.depth.embedded import DEVIATION, MEAN, SIZE, SmallDepth
 from training import device, layouts, progress, world
 from training.draw import HELDOUT_SEED, TRAIN_SEED
-from training.evaluate import PROMPTS, generate, load_pipeline, write
+from training.evaluate import PROMPTS, painted, write
 from training.learner import Learner
 
 APART = 1.1  # ratio of two distances from which on their order counts
@@ -336,7 +336,7 @@ def show(data: Path, path: Path, pipeline: Path | None, count: int = 10) -> None
 
     rows = [drawn.pictures, drawn.depth, found(drawn.pictures)]
     if pipeline is not None:
-        made = generate(load_pipeline(pipeline), (PROMPTS * count)[:count], 1, steps=8)
+        made = painted((PROMPTS * count)[:count], pipeline, seed=1)
         pictures = device.put(np.stack(made)).permute(0, 3, 1, 2).float() / 255
         rows += [pictures, found(pictures)]
     sheet = torch.cat([torch.cat(list(row.expand(-1, 3, -1, -1)), dim=2) for row in rows], dim=1)
