@@ -25,5 +25,5 @@ $python -m training.text_to_image $on --batch 512 --minutes "$(minutes 16)"
 $python -m training.text_to_image --data "$out" --export "$out/diffusion"
 $python -m training.depth $on --pictures 18000 --minutes "$(minutes 6)" --batch 128 --workers "$workers"
 $python -m training.depth --data "$out" --export "$out/depth-model"
-$python -m training.evaluate $on --model "$out/diffusion" --out "$out/evaluation" --steps 8 --frames 0
+$python -m training.evaluate $on --model "$out/diffusion" --out "$out/evaluation"
 $python -m training.adherence $on --model "$out/diffusion" --out "$out/evaluation/adherence.jpg"

@@ -15,8 +15,10 @@ $python -m training.text_to_image $size --export "$out/early"
 $python -m training.loop_pairs --data "$out" --pictures 16 --model "$out/early"
 $python -m training.text_to_image $size --minutes 0.25 --batch 8 --processes 1  # resumes
 $python -m training.text_to_image $size --export "$out/diffusion" --mean-with "$out/early"
-$python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4 --frames 3
-$python -m training.adherence --data "$out" --model "$out/diffusion" --passes 1 --others 300 --samples 4 --steps 2
+$python -m training.few_steps --data "$out" --model "$out/diffusion" --minutes 0.1 --batch 2
+$python -m training.few_steps --data "$out" --model "$out/diffusion" --export "$out/few"
+$python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4
+$python -m training.adherence --data "$out" --model "$out/few" --passes 1 --others 300 --samples 4 --steps 2
 $python -m training.stability --data "$out" --model "$out/diffusion" --out "$out/stability" --frames 42 --prompts 1 \
     --behaviors iter --moves 2D --changes 0
 $python -m training.depth --data "$out" --pictures 24 --heldout 8 --minutes 0.1 --batch 4

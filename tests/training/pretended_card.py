@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 import deforum.embedded
 from deforum.depth.embedded import SmallDepth
-from training import adherence, autoencoder, depth, device, way_back
+from training import adherence, autoencoder, depth, device, few_steps, way_back
 from training.linear_pair import LinearPair, crops
 from training.muon import Muon
 from training.samples import Samples
@@ -48,18 +48,27 @@ def test_a_tensor_left_on_the_cpu_is_found(card: None) -> None:
     assert (torch.zeros(3) + device.put(np.ones(3))).device.type == "cuda"
 
 
+def _samples(folder: Path, tokenizer: CLIPTokenizer) -> Samples:
+    latents = np.random.default_rng(0).normal(size=(2, 6, 8, 16, 16)).astype(np.float16)
+    np.save(folder / "latents.npy", latents)
+    (folder / "captions.json").write_text(json.dumps([["the sea", "a wide sea"]] * 6))
+    np.savez(folder / "views.npz", index=np.arange(3), latents=latents[0, :3])
+    np.savez(folder / "loop.npz", index=np.arange(2), clean=latents[0, :2], degraded=latents[1, :2])
+    return Samples(folder, tokenizer)
+
+
 def test_text_to_image(card: None, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    latents = rng.normal(size=(2, 6, 8, 16, 16)).astype(np.float16)
-    np.save(tmp_path / "latents.npy", latents)
-    (tmp_path / "captions.json").write_text(json.dumps([["the sea", "a wide sea"]] * 6))
-    np.savez(tmp_path / "views.npz", index=np.arange(3), latents=latents[0, :3])
-    np.savez(tmp_path / "loop.npz", index=np.arange(2), clean=latents[0, :2], degraded=latents[1, :2])
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
-    samples = Samples(tmp_path, tokenizer)
     model = Model(build_text_encoder(tokenizer, 48, 1), build_unet(8, (32, 64), 48))
-    found = losses(model, Noise(), samples, rng, 4, (0.4, 0.3))
+    found = losses(model, Noise(), _samples(tmp_path, tokenizer), np.random.default_rng(0), 4, (0.4, 0.3))
     assert {found.error.device.type, found.coarse.device.type, found.layout.device.type} == {"cuda"}
+
+
+def test_few_steps(card: None, tmp_path: Path) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
+    teacher = few_steps.Teacher(build_text_encoder(tokenizer, 48, 1), build_unet(8, (32, 64), 48))
+    lesson = teacher.lesson(_samples(tmp_path, tokenizer), np.random.default_rng(0), 4, (0.4, 0.3))
+    assert lesson.loss(teacher.unet).device.type == "cuda"
 
 
 def test_decoder(card: None) -> None:
