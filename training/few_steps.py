@@ -31,11 +31,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from deforum.diffusion.sigmas import NoiseSchedule, visit
-from deforum.diffusion.solvers import SOLVERS, Walk, split
+from deforum.diffusion.solvers import SOLVERS, Walk
+from deforum.diffusion.solvers import split as split_step
 from training import device, group_norm, progress
 from training.learner import Learner
 from training.samples import LOOP_LEVEL, Samples
-from training.text_to_image import BETAS, TRAIN_STEPS, Model, attention, export, is_inner, meet
+from training.text_to_image import BETAS, TRAIN_STEPS, Model, attention, export, meet, split
 
 STEPS = (4, 5, 6, 7, 8)  # of the runs whose steps are taught
 GRIDS = ("normal", "sgm uniform")
@@ -60,11 +61,14 @@ class Jump:
 
 
 def draw_jump(levels: NoiseSchedule, rng: np.random.Generator) -> Jump:
-    """One step of a run: of Euler, or the part of Euler a's that goes down, which goes further."""
+    """One step of a run, chosen evenly: of Euler, or the part of Euler a's that goes down, which goes further.
+
+    What would end below `LEAST` ends at 0.
+    """
     sigmas = visit(levels, str(rng.choice(GRIDS)), int(rng.choice(STEPS)))
     pairs = [pair for pair in pairwise(sigmas) if pair[0] > LEAST]
     first, last = pairs[int(rng.integers(len(pairs)))]
-    last = split(first, last, float(rng.integers(2)))[0]
+    last = split_step(first, last, float(rng.integers(2)))[0]
     times = levels.time_of(first), levels.time_of(max(last, LEAST))
     count = max(2, math.ceil((times[0] - times[1]) / FINE))
     between = levels.sigma_at(np.linspace(*times, count + 1))
@@ -72,7 +76,7 @@ def draw_jump(levels: NoiseSchedule, rng: np.random.Generator) -> Jump:
 
 
 def v_of(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
-    """The v that leads from ``x`` to ``x0``."""
+    """The v that leads from ``x`` to ``x0``, both (B, C, h, w)."""
     scale = (1 + sigma**2) ** -0.5
     return scale * ((x - x0) / sigma - sigma * x0)
 
@@ -92,6 +96,8 @@ def guided(unet: UNet2DConditionModel, x: Tensor, sigma: float, time: float, tex
 
 
 def denoiser(unet: UNet2DConditionModel, levels: NoiseSchedule, texts: Tensor, guidance: Tensor) -> Denoise:
+    """A `solvers.Walk`'s view of a UNet, with the texts and guidance of `guided`."""
+
     def denoise(x: Tensor, sigma: float) -> Tensor:
         return x0_of(x, guided(unet, x, sigma, levels.time_of(sigma), texts, guidance), sigma)
 
@@ -188,8 +194,7 @@ def train(args: argparse.Namespace) -> None:
     teacher = Teacher(*parts_of(args.model))
     student = copy.deepcopy(teacher.unet).requires_grad_(True).train()
     average = copy.deepcopy(teacher.unet)
-    inner = [p for name, p in student.named_parameters() if is_inner(name, p)]
-    others = [p for p in student.parameters() if not any(p is one for one in inner)]
+    inner, others = split(student)
     learner = Learner(student, average, (inner, args.peak), [(others, args.adam_peak)], args.data / "few_steps.ckpt")
     budget, known = progress.Budget(args.minutes, learner.spent), teacher.read(heldout.empty, heldout.tokens[:32, 0])
     rng = np.random.default_rng([learner.step, 7])

@@ -51,9 +51,10 @@ _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
 
 
-def is_inner(name: str, parameter: Tensor) -> bool:
-    """Is it Muon's?"""
-    return parameter.ndim > 1 and not any(end in name for end in _ENDS)
+def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """What Muon is for, and the rest."""
+    inner = {name: p for name, p in model.named_parameters() if p.ndim > 1 and not any(end in name for end in _ENDS)}
+    return list(inner.values()), [p for name, p in model.named_parameters() if name not in inner]
 
 
 # --- models --------------------------------------------------------------------------------------------
@@ -299,8 +300,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
     model = build_model(args, tokenizer).to(memory_format=torch.channels_last)
     if (args.data / "text_warm.pt").exists():
         model.load_state_dict(progress.load(args.data / "text_warm.pt"))
-    inner = [p for name, p in model.named_parameters() if is_inner(name, p)]
-    others = [p for p in model.parameters() if not any(p is one for one in inner)]
+    inner, others = split(model)
     learner = Learner(
         model, copy.deepcopy(model), (inner, args.peak), [(others, args.adam_peak)], args.data / "text_to_image.ckpt",
         decay=args.average, resume=args.resume,
