@@ -6,6 +6,7 @@ text gets the text, one that wants a number reads it as a number.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Any, NoReturn
 import yaml
 
 from deforum.errors import Problem, UserError
+
+TOO_DEEP = "this is nested too deeply for any setting"
+LONGEST_QUOTE = 100
+"""Characters of a value that a message quotes."""
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
 
@@ -72,12 +77,11 @@ def parse_yaml(text: str, source: str) -> Mapping:
     Raises UserError with line and column. Nothing is ever constructed from tags.
     """
     try:
-        node = _Composer(text, source).document()
-    except yaml.MarkedYAMLError as error:
-        raise UserError(_mistake(error, text, source)) from None
-    except yaml.reader.ReaderError as error:
-        message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
-        raise UserError(Problem(message, source)) from None
+        node = _compose(text, source)
+    except _Mistake as mistake:
+        line = _line(text, mistake.line)
+        quoted = quote_line(line, mistake.column) if line.strip() else ""
+        raise UserError(Problem(mistake.meaning + quoted, mistake.where(source))) from None
     if node is None:
         return Mapping((), Place(source, 1, 1))
     if not isinstance(node, Mapping):
@@ -93,12 +97,18 @@ def parse_yaml_value(text: str, place: Place) -> Node:
     if text.strip()[:1] not in tuple("'\"{["):
         return Scalar(text.strip(), place)
     try:
-        node = _Composer(text, str(place)).document()
-    except yaml.YAMLError as error:
-        reason = getattr(error, "problem", error)
-        raise UserError(Problem(f"{text!r} cannot be read: {reason}", str(place))) from None
+        node = _compose(text, str(place))
+    except _Mistake as mistake:
+        shown = text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
+        raise UserError(Problem(f"{shown!r} cannot be read: {mistake.meaning}", str(place))) from None
     assert node is not None  # the text is not empty
     return relocate(node, place)
+
+
+def quote_line(line: str, column: int) -> str:
+    """Quote a line below a message, with a caret under a column (from 0); of a long line what is around it."""
+    left = max(0, column - 60)
+    return f"\n    {line[left : left + LONGEST_QUOTE].expandtabs(1)}\n    {' ' * (column - left)}^"
 
 
 def read_text(path: Path) -> str:
@@ -113,6 +123,50 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+class _TooDeep(UserError):
+    """The text is nested more deeply than any setting."""
+
+
+@dataclass
+class _Mistake(Exception):
+    """What is not YAML, in our words: those of the parser differ between its versions."""
+
+    meaning: str
+    line: int = -1
+    """From 0, as the column; -1: the parser does not say where."""
+    column: int = -1
+
+    def where(self, source: str) -> str:
+        return source if self.line < 0 else str(Place(source, self.line + 1, self.column + 1))
+
+
+def _compose(text: str, source: str) -> Node | None:
+    """Build the tree of a text; None where it is empty. Raises _Mistake, or UserError for YAML that cannot be used."""
+    try:
+        return _Composer(text, source).document()
+    except yaml.MarkedYAMLError as error:
+        # Parsers look ahead, and some have a limit of nesting of their own, which they reach before their events reach
+        # ours. The limit that holds is ours: it is looked for in what they read up to there.
+        mark = error.problem_mark
+        if mark is not None:
+            with contextlib.suppress(yaml.YAMLError, StopIteration):
+                _refuse_depth(_Composer(text[: mark.index], source))
+        raise _explain(error, text) from None
+    except yaml.reader.ReaderError as error:
+        message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
+        raise _Mistake(message) from None
+
+
+def _refuse_depth(composer: _Composer) -> None:
+    """Compose a text that was cut off, whose other mistakes may come from that."""
+    try:
+        composer.document()
+    except _TooDeep:
+        raise
+    except UserError:
+        return
 
 
 class _Composer:
@@ -144,7 +198,7 @@ class _Composer:
                 self.refuse("a text that begins with * has to stand in quotes", place)
             return self.anchors[event.anchor]
         if depth > self.DEEPEST:
-            self.refuse("this is nested too deeply for any setting", place)
+            raise _TooDeep(Problem(TOO_DEEP, str(place)))
         if isinstance(event, yaml.ScalarEvent):
             node: Node = self.scalar(event, place)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -191,31 +245,52 @@ def relocate(node: Node, place: Place) -> Node:
             return Sequence(tuple(relocate(item, place) for item in node.items), place)
 
 
-def _mistake(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
-    """Say in words what a YAML error means for a settings file, with the line and a caret under the place."""
-    mark = error.problem_mark or error.context_mark
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines() if number >= 0 else []
+    return lines[number] if number < len(lines) else ""
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
+    """Say in words what a YAML error means for a settings file, by what stands where the parser stopped."""
+    mark, context = error.problem_mark or error.context_mark, error.context_mark
     if mark is None:
-        return Problem(f"this is not YAML: {error.problem}", source)
-    problem, context = str(error.problem), error.context_mark
-    # Unclosed quotes and brackets are noticed at the end of the file; what helps is where they were opened.
-    if context is not None and any(word in f"{error.context}" for word in ("quoted", "flow")):
-        mark = context
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    message = next((words for known, words in _MISTAKES.items() if known in f"{error.context}; {problem}"), problem)
-    quoted = f"\n    {line.expandtabs(1)}\n    {' ' * mark.column}^" if line.strip() else ""
-    return Problem(message + quoted, str(Place(source, mark.line + 1, mark.column + 1)))
+        return _Mistake("this is not YAML")
+    here, before = text[mark.index : mark.index + 1], text[mark.index - 1 : mark.index]
+    opened = "" if context is None else text[context.index : context.index + 1]
+    if opened == '"' and "\\" in (here, before):
+        return _Mistake(r"\ begins an escape here that YAML does not know; write \\, or single quotes", *_at(mark))
+    if opened in tuple("'\"[{"):
+        # Unclosed quotes and brackets are noticed at the end of the file; what helps is where they were opened.
+        return _Mistake(_UNCLOSED[opened], *_at(context))
+    if here in _MISPLACED:
+        return _Mistake(_MISPLACED[here], *_at(mark))
+    if opened in tuple("|>&!") and mark.line == context.line:
+        return _Mistake(f"a text that begins with {opened} has to stand in quotes", *_at(context))
+    if context is not None and context.line < mark.line and ":" not in _line(text, context.line) and opened != "-":
+        return _Mistake("a line before this one has no colon; expected 'name: value'", *_at(mark))
+    return _Mistake(
+        "this does not fit here: a text that begins with a quote, [ or { has to stand in quotes as a whole; or else "
+        "the indentation is wrong, here or above",
+        *_at(mark),
+    )
 
 
-_MISTAKES = {
-    "quoted scalar": "this quote is never closed",
-    "flow sequence": "this [ does not begin a list that ends; a text that begins with [ has to stand in quotes",
-    "flow mapping": "this { does not begin a mapping that ends; a text that begins with { has to stand in quotes",
-    "mapping values are not allowed": "there are two colons with a space behind; a text with ': ' in it has to stand in"
-    ' quotes, as in zoom: "0: (1), 30: (1.1)"',
-    "tab": "a tab; YAML lines are indented with spaces",
-    "cannot start any token": "a text cannot begin with this character unless it stands in quotes",
-    "could not find expected ':'": "a line before this one has no colon; expected 'name: value'",
-    "did not find expected key": "this does not fit here: a text that begins with a quote, [ or { has to stand in"
-    " quotes as a whole; or else the indentation is wrong, here or above",
+def _at(mark: Any) -> tuple[int, int]:
+    return mark.line, mark.column
+
+
+_UNCLOSED = {
+    "'": "this quote is never closed",
+    '"': "this quote is never closed",
+    "[": "this [ does not begin a list that ends; a text that begins with [ has to stand in quotes",
+    "{": "this { does not begin a mapping that ends; a text that begins with { has to stand in quotes",
 }
+_NO_VALUE = "a value is missing before this; a text that begins with it has to stand in quotes"
+_MISPLACED = {
+    ":": "there are two colons with a space behind; a text with ': ' in it has to stand in"
+    ' quotes, as in zoom: "0: (1), 30: (1.1)"',
+    "\t": "a tab; YAML lines are indented with spaces",
+    **dict.fromkeys("`@%", "a text cannot begin with this character unless it stands in quotes"),
+    **dict.fromkeys("]},", _NO_VALUE),
+}
+"""What it means that the parser stops at a character."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from deforum.document import Mapping, Node, Place, Scalar, Sequence
+from deforum.document import TOO_DEEP, Mapping, Node, Place, Scalar, Sequence, quote_line
 from deforum.errors import Problem, UserError
+
+DEEPEST = 20  # unknown settings of other programs may hold more than ours
 
 _SKIPPED = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|\ufeff)*")
 _WORD = re.compile(r"[-+.\w]+")
@@ -43,10 +45,7 @@ class _Reader:
     def fail(self, message: str) -> NoReturn:
         line = self.text[self.text.rfind("\n", 0, self.at) + 1 :].split("\n", 1)[0]
         place = self.place()
-        left = max(0, place.column - 61)
-        quoted = line[left : left + 100].replace("\t", " ")
-        caret = " " * (place.column - 1 - left) + "^"
-        raise UserError(Problem(f"{message}\n    {quoted}\n    {caret}", str(place)))
+        raise UserError(Problem(message + quote_line(line, place.column - 1), str(place)))
 
     def place(self) -> Place:
         # Places are asked for from left to right, or for the very first one again.
@@ -66,8 +65,8 @@ class _Reader:
 
     def value(self, depth: int = 0) -> Node:
         first = self.peek()
-        if depth > 20:
-            self.fail("this is nested too deeply for any setting")
+        if depth > DEEPEST:
+            self.fail(TOO_DEEP)
         if first == "{":
             return self.mapping(depth)
         if first == "[":

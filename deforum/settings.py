@@ -22,7 +22,7 @@ from deforum.check import (
     find_files,
 )
 from deforum.declare import Declaration
-from deforum.document import Node, Place, Scalar
+from deforum.document import LONGEST_QUOTE, Node, Place, Scalar
 from deforum.errors import Problem, UserError
 from deforum.json_file import parse_json
 from deforum.legacy import DISSOLVED, FOREIGN, translate
@@ -138,7 +138,8 @@ def _read_overrides(overrides: Iterable[str], found: _Findings) -> Iterator[_Giv
     """Read 'name=value' and 'section.name=value'."""
     for override in overrides:
         name, equals, value = override.partition("=")
-        place = Place(f"command line: {override}")
+        shown = override if len(override) <= LONGEST_QUOTE else f"{override[: LONGEST_QUOTE - 1]}…"
+        place = Place(f"command line: {shown}")
         section, dot, inner = name.strip().partition(".")
         if not equals or not name.strip():
             found.refuse("expected name=value", place)

@@ -24,6 +24,7 @@ from schedules.variables import CONSTANTS, LARGEST_INT, VARIABLES, Kind
 LONGEST = 10_000  # characters of one expression
 DEEPEST = 200  # nested operations; Python's own parser stops at 200 parentheses
 MOST_NODES = 1_500  # numexpr compiles in quadratic time, and holds 255 values at most
+MOST_DIGITS = 4_300  # of a whole number; Python's own reader of numbers stops there, in words of its own
 MOST_BITS = 4_096  # of a whole number that arises while constants are folded
 
 Number = bool | int | float
@@ -51,6 +52,8 @@ _ELSEWHERE = {  # what other languages say
     "atanh": "arctanh", "clamp": "clip", "mix": "lerp", "ln": "log", "int": "trunc", "frame": "t", "seed": "s",
     "max_frames": "max_f", "frames": "max_f", "seconds": "sec", "mod": "fmod", "fabs": "abs",
 }  # fmt: skip
+
+_LONG_NUMBER = re.compile(rf"(?<![\w.])\d[\d_]{{{MOST_DIGITS},}}(?![\w.])")
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -140,6 +143,9 @@ def _admit(body: str) -> Program:
         hint = None if instead is None else f"write {instead}"
         _fail(f"{forbidden.group()!r} has no meaning in an expression", forbidden.start(), hint)
     _balance(body)
+    long = _LONG_NUMBER.search(body)
+    if long:
+        _fail("the number is too large", long.start())
     tree = _parse(body)
     checker = _Checker(body)
     term = checker.visit(tree, 1)
@@ -151,6 +157,8 @@ def _balance(source: str) -> None:
     for match in re.finditer(r"[()]", source):
         if match.group() == "(":
             opened.append(match.start())
+            if len(opened) > DEEPEST:
+                raise RecursionError
         elif opened:
             opened.pop()
         else:
@@ -167,10 +175,6 @@ def _parse(body: str) -> ast.expr:
     except (SyntaxError, ValueError) as error:
         offset = getattr(error, "offset", None)  # 1-based; 0 stands for the end
         column = offset - 1 if offset else len(body)
-        if "parenthes" in str(error):
-            raise RecursionError from None
-        if "Exceeds the limit" in str(error):  # of digits, on which Python's reader of numbers insists
-            _fail("the number is too large", 0)
         before, after = body[:column].rstrip()[-1:], body[column:]
         if re.match(r"[\d.]+[A-Za-z_]", after) or (re.match(r"[\w)]", before) and re.match(r"[\w.(]", after)):
             _fail("expected an operator between these", column, "write * to multiply, as in 2*t")
@@ -415,8 +419,8 @@ def _fold(node: ast.AST, op: ast.AST, values: list[Number]) -> Number:
         _fail("division by zero", node)
     except OverflowError:
         _fail("the number is too large", node)
-    except (TypeError, ValueError) as error:
-        _fail(f"these do not go together: {error}", node)
+    except (TypeError, ValueError):
+        _fail("the operator does not fit these numbers", node)
     if not isinstance(value, bool | int | float):
         _fail("the result is a complex number; expected a real one", node)
     if isinstance(value, float) and math.isnan(value):

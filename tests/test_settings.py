@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import yaml
 
+from deforum import document
 from deforum.errors import UserError
 from deforum.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit
 from deforum.reference import reference
@@ -185,7 +187,8 @@ def test_a_text_may_begin_with_a_bracket(override: str, name: str, value: str, w
         ("fps=fast", "command line: fps=fast: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)"),
         ("fps=", "command line: fps=: fps: '' is not a number; expected 0.1..1000 (frames/s)"),
         ("strength=2", "command line: strength=2: strength is 2 at frame 0 (and 119 more); expected 0..1 (share)"),
-        ("prompts={0: a", "command line: prompts={0: a: '{0: a' cannot be read: did not find expected ',' or '}'"),
+        ("prompts={0: a", "command line: prompts={0: a: '{0: a' cannot be read: this { does not begin a mapping that "
+         "ends; a text that begins with { has to stand in quotes"),
         ("use_init=1", "command line: use_init=1: use_init: there is no such switch here; "
                        "init_image acts when it is given; null is none"),
     ],
@@ -258,20 +261,6 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("animation_mode: Video Input\nvideo_init_path: https://a.org/a.mp4",
          "a.yaml:2:18: video_init_path: https://a.org/a.mp4 is not fetched; download it and give the file"),
         ("color_coherence: Video Input", "video_init_path: this has to name a file"),
-        # YAML itself
-        ("zoom: 0: (1), 9: (2)", "a.yaml:1:8: there are two colons with a space behind; a text with ': ' in it has to "
-                                 'stand in quotes, as in zoom: "0: (1), 30: (1.1)"\n    zoom: 0: (1), 9: (2)\n'
-                                 "           ^"),
-        ("a: 'b\nc: 1\n", "a.yaml:1:4: this quote is never closed\n    a: 'b\n       ^"),
-        ("seed: 1\n\tfps: 2", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     fps: 2\n    ^"),
-        ("prompts: `t`", "a.yaml:1:10: a text cannot begin with this character unless it stands in quotes\n"
-                         "    prompts: `t`\n             ^"),
-        ("prompts: *x",
-         "a.yaml:1:10: a text that begins with * has to stand in quotes"),
-        ("- 1\n", "a.yaml:1:1: this is no settings file; expected lines such as 'width: 512'"),
-        ("a: 1\n---\nb: 1", "a.yaml:2:1: a second document begins here (---); expected one"),
-        ("a: &a [*a]", "a.yaml:1:8: a text that begins with * has to stand in quotes"),
-        ("? [a]\n: 1", "a.yaml:1:3: a list or a mapping cannot be a name; is a text with { or [ missing quotes?"),
     ],
 )  # fmt: skip
 def test_errors(write: Write, text: str, message: str) -> None:
@@ -301,8 +290,71 @@ def test_tags_construct_nothing(write: Write) -> None:
     assert "a list cannot be read here" in errors(write("batch_name: !!python/object/apply:os.system ['exit 1']"))
 
 
-def test_deep_nesting_ends_in_an_error(write: Write) -> None:
-    assert errors(write("[" * 100_000)) == "a.yaml:1:10: this is nested too deeply for any setting"
+@pytest.fixture(params=["CSafeLoader", "SafeLoader"])
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either of PyYAML's parsers: they have other words for the same mistake, and other limits."""
+    if not hasattr(yaml, request.param):
+        pytest.skip("PyYAML without libyaml")
+    monkeypatch.setattr(document, "Loader", getattr(yaml, request.param))
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zoom: 0: (1), 9: (2)", "a.yaml:1:8: there are two colons with a space behind; a text with ': ' in it has to "
+                                 'stand in quotes, as in zoom: "0: (1), 30: (1.1)"\n    zoom: 0: (1), 9: (2)\n'
+                                 "           ^"),
+        ("a: 'b\nc: 1\n", "a.yaml:1:4: this quote is never closed\n    a: 'b\n       ^"),
+        ("seed: 1\n\tfps: 2", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     fps: 2\n    ^"),
+        ("prompts: `t`", "a.yaml:1:10: a text cannot begin with this character unless it stands in quotes\n"
+                         "    prompts: `t`\n             ^"),
+        ("prompts: *x",
+         "a.yaml:1:10: a text that begins with * has to stand in quotes"),
+        ("- 1\n", "a.yaml:1:1: this is no settings file; expected lines such as 'width: 512'"),
+        ("a: 1\n---\nb: 1", "a.yaml:2:1: a second document begins here (---); expected one"),
+        ("a: &a [*a]", "a.yaml:1:8: a text that begins with * has to stand in quotes"),
+        ("? [a]\n: 1", "a.yaml:1:3: a list or a mapping cannot be a name; is a text with { or [ missing quotes?"),
+        ("a: [1, 2", "a.yaml:1:4: this [ does not begin a list that ends; a text that begins with [ has to stand in "
+                     "quotes\n    a: [1, 2\n       ^"),
+        ("seed: 1\na\nb: 1", "a.yaml:3:1: a line before this one has no colon; expected 'name: value'\n    b: 1\n    ^"),
+        ("a: |x\n", "a.yaml:1:4: a text that begins with | has to stand in quotes\n    a: |x\n       ^"),
+        ("a: }", "a.yaml:1:4: a value is missing before this; a text that begins with it has to stand in quotes\n"
+                 "    a: }\n       ^"),
+        ("a: 'it's'", "a.yaml:1:8: this does not fit here: a text that begins with a quote, [ or { has to stand in quotes "
+                      "as a whole; or else the indentation is wrong, here or above\n    a: 'it's'\n           ^"),
+    ],
+)  # fmt: skip
+def test_what_is_not_yaml_is_said_in_our_words(write: Write, text: str, message: str) -> None:
+    assert errors(write(text)) == message
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[" * 100_000, "1:10"),
+        ("{a: " * 5_000, "1:34"),
+        ("seed: 1\nprompts: " + "[" * 2_000 + "]" * 2_000, "2:18"),
+        ("- " * 5_000, "1:19"),
+        ("\n".join(" " * depth + "a:" for depth in range(1_500)), "9:9"),
+    ],
+    ids=["list", "mapping", "closed", "block list", "block mapping"],
+)
+def test_deep_nesting_ends_in_an_error(write: Write, text: str, place: str) -> None:
+    """Ours, at our place: a parser may have a limit too, and look ahead as far as that before we see anything."""
+    assert errors(write(text)).splitlines()[0] == f"a.yaml:{place}: this is nested too deeply for any setting"
+
+
+@pytest.mark.usefixtures("parser")
+def test_many_brackets_in_quotes_are_a_text(write: Write) -> None:
+    text = "[(" * 2_000
+    assert load(write(f"prompts: '{text}'"), to_render=False).settings.prompts == (("0", text),)
+
+
+def test_deep_nesting_on_the_command_line(write: Write) -> None:
+    told = errors(write("seed: 1"), "prompts=" + "[" * 5_000)
+    assert told.endswith("this is nested too deeply for any setting") and len(told) < 250
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
