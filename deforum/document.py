@@ -264,7 +264,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
         return _Mistake(_UNCLOSED[opened], *_at(context))
     if here in _MISPLACED:
         return _Mistake(_MISPLACED[here], *_at(mark))
-    if opened in tuple("|>&!") and mark.line == context.line:
+    if context is not None and opened in tuple("|>&!") and mark.line == context.line:
         return _Mistake(f"a text that begins with {opened} has to stand in quotes", *_at(context))
     if context is not None and context.line < mark.line and ":" not in _line(text, context.line) and opened != "-":
         return _Mistake("a line before this one has no colon; expected 'name: value'", *_at(mark))
