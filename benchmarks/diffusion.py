@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
-from deforum.prompts import Prompt
-from deforum.timeline import Frame
+from deforum.timeline.frame import Frame
+from deforum.timeline.prompts import Prompt
 
 NEUTRAL = {"subseed_strength": 0.0, "noise_multiplier": 1.0, "clip_skip": 1.0, "ddim_eta": 0.0, "ancestral_eta": 1.0}
 CASES = (

@@ -23,15 +23,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.animate import animate
+from deforum.animation.loop import animate
 from deforum.build import each, stages_of
+from deforum.features.flow_cadence import with_flow
 from deforum.flow import METHODS, load_flow, resolve_flow
-from deforum.flow.cadence import with_flow
-from deforum.image import CPU, Image, from_array, to_array, to_bytes
-from deforum.params import Params
-from deforum.process import settle_process
-from deforum.settings import Settings
-from deforum.timeline import sample
+from deforum.models.process import settle_process
+from deforum.pixels.image import CPU, Image, from_array, to_array, to_bytes
+from deforum.settings.options import Settings
+from deforum.settings.params import Params
+from deforum.timeline.timeline import sample
 from schedules import NumberSchedule, parse_number
 
 ZOOM = 1.01

@@ -27,14 +27,16 @@ from PIL import Image as PillowImage
 from skimage.data import astronaut
 from skimage.exposure import match_histograms
 
-from deforum.filters import ColorReference, adjust_contrast, match_color, unsharp_mask
-from deforum.image import Image, from_bytes, to_bytes
-from deforum.noise import add_noise, perlin_noise
-from deforum.process import settle_process
-from deforum.run import Run
-from deforum.settings import load
-from deforum.timeline import Frame, sample
-from deforum.warp import flat_matrix, warp_flat
+from deforum.loading import load
+from deforum.models.process import settle_process
+from deforum.motion.flat import flat_matrix, warp_flat
+from deforum.output.run import Run
+from deforum.pixels.color import ColorReference, match_color
+from deforum.pixels.image import Image, adjust_contrast, from_bytes, to_bytes
+from deforum.pixels.noise import add_noise, perlin_noise
+from deforum.pixels.sharpness import unsharp_mask
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 
 SIZE, FRAMES, WARM_UP = 512, 60, 10
 TARGET_MS = 25

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from deforum.declare import Declaration
-from deforum.options import CONTROLS, DECLARATIONS
+from deforum.settings.declare import Declaration
+from deforum.settings.options import CONTROLS, DECLARATIONS
 from schedules import NumberSchedule, TextSchedule
 
 ROOT = Path(__file__).parents[1]

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deforum.clips import open_clip, resolve_clip
 from deforum.diffusion import load_diffuser, resolve_model
-from deforum.image import Image, from_bytes
-from deforum.process import settle_process
-from deforum.settings import Settings
-from deforum.timeline import Frame, sample
-from deforum.video import VideoWriter
+from deforum.models.process import settle_process
+from deforum.pixels.image import Image, from_bytes
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
+from deforum.video import open_clip, resolve_clip
+from deforum.video.writer import VideoWriter
 from schedules import parse_number
 
 READ_TARGET, BATCH_TARGET, MEMORY_TARGET = 60, 1.3, 20

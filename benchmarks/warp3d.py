@@ -23,12 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import grid_sample
 
-from deforum.camera import Pose, warp_physical, warp_slab
 from deforum.depth.embedded import SIZE, SmallDepth
 from deforum.depth.network import Network
-from deforum.image import Image, Mask, from_bytes, to_bytes
-from deforum.params import PARAMS, Params
-from deforum.process import settle_process
+from deforum.models.process import settle_process
+from deforum.motion.pose import Pose
+from deforum.motion.slab import warp_slab
+from deforum.motion.surface import warp_physical
+from deforum.pixels.image import Image, Mask, from_bytes, to_bytes
+from deforum.settings.params import PARAMS, Params
 
 MOTION = {"translation_x": 5.0, "translation_z": 6.0, "rotation_3d_y": 1.0, "rotation_3d_z": 0.5}
 PARAMETERS: Params[float] = Params(**(dict.fromkeys(PARAMS, 0.0) | {"fov": 70.0, "aspect_ratio": 1.0} | MOTION))

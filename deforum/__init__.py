@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deforum.errors import UserError
-    from deforum.run import RunResult, render
-    from deforum.settings import Loaded, Settings, dump, load
+    from deforum.loading import Loaded, load
+    from deforum.rendering import RunResult, render
+    from deforum.settings.options import Settings
+    from deforum.settings.read import dump
 
 __all__ = ["Loaded", "RunResult", "Settings", "UserError", "dump", "load", "render"]
 __version__ = "0.1.0"
 
-_HOMES = {"UserError": "errors", "RunResult": "run", "render": "run"}
+_HOMES = {
+    "Loaded": "loading",
+    "RunResult": "rendering",
+    "Settings": "settings.options",
+    "UserError": "errors",
+    "dump": "settings.read",
+    "load": "loading",
+    "render": "rendering",
+}
+"""Where each public name comes from."""
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, so that `render.py --help` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'settings')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,24 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from deforum import video_input
-from deforum.find import Found, find
-from deforum.guided import with_guides
-from deforum.models import Models
-from deforum.profile import PROFILES
-from deforum.timeline import Frame, Timeline, sample
+from deforum.features import video_input
+from deforum.features.find import Found, find
+from deforum.features.guided_images import with_guides
+from deforum.models.kept import Models
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import Timeline, sample
 
 if TYPE_CHECKING:
     import torch
 
-    from deforum.animate import Stages
+    from deforum.animation.painter import Painter
+    from deforum.animation.parts import Stages
     from deforum.depth import DepthModel
-    from deforum.diffusion.paint import Paint
-    from deforum.image import Device, Image
-    from deforum.masks.compose import Masks
-    from deforum.masks.painting import Painter
-    from deforum.settings import Settings
-    from deforum.video_input.stages import Video
+    from deforum.diffusion.pixel_strength import Paint
+    from deforum.features.masks.compose import Masks
+    from deforum.features.video_input.attach import Video
+    from deforum.pixels.image import Device, Image
+    from deforum.settings.options import Settings
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Animation:
 
     def frames(self) -> Iterator[tuple[Frame, Image]]:
         """Render every frame, in order, as (3, H, W) RGB float32 pictures in 0..1."""
-        from deforum.animate import animate
+        from deforum.animation.loop import animate
 
         return animate(self.stages, self.timeline.spans())
 
@@ -53,19 +54,19 @@ class Animation:
 
         A frame comes again when its depth is found anew.
         """
-        from deforum.cameras import keeping_depth
+        from deforum.animation.depth_camera import keeping_depth
 
         return replace(self, stages=replace(self.stages, camera=keeping_depth(self.stages.camera, keep)))
 
     def saving_disocclusion(self, folder: Path) -> Animation:
         """Save where each diffused frame shows what the one before did not, as it renders."""
-        from deforum.disocclusion import saving_uncovered
+        from deforum.features.disocclusion import saving_uncovered
 
         return replace(self, stages=replace(self.stages, diffuse=saving_uncovered(self.stages.diffuse, folder)))
 
     def saving_masks(self, folder: Path) -> Animation:
         """Save the mask of each diffused frame, as it renders; without masks there are none."""
-        from deforum.masks.painting import saving_masks
+        from deforum.features.masks.attach import saving_masks
 
         if self.masks is None or not self.masks.source.paint:
             return self
@@ -73,7 +74,7 @@ class Animation:
 
     def saving_composites(self, folder: Path) -> Animation:
         """Save what the composites with a clip are made from, as it renders; without hybrid video there are none."""
-        from deforum.hybrid.stages import saving_extras
+        from deforum.features.hybrid.attach import saving_extras
 
         return replace(self, stages=saving_extras(self.stages, folder))
 
@@ -113,17 +114,18 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
     settings = resolve(settings)
     timeline, found = _prepare(settings)
 
+    from deforum.animation.modes import MODES
     from deforum.depth import load_depth
     from deforum.diffusion import load_diffuser
+    from deforum.features.flow_cadence import with_flow
+    from deforum.features.hybrid.attach import load_hybrid, with_hybrid
+    from deforum.features.masks.attach import with_masks
+    from deforum.features.masks.compose import load_masks
+    from deforum.features.moving_noise import with_moving_noise
+    from deforum.features.redo import with_redo
+    from deforum.features.video_input.attach import load_video
     from deforum.flow import load_flow
-    from deforum.flow.cadence import with_flow
-    from deforum.hybrid.stages import load_hybrid, with_hybrid
-    from deforum.masks.compose import load_masks
-    from deforum.masks.painting import with_masks
-    from deforum.modes import MODES
-    from deforum.places import Places, with_moving_noise
-    from deforum.redo import with_redo
-    from deforum.video_input.stages import load_video
+    from deforum.motion.places import Places
 
     profile = PROFILES[settings.profile]
     diffuser = models.get(
@@ -193,12 +195,16 @@ def stages_of(
     video: Video | None = None,
 ) -> Stages:
     """Choose the stages around a given painter, a given depth model, given masks and a given clip."""
-    from deforum.animate import Stages, apart, arrive, fade_in, in_turn
-    from deforum.diffusion.batch import batch_size
-    from deforum.disocclusion import Repaint
-    from deforum.masks.painting import by_paint
-    from deforum.modes import MODES, filters_after, filters_before, palette_of
-    from deforum.video_input.stages import ClipCamera, feed_back
+    from deforum.animation.filters import filters_after, filters_before
+    from deforum.animation.loop import apart, arrive, fade_in, in_turn
+    from deforum.animation.mix import CrossFade
+    from deforum.animation.modes import MODES
+    from deforum.animation.painter import by_paint
+    from deforum.animation.palettes import palette_of
+    from deforum.animation.parts import Stages
+    from deforum.diffusion.diffuser import batch_size
+    from deforum.features.disocclusion import Repaint
+    from deforum.features.video_input.attach import ClipCamera, feed_back
 
     profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
     is_repainted = settings.animation_mode == "3D" and settings.disocclusion == "repaint"
@@ -217,5 +223,6 @@ def stages_of(
         after=after,
         show=(),
         palette=palette_of(settings, profile, video=video),
+        mix=CrossFade(),
         pace=in_turn(arrive if profile.keys_on_time else fade_in) if goes_on else apart(room),
     )

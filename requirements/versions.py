@@ -2,7 +2,7 @@
 
     python requirements/versions.py tested    # write tested.txt: what is installed here, after the suite has passed
     python requirements/versions.py changed   # say what is installed here in other versions than tested.txt has
-    python requirements/versions.py lowest    # install the lowest versions that pyproject.toml allows, and run the suite
+    python requirements/versions.py lowest    # install the lowest versions that pyproject.toml allows, run the suite
 
 `tested.txt` is the way back when something newer breaks: pip install -e . -c requirements/tested.txt
 """

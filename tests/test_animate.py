@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animate import FEATHER, Stages, animate, cross_fade, feather
+from deforum.animation.loop import animate
+from deforum.animation.mix import FEATHER, cross_fade, feather
+from deforum.animation.parts import Stages
 from deforum.build import each, stages_of
-from deforum.filters import blur, fine_detail, unsharp_mask
-from deforum.image import CPU, Image, from_array, to_array
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, key_indices, sample
+from deforum.loading import load
+from deforum.pixels.image import CPU, Image, from_array, to_array
+from deforum.pixels.sharpness import blur, fine_detail, unsharp_mask
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import key_indices, sample
 
 SIZE = 64
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.camera import DepthWarp, Lens, Pose, stay, warp_physical, warp_slab
 from deforum.errors import UserError
-from deforum.image import Image, to_bytes
-from deforum.params import PARAMS, Params
-from deforum.warp import rotation, translation, warp_flat
+from deforum.motion.flat import rotation, translation, warp_flat
+from deforum.motion.pose import Lens, Pose
+from deforum.motion.slab import warp_slab
+from deforum.motion.surface import DepthWarp, stay, warp_physical
+from deforum.pixels.image import Image, to_bytes
+from deforum.settings.params import PARAMS, Params
 
 SIZE = 192
 WALL, BOX = 6.0, 2.0  # scene units

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animate import animate
+from deforum.animation.depth_camera import DepthCamera, keeping_depth
+from deforum.animation.loop import animate
 from deforum.build import each, stages_of
-from deforum.camera import Lens
-from deforum.cameras import DepthCamera, keeping_depth
 from deforum.depth import Gives
-from deforum.image import CPU, Image, to_bytes
-from deforum.options import Settings
-from deforum.params import default_params
-from deforum.profile import PROFILES
-from deforum.timeline import Frame, sample
+from deforum.motion.pose import Lens
+from deforum.pixels.image import CPU, Image, to_bytes
+from deforum.settings.options import Settings
+from deforum.settings.params import default_params
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from schedules import parse_number
 from tests.test_camera import SIZE, trace
 

@@ -18,16 +18,18 @@ import numpy as np
 import pytest
 import torch
 
-from deforum import cli
+from deforum.cli import main as cli
+from deforum.cli.files import find_files, split_words
+from deforum.cli.terminal import Progress, clock
 from deforum.errors import UserError
-from deforum.image import from_bytes
-from deforum.video import count_frames
+from deforum.pixels.image import from_bytes
+from deforum.video.ffmpeg import count_frames
 from tests.test_video import decode
 
 if TYPE_CHECKING:
-    from deforum.image import Image
-    from deforum.settings import Settings
-    from deforum.timeline import Frame
+    from deforum.pixels.image import Image
+    from deforum.settings.options import Settings
+    from deforum.timeline.frame import Frame
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +90,7 @@ def paint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def painted(*words: str, cwd: Path, pace: float) -> subprocess.Popen[str]:
     """Do that in a process of its own, which can be interrupted."""
     script = (
-        "import sys, pytest; from deforum import cli; from tests.test_cli import paint_greys; "
+        "import sys, pytest; from deforum.cli import main as cli; from tests.test_cli import paint_greys; "
         f"paint_greys(pytest.MonkeyPatch(), pace={pace}); sys.exit(cli.main(sys.argv[1:]))"
     )
     return subprocess.Popen(
@@ -135,7 +137,7 @@ HEAVY = "torch diffusers transformers cv2 numexpr numpy tqdm"
 def test_nothing_heavy_is_imported_for_words(words: list[str], tmp_path: Path) -> None:
     script = f"""
         import sys
-        from deforum import cli
+        from deforum.cli import main as cli
         try:
             cli.main({words!r})
         except SystemExit:
@@ -152,7 +154,7 @@ def test_mistakes_are_found_without_torch(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(SETTINGS + "zomm: 3\nstrength: 0:(sin(t)\n")
     script = """
         import sys
-        from deforum import cli
+        from deforum.cli import main as cli
         status = cli.main(["check", "bad.yaml"])
         print(status, *(name for name in "torch diffusers transformers cv2".split() if name in sys.modules))
     """
@@ -186,7 +188,7 @@ def test_files_and_settings_are_told_apart(
 ) -> None:
     (tmp_path / "a=b.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
-    assert cli.split_words(words) == (files, overrides)
+    assert split_words(words) == (files, overrides)
 
 
 def test_a_first_word_is_a_command_unless_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,7 @@ def test_files_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).write_text("")
 
     def found(*words: str) -> list[str]:
-        return [path.as_posix() for path in cli.find_files(words)]
+        return [path.as_posix() for path in find_files(words)]
 
     assert found("b.yaml", "a.txt", "b.yaml") == ["b.yaml", "a.txt"]
     assert found("deep") == ["deep/d.yml"]
@@ -225,14 +227,14 @@ def test_files_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (750, "12:30"), (3723, "1:02:03")])
 def test_times_read_as_people_write_them(seconds: float, text: str) -> None:
-    assert cli.clock(seconds) == text
+    assert clock(seconds) == text
 
 
 def test_progress_off_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     stream = io.StringIO()
-    progress = cli.Progress(stream, quiet=False)
+    progress = Progress(stream, quiet=False)
     for done in range(13):
         progress(done, 12)
         now += 2
@@ -250,7 +252,7 @@ def test_progress_on_a_terminal_is_a_bar_with_frames_speed_and_time_left() -> No
             return True
 
     stream = Terminal()
-    progress = cli.Progress(stream, quiet=False)
+    progress = Progress(stream, quiet=False)
     for done in range(5):
         progress(done, 8)
         time.sleep(0.06)
@@ -273,7 +275,7 @@ def test_a_render_ends_with_the_path_of_the_video(sea: Path, tmp_path: Path, pai
 
 
 def test_the_resolved_settings_render_the_same_again(sea: Path, tmp_path: Path, paint: Callable[..., Said]) -> None:
-    from deforum.settings import load
+    from deforum.loading import load
 
     assert paint(sea, "seed=-1", "-q") == Said(0, f"{Path('output/sea/sea.mp4')}\n", "")
     first = tmp_path / "output" / "sea" / "settings.yaml"

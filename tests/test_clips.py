@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deforum.clips import ClipError, ClipSource, Film, open_clip, place, resolve_clip
-from deforum.clips.clip import _AHEAD, _Ahead
-from deforum.image import Image, to_bytes
-from deforum.video import VideoWriter, ffmpeg_path
+from deforum.pixels.image import Image, to_bytes
+from deforum.video import ClipError, ClipSource, Film, open_clip, place, resolve_clip
+from deforum.video.ffmpeg import ffmpeg_path
+from deforum.video.reader import _AHEAD, _Ahead
+from deforum.video.writer import VideoWriter
 
 WIDTH, HEIGHT = 64, 32
 BITS = 10

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deforum import cli
-from deforum.reference import look_up, reference
-from deforum.settings import load
+from deforum.cli import main as cli
+from deforum.loading import load
+from deforum.settings.reference import look_up, reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +64,7 @@ def test_nothing_heavy_is_imported_to_look(words: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(SETTINGS)
     script = f"""if True:
         import sys
-        from deforum import cli
+        from deforum.cli import main as cli
         status = cli.main({words.split()!r})
         print("loaded:", status, *(name for name in "torch diffusers cv2 transformers".split() if name in sys.modules))
     """
@@ -132,7 +132,7 @@ def test_values_of_some_schedules_at_some_frames(say: Callable[..., Said]) -> No
 
 def test_values_are_those_that_a_run_has(say: Callable[..., Said]) -> None:
     """All columns, against the frames of the timeline."""
-    from deforum.timeline import sample
+    from deforum.timeline.timeline import sample
 
     said = say("values", "a.yaml", "subseed_strength=0.5", "cn_1_weight=t", "-q")
     rows = list(csv.DictReader(io.StringIO(said.out)))
@@ -185,7 +185,7 @@ def test_values_as_a_table_tell_what_never_changes_once(say: Callable[..., Said]
     ],
 )
 def test_which_frames(text: str, frames: list[int]) -> None:
-    from deforum.tabulate import pick_frames
+    from deforum.reports.tabulate import pick_frames
     from schedules import Variables
 
     assert list(pick_frames(text, 10, Variables(fps=15))) == frames

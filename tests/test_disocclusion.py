@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animate import Moment, animate
+from deforum.animation.depth_camera import DepthCamera
+from deforum.animation.loop import animate
+from deforum.animation.parts import Moment
 from deforum.build import stages_of
-from deforum.camera import DepthWarp, warp_physical
-from deforum.cameras import DepthCamera
 from deforum.depth import Gives
-from deforum.diffusion.paint import Paint
-from deforum.disocclusion import Repaint, saving_uncovered, uncovered
-from deforum.image import CPU, Image
-from deforum.options import Settings
-from deforum.params import PARAMS, Params, default_params
-from deforum.profile import PROFILES
-from deforum.timeline import Frame, sample
+from deforum.diffusion.pixel_strength import Paint
+from deforum.features.disocclusion import Repaint, saving_uncovered, uncovered
+from deforum.motion.surface import DepthWarp, warp_physical
+from deforum.pixels.image import CPU, Image
+from deforum.settings.options import Settings
+from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from schedules import parse_number
 
 SIZE = 128

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deforum.cli import main
-from deforum.video import count_frames
+from deforum.cli.main import main
+from deforum.video.ffmpeg import count_frames
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

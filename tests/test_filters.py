@@ -11,20 +11,9 @@ import torch
 from numpy.typing import NDArray
 from skimage.exposure import match_histograms
 
-from deforum.filters import (
-    AMOUNTS,
-    ColorReference,
-    Space,
-    adjust_contrast,
-    blur,
-    blur_on_device,
-    fine_detail,
-    match_color,
-    match_detail,
-    to_gray,
-    unsharp_mask,
-)
-from deforum.image import Image, from_array, from_bytes, to_array, to_bytes
+from deforum.pixels.color import ColorReference, Space, match_color
+from deforum.pixels.image import Image, adjust_contrast, from_array, from_bytes, to_array, to_bytes, to_gray
+from deforum.pixels.sharpness import AMOUNTS, blur, blur_on_device, fine_detail, match_detail, unsharp_mask
 
 SPACES = get_args(Space)
 FORWARD = {"HSV": cv2.COLOR_RGB2HSV, "LAB": cv2.COLOR_RGB2LAB}

@@ -14,16 +14,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.animate import Stages, Warp, animate
+from deforum.animation.loop import animate
+from deforum.animation.parts import Stages
 from deforum.build import each, stages_of
-from deforum.camera import warp_physical
-from deforum.cameras import FlatWarp
 from deforum.depth import Gives
 from deforum.errors import UserError
-from deforum.find import find_flow, notes
+from deforum.features.find import find_flow, notes
+from deforum.features.flow_cadence import with_flow
 from deforum.flow import METHODS, FlowModel, FlowSource, load_flow, resolve_flow
-from deforum.flow.cadence import with_flow
-from deforum.flow.warp import (
+from deforum.loading import load
+from deforum.motion.flat import FlatWarp, rotation, translation
+from deforum.motion.flow_warp import (
     Flow,
     FlowWarp,
     consistency,
@@ -35,11 +36,13 @@ from deforum.flow.warp import (
     to_flow,
     to_positions,
 )
-from deforum.image import CPU, Image, from_array, to_array
-from deforum.positions import pixels
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, sample
-from deforum.warp import rotation, translation
+from deforum.motion.positions import pixels
+from deforum.motion.surface import warp_physical
+from deforum.motion.warps import Warp
+from deforum.pixels.image import CPU, Image, from_array, to_array
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from tests.test_camera import motion_of
 
 SIZE = 96

@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from deforum.animate import Moment, animate
+from deforum.animation.loop import animate
+from deforum.animation.parts import Moment
 from deforum.build import check, each, stages_of
 from deforum.errors import UserError
-from deforum.guided import REST, Guides, find_guides, guided, place_guides, take_colors, with_luminosity
-from deforum.image import CPU, Image, blend, to_bytes
-from deforum.options import Settings
-from deforum.params import PARAMS, Params
-from deforum.pictures import encode
-from deforum.profile import PROFILES
-from deforum.settings import load
-from deforum.timeline import Frame, sample
+from deforum.features.guided_images import REST, Guides, find_guides, guided, place_guides, take_colors, with_luminosity
+from deforum.loading import load
+from deforum.output.pictures import encode
+from deforum.pixels.image import CPU, Image, blend, to_bytes
+from deforum.settings.options import Settings
+from deforum.settings.params import PARAMS, Params
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from schedules import Variables
 
 SIZE = 64

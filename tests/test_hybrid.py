@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animate import animate
+from deforum.animation.depth_camera import DepthCamera
+from deforum.animation.loop import animate
 from deforum.build import build, check, each, stages_of
-from deforum.cameras import DepthCamera, FlatWarp
-from deforum.compare import Comparison, compare
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
 from deforum.errors import UserError
-from deforum.find import find_mask_depth, notes
-from deforum.flow import FlowSource, load_flow
-from deforum.hybrid import find_hybrid, is_on, moves_by_flow
-from deforum.hybrid.camera import HybridCamera
-from deforum.hybrid.masks import (
+from deforum.features.find import find_mask_depth, notes
+from deforum.features.hybrid import find_hybrid, is_on, moves_by_flow
+from deforum.features.hybrid.attach import Hybrid, with_hybrid
+from deforum.features.hybrid.camera import HybridCamera
+from deforum.features.hybrid.mask_kinds import (
     Equalize,
     MaskTone,
     auto_contrast,
@@ -32,13 +31,16 @@ from deforum.hybrid.masks import (
     nearness_mask,
     stretch_contrast,
 )
-from deforum.hybrid.motion import Kind, find_matrix
-from deforum.hybrid.stages import Hybrid, with_hybrid
-from deforum.image import CPU, Image, from_array, read, to_bytes
-from deforum.profile import PROFILES
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, sample
-from deforum.warp import Matrix, rotation, translation, warp_flat
+from deforum.features.hybrid.match import Kind, find_matrix
+from deforum.flow import FlowSource, load_flow
+from deforum.loading import load
+from deforum.motion.flat import FlatWarp, Matrix, rotation, translation, warp_flat
+from deforum.pixels.image import CPU, Image, from_array, read, to_bytes
+from deforum.reports.compare import Comparison, compare
+from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 
 Make = Callable[..., Settings]
 Paint = Callable[[Image | None, Frame], Image]

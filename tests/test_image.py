@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deforum.errors import UserError
-from deforum.image import blend, from_array, from_bytes, read, to_array, to_bytes
+from deforum.pixels.image import blend, from_array, from_bytes, read, to_array, to_bytes
 
 RNG = np.random.default_rng(0)
 

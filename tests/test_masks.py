@@ -14,26 +14,28 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animate import Moment, animate
+from deforum.animation.loop import animate
+from deforum.animation.painter import SMALLEST, region_of, soften
+from deforum.animation.parts import Moment
 from deforum.build import Animation, check, stages_of
-from deforum.cameras import FlatWarp
-from deforum.diffusion.paint import Paint
+from deforum.diffusion.pixel_strength import Paint
 from deforum.errors import UserError
-from deforum.image import CPU, Image, Mask, from_bytes, to_bytes
-from deforum.masks import find_masks, parse_mask, parse_masks
-from deforum.masks.compose import evaluate, load_masks
-from deforum.masks.language import Expression, Not, Operand, Pair, name_files
-from deforum.masks.painting import SMALLEST, region_of, soften, with_masks
-from deforum.masks.source import find_words
-from deforum.masks.words import above_otsu, load_words
-from deforum.models import Models
-from deforum.options import Settings
-from deforum.profile import PROFILES
-from deforum.settings import load
-from deforum.timeline import Frame, sample
-from deforum.video_input import find_video
-from deforum.video_input.stages import load_video
-from deforum.warp import translation
+from deforum.features.masks import find_masks, parse_mask, parse_masks
+from deforum.features.masks.attach import with_masks
+from deforum.features.masks.clipseg import above_otsu, load_words
+from deforum.features.masks.compose import evaluate, load_masks
+from deforum.features.masks.find import find_words
+from deforum.features.masks.language import Expression, Not, Operand, Pair, name_files
+from deforum.features.video_input import find_video
+from deforum.features.video_input.attach import load_video
+from deforum.loading import load
+from deforum.models.kept import Models
+from deforum.motion.flat import FlatWarp, translation
+from deforum.pixels.image import CPU, Image, Mask, from_bytes, to_bytes
+from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from schedules import ScheduleError, parse_text
 
 SIZE = 64
@@ -509,7 +511,7 @@ def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CLIPSeg with tiny random weights, in a folder as the hub has them."""
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, ViTImageProcessor
 
-    from deforum.diffusion.vocabulary import clip_tokenizer
+    from deforum.diffusion.families.stable_diffusion import clip_tokenizer
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("clipseg")

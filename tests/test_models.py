@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from deforum.models import Models
+from deforum.models.kept import Models
 
 
 class Model:

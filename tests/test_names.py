@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deforum.errors import UserError
-from deforum.names import fill, new_folder, run_name, safe_name
+from deforum.output.naming import fill, new_folder, run_name, safe_name
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_settings_name_a_run() -> None:
     from dataclasses import replace
 
-    from deforum.options import Settings
+    from deforum.settings.options import Settings
 
     now = datetime(2026, 1, 31, 12, 30, 5)
     template = "{date}/{time}_{seed}_{W}x{height}_{cfg_scale}_{sampler}_{nothing}"

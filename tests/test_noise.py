@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.image import Image, from_array, to_array
-from deforum.noise import add_noise, perlin, perlin_noise, uniform_noise
+from deforum.pixels.image import Image, from_array, to_array
+from deforum.pixels.noise import add_noise, perlin, perlin_noise, uniform_noise
 
 
 def flat(value: float, width: int = 64, height: int = 48) -> Image:

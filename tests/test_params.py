@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deforum.check import within_range
-from deforum.params import PARAMS, Params, default_params
+from deforum.settings.params import PARAMS, Params, default_params
+from deforum.timeline.curves import within_range
 from schedules import Variables
 
 COUNT, VARIABLES = 200, Variables(seed=3)

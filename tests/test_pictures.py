@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deforum.pictures import PICTURES, describe, encode, label_jpeg
-from deforum.prompts import Prompt
+from deforum.output.pictures import PICTURES, describe, encode, label_jpeg
+from deforum.timeline.prompts import Prompt
 from tests.test_run import HEIGHT, PROMPT, WIDTH, frame
 from tests.test_video import chart
 

@@ -11,17 +11,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.animate import Moment, animate
+from deforum.animation.loop import animate
+from deforum.animation.parts import Moment
 from deforum.build import build, each, stages_of
-from deforum.cameras import FlatWarp
-from deforum.image import CPU, Image, to_bytes
-from deforum.masks.follow import FollowedCamera
-from deforum.places import Places, from_places, noise_at, with_moving_noise
-from deforum.positions import Chart
-from deforum.redo import redo_diffusion
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, sample
-from deforum.warp import rotation, translation
+from deforum.diffusion.noise import noise_at
+from deforum.features.masks.follow import FollowedCamera
+from deforum.features.moving_noise import from_places, with_moving_noise
+from deforum.features.redo import redo_diffusion
+from deforum.loading import load
+from deforum.motion.flat import FlatWarp, rotation, translation
+from deforum.motion.places import Places
+from deforum.motion.positions import Chart
+from deforum.pixels.image import CPU, Image, to_bytes
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 from training.stability import growth
 
 SIZE, FACTOR = 256, 8

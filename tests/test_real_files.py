@@ -17,11 +17,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum import cli
-from deforum.compare import compare
-from deforum.params import PARAMS
-from deforum.settings import dump, load
-from deforum.video import count_frames
+from deforum.cli import main as cli
+from deforum.loading import load
+from deforum.reports.compare import compare
+from deforum.settings.params import PARAMS
+from deforum.settings.read import dump
+from deforum.video.ffmpeg import count_frames
 from schedules import NumberSchedule, Variables
 
 REAL = Path(os.environ.get("DEFORUM_REAL") or Path(__file__).parents[2] / "shared" / "real")

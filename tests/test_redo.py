@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from deforum.animate import Diffuse, Moment, animate
+from deforum.animation.loop import animate
+from deforum.animation.parts import Diffuse, Moment
 from deforum.build import each, stages_of
-from deforum.filters import ColorReference, match_color
-from deforum.flow.warp import Flow, FlowWarp
-from deforum.image import CPU, Image
-from deforum.redo import redo_by_flow, redo_diffusion, with_redo
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, sample
+from deforum.features.redo import redo_by_flow, redo_diffusion, with_redo
+from deforum.loading import load
+from deforum.motion.flow_warp import Flow, FlowWarp
+from deforum.pixels.color import ColorReference, match_color
+from deforum.pixels.image import CPU, Image
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
 
 SIZE = 32
 

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 
 from deforum.errors import UserError
-from deforum.params import PARAMS, Params
-from deforum.pictures import PICTURES
-from deforum.prompts import Prompt
-from deforum.run import Film, Outputs, Run
-from deforum.timeline import Frame
-from deforum.video import FORMATS, Soundtrack, VideoError, VideoWriter, count_frames
+from deforum.output.choice import Film, Outputs
+from deforum.output.pictures import PICTURES
+from deforum.output.run import Run
+from deforum.settings.params import PARAMS, Params
+from deforum.timeline.frame import Frame
+from deforum.timeline.prompts import Prompt
+from deforum.video.ffmpeg import VideoError, count_frames
+from deforum.video.formats import FORMATS
+from deforum.video.writer import Soundtrack, VideoWriter
 from tests.test_video import COLORS, chart, click, decode, hear
 
 WIDTH, HEIGHT = 128, 96
@@ -112,7 +115,7 @@ def test_frames_are_never_lost_to_ffmpeg(tmp_path: Path, monkeypatch: pytest.Mon
     command = message.splitlines()[-1].strip()
     assert command.startswith(str(script))
     monkeypatch.undo()
-    from deforum.video import ffmpeg_path
+    from deforum.video.ffmpeg import ffmpeg_path
 
     subprocess.run([ffmpeg_path(), *shlex.split(command)[1:]], check=True, capture_output=True)
     assert count_frames(tmp_path / "sea" / "sea.mp4") == 40
@@ -185,7 +188,7 @@ def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
     gate = threading.Lock()
     tracemalloc.start()
     with gate, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deforum.run.encode", lambda pixels, kind, texts: time.sleep(0.005) or b"")
+        patch.setattr("deforum.output.run.encode", lambda pixels, kind, texts: time.sleep(0.005) or b"")
         with Run(tmp_path / "run", "", width=1024, height=1024, fps=24, outputs=Outputs(films=())) as run:
             for index in range(40):
                 run.write(frame(index), np.full((1024, 1024, 3), index, np.uint8))
@@ -222,7 +225,7 @@ def test_choices_are_checked_before_rendering(outputs: Outputs, message: str) ->
 def outputs_of(**changes: object) -> tuple[Outputs, tuple[str, ...]]:
     from dataclasses import replace
 
-    from deforum.options import Settings
+    from deforum.settings.options import Settings
 
     return Outputs.of(replace(Settings(), **changes))
 
@@ -252,7 +255,7 @@ def test_settings_choose_the_sound(tmp_path: Path) -> None:
 
 
 def test_settings_offer_what_the_tables_have() -> None:
-    from deforum.options import OPTIONS
+    from deforum.settings.options import OPTIONS
 
     assert OPTIONS["video_format"].choices == tuple(FORMATS)
     assert OPTIONS["frame_format"].choices == tuple(PICTURES)

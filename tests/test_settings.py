@@ -11,11 +11,12 @@ from typing import Protocol
 import pytest
 import yaml
 
-from deforum import document
 from deforum.errors import UserError
-from deforum.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit
-from deforum.reference import reference
-from deforum.settings import CANONICAL, Loaded, Settings, dump, load
+from deforum.loading import Loaded, load
+from deforum.settings import document
+from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
+from deforum.settings.read import CANONICAL, dump
+from deforum.settings.reference import reference
 from schedules import Variables, parse_number
 
 ROOT = Path(__file__).parent.parent
@@ -482,10 +483,10 @@ def test_help_is_a_sentence(declaration: object) -> None:
 
 def test_the_reference_page_is_fresh() -> None:
     page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
-    assert page == reference(), "run: python -m deforum.reference docs/params.md"
+    assert page == reference(), "run: python -m deforum.settings.reference docs/params.md"
 
 
 def test_no_heavy_import() -> None:
-    code = "import sys, deforum.settings; print(*{'torch', 'cv2', 'diffusers', 'numexpr', 'timm'} & set(sys.modules))"
+    code = "import sys, deforum.loading; print(*{'torch', 'cv2', 'diffusers', 'numexpr', 'timm'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from deforum.document import Mapping, Node, Scalar, Sequence
 from deforum.errors import UserError
-from deforum.json_file import parse_json
+from deforum.settings.document import Mapping, Node, Scalar, Sequence
+from deforum.settings.relaxed_json import parse_json
 
 
 def plain(node: Node) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deforum.sheet import LARGEST_CELL, LARGEST_SHEET, Grid, Pixels, compose
+from deforum.cli.contact_sheet import LARGEST_CELL, LARGEST_SHEET, Grid, Pixels, compose
 
 
 def red(level: int, width: int = 64, height: int = 48) -> Pixels:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deforum.prompts import Prompt
-from deforum.run import Outputs
+from deforum.output.choice import Outputs
+from deforum.timeline.prompts import Prompt
 from tests.test_run import frame, open_run, write_run
 from tests.test_video import chart
 
@@ -33,7 +33,7 @@ def test_equal_subtitles_share_an_entry(tmp_path: Path) -> None:
 
 
 def test_subtitles_can_be_read_by_ffmpeg(tmp_path: Path) -> None:
-    from deforum.video import ffmpeg_path
+    from deforum.video.ffmpeg import ffmpeg_path
 
     run = write_run(tmp_path / "sea", Outputs(films=(), subtitles=("seed", "prompt")))
     read = subprocess.run(

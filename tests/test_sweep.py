@@ -12,17 +12,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum import cli
+from deforum.cli import main as cli
+from deforum.cli.sweep import list_jobs, read_values
 from deforum.errors import UserError
-from deforum.image import from_bytes
-from deforum.settings import load
-from deforum.sweep import list_jobs, read_values
+from deforum.loading import load
+from deforum.pixels.image import from_bytes
 from tests.test_cli import SETTINGS, Said
 
 if TYPE_CHECKING:
-    from deforum.image import Image
-    from deforum.settings import Settings
-    from deforum.timeline import Frame
+    from deforum.pixels.image import Image
+    from deforum.settings.options import Settings
+    from deforum.timeline.frame import Frame
 
 
 # --- what is a list ---------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_names_of_runs_have_the_swept_values(batch_name: str, overrides: list[st
 def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Run the command line beside sea.yaml with greys for pictures: 20 levels for each unit of cfg_scale."""
     import deforum.build as build
-    from deforum.timeline import sample
+    from deforum.timeline.timeline import sample
 
     def paint(init: Image | None, frame: Frame) -> Image:
         return from_bytes(np.full((64, 64, 3), int(frame.params.cfg_scale * 20), np.uint8))

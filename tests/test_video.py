@@ -17,21 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deforum.video import (
-    FORMATS,
-    Background,
-    Soundtrack,
-    VideoError,
-    VideoWriter,
-    command_from_frames,
-    count_frames,
-    exact_fps,
-    ffmpeg_path,
-    frozen,
-    has_sound,
-    probe,
-    to_depth,
-)
+from deforum.background import Background
+from deforum.video.ffmpeg import VideoError, count_frames, ffmpeg_path, has_sound
+from deforum.video.formats import FORMATS, exact_fps
+from deforum.video.writer import Soundtrack, VideoWriter, command_from_frames, frozen, probe, to_depth
 
 COLORS = np.array(
     [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255],
@@ -257,7 +246,7 @@ def test_a_killed_renderer_leaves_a_playable_film(tmp_path: Path) -> None:
     script = """
         import sys, time, numpy as np
         from pathlib import Path
-        from deforum.video import VideoWriter
+        from deforum.video.writer import VideoWriter
         with VideoWriter(Path(sys.argv[1]), 128, 96, 24) as video:
             for index in range(40):
                 video.write(np.full((96, 128, 3), 6 * index, np.uint8))

@@ -13,19 +13,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.animate import animate
+from deforum.animation.loop import animate
 from deforum.build import Animation, build, check, each, stages_of
-from deforum.clips import ClipError, open_clip, video_init
 from deforum.errors import UserError
-from deforum.find import notes
-from deforum.image import CPU, Image, from_bytes, to_bytes
-from deforum.models import Models
-from deforum.profile import PROFILES
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, sample
-from deforum.video import Soundtrack, VideoWriter
-from deforum.video_input import as_long_as_the_clip, find_video, holds_colors
-from deforum.video_input.stages import load_video
+from deforum.features.find import notes
+from deforum.features.video_input import as_long_as_the_clip, find_video, holds_colors
+from deforum.features.video_input.attach import load_video
+from deforum.loading import load
+from deforum.models.kept import Models
+from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
+from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import sample
+from deforum.video import ClipError, open_clip, video_init
+from deforum.video.writer import Soundtrack, VideoWriter
 
 SIZE = 64
 FRAMES = 7
@@ -366,7 +368,7 @@ def test_the_sound_of_the_clip_goes_with_its_frames(settings: Make, tmp_path: Pa
         for t in range(24):
             video.write(np.roll(texture(), t, 1))
     chosen = settings(video_init_path=path, extract_from_frame=6, add_soundtrack="Init Video")
-    from deforum.run import Outputs
+    from deforum.output.choice import Outputs
 
     outputs, _ = Outputs.of(chosen)
     assert outputs.films[0].soundtrack == Soundtrack(path, 0.5)

@@ -13,9 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.errors import UserError
-from deforum.image import Image, from_array, to_array, to_bytes
-from deforum.params import Params
-from deforum.warp import Border, Matrix, coverage, flat_matrix, perspective_flip, rotation, translation, warp_flat
+from deforum.motion.flat import (
+    Border,
+    Matrix,
+    coverage,
+    flat_matrix,
+    perspective_flip,
+    rotation,
+    translation,
+    warp_flat,
+)
+from deforum.pixels.image import Image, from_array, to_array, to_bytes
+from deforum.settings.params import Params
 
 BORDERS = get_args(Border)
 STILL = {

@@ -29,8 +29,8 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deforum.diffusion.latents import Autoencoder
-from deforum.diffusion.silent import skip_silent
+from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.families.stable_diffusion import skip_silent
 from training import device, progress
 from training.learner import Learner
 from training.linear_pair import (

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deforum.build import build, resolve
-from deforum.image import to_bytes
-from deforum.models import Models
-from deforum.settings import load
+from deforum.loading import load
+from deforum.models.kept import Models
+from deforum.pixels.image import to_bytes
 from training import device
 from training.autoencoder import evaluate as evaluate_autoencoder
 from training.autoencoder import psnr, round_trips

@@ -10,7 +10,7 @@ Meng et al. 2023, arXiv 2210.03142, but both predictions, with and without the p
 `cfg_scale` and every negative prompt means what it meant).  The steps taught are those of the renderer's own grids, and
 only those under more noise than an animation's frames are painted from.
 
-Convention: x = x0 + sigma * noise, as in `deforum.diffusion.sigmas`.
+Convention: x = x0 + sigma * noise, as in `deforum.diffusion.sampling.sigmas`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from deforum.diffusion.sigmas import NoiseSchedule, visit
-from deforum.diffusion.solvers import SOLVERS, Walk
-from deforum.diffusion.solvers import split as split_step
+from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.solvers import split as split_step
 from training import device, group_norm, progress
 from training.learner import Learner
 from training.samples import LOOP_LEVEL, Samples

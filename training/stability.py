@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deforum.models import Models
+from deforum.models.kept import Models
 from training.adherence import SCENES, SIDE, Judge, to_tensor, train
 from training.evaluate import grid, rendered, write
 

@@ -5,7 +5,6 @@ A new model is a new row of `MODELS` and a function of the shape of `Load`.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from deforum import weights
 from deforum.errors import Problem, UserError
+from deforum.models import catalogue
 
 if TYPE_CHECKING:
     import torch
 
-    from deforum.image import Device, Image
+    from deforum.pixels.image import Device, Image
 
 Gives = Literal["inverse depth", "depth"]
 
@@ -109,6 +108,9 @@ MODELS: Mapping[str, Row] = {
     "maps": Row("deforum.depth.maps:load"),
 }
 
+MIXED = "deforum.depth.network:Mixed"
+"""Import path of the model that mixes two others."""
+
 
 @dataclass(frozen=True)
 class Stand:
@@ -153,14 +155,12 @@ def resolve_depth(name: str, where: str = "") -> DepthSource | None:
 
 def load_depth(source: DepthSource, device: Device) -> DepthModel:
     """Load a depth model that was found. Raises UserError where its files are not what their names say."""
-    module, function = MODELS[source.name].load.split(":")
-    load: Load = getattr(importlib.import_module(module), function)
+    load: Load = catalogue.find_function(MODELS[source.name].load)
     model = load(source, device)
     if source.midas is None:
         return model
-    from deforum.depth.mixed import Mixed
-
-    return Mixed(load_depth(source.midas, device), model, source.midas_share)
+    mix: Callable[[DepthModel, DepthModel, float], DepthModel] = catalogue.find_function(MIXED)
+    return mix(load_depth(source.midas, device), model, source.midas_share)
 
 
 def _resolve(name: str) -> DepthSource | None:
@@ -239,9 +239,9 @@ def _find(name: str, says: str = "") -> DepthSource:
         return DepthSource(name, EMBEDDED / "depth.safetensors")
     if row.hub:
         return DepthSource(name, _find_on_hub(row, says))
-    found = weights.find(row.files, WEIGHTS)
+    found = catalogue.find(row.files, WEIGHTS)
     if found is None:
-        raise UserError(says + weights.missing(f"{name} needs its weights", row.files, WEIGHTS, row.url, row.licence))
+        raise UserError(says + catalogue.missing(f"{name} needs its weights", row.files, WEIGHTS, row.url, row.licence))
     return DepthSource(name, found)
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from deforum.depth import DepthSource
 from deforum.depth.network import Network
 from deforum.errors import UserError
-from deforum.image import Device
+from deforum.pixels.image import Device
 
 BACKBONE = "mobilenetv4_conv_small"
 WIDTH, THIN = 64, 24  # channels

@@ -9,7 +9,7 @@ import torch
 
 from deforum.depth import MODELS, DepthSource, Gives
 from deforum.errors import UserError
-from deforum.image import Device, Image
+from deforum.pixels.image import Device, Image
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from deforum.depth import VIDEOS, DepthSource, Gives, map_files
 from deforum.errors import UserError
-from deforum.image import Device, Image
+from deforum.pixels.image import Device, Image
 
 Map = NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from torch.nn.functional import gelu, interpolate, relu
 from deforum.depth import DepthSource
 from deforum.depth.network import Network
 from deforum.errors import UserError
-from deforum.image import Device
+from deforum.pixels.image import Device
 
 
 class ResidualUnit(nn.Module):

@@ -1,4 +1,4 @@
-"""A depth network with what goes before and after it."""
+"""Depth networks with what goes before and after them, one alone or two mixed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from deforum.depth import Gives
-from deforum.image import Image
+from deforum.depth import DepthModel, Gives
+from deforum.pixels.image import Image
 
 Channels = tuple[float, float, float]
 
@@ -39,3 +39,20 @@ class Network:
         with torch.inference_mode():
             depth = self.network(((small - mean) / deviation).to(weight.dtype)).float()
             return interpolate(depth[None], size=(height, width), mode="bicubic", align_corners=False)[0, 0]
+
+
+NEAREST, SPREAD = 50, 19  # MiDaS' answer for what is nearest, and what of it makes a unit of distance, in Deforum
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Distances of which a share is MiDaS', read as distances, and the rest those of a model of distances."""
+
+    midas: DepthModel
+    metric: DepthModel
+    share: float
+    gives: Gives = "depth"
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        by_midas = (NEAREST - self.midas(image, index)) / SPREAD
+        return torch.lerp(self.metric(image, index), by_midas, self.share)

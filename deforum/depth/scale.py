@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from deforum.depth import Gives
-from deforum.image import Mask
+from deforum.pixels.image import Mask
 
 Depth = torch.Tensor  # (H, W) float32
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deforum.diffusion.prompt import prompt_notes
-from deforum.diffusion.samplers import resolve_sampler, sampler_note
-from deforum.diffusion.source import ModelSource, resolve_model
+from deforum.diffusion.families.find import ModelSource, resolve_model
+from deforum.diffusion.prompts.syntax import prompt_notes
+from deforum.diffusion.sampling.samplers import resolve_sampler, sampler_note
 
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
@@ -33,7 +33,7 @@ def load_diffuser(
     "spherical": the way between prompts that are mixed. `vae_refinement`: see `latents.Autoencoder`. Raises UserError.
     """
     from deforum.diffusion.diffuser import Diffuser
-    from deforum.diffusion.loading import load_model
+    from deforum.diffusion.families.stable_diffusion import load_model
 
     model = load_model(source, device, precision, tiling=tiling)
     return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend, vae_refinement=vae_refinement)

@@ -10,25 +10,32 @@ from typing import Any
 
 import torch
 
-from deforum.diffusion.encode import Embedding, PromptEncoder
-from deforum.diffusion.guard import RenderError, guarded, is_blank, shared
-from deforum.diffusion.latents import Autoencoder
-from deforum.diffusion.loading import Model
+from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.families.stable_diffusion import Model
+from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
 from deforum.diffusion.noise import draws, starting_noise, step_noise
-from deforum.diffusion.paint import Paint, cell_steps, hold, smear
-from deforum.diffusion.prompt import parse_composition
-from deforum.diffusion.samplers import Sampler, find_sampler
-from deforum.diffusion.sigmas import visit
-from deforum.diffusion.solvers import SOLVERS, Walk
-from deforum.diffusion.steps import count_steps
-from deforum.image import Image
-from deforum.rng import derive_seed
-from deforum.timeline import Frame
+from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
+from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
+from deforum.diffusion.prompts.syntax import parse_composition
+from deforum.diffusion.sampling.samplers import Sampler, find_sampler
+from deforum.diffusion.sampling.sigmas import visit
+from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.steps import count_steps
+from deforum.pixels.image import Image
+from deforum.seeds import derive_seed
+from deforum.timeline.frame import Frame
 
 Tensor = torch.Tensor
 
 _BLANK = 1e-4
 """Latents, of deviation about 1, that vary by less than this hold no picture."""
+
+ON_CPU = 4
+"""Beyond this little is gained, and each takes memory."""
+
+MOST = 16
+MEMORY = 2**30
+"""Bytes that one frame of 512x512 takes on the way, with guidance, in 16 bits; decoding takes most."""
 
 
 @dataclass(frozen=True)
@@ -322,3 +329,13 @@ class Diffuser:
 def _prepared(init: Image, paint: Paint | None) -> Image:
     """Smear the colours around into what is masked, where the paint asks for it."""
     return smear(init, paint.strength.to(init.device) < 1) if paint is not None and paint.fill == "fill" else init
+
+
+def batch_size(device: torch.device, width: int, height: int) -> int:
+    """Choose by the device's memory and the size of the frames: the same in every run, so that pictures are too."""
+    if device.type == "cpu":
+        return ON_CPU
+    if device.type != "cuda":
+        return 1  # memory is shared with everything else
+    share = torch.cuda.get_device_properties(device).total_memory / 2
+    return max(1, min(MOST, int(share / (MEMORY * width * height / 512**2))))

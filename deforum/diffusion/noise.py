@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Callable
 from itertools import count
 
 import torch
 
-from deforum.places import Places, noise_at
-from deforum.rng import derive_seed
-from deforum.timeline import Frame
+from deforum.motion.places import Places
+from deforum.seeds import derive_seed
+from deforum.timeline.frame import Frame
+
+
+def noise_at(places: Places, seed: int, turn: int, shape: tuple[int, int, int], factor: int) -> NDArray[np.float32]:
+    """Give the noise (C, h, w) of a seed where the places are: each number Gaussian with deviation 1, on its own.
+
+    `turn` counts what is drawn from one seed; each latent cell covers `factor` px, and its noise is the sum of what
+    its places have over the root of their count.
+    """
+    channels, rows, columns = shape
+    each = max(1, factor // places.spacing)
+    # A picture whose size is no multiple of the factor is filled up; so are its places, with some that do not move.
+    numbers = -1 - np.arange(rows * columns * each**2, dtype=np.int64).reshape(rows * each, columns * each)
+    known = places.numbers[: rows * each, : columns * each]
+    numbers[: known.shape[0], : known.shape[1]] = known
+    found = _gaussian(numbers.ravel().astype(np.uint64), seed, turn, channels)
+    noise: NDArray[np.float32] = found.reshape(channels, rows, each, columns, each).sum((2, 4)) / each
+    return noise
+
+
+def _gaussian(numbers: NDArray[np.uint64], seed: int, turn: int, channels: int) -> NDArray[np.float32]:
+    """Give Gaussian numbers (channels, N) that follow from the (N,) given ones, a seed and a turn.
+
+    Each pair of channels is one random integer of 64 bit (the mixing of G. Steele et al., "Fast Splittable
+    Pseudorandom Number Generators", 2014), made two Gaussian numbers by Box and Muller's transform.
+    """
+    streams = np.random.SeedSequence(seed, spawn_key=(turn,)).generate_state(-(-channels // 2), np.uint64)
+    bits = _mixed(_mixed(numbers)[None] + streams[:, None])
+    low, high = (bits & np.uint64(0xFFFFFFFF)).astype(np.float32), (bits >> np.uint64(32)).astype(np.float32)
+    radius = np.sqrt(-2 * np.log((high + 1) * np.float32(2**-32)).clip(max=0))
+    angle = low * np.float32(2 * np.pi * 2**-32)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), 1)
+    gaussian: NDArray[np.float32] = pairs.reshape(-1, len(numbers))[:channels]
+    return gaussian
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers, so that neighbours have nothing in common (splitmix64)."""
+    value = value * np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
 
 Tensor = torch.Tensor
 Shape = tuple[int, int, int]

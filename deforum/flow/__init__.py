@@ -1,7 +1,7 @@
 """Optical flow: which way everything moved from one picture to another. The estimators by name.
 
 A new estimator is a new row of `METHODS` and a function of the shape of `Load`. Motions made from flow are in
-`deforum.flow.warp`.
+`deforum.motion.flow_warp`.
 
 Convention: a `Flow` is (H, W, 2) float32 px, x then y, on the device of the pictures: what is at a place p in the first
 picture is at p + flow[p] in the second. Flow is in px everywhere; nothing scales it to a share of the picture.
@@ -9,20 +9,19 @@ picture is at p + flow[p] in the second. Flow is in px everywhere; nothing scale
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from deforum import weights
 from deforum.errors import Problem, UserError
+from deforum.models import catalogue
 
 if TYPE_CHECKING:
     import torch
 
-    from deforum.image import Device, Image
+    from deforum.pixels.image import Device, Image
 
 WEIGHTS = Path("models/flow")  # beside where the program is run
 
@@ -111,18 +110,17 @@ def resolve_or_stand_in(method: str, where: str, *, stands_in: bool) -> FlowSour
 
 def load_flow(source: FlowSource, device: Device) -> FlowModel:
     """Load an estimator that was found. Raises UserError where its weights are not what their name says."""
-    module, function = METHODS[source.name].load.split(":")
-    load: Load = getattr(importlib.import_module(module), function)
+    load: Load = catalogue.find_function(METHODS[source.name].load)
     return load(source, device)
 
 
 def _find(method: str, row: Row) -> Path:
     """Find weights, and the package that their network comes from."""
-    found = weights.find(row.files, WEIGHTS)
+    found = catalogue.find(row.files, WEIGHTS)
     missing = []
     if found is None:
         missing.append(
-            weights.missing(f"{method} needs weights", row.files, WEIGHTS, f"{row.url}{row.files[0]}", row.licence)
+            catalogue.missing(f"{method} needs weights", row.files, WEIGHTS, f"{row.url}{row.files[0]}", row.licence)
         )
     if importlib.util.find_spec("torchvision") is None:
         missing.append(f"{method} needs torchvision, which is not installed: pip install torchvision")

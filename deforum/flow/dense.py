@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.flow import FlowModel, FlowSource
-from deforum.image import Device, Image, to_bytes
+from deforum.pixels.image import Device, Image, to_bytes
 
 Gray = NDArray[np.uint8]
 Estimate = Callable[[Gray, Gray], NDArray[Any]]

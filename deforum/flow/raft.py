@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from deforum.errors import UserError
 from deforum.flow import FlowModel, FlowSource
-from deforum.image import Device, Image
+from deforum.pixels.image import Device, Image
 
 UPDATES = 50  # steps of the search, as in Deforum; the network was trained with 12
 FINEST = 8  # px; the network sees squares of this size

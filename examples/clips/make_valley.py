@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.video import Soundtrack, VideoWriter
+from deforum.video.writer import Soundtrack, VideoWriter
 
 Float = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import torch
 
 import deforum.depth
 from deforum.depth import MODELS, STANDS, DepthModel, DepthSource, resolve_depth
-from deforum.depth.mixed import Mixed
+from deforum.depth.network import Mixed
 from deforum.errors import UserError
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from deforum.depth import DepthSource, load_depth, resolve_depth
 from deforum.depth.embedded import SmallDepth
 from deforum.errors import UserError
-from deforum.image import CPU, from_bytes
+from deforum.pixels.image import CPU, from_bytes
 from training import layouts, world
 from training.depth import ordered
 from training.draw import HELDOUT_SEED

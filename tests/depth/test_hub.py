@@ -10,7 +10,7 @@ import torch
 
 from deforum.depth import load_depth, resolve_depth
 from deforum.errors import UserError
-from deforum.image import CPU
+from deforum.pixels.image import CPU
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 from deforum.depth import DepthSource, load_depth, map_files
 from deforum.depth.maps import to_levels, write_exr, write_png
 from deforum.errors import UserError
-from deforum.image import CPU
+from deforum.pixels.image import CPU
 
 PICTURE = torch.zeros(3, 24, 32)
 
@@ -49,7 +49,7 @@ def test_colour_maps_and_other_sizes(tmp_path: Path) -> None:
 
 
 def test_a_video(tmp_path: Path) -> None:
-    from deforum.video import ffmpeg_path
+    from deforum.video.ffmpeg import ffmpeg_path
 
     film = tmp_path / "depth.mkv"
     levels = np.stack([np.full((24, 32), level, np.uint16) for level in (1000, 30000, 65000)])

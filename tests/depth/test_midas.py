@@ -13,7 +13,7 @@ from deforum.depth import DepthSource, load_depth
 from deforum.depth.midas import SHAPES, Dpt, MidasSmall, Shape
 from deforum.depth.network import Network
 from deforum.errors import UserError
-from deforum.image import CPU
+from deforum.pixels.image import CPU
 
 TINY = Shape(
     "vit_base_patch16_384", 64, (0, 1, 2, 3), (16, 32, 48, 64), features=32,

@@ -12,9 +12,10 @@ import torch
 
 from deforum.depth import DepthSource, load_depth
 from deforum.depth.maps import to_levels
-from deforum.depth.saving import DepthRecord
-from deforum.image import CPU
-from deforum.video import VideoError, VideoWriter, count_frames, ffmpeg_path
+from deforum.output.depth import DepthRecord
+from deforum.pixels.image import CPU
+from deforum.video.ffmpeg import VideoError, count_frames, ffmpeg_path
+from deforum.video.writer import VideoWriter
 
 ENDS = (0.5, 10.0)
 

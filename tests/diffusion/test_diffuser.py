@@ -15,11 +15,11 @@ import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
-from deforum.diffusion.guard import RenderError
+from deforum.diffusion.faults import RenderError
 from deforum.diffusion.noise import starting_noise
-from deforum.diffusion.samplers import SAMPLERS
+from deforum.diffusion.sampling.samplers import SAMPLERS
 from deforum.errors import UserError
-from deforum.prompts import Prompt
+from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, build, frame, picture
 
 

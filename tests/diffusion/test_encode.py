@@ -9,10 +9,10 @@ import diffusers
 import pytest
 import torch
 
-from deforum.diffusion.encode import Embedding, Encoder, PromptEncoder, _chunks, _emphasize
-from deforum.diffusion.guard import RenderError
-from deforum.diffusion.prompt import parse_attention
-from deforum.diffusion.vocabulary import clip_tokenizer
+from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+from deforum.diffusion.faults import RenderError
+from deforum.diffusion.prompts.encode import Embedding, Encoder, PromptEncoder, _chunks, _emphasize
+from deforum.diffusion.prompts.syntax import parse_attention
 from tests.diffusion.tiny import Tiny
 
 LONG = ", ".join(f"a house with {word} windows" for word in ["red", "green", "blue", "white", "black", "brown"] * 5)

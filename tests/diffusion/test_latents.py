@@ -12,9 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 
 import deforum.embedded
-from deforum.diffusion.latents import Autoencoder
-from deforum.diffusion.silent import skip_silent
-from deforum.image import Image, from_array, to_array
+from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.families.stable_diffusion import skip_silent
+from deforum.pixels.image import Image, from_array, to_array
 from training.world import draw
 
 SIZE, PASSES = 256, 20

@@ -9,11 +9,11 @@ import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
-from deforum.diffusion.paint import Fill, Paint, cell_steps, hold, smear
-from deforum.diffusion.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sigmas import NoiseSchedule, visit
-from deforum.diffusion.solvers import SOLVERS, Walk
-from deforum.diffusion.steps import count_steps
+from deforum.diffusion.pixel_strength import Fill, Paint, cell_steps, hold, smear
+from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
+from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.steps import count_steps
 from tests.diffusion.test_solvers import CONFIG, crooked
 from tests.diffusion.tiny import frame, picture
 

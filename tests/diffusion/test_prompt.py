@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deforum.diffusion.prompt import (
+from deforum.diffusion.prompts.syntax import (
     BREAK,
     Span,
     parse_attention,

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from deforum.diffusion import resolve_sampler, sampler_note
-from deforum.diffusion.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sigmas import GRIDS
-from deforum.diffusion.solvers import SOLVERS
+from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
+from deforum.diffusion.sampling.sigmas import GRIDS
+from deforum.diffusion.sampling.solvers import SOLVERS
 from deforum.errors import UserError
 
 A1111 = """Euler a;Euler;LMS;Heun;DPM2;DPM2 a;DPM++ 2S a;DPM++ 2M;DPM++ SDE;DPM++ 2M SDE;DPM++ 2M SDE Heun

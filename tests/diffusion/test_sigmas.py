@@ -9,7 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 
-from deforum.diffusion.sigmas import GRIDS, NoiseSchedule, visit
+from deforum.diffusion.sampling.sigmas import GRIDS, NoiseSchedule, visit
 
 CONFIG: dict[str, Any] = {
     "beta_start": 0.00085,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.diffusion.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sigmas import NoiseSchedule, visit
-from deforum.diffusion.solvers import SOLVERS, Walk, split
+from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
+from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.solvers import SOLVERS, Walk, split
 
 CONFIG: dict[str, Any] = {
     "beta_start": 0.00085,

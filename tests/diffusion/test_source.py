@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deforum.diffusion import load_diffuser, resolve_model
-from deforum.diffusion.loading import look_at_prediction
-from deforum.diffusion.sigmas import NoiseSchedule
-from deforum.diffusion.source import CONFIGS
+from deforum.diffusion.families.find import CONFIGS
+from deforum.diffusion.families.stable_diffusion import look_at_prediction
+from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.errors import UserError
 from tests.diffusion.tiny import Tiny, build, frame
 

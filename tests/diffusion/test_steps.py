@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deforum.diffusion.steps import count_steps
+from deforum.diffusion.sampling.steps import count_steps
 from deforum.errors import UserError
 
 # steps, strength, exact count, the A1111 web UI's count

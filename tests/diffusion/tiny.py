@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from deforum.diffusion.source import CONFIGS
-from deforum.diffusion.vocabulary import clip_tokenizer
-from deforum.prompts import Prompt
+from deforum.diffusion.families.find import CONFIGS
+from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+from deforum.timeline.prompts import Prompt
 
 PARAMS = {
     "strength": 0.65,

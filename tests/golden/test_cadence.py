@@ -12,15 +12,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.animate import Between, Camera, CrossFade, Pair, Warp, animate
+from deforum.animation.loop import animate
+from deforum.animation.mix import CrossFade
+from deforum.animation.modes import MODES
+from deforum.animation.parts import Between, Camera, Pair
 from deforum.build import each, stages_of
 from deforum.depth import Gives
 from deforum.flow import FlowModel, load_flow, resolve_flow
-from deforum.flow.warp import Flow, move_by_flow
-from deforum.image import CPU, Image, from_bytes, to_bytes
-from deforum.modes import MODES
-from deforum.settings import Settings, load
-from deforum.timeline import Frame, Timeline, sample
+from deforum.loading import load
+from deforum.motion.flow_warp import Flow, move_by_flow
+from deforum.motion.warps import Warp
+from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from deforum.timeline.timeline import Timeline, sample
 
 from .conftest import load_cases
 from .pictures import load_array, load_picture
@@ -100,7 +105,7 @@ class CutOffCamera:
 class RecordedMix:
     """Flow cadence as it was recorded, faults and all: what is proven with it is which pictures meet, when and where.
 
-    Its faults, which `deforum.flow.cadence.FollowFlow` has not: the flow holds the camera's motion too. In each frame
+    Its faults, which `deforum.features.flow_cadence.FollowFlow` has not: the flow holds the camera's motion too. In each frame
     it is made relative, by its largest component and the picture's size, is moved as if it were a picture, in which 3D
     cuts off what is negative, and only the size is taken out of it again: so nothing moves by more than 1 px, and next
     time the size is in it twice. The steps follow the fade, not its growth: from cadence 3 on they add up to more than

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.flow import load_flow, resolve_flow
-from deforum.flow.warp import Flow, move_by_flow, reliable_flow
-from deforum.image import CPU, Image, from_bytes, to_array
+from deforum.motion.flow_warp import Flow, move_by_flow, reliable_flow
+from deforum.pixels.image import CPU, Image, from_bytes, to_array
 
 from .conftest import load_cases
 from .pictures import load_array, load_picture

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deforum.hybrid.motion import find_matrix
-from deforum.image import Image, from_bytes, to_bytes
-from deforum.warp import warp_flat
+from deforum.features.hybrid.match import find_matrix
+from deforum.motion.flat import warp_flat
+from deforum.pixels.image import Image, from_bytes, to_bytes
 from tests.golden.conftest import load_cases
 from tests.golden.pictures import load_picture
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.filters import ColorReference, blur, match_color, unsharp_mask
-from deforum.image import Image, Mask, from_bytes, to_bytes
-from deforum.noise import add_noise, perlin_noise, uniform_noise
-from deforum.params import Params
-from deforum.warp import Matrix, flat_matrix, translation, warp_flat
+from deforum.motion.flat import Matrix, flat_matrix, translation, warp_flat
+from deforum.pixels.color import ColorReference, match_color
+from deforum.pixels.image import Image, Mask, from_bytes, to_bytes
+from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise
+from deforum.pixels.sharpness import blur, unsharp_mask
+from deforum.settings.params import Params
 
 from .conftest import FOLDER, load_cases
 from .pictures import load_picture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from deforum.errors import UserError
-from deforum.prompts import Prompt, PromptTrack, fill_expressions, merge_fields, place, prepare, split_negative
-from deforum.timeline import SEED_SEQUENCES, iter_seeds
+from deforum.timeline.prompts import Prompt, PromptTrack, fill_expressions, merge_fields, place, prepare, split_negative
+from deforum.timeline.timeline import SEED_SEQUENCES, iter_seeds
 from schedules import ScheduleError, Variables, parse_number
 
 from .conftest import load_cases

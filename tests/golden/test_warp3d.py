@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.camera import DepthWarp, warp_slab
 from deforum.depth import Gives
 from deforum.depth.scale import equalize, slab_depth
-from deforum.image import Image, read, to_array
-from deforum.warp import perspective_flip
+from deforum.motion.flat import perspective_flip
+from deforum.motion.slab import warp_slab
+from deforum.motion.surface import DepthWarp
+from deforum.pixels.image import Image, read, to_array
 from tests.golden.conftest import load_cases
 from tests.test_camera import motion_of
 

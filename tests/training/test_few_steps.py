@@ -11,8 +11,8 @@ import torch
 from transformers import CLIPTokenizer
 
 import deforum.embedded
-from deforum.diffusion.sigmas import NoiseSchedule, visit
-from deforum.diffusion.solvers import split
+from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.solvers import split
 from training.few_steps import FINE, GRIDS, LEAST, STEPS, Jump, Teacher, draw_jump, landing, parts_of, v_of, x0_of
 from training.muon import Muon
 from training.samples import LOOP_LEVEL, Samples

@@ -1,0 +1,1 @@
+"""The loop: each frame is the last one, moved, given a source, filtered, diffused, and shown."""

@@ -1,0 +1,56 @@
+"""The cameras of the animation modes: what moves the picture from one frame to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deforum.motion.flat import flat_matrix
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Device, Image
+from deforum.settings.profiles import Profile
+from deforum.timeline.frame import Frame
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+from deforum.motion.flat import FlatWarp
+
+
+@dataclass(frozen=True)
+class StillCamera:
+    """Does not move."""
+
+    settings: Settings
+    device: Device
+
+    def look(self, scene: Image, frame: Frame) -> StillCamera:
+        return self
+
+    def move(self, frame: Frame) -> tuple[Warp, StillCamera]:
+        size = self.settings.width, self.settings.height
+        return FlatWarp(np.eye(3, dtype=np.float64), *size, self.settings.border, self.device), self
+
+
+@dataclass(frozen=True)
+class FlatCamera:
+    """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
+
+    settings: Settings
+    profile: Profile
+    device: Device
+
+    def look(self, scene: Image, frame: Frame) -> FlatCamera:
+        return self
+
+    def move(self, frame: Frame) -> tuple[Warp, FlatCamera]:
+        settings = self.settings
+        matrix = flat_matrix(
+            frame.params,
+            settings.width,
+            settings.height,
+            flip=settings.enable_perspective_flip,
+            flip_keeps_translation=self.profile.flip_keeps_translation,
+        )
+        return FlatWarp(matrix, settings.width, settings.height, settings.border, self.device), self

@@ -1,0 +1,111 @@
+"""The 3D camera: the picture is a surface in space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from deforum.animation.parts import Camera
+from deforum.depth import DepthModel
+from deforum.depth.scale import Span, slab_depth, steady_depth
+from deforum.motion.flat import perspective_flip
+from deforum.motion.pose import UNITS, Depth
+from deforum.motion.slab import warp_slab
+from deforum.motion.surface import DepthWarp, warp_physical
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Device, Image, Mask
+from deforum.settings.params import Params
+from deforum.settings.profiles import Profile
+from deforum.timeline.frame import Frame
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+
+@dataclass(frozen=True)
+class DepthCamera:
+    """3D: the picture is a surface in space, as far away as the depth model says; without a model it is flat.
+
+    With `Profile.depth_steady` depth is found once for each diffused picture, scaled alike over time, and carried along
+    between them; without, it is found and equalised in each frame.
+    """
+
+    settings: Settings
+    profile: Profile
+    device: Device
+    model: DepthModel | None
+    depth_is_raw: bool
+    """The model's values are distances as they are (Deforum's algorithms called "old")."""
+    depth: Depth | None = None
+    """Of the picture where the camera is."""
+    known: Mask | None = None
+    """Where `depth` was seen before the last move, not made up."""
+    span: Span | None = None
+    before: Params[float] | None = None
+    """Of the frame where the camera is, whose lens took the picture."""
+    keep: Callable[[int, Depth], None] | None = None
+    """Told the depth of each frame that the camera comes to, and again where it is found anew."""
+    path: DepthWarp | None = None
+    """The whole way since the camera last looked: depth carried along it is sampled once, not in each frame."""
+
+    def look(self, scene: Image, frame: Frame) -> DepthCamera:
+        if self.model is None:
+            return replace(self, depth=None, known=None, path=None, before=frame.params)
+        found = self.model(scene, frame.index)
+        if not self.profile.depth_steady:
+            depth = slab_depth(found, self.model.gives, as_it_is=self.depth_is_raw)
+            return replace(self, depth=depth, path=None, before=frame.params)._kept(frame)
+        near, far = frame.params.near / UNITS, frame.params.far / UNITS
+        carried = None if self.depth is None or self.known is None else (self.depth, self.known)
+        depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
+        return replace(self, depth=depth, span=span, path=None, before=frame.params)._kept(frame)
+
+    def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
+        settings, size = self.settings, (self.settings.width, self.settings.height)
+        if self.profile.physical_camera:
+            warp = warp_physical(
+                self.depth,
+                frame.params,
+                *size,
+                before=self.before,
+                fov_is_vertical=settings.aspect_ratio_use_old_formula,
+                fill="stretch" if settings.disocclusion == "stretch" else "far",
+                padding=settings.padding_mode,
+                sampling=settings.sampling_mode,
+                device=self.device,
+            )
+        else:
+            warp = warp_slab(
+                self.depth,
+                frame.params,
+                *size,
+                old_aspect_formula=settings.aspect_ratio_use_old_formula,
+                padding=settings.padding_mode,
+                sampling=settings.sampling_mode,
+                device=self.device,
+            )
+        if settings.enable_perspective_flip:
+            p = frame.params
+            flip = perspective_flip(
+                p.perspective_flip_theta, p.perspective_flip_phi, p.perspective_flip_gamma, p.perspective_flip_fv, *size
+            )
+            warp = warp.flipped(flip, None if self.profile.physical_camera else settings.border)
+        if not self.profile.depth_steady:
+            return warp, replace(self, before=frame.params)._kept(frame)
+        path = warp if self.path is None else self.path.then(warp)
+        moved = replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
+        return warp, moved._kept(frame)
+
+    def _kept(self, frame: Frame) -> DepthCamera:
+        if self.keep is not None and self.depth is not None:
+            self.keep(frame.index, self.depth)
+        return self
+
+
+def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None]) -> Camera:
+    """Have a 3D camera tell the depth of each frame; it may be inside of others."""
+    if isinstance(camera, DepthCamera):
+        return replace(camera, keep=keep)
+    inner = getattr(camera, "camera", None)
+    return camera if inner is None else replace(cast(Any, camera), camera=keeping_depth(inner, keep))

@@ -1,0 +1,73 @@
+"""Whose colours a run holds to: a rule for each choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.animation.parts import Moment, Palette
+from deforum.features.video_input.attach import Video, colors_of
+from deforum.pixels.color import ColorReference, Space
+from deforum.pixels.image import Image, read
+from deforum.settings.profiles import Profile
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+
+COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB", "Video Input": "LAB"}
+"""Where colours are matched, by color_coherence."""
+
+GIVEN_COLORS: dict[str, tuple[str, ...]] = {"Video Input": ("Image", "Video Input"), "Interpolation": ()}
+"""What color_coherence can hold to in the modes whose frames do not depend on each other."""
+
+
+def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> None:
+    """Hold to no colours."""
+
+
+def palette_of(settings: Settings, profile: Profile, first: Image | None = None, video: Video | None = None) -> Palette:
+    """Choose the rule that says which picture's colours are held to.
+
+    `first` is what frame 0 is painted from, where that is something else than the init image; `video` the clip that
+    colours may come from.
+    """
+    space = COLOR_SPACES.get(settings.color_coherence)
+    if space is None or settings.color_coherence not in GIVEN_COLORS.get(settings.animation_mode, COLOR_SPACES):
+        return no_palette
+
+    def reference(image: Image) -> ColorReference:
+        return ColorReference.of(
+            image, space, true_channels=profile.true_color_channels, float_color=profile.float_color
+        )
+
+    def given(image: Image) -> Palette:
+        fixed = reference(image)
+        return lambda moment, moved, painted: fixed
+
+    def stored(path: str | None) -> Image:
+        assert path is not None
+        return read(Path(path), settings.width, settings.height)
+
+    def first_painted(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        return reference(painted) if moment.palette is None and painted is not None else moment.palette
+
+    def first_moved(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        return reference(moved) if moment.palette is None and moved is not None else moment.palette
+
+    def last_moved_at_strength_0(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        fresh = painted is None and (moment.palette is None or moment.frame.params.strength == 0)
+        return reference(moved) if fresh and moved is not None else moment.palette
+
+    if settings.color_coherence == "Video Input":
+        every = settings.color_coherence_video_every_n_frames
+        return no_palette if video is None else colors_of(video, reference, every)
+    if settings.color_coherence == "Image":
+        return given(stored(settings.color_coherence_image_path))
+    if settings.legacy_colormatch:
+        return last_moved_at_strength_0
+    if settings.init_image is None and first is None:
+        return first_painted
+    if not profile.init_is_color_sample:
+        return first_moved
+    return given(stored(settings.init_image) if first is None else first)

@@ -1,0 +1,1 @@
+"""The command line: words to jobs, jobs to an exit status."""

@@ -1,0 +1,181 @@
+"""Sweeps: `seed=1,2,3 cfg_scale=5..9:2` on the command line makes a run for each combination.
+
+What is a list, and what is a text with commas in it, is decided by the setting, so that neither needs guessing:
+
+- numbers and curves: plain numbers with commas between, and ranges `5..9` or `5..9:2` with both ends, such as `1,4..6`;
+- choices, true and false, samplers: words with commas between, such as `Euler a,DDIM`;
+- any setting: a list in brackets, such as `prompts=[a calm sea, "a storm, at night"]`.
+
+All else is one value: a schedule has a colon in it, an expression letters or parentheses. Quotes inside the argument
+(`sampler="'a,b'"`) make one value of anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.errors import UserError
+from deforum.settings.document import Mapping as Keyed
+from deforum.settings.document import Node, Place, Scalar, parse_yaml_value
+from deforum.settings.document import Sequence as Listed
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+MOST_RUNS = 1000
+LONGEST_LABEL = 24
+"""Characters of a swept value in the name of a run's folder."""
+
+_NUMBER = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)"  # 007 is none: 1,000 is no list
+_ITEM = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER})(?::({_NUMBER}))?)?", re.ASCII)
+_WORD = re.compile(r"[^\s,:()\[\]{}'\"][^,:()\[\]{}'\"]*")
+
+SLOWEST = ("model", "device", "precision", "tiling")
+"""Settings that another model is loaded for, the runs with the same of them one after the other."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a setting: `text` as on the command line, `label` as people read it."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting, as it is called on the command line, and the values it takes."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a file and the overrides for it; `swept` are the ones that tell it from other runs of the file."""
+
+    file: Path
+    overrides: tuple[str, ...]
+    swept: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def label(self) -> str:
+        return " ".join([str(self.file), *(f"{name}={value.label}" for name, value in self.swept)])
+
+    def rename(self, settings: Settings) -> Settings:
+        """Put the swept values into the name of the run's folder, unless the name asks for them itself."""
+        name = settings.batch_name
+        for swept, value in self.swept:
+            setting = swept.rpartition(".")[2]
+            if f"{{{setting.lower()}}}" not in settings.batch_name.lower():
+                name += f"_{setting}={re.sub('[{}]', '', value.label)[:LONGEST_LABEL]}"
+        return replace(settings, batch_name=name)
+
+
+def list_jobs(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Job], tuple[Axis, ...]]:
+    """Make the runs: one for each file, or for each file and combination of swept values; and give what is swept.
+
+    The last axis changes fastest, those that need another model slowest. Raises UserError for too many.
+    """
+    fixed, axes = read_axes(overrides)
+    count = len(files)
+    for axis in axes:
+        count *= len(axis.values)
+    if count > MOST_RUNS:
+        raise UserError(f"this makes {count} runs; at most {MOST_RUNS} can be asked for at once")
+    order = sorted(range(len(axes)), key=lambda i: axes[i].name.rpartition(".")[2] not in SLOWEST)
+    jobs = []
+    for file in files:
+        for values in product(*(axes[i].values for i in order)):
+            chosen = dict(zip(order, values, strict=True))
+            swept = tuple((axis.name, chosen[i]) for i, axis in enumerate(axes))
+            jobs.append(Job(file, (*fixed, *(f"{name}={value.text}" for name, value in swept)), swept))
+    return jobs, axes
+
+
+def read_axes(overrides: Iterable[str]) -> tuple[tuple[str, ...], tuple[Axis, ...]]:
+    """Tell overrides with one value from those with several."""
+    fixed, axes = [], []
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        values = read_values(name.strip(), text.strip()) if equals else ()
+        if values:
+            axes.append(Axis(name.strip(), tuple({value.label: value for value in values}.values())))
+        else:
+            fixed.append(override)
+    return tuple(fixed), tuple(axes)
+
+
+def read_values(name: str, text: str) -> tuple[Value, ...]:
+    """List the values that a text gives a setting, in its order; () where it is one value. Raises UserError."""
+    if text.startswith("["):
+        return _read_brackets(name, text)
+    kind = _kinds().get(name.rpartition(".")[2])
+    parts = [part.strip() for part in text.split(",")]
+    if kind == "number":
+        items = [_ITEM.fullmatch(part) for part in parts]
+        if all(items) and (len(items) > 1 or ".." in text):
+            return tuple(Value(number, number) for item in items if item for number in _numbers(item, f"{name}={text}"))
+    elif kind == "word" and len(parts) > 1 and all(_WORD.fullmatch(part) for part in parts):
+        return tuple(Value(part, part) for part in parts)
+    return ()
+
+
+def _read_brackets(name: str, text: str) -> tuple[Value, ...]:
+    node = parse_yaml_value(text, Place(f"command line: {name}={text}"))
+    if not isinstance(node, Listed) or len(node.items) < 2:
+        return ()  # whoever reads the settings says what is wrong with it
+    return tuple(Value(_write(item), item.text if isinstance(item, Scalar) else _write(item)) for item in node.items)
+
+
+def _write(node: Node) -> str:
+    """Write a value so that the command line's reader gives it back."""
+    match node:
+        case Scalar():
+            return node.text if node.plain else json.dumps(node.text, ensure_ascii=False)
+        case Keyed():
+            return "{" + ", ".join(f"{_write(key)}: {_write(value)}" for key, value in node.entries) + "}"
+        case Listed():
+            return "[" + ", ".join(map(_write, node.items)) + "]"
+
+
+def _numbers(item: re.Match[str], where: str) -> Iterator[str]:
+    """Give the numbers of one item: one, or those of a range, calculated in decimals, so that 0.1 + 0.2 is 0.3."""
+    first, last, step = (Decimal(group) if group else None for group in item.groups())
+    assert first is not None
+    if last is None:
+        yield item[1]
+        return
+    stride = abs(Decimal(1) if step is None else step)
+    if not stride:
+        raise UserError(f"{where}: the step of a range cannot be 0")
+    count = int(abs(last - first) / stride) + 1
+    if count > MOST_RUNS:
+        raise UserError(f"{where}: this makes {count} runs; at most {MOST_RUNS} can be asked for at once")
+    for i in range(count):
+        yield format((first + i * stride.copy_sign(last - first)).normalize(), "f")
+
+
+def _kinds() -> Mapping[str, str]:
+    """Say how lists are written for each setting, by all its names: "number" or "word"; others only take brackets."""
+    from deforum.settings.options import CONTROLS, DECLARATIONS
+    from schedules import NumberSchedule
+
+    kinds: dict[str, str] = {}
+    units = {f"cn_{number}_{name}": each for number in range(1, 10) for name, each in CONTROLS.items()}
+    for name, each in (*DECLARATIONS.items(), *units.items()):
+        if each.type in (int, float, NumberSchedule):
+            kind = "number"
+        elif each.choices or each.type is bool or name == "sampler":
+            kind = "word"
+        else:
+            continue
+        kinds |= dict.fromkeys((name, *each.old), kind)
+    return kinds

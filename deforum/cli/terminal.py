@@ -1,0 +1,96 @@
+"""What is shown in a terminal: words, progress, and what Ctrl-C asks for."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Show frames done, speed and time left: a bar on a terminal, a line every few seconds elsewhere."""
+
+    SECONDS_BETWEEN_LINES = 5.0
+
+    def __init__(self, stream: IO[str], *, quiet: bool) -> None:
+        self._stream, self._quiet = stream, quiet
+        self._bar: object | None = None
+        self._started = self._said = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == 0:
+            self._started = self._said = now
+        if self._quiet:
+            return
+        if self._stream.isatty():
+            from tqdm import tqdm
+
+            if self._bar is None:
+                self._bar = tqdm(total=total, unit="frame", file=self._stream, dynamic_ncols=True, smoothing=0.1)
+            assert isinstance(self._bar, tqdm)
+            self._bar.update(done - self._bar.n)
+        elif done and (now - self._said >= self.SECONDS_BETWEEN_LINES or done == total):
+            self._said = now
+            speed = done / max(now - self._started, 1e-9)
+            left = f", {clock((total - done) / speed)} left" if done < total else f" in {clock(now - self._started)}"
+            print(f"frame {done}/{total}, {speed:.3g} frames/s{left}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is and go to a new line."""
+        if self._bar is not None:
+            from tqdm import tqdm
+
+            assert isinstance(self._bar, tqdm)
+            self._bar.close()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """Write a time as people do: 0:07, 12:30, 1:02:03."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+class Stop:
+    """What Ctrl-C asks for: first to stop after the frame, then at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.rendering = False
+        """False: there is no frame to wait for, so the first request is already the last."""
+
+    def __call__(self) -> bool:
+        return self.signal != 0
+
+    @property
+    def status(self) -> int:
+        return 128 + (self.signal or signal.SIGINT)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self.signal = self.signal != 0, number
+        if again or not self.rendering:
+            raise KeyboardInterrupt
+        say("\nstopping after this frame; once more to stop at once")
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Take over Ctrl-C and the request to terminate for as long as the block lasts."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

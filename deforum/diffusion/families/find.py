@@ -1,0 +1,182 @@
+"""From what a settings file calls `model` to what is to be loaded, with every fault found before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deforum.diffusion.families.checkpoint import inspect_checkpoint
+from deforum.errors import Problem, UserError
+
+EMBEDDED = Path(__file__).parents[2] / "embedded" / "diffusion"
+CONFIGS = Path(__file__).parents[1] / "configs"
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+_PIPELINES = {
+    "StableDiffusionPipeline": False,
+    "StableDiffusionImg2ImgPipeline": False,
+    "LatentConsistencyModelPipeline": False,
+    "LatentConsistencyModelImg2ImgPipeline": False,
+    "StableDiffusionXLPipeline": True,
+    "StableDiffusionXLImg2ImgPipeline": True,
+}
+"""Pipelines that a folder may be of, and whether they are XL."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_WAYS = 'give "embedded", a diffusers model folder, a .safetensors file, or a hub name such as "owner/name"'
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that was found and looks whole, not loaded yet."""
+
+    name: str
+    """As the user gave it."""
+    kind: str
+    """"folder", "file", or "hub" for a model that must be fetched first."""
+    path: Path | None
+    """The folder or file; None for "hub"."""
+    family: str
+    """"sd1", "sd2", "sdxl"; empty for "hub"."""
+    prediction: str | None
+    """What the UNet predicts, where it is known or was asked for; None: the folder's own word, or for a file of family
+    "sd2" (whose two kinds have the same shapes) a look at what the UNet does with pure noise."""
+    config: Path | None
+    """For a file: the folder that says what its weights mean."""
+    variant: str | None = None
+    """"fp16" for a folder that has no other weights."""
+
+
+def resolve_model(model: str, where: str = "", *, prediction: str | None = None) -> ModelSource:
+    """Find a model: "embedded", a diffusers folder, a `.safetensors` (or `.ckpt`) file, or a hub name "owner/name".
+
+    `prediction` ("epsilon", "v_prediction", "sample") overrides what the model says of itself. A hub name is looked for
+    in the local cache, and on the hub unless the hub library's own HF_HUB_OFFLINE forbids it; the fetching itself is
+    left to `load_diffuser`. Raises UserError with `where` and every fault found. Does not import torch.
+    """
+    try:
+        if prediction is not None and prediction not in PREDICTIONS:
+            raise UserError(f"prediction is {prediction!r}; expected one of {', '.join(PREDICTIONS)}")
+        return _resolve(model.strip(), prediction)
+    except UserError as error:
+        if not where:
+            raise
+        raise UserError(Problem(problem.message, where) for problem in error.problems) from None
+
+
+def check_folder(name: str, folder: Path, prediction: str | None = None) -> ModelSource:
+    """Check a diffusers pipeline folder for everything that loading and rendering needs."""
+    index = _read_json(folder / "model_index.json")
+    pipeline = str(index.get("_class_name"))
+    if pipeline not in _PIPELINES:
+        raise UserError(f"{folder}: a {pipeline}; expected Stable Diffusion 1.x, 2.x or XL")
+    xl = _PIPELINES[pipeline]
+    parts = [part for part in ("text_encoder", "text_encoder_2") if xl or part == "text_encoder"]
+    fp16 = bool(list((folder / "unet").glob("*.fp16.*"))) and not _weights(folder / "unet", variant="")
+    problems = list(_missing(folder, parts, "fp16" if fp16 else ""))
+    if problems:
+        raise UserError(Problem(problem) for problem in problems)
+    unet, vae = (_read_json(folder / part / "config.json") for part in ("unet", "vae"))
+    if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
+        raise UserError(
+            f"{folder}: the UNet takes {unet.get('in_channels')} channels and the autoencoder makes "
+            f"{vae.get('latent_channels')}: an inpainting or other special model; use a plain text-to-image model"
+        )
+    family = "sdxl" if xl else "sd2" if unet.get("cross_attention_dim") == 1024 else "sd1"
+    return ModelSource(name, "folder", folder, family, prediction, None, "fp16" if fp16 else None)
+
+
+def _resolve(model: str, prediction: str | None) -> ModelSource:
+    if model == "embedded":
+        if not (EMBEDDED / "model_index.json").is_file():
+            raise UserError(
+                "the embedded model is missing from this installation; install the package again, or "
+                "set `model` to a model of your own"
+            )
+        return check_folder(model, EMBEDDED, prediction)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise UserError(
+                f"{model}: no model_index.json in this folder; expected a diffusers model folder, which "
+                f"has one beside unet/, vae/ and text_encoder/"
+            )
+        return check_folder(model, path, prediction)
+    if path.is_file():
+        if path.suffix not in (".safetensors", ".ckpt"):
+            raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
+        found = inspect_checkpoint(path)
+        # Files of SD 2 come in both kinds; those of SD 1 and XL that do not speak of it predict epsilon.
+        prediction = prediction or found.prediction or (None if found.family == "sd2" else "epsilon")
+        return ModelSource(model, "file", path, found.family, prediction, CONFIGS / found.family)
+    if path.suffix in (".safetensors", ".ckpt", ".pt", ".bin") or not _HUB_NAME.fullmatch(model):
+        raise UserError(f"{model}: no such model file or folder; {_WAYS}")
+    return _resolve_hub(model, prediction)
+
+
+def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, "model_index.json")
+    if isinstance(cached, str):
+        return check_folder(name, Path(cached).parent, prediction)
+    fetch = f"fetch it once where there is a network (`hf download {name}`), or give a folder or .safetensors file"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise UserError(
+            f"{name}: neither a folder here nor in the local hub cache, and HF_HUB_OFFLINE forbids fetching it; {fetch}"
+        )
+    try:
+        # Says at once whether name and network are good, where the download would try for half a minute.
+        HfApi().model_info(name, timeout=5)
+        index = _read_json(Path(hf_hub_download(name, "model_index.json", etag_timeout=5)))
+    except UserError:
+        raise
+    except Exception as error:
+        # The hub library raises many kinds, of several packages; each means the same to the user.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{name}: neither a folder here nor in the local hub cache, and the hub does not give it "
+            f"({reason}); {fetch}"
+        ) from None
+    if index.get("_class_name") not in _PIPELINES:
+        raise UserError(f"{name}: a {index.get('_class_name')}; expected Stable Diffusion 1.x, 2.x or XL")
+    return ModelSource(name, "hub", None, "", prediction, None)
+
+
+def _missing(folder: Path, text_encoders: list[str], variant: str) -> Iterator[str]:
+    """Yield what is absent. A missing tokenizer would load without a word and fail at the first prompt."""
+    for part in ("unet", "vae", *text_encoders):
+        if not (folder / part / "config.json").is_file():
+            yield f"{folder}: {part}/config.json is missing; is the model's download complete?"
+        elif not _weights(folder / part, variant):
+            yield f"{folder}: {part}/ has no weights (.safetensors or .bin); is the model's download complete?"
+    for part in text_encoders:
+        tokenizer = part.replace("text_encoder", "tokenizer")
+        files = {file.name for file in (folder / tokenizer).glob("*")}
+        if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= files:
+            yield (
+                f"{folder}: {tokenizer}/ has neither tokenizer.json nor vocab.json with merges.txt; without them "
+                f"prompts cannot be read. Copy the folder {tokenizer}/ from the model's origin"
+            )
+    if not (folder / "scheduler" / "scheduler_config.json").is_file():
+        yield f"{folder}: scheduler/scheduler_config.json is missing; it says which noise levels the model knows"
+
+
+def _weights(folder: Path, variant: str) -> list[Path]:
+    files = [file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin")]
+    return [file for file in files if (".fp16" in file.name) == (variant == "fp16")]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(read, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return read

@@ -1,0 +1,1 @@
+"""Prompts: what their syntax says, and the embeddings that a model reads."""

@@ -1,0 +1,357 @@
+"""The algorithms of the samplers, each walking a latent down the noise levels.
+
+Convention: x = x0 + sigma * noise, float32 (B, C, h, w); `Walk.denoise(x, sigma)` predicts x0 and costs one evaluation
+of the model; `Walk.sigmas` falls and ends with 0. With lambda = -log(sigma), the exponential integrators of the papers
+become their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022
+(DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu et al.
+2022 (PLMS, 2202.09778), and, for what the names mean in practice, k-diffusion (Crowson, MIT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import exp, expm1, log, sqrt
+
+import numpy as np
+import torch
+
+from deforum.diffusion.sampling.sigmas import NoiseSchedule
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a solver is given besides the latent."""
+
+    denoise: Callable[[Tensor, float], Tensor]
+    sigmas: tuple[float, ...]
+    noise: Callable[[], Tensor]
+    """Fresh unit noise of the latent's shape."""
+    eta: float
+    """Scale of the random part: 0 none, 1 as in the paper. Solvers without one take no notice."""
+    schedule: NoiseSchedule
+    hold: Callable[[Tensor, float], Tensor] = lambda x, sigma: x
+    """Puts places of the latent that are not to be changed yet back where they belong at a noise level. Solvers ask it
+    for every latent that a step ends with; what a step tries on its way is `denoise`'s to hold."""
+
+    def __iter__(self) -> Iterator[tuple[float, float]]:
+        """Yield (sigma, next sigma) for each step."""
+        return zip(self.sigmas, self.sigmas[1:], strict=False)
+
+
+Solver = Callable[[Tensor, Walk], Tensor]
+
+
+def split(sigma: float, target: float, eta: float) -> tuple[float, float]:
+    """Split a step into a part that goes down without noise and noise that comes back: (down, up).
+
+    down**2 + up**2 = target**2. At eta 1 this is the posterior of DDPM and of DDIM's own eta.
+    """
+    up = min(target, eta * sqrt(max(target**2 * (sigma**2 - target**2), 0)) / sigma)
+    return sqrt(target**2 - up**2), up
+
+
+def euler(x: Tensor, walk: Walk) -> Tensor:
+    for sigma, target in walk:
+        slope = (x - walk.denoise(x, sigma)) / sigma
+        x = walk.hold(x + slope * (target - sigma), target)
+    return x
+
+
+def euler_ancestral(x: Tensor, walk: Walk) -> Tensor:
+    """Euler's step to a level below the target, then noise up to it. On DDIM's grid this is DDIM with its eta."""
+    for sigma, target in walk:
+        down, up = split(sigma, target, walk.eta)
+        slope = (x - walk.denoise(x, sigma)) / sigma
+        x = x + slope * (down - sigma)
+        if up > 0:
+            x = x + walk.noise() * up
+        x = walk.hold(x, target)
+    return x
+
+
+def heun(x: Tensor, walk: Walk) -> Tensor:
+    """Karras et al. 2022, algorithm 1 without churn: a trapezoid, two evaluations a step but the last."""
+    for sigma, target in walk:
+        slope = (x - walk.denoise(x, sigma)) / sigma
+        reached = x + slope * (target - sigma)
+        if target > 0:
+            slope = (slope + (reached - walk.denoise(reached, target)) / target) / 2
+            reached = x + slope * (target - sigma)
+        x = walk.hold(reached, target)
+    return x
+
+
+def dpm_2(x: Tensor, walk: Walk) -> Tensor:
+    return _dpm_2(x, walk, eta=0)
+
+
+def dpm_2_ancestral(x: Tensor, walk: Walk) -> Tensor:
+    return _dpm_2(x, walk, eta=walk.eta)
+
+
+def _dpm_2(x: Tensor, walk: Walk, eta: float) -> Tensor:
+    """Midpoint rule, the midpoint in log sigma (DPM-Solver-2): two evaluations a step but the last."""
+    for sigma, target in walk:
+        down, up = split(sigma, target, eta)
+        slope = (x - walk.denoise(x, sigma)) / sigma
+        if down > 0:
+            middle = sqrt(sigma * down)
+            halfway = x + slope * (middle - sigma)
+            slope = (halfway - walk.denoise(halfway, middle)) / middle
+        x = x + slope * (down - sigma)
+        if up > 0:
+            x = x + walk.noise() * up
+        x = walk.hold(x, target)
+    return x
+
+
+def dpmpp_2s_ancestral(x: Tensor, walk: Walk) -> Tensor:
+    """DPM-Solver++(2S): two evaluations a step but the last."""
+    for sigma, target in walk:
+        down, up = split(sigma, target, walk.eta)
+        x0 = walk.denoise(x, sigma)
+        if down > 0:
+            middle = sqrt(sigma * down)
+            x0 = walk.denoise(torch.lerp(x0, x, middle / sigma), middle)
+        x = torch.lerp(x0, x, down / sigma)
+        if up > 0:
+            x = x + walk.noise() * up
+        x = walk.hold(x, target)
+    return x
+
+
+def dpmpp_2m(x: Tensor, walk: Walk) -> Tensor:
+    """DPM-Solver++(2M): the slope of x0 is taken from the last step's."""
+    before: Tensor | None = None
+    h_before = 0.0
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        estimate = x0
+        if target > 0:
+            h = log(sigma / target)
+            if before is not None:
+                estimate = x0 + (x0 - before) * (h / (2 * h_before))
+            h_before = h
+        x = walk.hold(torch.lerp(estimate, x, target / sigma), target)
+        before = x0
+    return x
+
+
+def dpmpp_sde(x: Tensor, walk: Walk) -> Tensor:
+    """DPM-Solver++ as an SDE, single step, midpoint: two evaluations a step but the last."""
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        if target == 0:
+            x = walk.hold(x0, target)
+            continue
+        middle = sqrt(sigma * target)
+        # The noise of the whole step continues that of its first half: increments of one Brownian path in sigma.
+        first, second = walk.noise(), walk.noise()
+        whole = (first * sqrt(sigma - middle) + second * sqrt(middle - target)) / sqrt(sigma - target)
+        down, up = split(sigma, middle, walk.eta)
+        halfway = torch.lerp(x0, x, down / sigma) + first * up
+        down, up = split(sigma, target, walk.eta)
+        x = walk.hold(torch.lerp(walk.denoise(halfway, middle), x, down / sigma) + whole * up, target)
+    return x
+
+
+def dpmpp_2m_sde(x: Tensor, walk: Walk) -> Tensor:
+    return _dpmpp_2m_sde(x, walk, lambda h: -expm1(-h) / 2)
+
+
+def dpmpp_2m_sde_heun(x: Tensor, walk: Walk) -> Tensor:
+    return _dpmpp_2m_sde(x, walk, lambda h: 1 + expm1(-h) / h)
+
+
+def _dpmpp_2m_sde(x: Tensor, walk: Walk, correction: Callable[[float], float]) -> Tensor:
+    """SDE-DPM-Solver++(2M); `correction` weighs the slope of x0."""
+    before: Tensor | None = None
+    h_before = 0.0
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        if target == 0:
+            return walk.hold(x0, target)
+        h = log(sigma / target)
+        decay = h * (1 + walk.eta)
+        x = exp(-decay) * x - expm1(-decay) * x0
+        if before is not None:
+            x = x + (x0 - before) * (correction(decay) * h / h_before)
+        if walk.eta > 0:
+            x = x + walk.noise() * (target * sqrt(-expm1(-2 * walk.eta * h)))
+        x = walk.hold(x, target)
+        before, h_before = x0, h
+    return x
+
+
+def dpmpp_3m_sde(x: Tensor, walk: Walk) -> Tensor:
+    """SDE-DPM-Solver++(3M)."""
+    past: list[tuple[Tensor, float]] = []  # (x0, h) of the last two steps, newest first
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        if target == 0:
+            return walk.hold(x0, target)
+        h = log(sigma / target)
+        decay = h * (1 + walk.eta)
+        x = exp(-decay) * x - expm1(-decay) * x0
+        phi_2 = 1 + expm1(-decay) / decay
+        if past:
+            r0 = past[0][1] / h
+            slope = (x0 - past[0][0]) / r0
+            if len(past) == 2:
+                r1 = past[1][1] / h
+                bend = (slope - (past[0][0] - past[1][0]) / r1) / (r0 + r1)
+                slope = slope + bend * r0
+                x = x - bend * (phi_2 / decay - 0.5)
+            x = x + slope * phi_2
+        if walk.eta > 0:
+            x = x + walk.noise() * (target * sqrt(-expm1(-2 * walk.eta * h)))
+        x = walk.hold(x, target)
+        past = [(x0, h), *past[:1]]
+    return x
+
+
+def lms(x: Tensor, walk: Walk) -> Tensor:
+    """Linear multistep of order 4: the polynomial through the last slopes, integrated over the step."""
+    slopes: list[Tensor] = []  # newest first
+    for i, (sigma, target) in enumerate(walk):
+        slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
+        nodes = [walk.sigmas[i - j] for j in range(len(slopes))]
+        for j, slope in enumerate(slopes):
+            others = nodes[:j] + nodes[j + 1 :]
+            basis = np.poly1d(others, r=True) / np.prod([nodes[j] - other for other in others])
+            integral = basis.integ()
+            x = x + slope * float(integral(target) - integral(sigma))
+        x = walk.hold(x, target)
+    return x
+
+
+def plms(x: Tensor, walk: Walk) -> Tensor:
+    """Pseudo linear multistep: Adams-Bashforth weights, and one evaluation more at the first step."""
+    slopes: list[Tensor] = []  # newest first
+    for sigma, target in walk:
+        slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
+        if len(slopes) == 1 and target > 0:
+            reached = x + slopes[0] * (target - sigma)
+            slope = (slopes[0] + (reached - walk.denoise(reached, target)) / target) / 2
+        else:
+            slope = sum((s * w for s, w in zip(slopes, _ADAMS[len(slopes)], strict=True)), torch.zeros_like(x))
+        x = walk.hold(x + slope * (target - sigma), target)
+    return x
+
+
+_ADAMS = {
+    1: (1.0,),
+    2: (3 / 2, -1 / 2),
+    3: (23 / 12, -16 / 12, 5 / 12),
+    4: (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+}
+
+
+def deis(x: Tensor, walk: Walk) -> Tensor:
+    """DEIS, tAB of order 2 with rho = sigma: the line through two slopes over log sigma, integrated over sigma."""
+    before: tuple[Tensor, float] | None = None
+    for sigma, target in walk:
+        slope = (x - walk.denoise(x, sigma)) / sigma
+        if before is None or target == 0:
+            reached = x + slope * (target - sigma)
+        else:
+            older, older_sigma = before
+
+            def integral(at: float, zero: float, one: float) -> float:
+                """The antiderivative over sigma of the line in log sigma that is 0 at `zero` and 1 at `one`."""
+                return at * (log(at / zero) - 1) / log(one / zero)
+
+            newest = integral(target, older_sigma, sigma) - integral(sigma, older_sigma, sigma)
+            last = integral(target, sigma, older_sigma) - integral(sigma, sigma, older_sigma)
+            reached = x + slope * newest + older * last
+        x, before = walk.hold(reached, target), (slope, sigma)
+    return x
+
+
+def unipc(x: Tensor, walk: Walk) -> Tensor:
+    """UniPC of order 2 with B(h) = e^h - 1 ("bh2"): a prediction is corrected with the evaluation that follows it."""
+    past: list[tuple[Tensor, float]] = []  # (x0, sigma) of the last two steps, newest first
+    origin = x  # the corrected latent that the last prediction started from
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        if target == 0:
+            return walk.hold(x0, target)
+        if past:
+            x = walk.hold(_unipc_correct(origin, x0, sigma, past), sigma)
+        origin = x
+        past = [(x0, sigma), *past[:1]]
+        h = log(sigma / target)
+        estimate = x0
+        if len(past) == 2:
+            older, older_sigma = past[1]
+            estimate = x0 + (older - x0) * (0.5 * h / log(sigma / older_sigma))
+        x = walk.hold(torch.lerp(estimate, x, target / sigma), target)
+    return x
+
+
+def _unipc_correct(origin: Tensor, x0: Tensor, sigma: float, past: list[tuple[Tensor, float]]) -> Tensor:
+    """Redo the step from `origin` to `sigma`, now that x0 at its end is known."""
+    start, start_sigma = past[0]
+    h = log(start_sigma / sigma)
+    estimate = start + (x0 - start) / 2
+    if len(past) == 2:
+        older, older_sigma = past[1]
+        r = log(start_sigma / older_sigma) / h
+        weight = 1 / -h - 1 / expm1(-h)  # phi_2 over B(h), and phi_3 over B(h) below
+        bent = 2 * (weight / -h - 0.5 / expm1(-h))
+        older_weight, end_weight = np.linalg.solve(np.array([[1, 1], [r, 1]]), np.array([weight, bent]))
+        estimate = start + (older - start) * (float(older_weight) / r) + (x0 - start) * float(end_weight)
+    return torch.lerp(estimate, origin, sigma / start_sigma)
+
+
+def lcm(x: Tensor, walk: Walk) -> Tensor:
+    """Latent consistency (arXiv 2310.04378): to x0 in one evaluation, and back up with fresh noise.
+
+    The boundary scalings of the paper are left out: over the visited levels they differ from 0 and 1 by under 1e-5.
+    """
+    for sigma, target in walk:
+        x = walk.denoise(x, sigma)
+        if target > 0:
+            x = x + walk.noise() * target
+        x = walk.hold(x, target)
+    return x
+
+
+def tcd(x: Tensor, walk: Walk) -> Tensor:
+    """Trajectory consistency (arXiv 2402.19159) with gamma 0.3: to below the target in one evaluation, then noise."""
+    for sigma, target in walk:
+        x0 = walk.denoise(x, sigma)
+        if target == 0:
+            return walk.hold(x0, target)
+        below = float(walk.schedule.sigma_at(0.7 * walk.schedule.time_of(target)))
+        reached = torch.lerp(x0, x, below / sigma) + walk.noise() * sqrt(target**2 - below**2)
+        x = walk.hold(reached, target)
+    return x
+
+
+SOLVERS: dict[str, Solver] = {
+    solver.__name__: solver
+    for solver in (
+        euler,
+        euler_ancestral,
+        heun,
+        dpm_2,
+        dpm_2_ancestral,
+        dpmpp_2s_ancestral,
+        dpmpp_2m,
+        dpmpp_sde,
+        dpmpp_2m_sde,
+        dpmpp_2m_sde_heun,
+        dpmpp_3m_sde,
+        lms,
+        plms,
+        deis,
+        unipc,
+        lcm,
+        tcd,
+    )
+}
+"""Solvers by the name that `samplers.SAMPLERS` uses."""

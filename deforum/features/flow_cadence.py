@@ -1,0 +1,94 @@
+"""In-betweens whose details move from one diffused picture to the next, where a cross-fade would show them twice.
+
+What the camera does is known; what else has moved between an older picture, brought to the place of the newer one by
+the camera, and the newer one, is found as optical flow. Where that flow agrees with the one back, things follow it;
+elsewhere they fade.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deforum.animation.mix import CrossFade, cross_fade
+from deforum.animation.parts import Between, Pair, Stages, View
+from deforum.flow import FlowModel
+from deforum.motion.flow_warp import Flow, FlowWarp, join, manner_of, move_flow, reliable_flow, to_positions
+from deforum.motion.positions import Positions, Sampling, follow, read_at, sample_at
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Image, Mask
+from deforum.timeline.frame import Frame
+
+SOFTNESS = 5  # px, of the border between what moves and what fades; a sharper one shows
+FADE = CrossFade()
+SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
+
+
+def with_flow(stages: Stages, model: FlowModel | None) -> Stages:
+    """Let in-betweens follow the flow that a model finds; None: they fade."""
+    return stages if model is None else replace(stages, mix=FollowFlow(model))
+
+
+@dataclass(frozen=True)
+class FollowFlow:
+    """Moves both pictures along the flow between them, so that they meet: a `deforum.animation.parts.Mix`.
+
+    The flow is scaled by the newer picture's cadence_flow_factor. A picture that was diffused from noise alone, at
+    strength 0, has nothing to do with the one before, and is faded in.
+    """
+
+    model: FlowModel
+
+    def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
+        if fades_only(key):
+            return FADE.meet(moved, newer, key)
+        forward, _ = self.residual(moved, newer, key)
+
+        def between(a: View, b: View, fade: float) -> Image:
+            flow = move_flow(b.warp, forward)
+            start = FlowWarp.of(flow, factor=fade).source  # where what is here is in the older picture
+            older, older_covers = see(a, start)
+            newer, newer_covers = see(b, follow(to_positions(flow), start))  # and in the newer one
+            return cross_fade(older, older_covers, newer, newer_covers, fade)
+
+        return between
+
+    def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
+        begins = pair.fade == 0
+        if pair.older is None or fades_only(key) or (begins and fade == 1):
+            return FADE.step(pair, warp, key, fade)
+        # Both pictures go on by the growth of the fade, the newer one from where it would have been at the beginning:
+        # so they are alike in every frame, and the newer one ends where it was painted.
+        if begins or pair.flow is None:
+            flow, backward = self.residual(warp(pair.older), pair.newer, key)
+            newer_on: Warp | None = FlowWarp.of(backward, factor=1 - fade, sampling=SAMPLING)
+        else:
+            flow, newer_on = move_flow(warp, pair.flow), None
+        step = FlowWarp.of(flow, factor=fade - pair.fade)
+        on = join(warp, step, sampling=SAMPLING)
+        newer = on(pair.newer) if newer_on is None else newer_on(pair.newer)
+        carried = read_at(flow.permute(2, 0, 1), step.source).permute(1, 2, 0)
+        return Pair(None if fade == 1 else on(pair.older), newer, fade, carried)
+
+    def residual(self, moved: Image, newer: Image, key: Frame) -> tuple[Flow, Flow]:
+        """Find what has moved beside the camera, forward and back, where the newer picture stands: (H, W, 2) px.
+
+        Where the two disagree it is none: something is hidden there, or is painted otherwise.
+        """
+        forward, backward = self.model(moved, newer), self.model(newer, moved)
+        factor = key.params.cadence_flow_factor
+        return (
+            factor * reliable_flow(forward, backward, blur=SOFTNESS),
+            factor * reliable_flow(backward, forward, blur=SOFTNESS),
+        )
+
+
+def fades_only(key: Frame) -> bool:
+    return key.params.strength == 0 or key.params.cadence_flow_factor == 0
+
+
+def see(view: View, places: Positions) -> tuple[Image, Mask]:
+    """See a picture at places of the view, sampled once; and where it covers them, (H, W)."""
+    here, _ = view.warp.charts()
+    edge, _ = manner_of(view.warp)
+    seen = sample_at(view.image, follow(here.positions, places), SAMPLING, edge).clamp_(0, 1)
+    return seen, read_at(here.covers[None], places)[0]

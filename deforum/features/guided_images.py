@@ -1,0 +1,181 @@
+"""Guided images: keyframe pictures towards which the animation is drawn.
+
+Each is the guide from its keyframe to the next. Every frame is painted from the moved previous picture with a share of
+the guide blended into it, a share that swings over the first frames behind the keyframe and then rests; and what is
+painted takes over colours from the guide.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.errors import Problem, UserError
+from schedules import ScheduleError, Variables, parse_key
+
+if TYPE_CHECKING:
+    import torch
+
+    from deforum.animation.parts import Diffuse, Moment, Stages
+    from deforum.pixels.image import Device, Image
+    from deforum.settings.options import Settings
+    from deforum.settings.params import Params
+    from deforum.settings.profiles import Profile
+
+REST = 0.07  # share of the guide once the swing is over
+LAST_SEGMENT = 25  # frames; Deforum's segment behind the last keyframe
+
+
+@dataclass(frozen=True)
+class Guides:
+    """Guided images on the timeline: `keys` are sorted frame indices, `paths` the pictures in the same order."""
+
+    keys: tuple[int, ...]
+    paths: tuple[Path, ...]
+
+    def at(self, frame: int) -> int:
+        """Number the guide of a frame; before the first keyframe its picture is the guide already."""
+        return max(bisect_right(self.keys, frame) - 1, 0)
+
+    def share(self, frame: int, params: Params[float], *, phase_from_keyframe: bool) -> float:
+        """Say how much of a frame's guide is blended in: 0 nothing, 1 all.
+
+        For `tweening_frames` from the keyframe on it is max - slope * cos(2 * phase / tweening_frames), where the phase
+        counts frames and starts anew with each swing; then it is REST. The phase begins at the keyframe, or, without
+        `phase_from_keyframe`, as in Deforum: it is that of the frame's number, by the length of the segment.
+        """
+        number, swing = self.at(frame), params.tweening_frames
+        later = self.keys[number + 1 :]
+        segment = later[0] - self.keys[number] if later else LAST_SEGMENT
+        since = max(frame - self.keys[number], 0) if phase_from_keyframe else frame % segment
+        if swing <= 0 or since > swing:
+            return REST
+        phase = (since if phase_from_keyframe else frame) % swing
+        share = params.blend_factor_max - params.blend_factor_slope * math.cos(2 * phase / swing)
+        return min(max(share, 0.0), 1.0)
+
+
+def place_guides(images: Sequence[tuple[str, str]], num_frames: int, variables: Variables) -> Guides:
+    """Sort guided images onto the timeline; keys may be expressions, negative ones never come into effect.
+
+    Raises UserError for keys that cannot be read, and where no key is left.
+    """
+    placed: dict[int, str] = {}
+    problems: list[Problem] = []
+    for key, path in images:
+        try:
+            placed[parse_key(key, name="init_images").frame(variables, num_frames)] = path
+        except ScheduleError as error:
+            problems.append(Problem(str(error)))
+    if problems:
+        raise UserError(problems)
+    keys = tuple(sorted(key for key in placed if key >= 0))
+    if not keys:
+        raise UserError("init_images: use_looper needs at least one picture, such as 0: start.png")
+    return Guides(keys, tuple(Path(placed[key]) for key in keys))
+
+
+def find_guides(settings: Settings) -> Guides | None:
+    """Find the guided images, nothing read yet; None where they are off. Raises UserError for those that are missing.
+
+    Does not import torch.
+    """
+    if not settings.use_looper or settings.animation_mode not in ("2D", "3D"):
+        return None
+    variables = Variables(seed=settings.seed, fps=settings.fps)
+    guides = place_guides(settings.init_images, settings.max_frames, variables)
+    missing = [
+        Problem(f"init_images: the picture at frame {key}, {path}, is not there")
+        for key, path in zip(guides.keys, guides.paths, strict=True)
+        if not path.is_file()
+    ]
+    if missing:
+        raise UserError(missing)
+    return guides
+
+
+def read_guides(guides: Guides, width: int, height: int, device: Device) -> tuple[Image, ...]:
+    """Read all guided images, each file once, stretched to the frame. Raises UserError for what is no picture."""
+    from deforum.pixels.image import read
+
+    pictures: dict[Path, Image] = {}
+    problems: list[Problem] = []
+    for key, path in zip(guides.keys, guides.paths, strict=True):
+        try:
+            pictures[path] = pictures[path] if path in pictures else read(path, width, height, device)
+        except UserError as error:
+            problems.append(Problem(f"init_images: the picture at frame {key}: {error}"))
+    if problems:
+        raise UserError(problems)
+    return tuple(pictures[path] for path in guides.paths)
+
+
+def with_guides(stages: Stages, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Stages:
+    """Draw what is painted towards guided images."""
+    return replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, device))
+
+
+def guided(diffuse: Diffuse, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Diffuse:
+    """Draw what is painted towards guided images, which are read here; see `Guides.share`.
+
+    Each frame is diffused with `image_strength`. A frame that would be painted from noise, as the first is without an
+    init image, is painted from its guide.
+    """
+    from deforum.pixels.image import blend
+
+    pictures = read_guides(guides, settings.width, settings.height, device)
+
+    def prepare(init: Image | None, moment: Moment) -> tuple[Image, Moment, Callable[[Image], Image]]:
+        frame, p = moment.frame, moment.frame.params
+        guide = pictures[guides.at(frame.index)]
+        init = guide if init is None else init
+        share = guides.share(frame.index, p, phase_from_keyframe=profile.guides_swing_from_keyframe)
+        colors = blend(init, guide, p.color_correction_factor)
+        frame = replace(frame, params=replace(p, strength=p.image_strength))
+        return (
+            blend(init, guide, share),
+            replace(moment, frame=frame),
+            lambda painted: take_colors(painted, colors, float_color=profile.float_color),
+        )
+
+    def stage(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        starts, changed, corrections = zip(*map(prepare, inits, moments), strict=True)
+        painted = diffuse(starts, changed)
+        return [correct(picture) for correct, picture in zip(corrections, painted, strict=True)]
+
+    return stage
+
+
+def take_colors(image: Image, colors: Image, *, float_color: bool) -> Image:
+    """Give a picture the colours of another one, and leave it its own light and shade.
+
+    Its histogram in LAB is matched to the other's, and its luminosity put back; as the A1111 web UI corrects colours.
+    """
+    from deforum.pixels.color import ColorReference, match_color
+
+    reference = ColorReference.of(colors, "LAB", true_channels=True, float_color=float_color)
+    return with_luminosity(match_color(image, reference), image)
+
+
+def with_luminosity(color: Image, light: Image) -> Image:
+    """Mix hue and saturation of one picture with the luminosity of another.
+
+    Source: W3C, "Compositing and Blending Level 1", non-separable blend modes.
+    """
+    wanted = _luminosity(light)
+    mixed = color + (wanted - _luminosity(color))
+    # What is out of range comes back in towards its grey, which keeps the luminosity.
+    low, high = mixed.amin(0), mixed.amax(0)
+    inward = (wanted / (wanted - low).clamp(min=1e-6)).clamp(max=1)
+    outward = ((1 - wanted) / (high - wanted).clamp(min=1e-6)).clamp(max=1)
+    result: Image = wanted + (mixed - wanted) * inward.minimum(outward)
+    return result
+
+
+def _luminosity(image: Image) -> torch.Tensor:
+    luminosity: torch.Tensor = 0.3 * image[0] + 0.59 * image[1] + 0.11 * image[2]
+    return luminosity

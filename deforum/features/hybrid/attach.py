@@ -1,0 +1,93 @@
+"""Hybrid video joined to the stages of an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.animation.palettes import palette_of
+from deforum.animation.parts import Filter, Moment, Stages, within
+from deforum.depth import DepthModel
+from deforum.features.hybrid import HybridSource, starts_from_clip
+from deforum.features.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
+from deforum.features.hybrid.composite import Composite
+from deforum.flow import FlowModel, load_flow
+from deforum.pixels.image import Device, Image
+from deforum.settings.profiles import PROFILES
+from deforum.video import open_clip
+
+if TYPE_CHECKING:
+    from deforum.models.kept import Models
+    from deforum.settings.options import Settings
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Hybrid video ready to run."""
+
+    clip: Callable[[int], Image]
+    """Gives the clip's picture for each frame of the animation."""
+    flow: FlowModel | None
+    """Is there where the clip's motion is optical flow."""
+    depth: DepthModel | None
+    """Is there where the composite's mask needs it."""
+
+
+def load_hybrid(
+    source: HybridSource, settings: Settings, device: Device, depth: DepthModel | None, models: Models
+) -> Hybrid:
+    """Open the clip, and load the model of optical flow. Raises UserError."""
+    clip = open_clip(source.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
+    flow = None if source.flow is None else models.get(partial(load_flow, source.flow, device))
+    return Hybrid(clip, flow, depth)
+
+
+def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
+    """Add the clip's motion to the camera, and the composite with the clip to the filters."""
+    clip, profile = hybrid.clip, PROFILES[settings.profile]
+    camera, before, after = stages.camera, list(stages.before), list(stages.after)
+    if settings.hybrid_motion != "None":
+        motion = whole_motion(settings) if hybrid.flow is None else dense_motion(settings, profile, hybrid.flow)
+        take_over = from_picture if settings.hybrid_motion_use_prev_img else from_clip
+        # In 3D that is sampling_mode's to say; a whole motion stays a matrix, sampled as the camera's.
+        finely = hybrid.flow is not None and settings.animation_mode == "2D" and profile.flow_is_bicubic
+        camera = HybridCamera(camera, take_over(clip, motion), "bicubic" if finely else None)
+
+    def shown(moment: Moment) -> Image:
+        return clip(moment.frame.index)
+
+    def moved(moment: Moment) -> Image:
+        """Give what is mixed in before the motion: the frame before, which then moves with the picture.
+
+        Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
+        """
+        camera = within(moment.camera, HybridCamera)
+        step = None if camera is None else camera.step
+        return shown(moment) if step is None else step(clip(moment.frame.index - 1))
+
+    match settings.hybrid_composite:
+        case "Normal":
+            before.insert(0, Composite(settings, shown, hybrid.depth))
+        case "Before Motion":
+            before.insert(0, Composite(settings, moved, hybrid.depth))
+        case "After Generation":
+            after.insert(0, Composite(settings, shown, hybrid.depth, profile.first_frame_is_composed))
+
+    stages = replace(stages, camera=camera, before=before, after=after)
+    if not starts_from_clip(settings):
+        return stages
+    holds_to_start = settings.color_coherence != "Video Input"
+    palette = palette_of(settings, profile, clip(0)) if holds_to_start else stages.palette
+    return replace(stages, source=lambda image, moment: clip(0) if image is None else image, palette=palette)
+
+
+def saving_extras(stages: Stages, folder: Path) -> Stages:
+    """Save what the composites are made from, as they are made."""
+
+    def saving(filters: Sequence[Filter]) -> list[Filter]:
+        return [each.saving(folder) if isinstance(each, Composite) else each for each in filters]
+
+    return replace(stages, before=saving(stages.before), after=saving(stages.after))

@@ -1,0 +1,117 @@
+"""A camera whose picture takes over the motion of a clip as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING
+
+import torch
+
+from deforum.animation.depth_camera import DepthCamera
+from deforum.animation.parts import Camera
+from deforum.features.hybrid.match import find_matrix
+from deforum.flow import FlowModel
+from deforum.motion.flat import FlatWarp
+from deforum.motion.flow_warp import FlowWarp, join, move_mask, reliable_flow
+from deforum.motion.positions import Sampling
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Image
+from deforum.settings.profiles import Profile
+from deforum.timeline.frame import Frame
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+TURNED_ROUND = 0.75
+"""How much of a doubtful flow Deforum takes, the other way round."""
+
+Motion = Callable[[Image, Image, Frame], Warp]
+"""Finds the motion from one picture to another, for a frame."""
+
+ClipMotion = Callable[[Frame, Callable[[], Image]], Warp]
+"""Gives the motion that the picture takes over at a frame; it may ask for that picture, moved there by the camera."""
+
+
+def whole_motion(settings: Settings) -> Motion:
+    """Take the motion of the picture as a whole: Affine or Perspective."""
+    kind = settings.hybrid_motion
+    assert kind in ("Affine", "Perspective")
+
+    def motion(a: Image, b: Image, frame: Frame) -> Warp:
+        return FlatWarp(find_matrix(a, b, kind), settings.width, settings.height, "mirror", a.device)
+
+    return motion
+
+
+def dense_motion(settings: Settings, profile: Profile, flow: FlowModel) -> Motion:
+    """Take the motion of each place, hybrid_flow_factor times; with hybrid_flow_consistency only where it is certain.
+
+    Deforum's profile moves doubtful places the other way round, as Deforum does; the corrected one leaves them.
+    """
+    opposed = 0 if profile.doubtful_flow_rests else TURNED_ROUND
+
+    def motion(a: Image, b: Image, frame: Frame) -> Warp:
+        found = flow(a, b)
+        if settings.hybrid_flow_consistency:
+            found = reliable_flow(found, flow(b, a), blur=settings.hybrid_consistency_blur, opposed=opposed)
+        return FlowWarp.of(found, factor=frame.params.hybrid_flow_factor)
+
+    return motion
+
+
+def from_clip(clip: Callable[[int], Image], motion: Motion) -> ClipMotion:
+    """Take over the clip's motion from the frame before to this one."""
+
+    @lru_cache(maxsize=1)  # Deforum's cadence asks twice for a diffused frame's
+    def between(frame: Frame) -> Warp:
+        return motion(clip(max(frame.index - 1, 0)), clip(frame.index), frame)
+
+    return lambda frame, moved: between(frame)
+
+
+def from_picture(clip: Callable[[int], Image], motion: Motion) -> ClipMotion:
+    """Take over the motion from the animation's own picture to the clip's."""
+    return lambda frame, moved: motion(moved(), clip(frame.index), frame)
+
+
+@dataclass(frozen=True)
+class HybridCamera:
+    """First the camera moves, then the picture takes over the clip's motion; 3D depth is carried along by both."""
+
+    camera: Camera
+    motion: ClipMotion
+    sampling: Sampling | None = None
+    """Of moved pictures; None: the camera's."""
+    scene: Image | None = None
+    """What the camera looked at last."""
+    way: tuple[Warp, ...] = ()
+    """The motions since then."""
+    step: Warp | None = None
+    """The clip's part in the last move."""
+
+    @property
+    def depth(self) -> torch.Tensor | None:
+        """Of the picture where the camera is, if it knows it."""
+        known: torch.Tensor | None = getattr(self.camera, "depth", None)
+        return known
+
+    def look(self, scene: Image, frame: Frame) -> HybridCamera:
+        return replace(self, camera=self.camera.look(scene, frame), scene=scene, way=())
+
+    def move(self, frame: Frame) -> tuple[Warp, HybridCamera]:
+        scene = self.scene
+        assert scene is not None
+        warp, camera = self.camera.move(frame)
+        step = self.motion(frame, lambda: reduce(join, (*self.way, warp))(scene))
+        moved = join(warp, step, sampling=self.sampling)
+        return moved, replace(self, camera=_carry(camera, step), way=(*self.way, moved), step=step)
+
+
+def _carry(camera: Camera, step: Warp) -> Camera:
+    """Move what a camera knows of the scene with the picture."""
+    if not isinstance(camera, DepthCamera) or camera.depth is None or camera.path is None:
+        return camera
+    known = None if camera.known is None else move_mask(step, camera.known) * step.coverage()
+    return replace(camera, depth=move_mask(step, camera.depth), known=known, path=None)

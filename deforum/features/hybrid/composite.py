@@ -1,0 +1,104 @@
+"""A clip's pictures mixed into the animation's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from deforum.animation.parts import Moment
+from deforum.depth import DepthModel
+from deforum.features.hybrid.mask_kinds import MaskTone, blend_mask, difference_mask, nearness_mask
+from deforum.pixels.image import Image, Mask, blend, to_bytes
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """What a mask can be made from: both pictures, and the moment at which they meet."""
+
+    image: Image
+    clip: Image
+    moment: Moment
+    model: DepthModel | None
+    """Is there where the kind of mask needs depth."""
+
+
+def nearness(meeting: Meeting) -> Mask:
+    """Tell how near things are in the animation's picture: as the camera knows, otherwise as the model finds."""
+    known: torch.Tensor | None = getattr(meeting.moment.camera, "depth", None)
+    return _find_nearness(meeting, meeting.image) if known is None else nearness_mask(1 / known, "inverse depth")
+
+
+def _find_nearness(meeting: Meeting, image: Image) -> Mask:
+    assert meeting.model is not None
+    return nearness_mask(meeting.model(image, meeting.moment.frame.index), meeting.model.gives)
+
+
+MASKS: Mapping[str, Callable[[Meeting], Mask]] = {
+    "Depth": nearness,
+    "Video Depth": lambda meeting: _find_nearness(meeting, meeting.clip),
+    "Blend": lambda meeting: blend_mask(
+        meeting.image, meeting.clip, meeting.moment.frame.params.hybrid_comp_mask_blend_alpha
+    ),
+    "Difference": lambda meeting: difference_mask(meeting.image, meeting.clip),
+}
+"""The kinds of mask, by hybrid_comp_mask_type."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A filter that mixes the clip into a picture: under a mask first, if there is one, then by hybrid_comp_alpha."""
+
+    settings: Settings
+    clip: Callable[[Moment], Image]
+    """The clip's picture at a moment."""
+    model: DepthModel | None
+    from_start: bool = True
+    """Not only from the second picture on."""
+    folder: Path | None = None
+    """Where the masks and what they make are saved."""
+
+    def __call__(self, image: Image, moment: Moment) -> Image:
+        if moment.warp is None and not self.from_start:
+            return image
+        clip = self.clip(moment)
+        mask = self._mask(Meeting(image, clip, moment, self.model))
+        masked = clip if mask is None else torch.lerp(clip, image, mask)
+        mixed = blend(image, masked, moment.frame.params.hybrid_comp_alpha)
+        if self.folder is not None:
+            extras = {"clip": clip, "mask": mask, "composite": masked, "mixed": mixed}
+            self._save({name: extra for name, extra in extras.items() if extra is not None}, moment)
+        return mixed
+
+    def saving(self, folder: Path) -> Composite:
+        """Save the clip's picture, the mask, what the two make, and how much of that is taken, for every frame."""
+        return replace(self, folder=folder)
+
+    def _mask(self, meeting: Meeting) -> Mask | None:
+        make, p = MASKS.get(self.settings.hybrid_comp_mask_type), meeting.moment.frame.params
+        if make is None:
+            return None
+        low, high = p.hybrid_comp_mask_auto_contrast_cutoff_low, p.hybrid_comp_mask_auto_contrast_cutoff_high
+        tone = MaskTone(
+            equalize=self.settings.hybrid_comp_mask_equalize,
+            contrast=p.hybrid_comp_mask_contrast,
+            cutoffs=(low, high) if self.settings.hybrid_comp_mask_auto_contrast else None,
+            inverse=self.settings.hybrid_comp_mask_inverse,
+        )
+        return tone(make(meeting))
+
+    def _save(self, extras: Mapping[str, Image], moment: Moment) -> None:
+        assert self.folder is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, image in extras.items():
+            pixels = to_bytes(image.expand(3, -1, -1))[..., ::-1]
+            _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
+            encoded.tofile(self.folder / f"{moment.frame.index:09d}_{name}.png")

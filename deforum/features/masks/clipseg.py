@@ -1,0 +1,60 @@
+"""What words describe, found in a picture by CLIPSeg (Lueddecke and Ecker 2022, arXiv 2112.10003)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from deforum.errors import UserError
+from deforum.pixels.image import Device, Image, Mask
+
+
+@dataclass(frozen=True, eq=False)
+class WordMasks:
+    """Calling it with a picture and words gives the mask of what they describe: 1 there, 0 elsewhere."""
+
+    model: Any
+    processor: Any
+
+    @torch.inference_mode()
+    def __call__(self, image: Image, words: str) -> Mask:
+        given = self.processor(text=[words], images=image.clamp(0, 1), do_rescale=False, return_tensors="pt")
+        given = {name: tensor.to(self.model.device) for name, tensor in given.items()}
+        likely = torch.sigmoid(self.model(**given).logits.float())
+        likely = likely.view(1, 1, *likely.shape[-2:])
+        return above_otsu(interpolate(likely, image.shape[1:], mode="bilinear", align_corners=False)[0, 0])
+
+
+def above_otsu(values: torch.Tensor) -> Mask:
+    """Split values (H, W) in 0..1 in two: 1 above the threshold at which the two classes are farthest apart, else 0.
+
+    Source: N. Otsu, "A threshold selection method from gray-level histograms", 1979.
+    """
+    levels = np.round(values.cpu().numpy() * 255).astype(np.uint8)
+    _, split = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return torch.from_numpy(split.astype(np.float32)).to(values.device)
+
+
+def load_words(folder: Path, device: Device) -> WordMasks:
+    """Load the model from its folder. Raises UserError where its files are not what they should be."""
+    from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
+
+    try:
+        processor = CLIPSegProcessor.from_pretrained(folder, local_files_only=True)
+        load: Any = CLIPSegForImageSegmentation.from_pretrained
+        model, found = load(folder, local_files_only=True, output_loading_info=True)
+    except Exception as error:
+        # transformers raises many kinds; each means the same to the user.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"mask_words_model: {folder}: cannot be loaded as CLIPSeg ({lines[0]})") from None
+    if found["missing_keys"]:
+        # transformers would only warn, and go on with random numbers.
+        raise UserError(f"mask_words_model: {folder}: weights are missing ({sorted(found['missing_keys'])[0]}, ...)")
+    model.eval().requires_grad_(False).to(device)
+    return WordMasks(model, processor)

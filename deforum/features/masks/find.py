@@ -1,0 +1,208 @@
+"""What the masks of a run are made from, found and looked at before anything is loaded. Does not import torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.errors import Problem, UserError
+from deforum.features.masks.language import Expression, Operand, operands, parse_masks
+from schedules import ScheduleError, TextSchedule, Variables
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+    from deforum.video import ClipSource
+
+CLIPSEG = "CIDAS/clipseg-rd64-refined"
+WORD_FILES = (
+    ("config.json",),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("tokenizer.json", "vocab.json"),
+    ("model.safetensors", "pytorch_model.bin"),
+)
+"""What the folder of a CLIPSeg model has; where several names stand together, one of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSource:
+    """The masks of a run, nothing read yet."""
+
+    paint: tuple[Expression, ...]
+    """Of each frame: where it is painted; empty where there is no mask."""
+    noise: tuple[Expression, ...]
+    """Of each frame: where noise is put; empty where noise goes where paint goes."""
+    init: Path | None
+    """The picture that `{init_mask}` is read from."""
+    init_is_alpha: bool
+    """It is that picture's alpha channel."""
+    clip: ClipSource | None
+    """What `{video_mask}` is read from, where it is a clip."""
+    words: Path | None
+    """The folder of the model that finds words."""
+
+
+def is_on(settings: Settings) -> bool:
+    """Whether anything but the whole frame may be painted."""
+    return settings.use_mask or settings.use_alpha_as_mask or settings.use_mask_video
+
+
+def active(settings: Settings) -> tuple[str, ...]:
+    """Name the mask schedules that are in use."""
+    wanted = {"mask": is_on(settings), "noise_mask": settings.use_noise_mask}
+    return tuple(name for name in wanted if wanted[name])
+
+
+def used(settings: Settings) -> Iterator[tuple[str, Operand]]:
+    """Give every operand of the masks that are in use, with the name of its schedule. Raises ScheduleError."""
+    for name in active(settings):
+        for expression in parse_masks(getattr(settings, name)).values():
+            yield from ((name, operand) for operand in operands(expression))
+
+
+def masks_by_depth(settings: Settings) -> bool:
+    """Whether a mask asks for `{depth}`; what cannot be read asks for nothing."""
+    try:
+        return any(operand == Operand("name", "depth") for _, operand in used(settings))
+    except ScheduleError:
+        return False
+
+
+def asks_for_words(settings: Settings) -> bool:
+    """Whether a mask is described in words."""
+    try:
+        return any(operand.kind == "words" for _, operand in used(settings))
+    except ScheduleError:
+        return False
+
+
+def needs_mask_file(settings: Settings) -> bool:
+    """Whether mask_file has to be there."""
+    try:
+        names = {operand.text for _, operand in used(settings) if operand.kind == "name"}
+    except ScheduleError:
+        return False
+    asked = "init_mask" in names or ("video_mask" in names and not settings.use_mask_video)
+    return asked and not settings.use_alpha_as_mask
+
+
+def find_masks(settings: Settings) -> MaskSource | None:
+    """Find all that the masks need; None where there are none. Raises UserError with everything that is missing."""
+    try:
+        wanted = list(used(settings))
+    except ScheduleError as error:
+        raise UserError(str(error)) from None
+    if not active(settings):
+        return None
+    named = {operand.text for _, operand in wanted if operand.kind == "name"}
+    problems: list[Problem] = []
+    init = _find_init(settings, problems) if named & {"init_mask", "video_mask"} else None
+    clip = _find_clip(settings, problems) if settings.use_mask_video and "video_mask" in named else None
+    problems += [
+        Problem(f"{name}: there is no file {operand.text!r}")
+        for name, operand in wanted
+        if operand.kind == "file" and not Path(operand.text).is_file()
+    ]
+    if "depth" in named and settings.depth_algorithm.strip().lower() == "none":
+        problems.append(Problem("mask: {depth} needs a depth model; depth_algorithm is none"))
+    words: Path | None = None
+    if any(operand.kind == "words" for _, operand in wanted):
+        try:
+            words = find_words(settings.mask_words_model)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(dict.fromkeys(problems))
+    return MaskSource(
+        paint=_of_frames(settings.mask, settings) if is_on(settings) else (),
+        noise=_of_frames(settings.noise_mask, settings) if settings.use_noise_mask else (),
+        init=init,
+        init_is_alpha=settings.use_alpha_as_mask,
+        clip=clip,
+        words=words,
+    )
+
+
+def _of_frames(schedule: TextSchedule, settings: Settings) -> tuple[Expression, ...]:
+    parsed = parse_masks(schedule)
+    texts = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+    return tuple(parsed[text] for text in texts)
+
+
+def _find_init(settings: Settings, problems: list[Problem]) -> Path | None:
+    if settings.use_alpha_as_mask:
+        if settings.init_image is None:
+            problems.append(Problem("use_alpha_as_mask: there is no init_image whose alpha channel it could be"))
+            return None
+        path = Path(settings.init_image)
+        if path.is_file() and not _has_alpha(path):
+            problems.append(Problem(f"use_alpha_as_mask: {path} has no alpha channel; use a PNG or WebP that has one"))
+        return path
+    if not needs_mask_file(settings):
+        return None
+    path = Path(settings.mask_file)
+    if not settings.mask_file or not path.is_file():
+        missing = f"there is no file {settings.mask_file!r}" if settings.mask_file else "this has to name a picture"
+        problems.append(Problem(f"mask_file: {missing}, as the mask is {settings.mask.text}"))
+    return path
+
+
+def _has_alpha(path: Path) -> bool:
+    import cv2
+    import numpy as np
+
+    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    return levels is not None and levels.ndim == 3 and levels.shape[2] == 4
+
+
+def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None:
+    from deforum.video import resolve_clip
+
+    try:
+        return resolve_clip(
+            settings.video_mask_path,
+            name="video_mask_path",
+            nth=settings.extract_nth_frame,
+            first=settings.extract_from_frame,
+            last=settings.extract_to_frame,
+            # There has to be some mask for frames behind the clip's end, whatever ends there.
+            end="loop" if settings.clip_end == "loop" else "hold",
+        )
+    except UserError as error:
+        problems += error.problems
+        return None
+
+
+def find_words(model: str) -> Path:
+    """Find the CLIPSeg model that `<words>` are looked up with: a folder, or a hub name in the local cache.
+
+    Raises UserError where it is not there: nothing is fetched.
+    """
+    folder = Path(model).expanduser()
+    looked = str(folder.absolute())
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        looked = f"{looked} and {HF_HUB_CACHE}"
+        cached = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+        if not isinstance(cached, str):
+            hub_name = model if model.count("/") == 1 else CLIPSEG
+            raise UserError(
+                f"mask_words_model: masks such as <words> need CLIPSeg, and {model} is not here; looked for in "
+                f"{looked}. Fetch it once where there is a network (hf download {hub_name}), or give the path of its "
+                f"folder"
+            )
+        folder = Path(cached).parent
+    missing = [names[0] for names in WORD_FILES if not any((folder / name).is_file() for name in names)]
+    if missing:
+        raise UserError(f"mask_words_model: {folder}: {', '.join(missing)} missing; is its download complete?")
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"mask_words_model: {folder / 'config.json'}: cannot be read as JSON ({error})") from None
+    if kind != "clipseg":
+        raise UserError(f"mask_words_model: {folder}: a model of type {kind!r}; expected clipseg")
+    return folder

@@ -1,0 +1,48 @@
+"""Masks that move with the camera: where each pixel of a frame was in frame 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from deforum.animation.carrying import CarryingCamera
+from deforum.animation.parts import Camera, within
+from deforum.motion.positions import Chart, follow, read_at
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Image, Mask
+
+SEEN = 0.99
+"""Less than this much of a pixel was in frame 0: it has come into view since."""
+
+
+@dataclass(frozen=True)
+class FollowedCamera(CarryingCamera):
+    """A camera that remembers the way from frame 0."""
+
+    came: Chart | None = None
+    """From the pixels of the frame where the camera is to frame 0; None while it has not moved."""
+
+    def carry(self, warp: Warp, index: int) -> Self:
+        step, _ = warp.charts()
+        if self.came is None:
+            return replace(self, came=step)
+        # Positions change evenly from pixel to pixel: reading them over and over does not blur what is read at them.
+        positions = follow(self.came.positions, step.positions)
+        covers = read_at(self.came.covers[None], step.positions)[0] * step.covers
+        return replace(self, came=Chart(positions, covers))
+
+
+def followed(camera: Camera) -> Chart | None:
+    """Give the way from frame 0 to where a camera is; None where it is not remembered, or there was none."""
+    found = within(camera, FollowedCamera)
+    return None if found is None else found.came
+
+
+def carried(picture: Image, came: Chart | None) -> Image:
+    """Move a picture (C, H, W) of frame 0 to where the camera is."""
+    return picture if came is None else read_at(picture, came.positions)
+
+
+def came_into_view(came: Chart) -> Mask:
+    """Tell what was not to be seen in frame 0: (H, W), 1 there."""
+    return (came.covers < SEEN).float()

@@ -1,0 +1,80 @@
+"""Diffusing a frame more than once: decorators around diffusion.
+
+Every pass has a seed of its own that follows from the frame's, so that later frames do not depend on whether this one
+was done again. What starts from noise alone, without a picture or at strength 0, is not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deforum.animation.parts import Diffuse, Moment, Stages
+from deforum.flow import FlowModel
+from deforum.motion.flow_warp import FlowWarp
+from deforum.pixels.color import match_color
+from deforum.pixels.image import Image
+from deforum.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+
+def with_redo(stages: Stages, settings: Settings, model: FlowModel | None) -> Stages:
+    """Diffuse each frame as often as the settings say; `model` finds the flow of optical_flow_redo_generation."""
+    diffuse = redo_diffusion(stages.diffuse, settings.diffusion_redo) if settings.diffusion_redo else stages.diffuse
+    return replace(stages, diffuse=diffuse if model is None else redo_by_flow(diffuse, stages.diffuse, model))
+
+
+def redo_diffusion(diffuse: Diffuse, times: int) -> Diffuse:
+    """Diffuse so many times before the real one, each time from the last result; its colours are held in the end."""
+
+    def redone(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        images, which = list(inits), started_from_pictures(inits, moments)
+        for turn in range(times if which else 0):
+            again = diffuse([images[i] for i in which], [with_seeds_of(moments[i], f"redo {turn}") for i in which])
+            for i, image in zip(which, again, strict=True):
+                images[i] = hold_colors(image, moments[i]) if turn == times - 1 else image
+        return diffuse(images, moments)
+
+    return redone
+
+
+def redo_by_flow(diffuse: Diffuse, trial: Diffuse, model: FlowModel) -> Diffuse:
+    """Try first where things would go, and diffuse from a picture whose things are already there.
+
+    `trial` diffuses once; the picture that it started from is moved by the flow to its result, times the frame's
+    redo_flow_factor, and becomes what the real diffusion starts from.
+    """
+
+    def redone(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        images, which = list(inits), started_from_pictures(inits, moments)
+        which = [i for i in which if moments[i].frame.params.redo_flow_factor != 0]
+        seeds = [with_seeds_of(moments[i], "flow redo") for i in which]
+        tried = trial([inits[i] for i in which], seeds) if which else []
+        for i, result in zip(which, tried, strict=True):
+            init = inits[i]
+            if init is not None:
+                flow = model(init, hold_colors(result, moments[i]))
+                images[i] = FlowWarp.of(flow, factor=moments[i].frame.params.redo_flow_factor)(init)
+        return diffuse(images, moments)
+
+    return redone
+
+
+def started_from_pictures(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[int]:
+    """Say which diffusions start from a picture, and keep something of it."""
+    pairs = enumerate(zip(inits, moments, strict=True))
+    return [i for i, (init, moment) in pairs if init is not None and moment.frame.params.strength > 0]
+
+
+def with_seeds_of(moment: Moment, purpose: str) -> Moment:
+    """Give a frame other seeds, that follow from its own."""
+    frame = moment.frame
+    seed, subseed = (derive_seed(each, frame.index, purpose) for each in (frame.seed, frame.subseed))
+    return replace(moment, frame=replace(frame, seed=seed, subseed=subseed))
+
+
+def hold_colors(image: Image, moment: Moment) -> Image:
+    return image if moment.palette is None else match_color(image, moment.palette)

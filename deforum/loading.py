@@ -1,0 +1,145 @@
+"""`load` reads a settings file and checks the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deforum.errors import UserError
+from deforum.features.video_input import as_long_as_the_clip
+from deforum.settings import document
+from deforum.settings.deforum_files import translate
+from deforum.settings.options import PENDING_CHOICES, SWITCHES, Settings
+from deforum.settings.read import (
+    Findings,
+    Given,
+    Origin,
+    collect,
+    find_declaration,
+    flatten,
+    is_json,
+    list_values,
+    read_overrides,
+    settle,
+)
+from deforum.settings.relaxed_json import parse_json
+from deforum.validate import check_curves, check_masks, check_samplers, drop_hybrid, drop_urls, find_files
+from schedules import Variables, parse_key
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings as read, and what a person should know of the reading, one line each."""
+
+    settings: Settings
+    report: tuple[str, ...]
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+    """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
+
+    With `to_render`, what only a render needs is checked too (that the animation mode is available and files exist),
+    and paths are made absolute. Relative paths start from the settings file's folder, or else from the current one.
+    Raises UserError with all problems found.
+    """
+    path = Path(path)
+    text, found, made_with = document.read_text(path), Findings(), ""
+    old_file = is_json(path, text)
+    if old_file:
+        translation = translate(parse_json(text, str(path)))
+        made_with = translation.made_with
+        found.notes.extend(translation.notes)
+        given = {name: Given(written, node.place, node) for name, (written, node) in translation.given.items()}
+    else:
+        given = collect(flatten(document.parse_yaml(text, str(path)), found), found)
+    given |= collect(read_overrides(overrides, found), found)
+    if made_with and "model" not in given:
+        found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
+    settings, readable = settle(given, found, old_file)
+    settings = _check(settings, readable, found, path.parent if to_render else None)
+    if found.problems:
+        raise UserError(found.problems)
+    return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
+
+
+def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:
+    """Check what can only be seen in whole settings; with the folder of the file, find files too.
+
+    By Deforum's profile a render goes on where Deforum's does: with values out of range, and without what is on a
+    network.
+    """
+    lenient = settings.profile == "deforum"
+    if folder is not None:
+        if lenient:
+            settings, missing = drop_urls(settings)
+            settings, without = drop_hybrid(settings, folder)
+            found.notes.extend([*missing, *without])
+        settings, lost = find_files(settings, origins, folder)
+        found.problems.extend(lost)
+        if not lost:
+            settings = _settle_length(settings, found)
+    for problem, way_on in check_curves(settings, origins):
+        if lenient and way_on:
+            found.notes.append(f"{problem.message}; {way_on}")
+        else:
+            found.problems.append(problem)
+    found.problems.extend(check_masks(settings, origins))
+    unknown = list(check_samplers(settings, origins))
+    if lenient and unknown and origins["sampler"].place.line:
+        found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)
+        settings = replace(settings, sampler=Settings.sampler)
+    else:
+        found.problems.extend(unknown)
+    return settings
+
+
+def _settle_length(settings: Settings, found: Findings) -> Settings:
+    """Bring max_frames to the length of the clip, where there is one that decides."""
+    try:
+        settled = as_long_as_the_clip(settings)
+    except UserError as error:
+        found.problems.extend(error.problems)
+        return settings
+    if settled.max_frames != settings.max_frames:
+        clip = Path(settings.video_init_path).name
+        found.notes.append(f"max_frames: {settings.max_frames} became {settled.max_frames}, the length of {clip}")
+    return settled
+
+
+def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> Iterator[str]:
+    """Say, once for each reason, which of the given settings have no effect."""
+    values = {name: (each, value, value == default) for name, each, value, default in list_values(settings)}
+    waiting: dict[str, list[str]] = {}
+    other_mode: dict[str, list[str]] = {}
+    for name in given:
+        each, value, is_default = values.get(name, (find_declaration(name), None, True))
+        if is_default:
+            continue
+        switches = SWITCHES.get(each.pending, ())
+        idle = bool(switches) and name not in switches and all(values[switch][2] for switch in switches)
+        if each.modes and settings.animation_mode not in each.modes:
+            other_mode.setdefault(" or ".join(each.modes), []).append(name)
+        elif each.pending and not idle:
+            waiting.setdefault(each.pending, []).append(name)
+        elif name == "detail_coherence" and settings.color_coherence == "None":
+            yield "without effect, as color_coherence: None holds to no picture: detail_coherence"
+        elif (name, value) in PENDING_CHOICES:
+            waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
+    for feature, names in waiting.items():
+        yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
+    if not old_file and "prompts" in given:
+        yield from _explain_unseen(settings)
+    if not old_file:  # Deforum's files carry the settings of every mode
+        for modes, names in other_mode.items():
+            yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"
+
+
+def _explain_unseen(settings: Settings) -> Iterator[str]:
+    """Name the prompts that come after the last frame."""
+    variables = Variables(seed=settings.seed, fps=settings.fps)
+    frames = ((key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts)
+    late = [key for key, frame in frames if frame >= settings.max_frames]
+    if late and settings.blending == "hold":
+        last = settings.max_frames - 1
+        yield f"prompts: the last frame is {last}, so what comes after is never seen: {', '.join(late)}"

@@ -1,0 +1,125 @@
+"""Where a camera stands and how it sees: poses, lenses, and lines of sight from one view to another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from deforum.errors import UserError
+from deforum.motion.positions import (
+    Positions,
+)
+from deforum.pixels.image import Device
+
+if TYPE_CHECKING:
+    from deforum.settings.params import Params
+from deforum.motion.positions import Matrix
+
+Depth = torch.Tensor  # (H, W) float32
+UNITS = 200  # translations, near and far in files are in this part of a scene unit
+IN_FRONT = 1e-3  # scene units; whatever comes nearer to the camera than this is behind it
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the camera moves: a point X (a row, x y z) of the old view is at X @ rotation + translation in the new."""
+
+    rotation: Matrix  # (3, 3)
+    translation: Matrix  # (3,) scene units
+
+    @staticmethod
+    def of(params: Params[float]) -> Pose:
+        """Read one frame's motion: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
+        p = params
+        return Pose(
+            _turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
+            np.array([-p.translation_x, p.translation_y, -p.translation_z], np.float64) / UNITS,
+        )
+
+    def inverse(self) -> Pose:
+        return Pose(self.rotation.T, -self.translation @ self.rotation.T)
+
+    def then(self, later: Pose) -> Pose:
+        return Pose(self.rotation @ later.rotation, self.translation @ later.rotation + later.translation)
+
+    @property
+    def still(self) -> bool:
+        return not self.translation.any() and bool((self.rotation == np.eye(3)).all())
+
+
+def _turn(x: float, y: float, z: float) -> Matrix:
+    """Rotate about x, then y, then z (radians), in the order that the names of Deforum's Euler angles say: XYZ."""
+    about_x = [[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]]
+    about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
+    about_z = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
+    turned: Matrix = np.array(about_x) @ np.array(about_y) @ np.array(about_z)
+    return turned
+
+
+@dataclass(frozen=True)
+class Lens:
+    """True intrinsics: focal lengths in px; the axis goes through the middle of the picture."""
+
+    x: float
+    y: float
+
+    @staticmethod
+    def of(fov: float, aspect_ratio: float, width: int, height: int, *, fov_is_vertical: bool = False) -> Lens:
+        """Make a lens from its field of view in degrees, across the width (or, `fov_is_vertical`, the height).
+
+        `aspect_ratio` is that of a pixel: 1 is square, 2 is twice as wide as high. With `fov_is_vertical` pixels are
+        square; this is what Deforum's "old formula" of the aspect ratio comes to.
+        Raises UserError for a field of view that no lens has.
+        """
+        if not 0 < fov < 180:
+            raise UserError(f"fov is {fov:g}; the physical camera needs one between 0 and 180 degrees, 70 is usual")
+        reach = math.tan(math.radians(fov) / 2)
+        if fov_is_vertical:
+            return Lens(height / 2 / reach, height / 2 / reach)
+        return Lens(width / 2 / reach / aspect_ratio, width / 2 / reach)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The lines of sight of one view's pixels, as another view sees them: inverse depth says which point of each."""
+
+    base: torch.Tensor
+    """(3, H, W) or (3, N): x and y in px and z / z, times the last, of what is infinitely far off"""
+    slope: tuple[float, float, float]
+    """What each of the three gains by inverse depth."""
+
+    @staticmethod
+    def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
+        """Put back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+
+        def intrinsics(lens: Lens) -> Matrix:
+            return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
+
+        motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
+        rows = (intrinsics(new) @ motion).tolist()
+        x = torch.arange(width, dtype=torch.float32, device=device)
+        y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
+        base = torch.empty(3, height, width, device=device)
+        for out, (a, b, c, _) in zip(base, rows, strict=True):
+            torch.add(a * x, b * y + c, out=out)
+        return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
+
+    def at(self, index: torch.Tensor) -> Sight:
+        """Take those of numbered pixels."""
+        return replace(self, base=self.base.flatten(1).index_select(1, index))
+
+    def ratio(self, inverse_depth: torch.Tensor) -> torch.Tensor:
+        """Say how many times as far off points are in the other view, z' / z."""
+        return torch.add(self.base[2], inverse_depth, alpha=self.slope[2])
+
+    def __call__(self, inverse_depth: torch.Tensor) -> Positions:
+        """Find where points are in the other view; those behind its camera are somewhere far outside."""
+        ratio = self.ratio(inverse_depth).clamp_(min=IN_FRONT)
+        positions = torch.empty_like(self.base[:2])
+        for out, base, slope in zip(positions, self.base, self.slope, strict=False):
+            torch.add(base, inverse_depth, alpha=slope, out=out).div_(ratio)
+        return positions

@@ -1,0 +1,88 @@
+"""The slab: Deforum's 3D camera."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from deforum.errors import UserError
+from deforum.motion.positions import (
+    SAME_PLACE,
+    Padding,
+    Sampling,
+    pixels,
+    read_at,
+    within,
+)
+from deforum.pixels.image import CPU, Device
+
+if TYPE_CHECKING:
+    from deforum.settings.params import Params
+from deforum.motion.pose import Depth, Pose
+from deforum.motion.positions import Matrix
+from deforum.motion.splat import cells_of, nearest_in, spread
+from deforum.motion.surface import DepthWarp, Lookup, stay
+
+
+def warp_slab(
+    depth: Depth | None,
+    params: Params[float],
+    width: int,
+    height: int,
+    *,
+    old_aspect_formula: bool = False,
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Move the camera as Deforum does; what comes into view is stretched.
+
+    Convention: depth (H, W) as `deforum.depth.scale.slab_depth` gives it, 1..2 near to far; None is flat at 1.
+    `old_aspect_formula` puts width / height in the place of the aspect ratio. Near and far have no effect. `device` is
+    asked where there is no depth.
+    Source: the rule behind Deforum's files, checked against recorded sampling positions.
+    Raises UserError for a field of view of 0 or +-180 degrees.
+    """
+    pose = Pose.of(params)
+    device = device if depth is None else depth.device
+    if pose.still:
+        return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
+    if params.fov % 180 == 0:
+        raise UserError(f"fov is {params.fov:g}, with which nothing can be seen; 70 is usual")
+    reach = math.tan(math.radians(params.fov) / 2)
+    aspect = width / height if old_aspect_formula else params.aspect_ratio
+    x = torch.linspace(-1, 1, width, device=device)
+    y = torch.linspace(-1, 1, height, device=device)[:, None]
+    z = torch.ones(1, 1, device=device) if depth is None else depth
+    rows = np.vstack((pose.rotation, pose.translation)).T  # of the matrix that takes (x, y, z, 1) to the moved point
+    moved_z = _plane(rows[2, [0, 1, 3, 2]], x, y, z)
+    offset = torch.empty(2, height, width, device=device)
+    for out, row, old, reached in zip(offset, rows, (x, y), (reach * aspect, reach), strict=False):
+        size = width if old is x else height
+        torch.sub(_plane(row[[0, 1, 3, 2]], x, y, z).div_(moved_z), old / z, out=out).mul_(size / 2 / reached)
+    here = pixels(width, height, device)
+    source = here - offset
+
+    def solve() -> tuple[Lookup, Lookup]:
+        old_z = z.expand(height, width)
+        destination = here + offset  # as a surface moves; that the new view fetches pixels is a little different:
+        reached = destination
+        for _ in range(3):  # source(destination) = here, so the offset is that of the destination
+            reached = here + read_at(offset, reached)
+        returns = (reached - read_at(offset, reached) - here).abs().amax(0) <= SAME_PLACE
+        cells = cells_of(destination.flatten(1), width, height)
+        covers = within(source) * (spread(nearest_in(cells, (1 / old_z).flatten(), width, height)) > 0)
+        carried = read_at(moved_z.expand(1, height, width), source)[0]
+        return Lookup(source, covers, carried), Lookup(reached, within(reached) * returns, old_z)
+
+    return DepthWarp(lambda: source, solve, padding, sampling)
+
+
+def _plane(row: Matrix, x: torch.Tensor, y: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+    """Sum row * (x, y, 1, depth) over the picture; x and y are a row and a column, so it is two passes."""
+    a, b, c, d = row.tolist()
+    summed: torch.Tensor = a * x + (b * y + c)
+    return torch.add(summed, depth, alpha=d) if d else summed

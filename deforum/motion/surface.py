@@ -1,0 +1,341 @@
+"""3D motion: a picture with depth becomes a surface in space, and a moved camera looks at it again.
+
+Two cameras. The physical one back-projects pixels with true intrinsics, moves them as a rigid body and projects them
+again, nearest first. The slab is Deforum's: x and y run from -1 to 1 over the picture whatever the depth, and each
+pixel of the new picture is fetched from where its namesake in the old one would have come from.
+
+Convention: pixel centres have whole-number coordinates, x goes right, y goes down, z goes away from the camera. Depth
+is z, larger is farther, in scene units: Deforum's translations are 1/200 of one, and near things are at about 1.
+Positions are (2, H, W) float32, x then y, in px. What a user's number does to the picture is the same for both cameras:
+translation x left, y down, z larger; rotation x down, y left, z counter-clockwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from deforum.motion.flat import Border, warp_flat
+from deforum.motion.positions import (
+    SAME_PLACE,
+    Chart,
+    Charts,
+    Padding,
+    Positions,
+    Sampling,
+    comes_back,
+    follow,
+    map_by,
+    pixels,
+    read_at,
+    sample_at,
+    within,
+)
+from deforum.pixels.image import CPU, Device, Image, Mask
+
+if TYPE_CHECKING:
+    from deforum.settings.params import Params
+from deforum.motion.holes import Fill, fill_holes
+from deforum.motion.pose import IN_FRONT, Depth, Lens, Pose, Sight
+from deforum.motion.positions import Matrix
+from deforum.motion.splat import HALF, cells_of, index_of, nearest_in, number, spread
+
+
+@dataclass(frozen=True)
+class Rigid:
+    """All that a physical motion follows from: the depth of the old view, and how the camera and its lens change."""
+
+    depth: Depth
+    pose: Pose
+    old: Lens
+    new: Lens
+    fill: Fill
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where each pixel of one view is found in another, whether it is seen there at all, and how far off it is."""
+
+    positions: Positions
+    covers: Mask
+    """1 where what is here was seen in the other view, 0 where it was hidden, or beyond the edge (soft over a pixel)"""
+    depth: Depth
+
+
+@dataclass(frozen=True)
+class DepthWarp:
+    """A motion of the picture in space: `source` says, for each pixel of the new picture, where it comes from.
+
+    Satisfies `deforum.motion.warps.Warp`. Beyond the edge `padding` repeats the outermost pixels (border), mirrors
+    (reflection), or is black (zeros). Motions are joined before a picture is sampled: physical ones as camera poses,
+    so that however many there are the old view is looked at from the last place at once; others as positions.
+    """
+
+    chart: Callable[[], Positions]
+    """Gives `source`; asked when it is needed, which of a step that is only joined to others it never is."""
+    solve: Callable[[], tuple[Lookup, Lookup]]
+    """Gives the whole geometry, from the new view to the old and from the old to the new; asked when it is needed."""
+    padding: Padding = "border"
+    sampling: Sampling = "bicubic"
+    still: bool = False
+    """Nothing moves: a picture is handed through as it is."""
+    flip: tuple[Matrix, Border] | None = None
+    """A matrix, source px -> destination px, by which the picture is moved before, in a sampling of its own."""
+    rigid: Rigid | None = None
+    """For a physical motion without a flip."""
+
+    @cached_property
+    def source(self) -> Positions:
+        return self.chart()
+
+    @cached_property
+    def _joins(self) -> list[tuple[DepthWarp, DepthWarp]]:
+        """Motions that were joined to this one, and what came of it: the camera and the loop go the same ways."""
+        return []
+
+    @cached_property
+    def _solved(self) -> tuple[Lookup, Lookup]:
+        return self.solve()
+
+    def __call__(self, image: Image) -> Image:
+        """Move a picture, (C, H, W) in 0..1."""
+        if self.flip is not None:
+            image = warp_flat(image, self.flip[0], border=self.flip[1])
+        if self.still:
+            return image
+        moved = sample_at(image, self.source, self.sampling, self.padding)
+        if self.sampling == "bicubic":  # it overshoots at edges
+            moved.clamp_(0, 1)
+        return moved
+
+    def move_mask(self, mask: Mask) -> Mask:
+        """Move a mask, (H, W); where the picture is made up, its nearest part decides."""
+        return mask if self.still else read_at(mask[None], self._once().source)[0]
+
+    def move_flow(self, flow: torch.Tensor) -> torch.Tensor:
+        """Move a flow field, (H, W, 2) px: a vector between two places becomes that between the moved places."""
+        if self.still and self.flip is None:
+            return flow
+        here, there = self._once()._solved
+        start = here.positions
+        end = start + read_at(flow.permute(2, 0, 1), start)
+        return (follow(there.positions, end) - follow(there.positions, start)).permute(1, 2, 0)
+
+    def coverage(self) -> Mask:
+        """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
+        return self._once()._solved[0].covers
+
+    def charts(self) -> Charts:
+        here, there = self._once()._solved
+        return Chart(here.positions, here.covers), Chart(there.positions, there.covers)
+
+    @property
+    def depth(self) -> Depth:
+        """The depth of the new view, carried along."""
+        return self._once()._solved[0].depth
+
+    def then(self, later: DepthWarp) -> DepthWarp:
+        for other, joined in self._joins:
+            if other is later:
+                return joined
+        self._joins.append((later, self._join(later)))
+        return self._joins[-1][1]
+
+    def _join(self, later: DepthWarp) -> DepthWarp:
+        first, later = self._once(), later._once()
+        if first.still or later.still:
+            return later if first.still else first
+        if first.rigid and later.rigid:
+            pose = first.rigid.pose.then(later.rigid.pose)
+            return _warp_rigid(replace(first.rigid, pose=pose, new=later.rigid.new), first.padding, first.sampling)
+
+        def solve() -> tuple[Lookup, Lookup]:
+            (here, there), (later_here, later_there) = first._solved, later._solved
+            back = follow(later_there.positions, there.positions)
+            covers = later_here.covers * read_at(here.covers[None], later_here.positions)[0]
+            back_covers = there.covers * read_at(later_there.covers[None], there.positions)[0]
+            # What each motion uncovers or hides by less than a pixel shows when they are taken together.
+            source = joined.source
+            covers, back_covers = covers * comes_back(source, back), back_covers * comes_back(back, source)
+            return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
+
+        joined = DepthWarp(lambda: follow(first.source, later.source), solve, first.padding, first.sampling)
+        return joined
+
+    def inverse(self) -> DepthWarp:
+        once = self._once()
+        here, there = once._solved
+        rigid = once.rigid
+        if rigid is not None:
+            rigid = replace(rigid, depth=here.depth, pose=rigid.pose.inverse(), old=rigid.new, new=rigid.old)
+        return replace(once, chart=lambda: there.positions, solve=lambda: (there, here), rigid=rigid)
+
+    def flipped(self, matrix: Matrix, border: Border | None = None) -> DepthWarp:
+        """Put a flat motion before this one: matrix (3, 3), source px -> destination px.
+
+        With a `border` it is a sampling of its own that knows this border, as Deforum's perspective flip is; without
+        one the picture is sampled once.
+        """
+        if border is None:
+            return replace(self, flip=(matrix, "replicate"))._once()
+        return replace(self, flip=(matrix, border))
+
+    def _once(self) -> DepthWarp:
+        """Give the same motion with the flip, if there is one, joined into the positions."""
+        if self.flip is None:
+            return self
+        matrix = self.flip[0]
+        unflipped: Matrix = np.asarray(np.linalg.inv(matrix), np.float64)
+
+        def solve() -> tuple[Lookup, Lookup]:
+            here, there = replace(self, flip=None)._solved
+            # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
+            source = map_by(unflipped, here.positions)
+            height, width = source.shape[1:]
+            covers = here.covers * within(source)
+            destination = map_by(matrix, pixels(width, height, source.device))
+            back = Lookup(
+                follow(there.positions, destination), read_at(there.covers[None], destination)[0], there.depth
+            )
+            return Lookup(source, covers, here.depth), back
+
+        return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.padding, self.sampling)
+
+
+def stay(
+    depth: Depth | None,
+    width: int,
+    height: int,
+    *,
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Make the motion that moves nothing."""
+    here = pixels(width, height, device)
+    seen = torch.ones(height, width, device=device)
+    same = Lookup(here, seen, seen if depth is None else depth)
+    return DepthWarp(lambda: here, lambda: (same, same), padding, sampling, still=True)
+
+
+def warp_physical(
+    depth: Depth | None,
+    params: Params[float],
+    width: int,
+    height: int,
+    *,
+    before: Params[float] | None = None,
+    fov_is_vertical: bool = False,
+    fill: Fill = "far",
+    padding: Padding = "border",
+    sampling: Sampling = "bicubic",
+    device: Device = CPU,
+) -> DepthWarp:
+    """Move a real camera: a pan pans, a dolly dollies, and a change of the field of view zooms.
+
+    Convention: depth (H, W), z > 0 in scene units; None is flat at 1. `before` are the parameters of the frame before,
+    whose lens took the picture; None is the same lens. `fov_is_vertical` as in `Lens.of`. What the old view did not
+    see is filled by `fill`: "stretch" pulls the surface over it, "far" mirrors what is behind into it; `coverage` has
+    it as 0 either way.
+    Raises UserError for a field of view that no lens has.
+    """
+    pose = Pose.of(params)
+    device = device if depth is None else depth.device
+    lens = Lens.of(params.fov, params.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
+    old_lens = lens
+    if before is not None:
+        old_lens = Lens.of(before.fov, before.aspect_ratio, width, height, fov_is_vertical=fov_is_vertical)
+    if pose.still and lens == old_lens:
+        return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
+    if depth is None:
+        depth = torch.ones(height, width, device=device)
+    return _warp_rigid(Rigid(depth, pose, old_lens, lens, fill), padding, sampling)
+
+
+def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWarp:
+    @cache
+    def view() -> View:
+        return _see(motion)
+
+    def solve() -> tuple[Lookup, Lookup]:
+        seen = view()
+        height, width = motion.depth.shape
+        here = pixels(width, height, motion.depth.device)
+        back = seen.source.flatten(1).index_select(1, index_of(seen.destination)).view_as(here)
+        returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen.moved > 0)
+        return (
+            Lookup(seen.source, within(seen.source) * ~seen.hole, 1 / seen.inverse_depth),
+            Lookup(seen.destination, within(seen.destination) * returns, motion.depth),
+        )
+
+    return DepthWarp(lambda: view().source, solve, padding, sampling, rigid=motion)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a physical camera sees from its new place: of each pixel, where it was in the old view, and how far off."""
+
+    source: Positions
+    inverse_depth: torch.Tensor
+    hole: torch.Tensor
+    """(H, W) bool: within the old view, but hidden there; made up here."""
+    destination: Positions
+    """Where the pixels of the old view come to,"""
+    moved: torch.Tensor
+    """and their inverse depth there; 0 behind the camera."""
+
+
+def _see(motion: Rigid) -> View:
+    (height, width), device = motion.depth.shape, motion.depth.device
+    to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
+    to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
+    inverse_depth = 1 / motion.depth
+    ratio = to_new.ratio(inverse_depth)
+    moved = (inverse_depth / ratio.clamp(min=IN_FRONT)).mul_(ratio > IN_FRONT * inverse_depth)
+    destination = to_new(inverse_depth)
+    source, seen, empty = _look_again(to_old, destination, moved)
+    hole = torch.zeros(height, width, dtype=torch.bool, device=device)
+    if len(empty):
+        fill_holes(to_old, source, seen, hole, empty, moved, motion.fill)
+    return View(source, seen, hole, destination, moved)
+
+
+def _look_again(
+    to_old: Sight, destination: Positions, moved: torch.Tensor
+) -> tuple[Positions, torch.Tensor, torch.Tensor]:
+    """Find where each pixel of the new view was in the old, and its inverse depth, nearest first.
+
+    Those that see nothing known come as numbers (N,), with an inverse depth of 0.
+
+    A moved surface has cracks where it grew, through which what is behind would show. So each point is first taken to
+    cover the four pixels around it. Whether it covers one of them is decided in the old view: the place there that the
+    pixel would then see must lie within the point's own pixel. So outlines neither grow nor shrink, however often.
+    """
+    height, width = moved.shape
+    cells = cells_of(destination.flatten(1), width, height)
+    point = to_old(spread(nearest_in(cells, moved.flatten(), width, height))).round_()
+    for axis, size in zip(point, (width, height), strict=True):
+        axis.clamp_(0, size - 1)
+    seen = moved.flatten().index_select(0, number(point[0], point[1], width).flatten()).view_as(moved)
+    source = to_old(seen)
+    x_apart, y_apart = point.sub_(source).abs_()
+    doubt = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(seen == 0)
+
+    # What else may be seen comes to the pixel itself; only points beside a pixel in doubt are asked.
+    around = torch.zeros(height + 3, width + 3, dtype=torch.bool, device=moved.device)
+    around[2:-1, 2:-1] = doubt
+    around[:-1] |= around[1:].clone()
+    around[:, :-1] |= around[:, 1:].clone()
+    asked = torch.nonzero(around.flatten().index_select(0, cells))[:, 0]
+    cells = cells_of(destination.flatten(1)[:, asked] + 0.5, width, height)
+    known = nearest_in(cells, moved.flatten()[asked], width, height)[2:-1, 2:-1]
+    row, column = torch.nonzero(doubt, as_tuple=True)
+    found, index = known[row, column], row * width + column
+    seen[row, column] = found
+    source.flatten(1)[:, index] = to_old.at(index)(found)
+    return source, seen, index[found == 0]

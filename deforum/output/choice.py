@@ -1,0 +1,112 @@
+"""What a run writes: pictures, films, subtitles."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deforum.errors import Problem, UserError
+from deforum.output.pictures import PICTURES
+from deforum.output.subtitles import FRAME_FIELDS, subtitle_fields
+from deforum.video.ffmpeg import VideoError
+from deforum.video.formats import FORMATS
+from deforum.video.writer import Soundtrack, probe
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+
+@dataclass(frozen=True)
+class Film:
+    """One video file of a run. `quality` and `preset` are the codec's; None: its default."""
+
+    format: str = "h264"
+    quality: int | None = None
+    preset: str | None = None
+    soundtrack: Soundtrack | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run writes besides its settings. The first film is the one that is shown as the result."""
+
+    picture: str = "png"
+    films: tuple[Film, ...] = (Film(),)
+    subtitles: tuple[str, ...] = ()
+    """Fields of a frame that subtitles show: seed, prompt, any parameter. Empty: no subtitles."""
+    keep_frames: bool = True
+    """False: frames are removed once every film is whole, unless the run was stopped early."""
+
+    @staticmethod
+    def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
+        """Read what settings ask for; also gives notes on what does nothing, one line each."""
+        # crf is Deforum's setting, and its scale is that of h264 alone.
+        quality = settings.crf if settings.video_format == "h264" else settings.video_quality
+        films = [Film(settings.video_format, quality, settings.video_preset, _soundtrack(settings))]
+        if settings.make_gif and settings.video_format != "gif":
+            films.append(Film("gif"))
+        if settings.skip_video_creation:
+            films = []
+        notes: list[str] = []
+        if settings.delete_imgs and not films:
+            notes.append("delete_imgs does nothing: without a video the frames are all there is, so they are kept")
+        outputs = Outputs(
+            picture=settings.frame_format,
+            films=tuple(films),
+            subtitles=tuple(field for field in re.split(r"[,\s]+", settings.subtitles) if field),
+            keep_frames=not (settings.delete_imgs and films),
+        )
+        return outputs, tuple(notes)
+
+    def check(self, width: int, height: int, fps: float) -> None:
+        """Encode one frame in every chosen way. Raises UserError with all that cannot work, before anything renders."""
+        problems: list[Problem] = []
+        if self.picture not in PICTURES:
+            problems.append(Problem(f"{self.picture!r} is no frame format; expected one of {', '.join(PICTURES)}"))
+        for film in self.films:
+            try:
+                probe(film.format, width, height, fps, quality=film.quality, preset=film.preset)
+                if film.soundtrack is not None:
+                    film.soundtrack.check(film.format)
+            except VideoError as error:
+                problems += error.problems
+        problems += [
+            Problem(
+                f"subtitles: a frame has no {field!r}; expected {', '.join(FRAME_FIELDS)} or the name of a parameter"
+            )
+            for field in self.subtitles
+            if field not in subtitle_fields()
+        ]
+        if problems:
+            raise UserError(problems)
+
+    @property
+    def bits(self) -> Literal[8, 16]:
+        """How many bits per channel are worth handing over."""
+        deep = PICTURES[self.picture].bits == 16 or any(FORMATS[film.format].bits == 16 for film in self.films)
+        return 16 if deep else 8
+
+
+PLAIN = Outputs()
+"""Frames as PNG, and one film."""
+
+
+def _soundtrack(settings: Settings) -> Soundtrack | None:
+    if settings.add_soundtrack == "File":
+        return Soundtrack(Path(settings.soundtrack_path).expanduser())
+    if settings.add_soundtrack == "Init Video":
+        clip = Path(settings.video_init_path).expanduser()
+        return Soundtrack(clip, seconds_before(settings))
+    return None
+
+
+def seconds_before(settings: Settings) -> float:
+    """Say when the first frame used of the clip is shown, in seconds of its sound; 0 for a file without pictures."""
+    from deforum.video import ClipError, video_init
+
+    try:
+        return video_init(settings).start
+    except ClipError:
+        return 0.0

@@ -1,0 +1,117 @@
+"""The depth of every frame, saved while a run renders: as maps, as a video, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import torch
+
+from deforum.background import Background
+from deforum.depth import STANDS
+from deforum.depth.maps import to_levels, write_exr, write_png
+from deforum.depth.scale import OUTSTANDING
+from deforum.motion.pose import UNITS
+from deforum.settings.profiles import PROFILES
+from deforum.video.ffmpeg import VideoError
+from deforum.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+    from deforum.timeline.timeline import Timeline
+
+MapFormat = Literal["png", "exr"]
+WRITE: dict[MapFormat, Callable[[Path, torch.Tensor, tuple[float, float]], None]] = {
+    "png": lambda path, depth, ends: write_png(path, to_levels(depth, *ends)),
+    "exr": lambda path, depth, ends: write_exr(path, depth),
+}
+
+
+def ends_of(settings: Settings, timeline: Timeline) -> tuple[float, float] | None:
+    """Give the nearest and the farthest distance of a run in scene units; None where only the maps can say."""
+    profile = PROFILES[settings.profile]
+    if profile.depth_steady:
+        # Things may stand out in front of what is taken for the nearest: see `steady_depth`.
+        return float(timeline.curves.near.min()) / UNITS / OUTSTANDING, float(timeline.curves.far.max()) / UNITS
+    stand = STANDS.get(settings.depth_algorithm)
+    return None if stand is not None and stand.raw else (1.0, 2.0)
+
+
+class DepthRecord:
+    """Write the depth of each frame under its number: 16-bit PNG or EXR, and as a frame of a video.
+
+        with DepthRecord(folder, (1, 50), format="png", film=None) as record:
+            record(0, depth)  # (H, W) in scene units
+
+    Frames come in order; one that comes again takes the place of the one before. A frame that does not come has the
+    depth of the one before it in the video. White is at the first of `ends`, black at the second, all through the run;
+    None takes them from the first map, with as much again on either side. What is on the disk under its final name is
+    whole. A full disk raises OSError; a video that fails does not stop the maps, and raises VideoError in the end.
+    """
+
+    def __init__(
+        self, folder: Path | None, ends: tuple[float, float] | None, *, format: MapFormat, film: VideoWriter | None
+    ) -> None:
+        self._folder, self._ends, self._format, self._film = folder, ends, format, film
+        self._waiting: tuple[int, torch.Tensor] | None = None
+        self._files: Background[tuple[int, torch.Tensor]] | None = None
+        self._error: VideoError | None = None
+
+    def __enter__(self) -> Self:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._files = Background(self._write_map, name="depth")
+        if self._film is not None:
+            self._film.__enter__()
+        return self
+
+    def __call__(self, index: int, depth: torch.Tensor) -> None:
+        if self._waiting is not None and self._waiting[0] != index:
+            self._write(*self._waiting, until=index)
+        self._waiting = index, depth
+
+    def _write(self, index: int, depth: torch.Tensor, until: int) -> None:
+        if self._ends is None:
+            low, high = (float(end) for end in depth.aminmax())
+            self._ends = max(low - (high - low) / 2, low / 2), high + (high - low) / 2 + 1e-6
+        depth = depth.cpu()
+        if self._files is not None:
+            self._files.put((index, depth))
+        if self._film is None or self._error is not None:
+            return
+        grey = np.repeat(to_levels(depth, *self._ends)[..., None], 3, axis=2)
+        try:
+            for _ in range(index, until):
+                self._film.write(grey)
+        except VideoError as error:
+            self._error = error
+            self._film.abort()
+
+    def _write_map(self, item: tuple[int, torch.Tensor]) -> None:
+        index, depth = item
+        assert self._folder is not None and self._ends is not None
+        path = self._folder / f"{index:09d}.{self._format}"
+        unfinished = path.with_suffix(".part")
+        WRITE[self._format](unfinished, depth, self._ends)
+        unfinished.replace(path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            if self._files is not None:
+                self._files.abandon()
+            if self._film is not None:
+                self._film.abort()
+            return
+        if self._waiting is not None:
+            self._write(*self._waiting, until=self._waiting[0] + 1)
+        if self._files is not None:
+            self._files.close()
+        if self._film is not None and self._error is None:
+            self._film.close()
+        if self._error is not None and error is None:
+            raise self._error

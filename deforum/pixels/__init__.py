@@ -1,0 +1,1 @@
+"""Pictures as tensors: the one convention, colour, sharpness, noise."""

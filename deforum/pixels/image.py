@@ -1,0 +1,79 @@
+"""The one pixel convention, and the only conversions.
+
+Convention: an `Image` is a torch tensor (3, H, W), RGB, float32, 0..1, on the render device. On the CPU it is stored
+pixel by pixel (as OpenCV and video files have it), so that going to a NumPy view and back copies nothing.
+A `Mask` is a tensor (H, W), float32, 0..1. Pixel centres have whole-number coordinates; x goes right, y goes down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deforum.errors import UserError
+
+Image = torch.Tensor
+Mask = torch.Tensor
+Device = torch.device
+CPU = torch.device("cpu")
+
+
+def from_array(pixels: NDArray[np.float32], device: Device = CPU) -> Image:
+    """View (H, W, 3) RGB float32 pixels as an image; shares memory on the CPU."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).to(device)
+
+
+def to_array(image: Image) -> NDArray[np.float32]:
+    """View an image as contiguous (H, W, 3) RGB float32 pixels; shares memory on the CPU where the storage permits."""
+    array: NDArray[np.float32] = image.detach().permute(1, 2, 0).contiguous().cpu().numpy()
+    return array
+
+
+def from_bytes(pixels: NDArray[np.uint8], device: Device = CPU) -> Image:
+    """Turn (H, W, 3) RGB levels 0..255 into an image."""
+    return from_array(pixels.astype(np.float32) * np.float32(1 / 255), device)
+
+
+def to_bytes(image: Image) -> NDArray[np.uint8]:
+    """Round an image to (H, W, 3) RGB levels 0..255, without bias; values outside 0..1 are clipped."""
+    # convertScaleAbs would turn a negative overshoot positive: clip first.
+    clipped = np.clip(to_array(image), 0, 1)
+    return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), np.uint8)
+
+
+def blend(a: Image, b: Image, weight: float) -> Image:
+    """Mix two images: `weight` 0 is `a`, 1 is `b`."""
+    return torch.lerp(a, b, weight)
+
+
+def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
+    """Read a picture file and stretch it to width x height (area averaging down, Lanczos up).
+
+    Raises UserError where the file is missing or is no picture.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such picture")
+    encoded = np.fromfile(path, np.uint8)
+    levels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if levels is None:
+        raise UserError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, BMP and TIFF can)")
+    if levels.shape[:2] != (height, width):
+        shrinks = levels.shape[0] >= height and levels.shape[1] >= width
+        levels = cv2.resize(levels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
+    return from_bytes(np.asarray(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB), np.uint8), device)
+
+
+def adjust_contrast(image: Image, contrast: float) -> Image:
+    """Multiply a picture by a factor and clip it; 1 gives the same image."""
+    return image if contrast == 1 else image.mul(contrast).clamp_(0, 1)
+
+
+def to_gray(image: Image) -> Image:
+    """Take the colour out: each channel becomes the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B."""
+    red, green, blue = image
+    luma: torch.Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma.expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)[0]

@@ -1,0 +1,120 @@
+"""Noise between frames: seeded fields of any size, and the ways to put them into a picture.
+
+Convention: a field is (3, H, W) float32 on the CPU, about 0. The numbers are those of PyTorch's CPU generator, so they
+are the same whatever device renders.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+
+from deforum.pixels.image import Image, Mask
+
+GRID = 64  # px; Deforum makes noise at a size rounded down to multiples of this
+
+
+def uniform_noise(seed: int, width: int, height: int) -> torch.Tensor:
+    """Draw independent noise for each pixel and channel; called uniform by Deforum, it is Gaussian with deviation 1."""
+    return _white(torch.Generator().manual_seed(seed), width, height)
+
+
+def perlin_noise(
+    seed: int,
+    width: int,
+    height: int,
+    *,
+    grid: tuple[float, float] = (8, 8),
+    octaves: int = 4,
+    persistence: float = 0.5,
+) -> torch.Tensor:
+    """Draw noise that is strong in some places and weak in others: Gaussian noise times (Perlin noise + 1) / 2.
+
+    Convention: `grid` counts the cells of the first octave across and down (cut off to whole numbers); each further
+    octave has twice as many of each and `persistence` times the strength. As in Deforum the field is made at multiples
+    of 64 px and enlarged without smoothing where the picture is larger; a picture smaller than 64 px gets a field of
+    its own size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = _floor(height), _floor(width)
+    field = _white(generator, columns, rows)
+    across, down = (max(int(cells), 1) for cells in grid)
+    envelope = perlin(generator, columns, rows, across, down, octaves, persistence)
+    field *= envelope.add_(1).div_(2)
+    if (rows, columns) == (height, width):
+        return field
+    nearest_rows = torch.arange(height) * rows // height
+    nearest_columns = torch.arange(width) * columns // width
+    return field[:, nearest_rows][:, :, nearest_columns]
+
+
+def perlin(
+    generator: torch.Generator, width: int, height: int, across: int, down: int, octaves: int, persistence: float
+) -> torch.Tensor:
+    """Sum octaves of gradient noise, (H, W) float32, each about within -1..1 times its strength.
+
+    In a cell the noise is the sum over its corners of (fade down) * (fade across) * (gradient . offset): products of a
+    part that depends on the row and one that depends on the column. So all octaves together are one matrix product.
+    Octaves with cells smaller than a pixel are left out: there they would be noise of another kind.
+    Source: K. Perlin, "Improving Noise", 2002.
+    """
+    left, right = [], []
+    for octave in range(octaves):
+        rows, columns = down << octave, across << octave
+        if rows > height or columns > width:
+            break
+        angles = 2 * math.pi * torch.rand(rows + 1, columns + 1, generator=generator)
+        fade_down, offset_down = _corner_weights(height, rows)
+        fade_across, offset_across = _corner_weights(width, columns)
+        strength = math.sqrt(2) * persistence**octave
+        left += [offset_down, fade_down]
+        right += [strength * angles.cos() @ fade_across.T, strength * angles.sin() @ offset_across.T]
+    if not left:
+        return torch.zeros(height, width)
+    return torch.cat(left, dim=1) @ torch.cat(right)
+
+
+@lru_cache(maxsize=64)  # the same in every frame
+def _corner_weights(size: int, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """For `size` pixels along one axis, weigh the cells + 1 grid lines: the fade, and the fade times the offset.
+
+    Convention: both (size, cells + 1), two neighbouring entries set in each row.
+    """
+    position = torch.arange(size) * cells / size  # in cells
+    cell = position.floor()
+    offset = position - cell
+    fade = offset**3 * (offset * (offset * 6 - 15) + 10)
+    pixel, line = torch.arange(size), cell.long()
+    weight, weight_offset = torch.zeros(2, size, cells + 1)
+    weight[pixel, line], weight[pixel, line + 1] = 1 - fade, fade
+    weight_offset[pixel, line], weight_offset[pixel, line + 1] = (1 - fade) * offset, fade * (offset - 1)
+    return weight, weight_offset
+
+
+def _white(generator: torch.Generator, width: int, height: int) -> torch.Tensor:
+    return torch.randn(3, height, width, generator=generator)
+
+
+def _floor(size: int) -> int:
+    return size // GRID * GRID or size
+
+
+def add_noise(
+    image: Image, noise: torch.Tensor, amount: float, mask: Mask | None = None, *, zero_mean: bool = False
+) -> Image:
+    """Mix noise into a picture: mid-grey plus half the field replaces the share `amount` of each pixel.
+
+    Convention: image and noise (3, H, W); amount 0..1; where the mask (H, W) is 0 nothing changes. The mix draws
+    colours towards grey. With `zero_mean` half the field is added instead, which keeps the mean colour and contrast.
+    """
+    if amount == 0:
+        return image
+    half = noise.mul(0.5).to(image.device)
+    weight = amount if mask is None else amount * mask
+    # Into the layout of the picture before the arithmetic: mixed layouts are slow.
+    half = half[None].contiguous(memory_format=torch.channels_last)[0]
+    if zero_mean:
+        return half.mul_(weight).add_(image).clamp_(0, 1)
+    return half.add_(0.5).clamp_(0, 1).sub_(image).mul_(weight).add_(image)

@@ -1,0 +1,1 @@
+"""Settings looked at without rendering: compared, tabulated, converted."""

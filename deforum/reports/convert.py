@@ -1,0 +1,76 @@
+"""A settings file of any kind as clean, commented YAML that renders the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deforum.errors import UserError
+
+if TYPE_CHECKING:
+    from deforum.loading import Loaded
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The file that was read, the text to write, and where to."""
+
+    source: Path
+    loaded: Loaded
+    target: Path | None
+    """None: the standard output."""
+
+    @property
+    def text(self) -> str:
+        from deforum import __version__
+        from deforum.settings.read import dump
+
+        # What has no effect is said whenever the file is read, and may have some in a later version.
+        kept = (note for note in self.loaded.report if not note.startswith("without effect"))
+        notes = (f"# {line}" for note in kept for line in note.splitlines())
+        head = [f"# Converted from {self.source.name} by deforum {__version__}; it renders the same.", *notes]
+        return "\n".join(head) + "\n\n" + dump(self.loaded.settings)
+
+
+def convert(source: Path, target: Path | None, overrides: Sequence[str] = ()) -> Conversion:
+    """Read a settings file and prepare its YAML for `target`. Raises UserError.
+
+    Files that it names relative to its own folder are named in full where the YAML goes to another one.
+    """
+    from dataclasses import replace
+
+    from deforum.loading import load
+    from deforum.validate import find_files
+
+    loaded = load(source, overrides, to_render=False)
+    if target is None or target.resolve().parent != source.resolve().parent:
+        found, _ = find_files(loaded.settings, {}, source.parent)
+        loaded = replace(loaded, settings=found)
+    return Conversion(source, loaded, target)
+
+
+def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> list[Path | None]:
+    """Say where the YAML of each source goes: beside it, to the file or folder `output`, or for "-" to the standard
+    output (None). Raises UserError where a file would be lost.
+    """
+    if output == "-":
+        return [None] * len(sources)
+    folder = Path(output).expanduser() if output is not None else None
+    if folder is not None and not folder.is_dir() and len(sources) == 1:
+        chosen = [folder]
+    elif folder is not None and not folder.is_dir():
+        raise UserError(f"{output}: is no folder, and there are {len(sources)} files to convert; give -o a folder")
+    else:
+        chosen = [(folder or source.parent) / f"{source.stem}.yaml" for source in sources]
+    for source, target in zip(sources, chosen, strict=True):
+        if chosen.count(target) > 1:
+            raise UserError(f"{target}: several files would be written here; convert them one by one with -o")
+        if target.exists() and target.resolve() == source.resolve():
+            raise UserError(f"{target}: this is the file itself; choose another one with -o")
+        if target.exists() and not overwrite:
+            raise UserError(f"{target}: is there already; choose another one with -o, or add --overwrite")
+        if target.suffix.lower() not in (".yaml", ".yml"):
+            raise UserError(f"{target}: what is written is YAML; the name has to end in .yaml")
+    return list(chosen)

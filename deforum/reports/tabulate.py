@@ -1,0 +1,228 @@
+"""What every schedule gives at every frame, as a table to look at or to read by other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from deforum.errors import UserError
+from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, nearest, parse_key
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+    from deforum.timeline.frame import Frame
+    from deforum.timeline.timeline import Timeline
+
+Cell = bool | int | float | str
+
+STAND_IN_SEED = 0
+"""What is shown in place of the seed -1, which is drawn anew for each run."""
+LONGEST_CELL = 48
+"""Characters of a text in a table for people."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length; the first is `frame`."""
+
+    columns: Mapping[str, Sequence[Cell]]
+
+    def rows(self) -> Iterator[tuple[Cell, ...]]:
+        return zip(*self.columns.values(), strict=True)
+
+
+def look(settings: Settings) -> Timeline:
+    """Sample settings as a run would, with the stand-in seed where they leave the seed open."""
+    from deforum.timeline.timeline import sample
+
+    return sample(replace(settings, seed=STAND_IN_SEED) if settings.seed < 0 else settings)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _describe(field: str) -> Callable[[Frame], str]:
+    def read(frame: Frame) -> str:
+        from deforum.output.pictures import describe
+
+        return describe(frame)[field]
+
+    return read
+
+
+OF_FRAMES: Mapping[str, Callable[[Frame], Cell]] = {
+    "seed": lambda frame: frame.seed,
+    "subseed": lambda frame: frame.subseed,
+    "sampler": lambda frame: frame.sampler,
+    "checkpoint": lambda frame: frame.checkpoint,
+    "prompt": _describe("prompt"),
+    "negative_prompt": _describe("negative_prompt"),
+}
+"""Columns that are what a frame is rendered from, rather than the sampled schedule of that name."""
+
+ALIASES = {"prompts": "prompt", "seeds": "seed"}
+
+
+def _schedules(settings: Settings) -> Mapping[str, NumberSchedule | TextSchedule]:
+    """List the schedules that frames do not carry: masks, and those of ControlNet units."""
+    units = (
+        (f"cn_{number}_{name}", value)
+        for number, unit in enumerate(settings.control_units, 1)
+        for name, value in vars(unit).items()
+        if isinstance(value, NumberSchedule)
+    )
+    return {"mask": settings.mask, "noise_mask": settings.noise_mask, **dict(units)}
+
+
+def column_names(settings: Settings) -> tuple[str, ...]:
+    """List all columns but `frame`, in their order."""
+    from deforum.settings.params import PARAMS
+
+    numbers = [name for name in PARAMS if name != "subseed"]
+    return ("diffused", "seed", "subseed", *numbers, "sampler", "checkpoint", *_schedules(settings), "prompt",
+            "negative_prompt")  # fmt: skip
+
+
+def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]:
+    """Find columns by the names of settings, old names too; all of them for no words. Raises UserError."""
+    from deforum.settings.options import OPTIONS
+    from deforum.settings.read import CANONICAL
+
+    known = column_names(settings)
+    if not words:
+        return known
+    names = [word if word in known else ALIASES.get(word, CANONICAL.get(word, word)) for word in words]
+    for word, name in zip(words, names, strict=True):
+        if name in known:
+            continue
+        if name in OPTIONS and hasattr(settings, name):
+            raise UserError(f"{word}: this is no schedule; it is {getattr(settings, name)!r} in every frame")
+        meant = nearest(word, [*known, *ALIASES, *CANONICAL])
+        hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"
+        raise UserError(f"{word}: there is no such schedule{hint}")
+    return tuple(dict.fromkeys(names))
+
+
+def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frames: Sequence[int]) -> Table:
+    """Look up columns, named as by `resolve_columns`, at frames of the timeline."""
+    chosen = list(frames)
+    of_frames = [timeline[index] for index in chosen] if not OF_FRAMES.keys().isdisjoint(names) else []
+    keys, schedules = frozenset(timeline.keys), _schedules(settings)
+
+    def column(name: str) -> Sequence[Cell]:
+        if name == "diffused":
+            return [index in keys for index in chosen]
+        if name in OF_FRAMES:
+            return [OF_FRAMES[name](frame) for frame in of_frames]
+        if name in schedules:
+            values = schedules[name].sample(len(timeline), timeline.variables)
+            return [value if isinstance(value, str) else float(value) for value in (values[i] for i in chosen)]
+        return [float(value) for value in getattr(timeline.curves, name)[chosen]]
+
+    return Table({"frame": chosen, **{name: column(name) for name in names}})
+
+
+# --- which frames -----------------------------------------------------------------------------------------------------
+
+
+def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, ...]:
+    """Read which frames are meant: `7`, `0:100`, `0:100:5`, `:30`, `-1`, `max_f/2`, `2s:4s`, with commas between.
+
+    Both ends of a range belong to it; what a range has beyond the last frame is left out. Negative numbers count from
+    the end. Raises UserError, also where no frame is left.
+    """
+
+    def position(part: str, default: int) -> int:
+        if not part.strip():
+            return default
+        frame = parse_key(part.strip(), name="--frames").frame(variables, num_frames)
+        return frame + num_frames if frame < 0 else frame
+
+    picked: list[int] = []
+    try:
+        for part in text.split(","):
+            first, *rest = part.split(":")
+            if not rest:
+                frame = position(first, -1)
+                if not 0 <= frame < num_frames:
+                    raise UserError(f"--frames {part.strip()}: there are the frames 0 to {num_frames - 1}")
+                picked.append(frame)
+                continue
+            step = rest[1].strip() if len(rest) > 1 else ""
+            if len(rest) > 2 or (step and not (step.isdecimal() and int(step))):
+                raise UserError(f"--frames {part}: expected FIRST:LAST or FIRST:LAST:STEP with a step of at least 1")
+            last = min(position(rest[0], num_frames - 1), num_frames - 1)
+            picked += range(max(position(first, 0), 0), last + 1, int(step or 1))
+    except ScheduleError as error:
+        raise UserError(str(error)) from error
+    if not picked:
+        raise UserError(f"--frames {text}: no frame is in there; there are the frames 0 to {num_frames - 1}")
+    return tuple(dict.fromkeys(picked))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_cell(cell: Cell) -> str:
+    """Write numbers with all their digits, as few as give them back; 1 and 0 for true and false."""
+    match cell:
+        case bool():
+            return str(int(cell))
+        case float() if cell.is_integer() and abs(cell) < 1e15:
+            return str(int(cell))
+        case float():
+            return repr(cell)
+        case _:
+            return str(cell)
+
+
+def write_csv(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([write_cell(cell) for cell in row] for row in table.rows())
+    return out.getvalue()
+
+
+def write_json(table: Table) -> str:
+    """Write one object with a list for each column, a line each. Infinities, which JSON has not, are texts."""
+
+    def finite(cell: Cell) -> Cell:
+        return str(cell) if isinstance(cell, float) and cell - cell != 0 else cell
+
+    lines = (
+        f"  {json.dumps(name)}: {json.dumps([finite(cell) for cell in cells], ensure_ascii=False, allow_nan=False)}"
+        for name, cells in table.columns.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def write_table(table: Table) -> str:
+    """Write for people: what never changes once, the rest in columns. Numbers have six digits, texts are cut short."""
+
+    def short(cell: Cell) -> str:
+        text = f"{cell:.6g}" if isinstance(cell, float) else write_cell(cell)
+        text = " ".join(text.split())
+        return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+    steady = {name: cells[0] for name, cells in table.columns.items() if len(set(cells)) == 1 and name != "frame"}
+    lines = [f"{name}: {short(cell)}" for name, cell in steady.items()]
+    if lines:
+        lines = ["The same in all these frames:", *(f"  {line}" for line in lines), ""]
+    columns = [[name, *map(short, cells)] for name, cells in table.columns.items() if name not in steady]
+    texts = [isinstance(cells[0], str) for name, cells in table.columns.items() if name not in steady]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = (
+            cell.ljust(width) if is_text else cell.rjust(width)
+            for cell, width, is_text in zip(row, widths, texts, strict=True)
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {"csv": write_csv, "json": write_json, "table": write_table}

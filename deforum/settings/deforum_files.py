@@ -1,0 +1,434 @@
+"""Deforum's own settings files (JSON), translated into the names and values of this renderer.
+
+Files come from the A1111 extension (2022 to 2024), its Forge fork, deforum-studio and the original notebook. Where a
+name means something else there than here (`strength` is that of the first frame), Deforum's meaning holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deforum.errors import UserError
+from deforum.settings import document
+from deforum.settings.document import Node, Place, Scalar
+from deforum.settings.options import CONTROLS, DECLARATIONS
+from deforum.settings.relaxed_json import parse_json
+
+DISSOLVED: Mapping[str, str] = {
+    "enable_steps_scheduling": "steps takes a schedule as well as a number",
+    "enable_sampler_scheduling": "sampler takes a schedule as well as a name",
+    "enable_scheduler_scheduling": "write the noise levels behind the sampler's name, as in Euler Karras",
+    "enable_checkpoint_scheduling": "a checkpoint schedule acts when it is given",
+    "enable_clipskip_scheduling": "clip_skip acts when it is given",
+    "enable_noise_multiplier_scheduling": "noise_multiplier: 1 is neutral",
+    "enable_subseed_scheduling": "subseed_strength: 0 is off",
+    "enable_ddim_eta_scheduling": "ddim_eta acts when it is given",
+    "enable_ancestral_eta_scheduling": "ancestral_eta acts when it is given",
+    "use_init": "init_image acts when it is given; null is none",
+}
+"""Switches of Deforum's that the value of another setting takes the place of."""
+
+UI, STAMP = "it belongs to the web UI", "it is a stamp of the program that wrote the file"
+FOREIGN: Mapping[str, str] = {
+    "show_info_on_ui": UI,
+    "motion_preview_mode": UI,
+    "init_image_box": UI,
+    "image_path": UI,
+    "init_sample": UI,
+    "override_settings_with_file": UI,
+    "custom_settings_file": UI,
+    "store_frames_in_ram": "frames are never all held in memory",
+    "sd_model_name": "it is the checkpoint the file was made with; model is what it is rendered with",
+    "histogram_matching": "color_coherence took its place",
+    "sd_model_hash": STAMP,
+    "deforum_git_commit_id": STAMP,
+    "fetched_parseq_manifest_summary": STAMP,
+}
+"""Names of Deforum's files that say nothing to a renderer."""
+
+FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
+    # prefix of the names, what they are, the name that turns them on
+    ("freeu_", "FreeU", "freeu_enabled"),
+    ("kohya_hrfix_", "Kohya's high-resolution fix", "kohya_hrfix_enabled"),
+    ("wan_", "Wan video models", ""),
+    ("distilled_cfg_scale", "guidance of Flux models", ""),
+    ("scheduler_schedule", "noise levels by keyframe", "enable_scheduler_scheduling"),
+)
+"""Settings of forks for which there is nothing here; they are mentioned where they are turned on."""
+
+NOTEBOOK: frozenset[str] = frozenset(
+    """n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows
+    display_samples C f dynamic_threshold static_threshold cond_prompts uncond_prompts timestring seed_internal
+    prompt_weighting normalize_prompt_weights log_weighted_subprompts filename_format bit_depth_output init_latent
+    init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm schedule_events save_sample
+    """.split()  # noqa: SIM905
+)
+"""Names of the notebook and of deforum-studio that are of no consequence for a render here."""
+
+GATED: tuple[tuple[str, str, bool, str, str], ...] = (
+    # setting, switch, its default, schedule behind the switch, what holds while it is off
+    ("steps", "enable_steps_scheduling", False, "steps_schedule", ""),
+    ("sampler", "enable_sampler_scheduling", False, "sampler_schedule", ""),
+    ("checkpoint", "enable_checkpoint_scheduling", False, "checkpoint_schedule", '""'),
+    ("clip_skip", "enable_clipskip_scheduling", False, "clipskip_schedule", "1"),
+    ("noise_multiplier", "enable_noise_multiplier_scheduling", True, "noise_multiplier_schedule", "1"),
+    ("subseed", "enable_subseed_scheduling", False, "subseed_schedule", "-1"),
+    ("subseed_strength", "enable_subseed_scheduling", False, "subseed_strength_schedule", "0"),
+    ("ddim_eta", "enable_ddim_eta_scheduling", False, "ddim_eta_schedule", "0"),
+    ("ancestral_eta", "enable_ancestral_eta_scheduling", False, "ancestral_eta_schedule", "1"),
+)
+
+SCHEDULE_DEFAULTS: Mapping[str, str] = {
+    "steps_schedule": "25",
+    "sampler_schedule": "Euler a",
+    "checkpoint_schedule": '""',
+    "clipskip_schedule": "2",
+    "noise_multiplier_schedule": "1.05",
+    "subseed_schedule": "1",
+    "subseed_strength_schedule": "0",
+    "ddim_eta_schedule": "0",
+    "ancestral_eta_schedule": "1",
+}
+"""What a schedule behind a switch is where the file has the switch alone."""
+
+FORGE_DEFAULTS: Mapping[str, str] = {
+    "max_frames": "333", "zoom": "1", "translation_z": "0", "strength_schedule": "0.85", "cfg_scale_schedule": "1",
+    "steps": "20", "sampler": "Euler", "color_coherence": "None", "diffusion_cadence": "10",
+    "depth_algorithm": "Depth-Anything-V2-Small", "W": "1280", "H": "720", "strength": "0.85",
+    "image_strength_schedule": "0.85", "fps": "60", "keyframe_distribution": "Keyframes Only",
+}  # fmt: skip
+"""The Forge fork's defaults where they are not the A1111 extension's."""
+
+MEANINGS: Mapping[str, Mapping[str, str]] = {
+    # what earlier versions wrote -> what it is called now
+    "hybrid_composite": {"true": "Normal", "false": "None"},
+    "optical_flow_cadence": {"true": "DIS Fine", "false": "None"},
+    "optical_flow_redo_generation": {"true": "DIS Fine", "false": "None"},
+    "add_soundtrack": {"true": "File", "false": "None"},
+    "hybrid_motion": {"false": "None"},
+    "color_coherence": {f"match frame 0 {space}": space.upper() for space in ("hsv", "lab", "rgb")},
+    "fill": {"0": "fill", "1": "original", "2": "latent noise", "3": "latent nothing"},
+    "cn_resize_mode": {
+        "envelope (outer fit)": "Outer Fit (Shrink to Fit)",
+        "scale to fit (inner fit)": "Inner Fit (Scale to Fit)",
+    },
+}
+
+SAMPLE_HOST = "https://deforum.github.io/"
+SAMPLES: tuple[tuple[str, str, str], ...] = (
+    # setting, what uses it, that one's value while it does not
+    ("mask_file", "use_mask", "false"),
+    ("video_mask_path", "use_mask_video", "false"),
+    ("video_init_path", "animation_mode", "2d"),
+    ("video_init_path", "animation_mode", "3d"),
+    ("soundtrack_path", "add_soundtrack", "none"),
+    ("resume_timestring", "resume_from_timestring", "false"),
+)
+
+# The image-to-image samplers of the A1111 web UI in the order of late 2022, when files held a number.
+SAMPLER_BY_INDEX: tuple[str, ...] = (
+    "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM fast",
+    "DPM adaptive", "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
+    "DPM++ SDE Karras", "DDIM",
+)  # fmt: skip
+
+UNITS = frozenset(map(str, range(1, 100)))
+"""Numbers of ControlNet units."""
+
+PLAIN_GRIDS = ("", "automatic", "normal", "none")
+GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Settings by name, each with what the file calls it and its value; and what a person should know."""
+
+    given: Mapping[str, tuple[str, Node]]
+    notes: tuple[str, ...]
+    made_with: str
+    """The name of the checkpoint that the file was made with; "" where it does not say."""
+
+
+def translate(root: document.Mapping) -> Translation:
+    """Translate a file of Deforum's. Values are not checked here, but by those who read the settings."""
+    translator = _Translator(root)
+    made_with = translator.text("sd_model_name")
+    translator.fill_defaults()
+    translator.take_size()
+    translator.take_prompts()
+    translator.take_switched()
+    translator.take_init_image()
+    translator.take_sampler()
+    translator.update_earlier_values()
+    translator.drop_samples()
+    translator.take_controls()
+    translator.take_guided_images()
+    translator.take_rest()
+    return Translation(translator.given, tuple(translator.notes), made_with)
+
+
+def _keyframed(node: Node) -> Node:
+    """Read prompts given as a mapping, as JSON in a text, as '0: a | 50: b', or as one text."""
+    if not isinstance(node, Scalar):
+        return node
+    text = node.text.strip()
+    if text.startswith("{"):
+        try:
+            return document.relocate(parse_json(text, node.place.source), node.place)
+        except UserError:
+            return node
+    key = r"\s*(\d+|\"[^\"]+\"|'[^']+')\s*:"
+    if re.match(key, text):
+        pieces = (re.fullmatch(f"{key}(.*)", piece, re.DOTALL) for piece in re.split(rf"\|(?={key})", text)[::2])
+        found = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
+        entries = ((Scalar(frame, node.place), Scalar(prompt, node.place, plain=False)) for frame, prompt in found)
+        return document.Mapping(tuple(entries), node.place)
+    return node
+
+
+def _with_negatives(prompts: Node, negatives: Node) -> Node:
+    """Join the notebook's negative prompts, which have keyframes of their own, to the prompts."""
+    if not isinstance(prompts, document.Mapping) or not isinstance(negatives, document.Mapping):
+        return prompts
+    positive = {_frame(key): node.text for key, node in prompts.entries if isinstance(node, Scalar)}
+    negative = {_frame(key): node.text for key, node in negatives.entries if isinstance(node, Scalar)}
+
+    def held(texts: Mapping[float, str], frame: float) -> str:
+        before = [key for key in texts if key <= frame]
+        return texts[max(before) if before else min(texts)] if texts else ""
+
+    if math.nan in positive or not positive or not any(negative.values()):
+        return prompts
+    entries = []
+    for frame in sorted({*positive, *negative}):
+        text = held(positive, frame)
+        against = held(negative, frame)
+        merged = f"{text} --neg {against}" if against and "--neg" not in text else text
+        entries.append((Scalar(f"{frame:g}", prompts.place), Scalar(merged, prompts.place, plain=False)))
+    return document.Mapping(tuple(entries), prompts.place)
+
+
+def _frame(key: Scalar) -> float:
+    return float(key.text) if key.text.isdecimal() else math.nan
+
+
+def _are_merged(prompts: Node, positive: str, negative: str) -> bool:
+    """Whether every prompt looks as if Deforum had put the fields in: 'positive prompt --neg negative'."""
+    if not isinstance(prompts, document.Mapping):
+        return False
+    texts = [node.text for _, node in prompts.entries if isinstance(node, Scalar)]
+    end = negative.replace("--neg", "").strip()
+    return bool(texts) and all(
+        text.startswith(f"{positive} ") and "--neg" in text and text.rstrip().endswith(end) for text in texts
+    )
+
+
+@dataclass
+class _Translator:
+    """A file in the midst of translation: what is left of it, and what has become of the rest."""
+
+    root: document.Mapping
+    left: dict[str, Node] = field(init=False)
+    given: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # The last of equal names wins, as in Deforum; null is as good as not there.
+        self.left = {key.text: node for key, node in self.root.entries}
+        self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
+
+    def place(self, name: str) -> Place:
+        return self.left[name].place if name in self.left else self.root.place
+
+    def text(self, name: str, default: str = "") -> str:
+        """The text of a value that is still left; `default` where there is none."""
+        node = self.left.get(name)
+        return node.text if isinstance(node, Scalar) else default
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, str(default)).casefold()
+        return text in ("true", "1", "1.0", "yes", "on")
+
+    def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
+        """Set a setting to a text, standing where the file has `written`."""
+        node = self.left.get(written)
+        if isinstance(node, Scalar) and node.text == text:
+            self.given[name] = (written, node)
+        else:
+            self.given[name] = (written, Scalar(text, self.place(written), plain))
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self.left.pop(name, None)
+
+    def fill_defaults(self) -> None:
+        """Fill in what Deforum takes for granted where a file says nothing."""
+        forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
+        # Files older than legacy_colormatch were made while colours were matched the old way.
+        defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
+        defaults |= FORGE_DEFAULTS if forge else {}
+        if "width" in self.left or "height" in self.left:
+            defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
+        for name, text in defaults.items():
+            self.left.setdefault(name, Scalar(text, self.root.place))
+        if "profile" not in self.left:
+            self.put("profile", "deforum", "profile")
+
+    def take_size(self) -> None:
+        """Find the size by either pair of names, and bring it to a multiple of 8."""
+        for name, old in (("width", "W"), ("height", "H")):
+            written = old if old in self.left else name
+            if written not in self.left:
+                continue
+            text = self.text(written)
+            if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
+                fitting = int(float(text)) // 8 * 8
+                self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
+                text = str(fitting)
+            self.put(name, text, written)
+            # Keeping the composition of the very size that is rendered changes nothing.
+            resize = f"seed_resize_from_{old.lower()}"
+            if self.text(resize) in (text, "-1"):
+                self.drop(resize)
+            self.drop(old, name)
+
+    def take_prompts(self) -> None:
+        """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
+        written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in self.left), "")
+        node = self.left.get(written)
+        prompts = None if node is None else _keyframed(node)
+        if prompts is None:
+            self.notes.append("no prompts in the file; the pictures are painted without")
+        by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
+        negatives = next((self.left[name] for name in by_keyframe if name in self.left), None)
+        if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
+            prompts = _with_negatives(prompts, _keyframed(negatives))
+        fields = {
+            "positive_prompt": ("positive_prompts", "animation_prompts_positive"),
+            "negative_prompt": ("negative_prompts", "animation_prompts_negative"),
+        }
+        texts: dict[str, tuple[str, str]] = {}
+        for name, names in fields.items():
+            present = [other for other in names if isinstance(self.left.get(other), Scalar)]
+            chosen = next((other for other in present if self.text(other)), present[0] if present else "")
+            texts[name] = (chosen, self.text(chosen))
+        positive, negative = texts["positive_prompt"][1], texts["negative_prompt"][1]
+        if prompts is not None and (positive or negative) and _are_merged(prompts, positive, negative):
+            self.notes.append("the prompts hold the positive and negative field already; they are not put in again")
+        else:
+            for name, (chosen, text) in texts.items():
+                if text:
+                    self.put(name, text, chosen, plain=False)
+        if prompts is not None:
+            self.given["prompts"] = (written, prompts)
+        field_names = [each for names in fields.values() for each in names]
+        self.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
+
+    def take_switched(self) -> None:
+        """Give each setting that has a switch the value that is in effect."""
+        for name, switch, default, schedule, off in GATED:
+            # The notebook has ddim_eta as a plain number and no switch.
+            if switch not in self.left and name in self.left and name not in ("steps", "sampler"):
+                self.put(name, self.text(name, off), name)
+            elif self.flag(switch, default):
+                self.put(name, self.text(schedule, SCHEDULE_DEFAULTS[schedule]), schedule)
+            elif name in ("steps", "sampler"):
+                if name in self.left:
+                    self.put(name, self.text(name), name)
+            else:
+                self.put(name, off, switch)
+        self.drop(*(each for row in GATED for each in (row[1], row[3])))
+
+    def take_init_image(self) -> None:
+        """Take the init image where it is in use; `strength` without _schedule is the first frame's."""
+        image = self.text("init_image")
+        used = self.flag("use_init", False) or self.flag("hybrid_use_init_image", False)
+        if used and image.casefold() not in ("", "none"):
+            self.put("init_image", image, "init_image", plain=False)
+        if "strength" in self.left:
+            self.put("init_strength", self.text("strength"), "strength")
+        self.drop("use_init", "init_image", "strength")
+
+    def take_sampler(self) -> None:
+        """Name the sampler: old files have a number, other hosts two settings."""
+        if "sampler" in self.given and self.given["sampler"][0] == "sampler_schedule":
+            self.drop("sampler", "sampler_name", "scheduler")
+            return
+        written = next((name for name in ("sampler", "sampler_name") if self.text(name)), "")
+        name, grid = self.text(written), self.text("scheduler").casefold()
+        if re.fullmatch(r"\d+", name):
+            index = int(name)
+            named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
+            self.notes.append(f"sampler: {name} is {named} in files of that time")
+            name = named
+        if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
+            name = f"{name} {grid.replace('_', ' ').title()}"
+            self.notes.append(f"sampler and scheduler together are {name} here")
+        if name:
+            quoted = name.replace('"', "")
+            self.put("sampler", f'0: ("{quoted}")', written)
+        self.drop("sampler", "sampler_name", "scheduler")
+
+    def update_earlier_values(self) -> None:
+        """Bring values that were called otherwise in earlier versions up to date."""
+        for name, meanings in MEANINGS.items():
+            text = self.text(name).casefold()
+            if text in meanings:
+                self.left[name] = Scalar(meanings[text], self.place(name))
+        if "use_zoe_depth" in self.left:
+            model = "Zoe" if self.flag("use_zoe_depth", False) else "Midas"
+            self.left["depth_algorithm"] = Scalar(f"{model}+AdaBins (old)", self.place("use_zoe_depth"))
+            self.drop("use_zoe_depth")
+        if self.text("shake_name") and self.text("animation_mode", "2D") != "3D":
+            self.drop("shake_name", "shake_intensity", "shake_speed")
+
+    def drop_samples(self) -> None:
+        """Leave out the samples of Deforum's own defaults where nothing uses them."""
+        for name, switch, off in SAMPLES:
+            path = self.text(name)
+            is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
+            if is_sample and self.text(switch, off).casefold() == off:
+                self.drop(name)
+
+    def take_controls(self) -> None:
+        """Take the ControlNet units that are in use; the others say nothing."""
+        names = [name for name in self.left if name.startswith("cn_")]
+        for name in names:
+            _, number, setting = name.split("_", 2) if name.count("_") > 1 else (name, "", "")
+            if setting not in CONTROLS or number not in UNITS or not self.flag(f"cn_{number}_enabled", False):
+                continue
+            if setting == "resize_mode":
+                text = self.text(name)
+                self.put(name, MEANINGS["cn_resize_mode"].get(text.casefold(), text), name)
+            else:
+                self.given[name] = (name, self.left[name])
+        self.drop(*names)
+
+    def take_guided_images(self) -> None:
+        """Read init_images, which is JSON inside a text; it is of no consequence while guided images are off."""
+        node = self.left.pop("init_images", None)
+        if node is not None and self.flag("use_looper", False):
+            self.given["init_images"] = ("init_images", _keyframed(node))
+            self.put("seed_behavior", "schedule", "seed_behavior")  # as Deforum does while they are on
+            self.drop("seed_behavior")
+
+    def take_rest(self) -> None:
+        """Take over all other settings by their name; say once which names are unknown."""
+        by_name = {old: name for name, each in DECLARATIONS.items() for old in (name, *each.old)}
+        unknown: list[str] = []
+        for name, node in self.left.items():
+            family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
+            if name in FOREIGN or name in NOTEBOOK or name in DISSOLVED:
+                continue
+            elif family is not None:
+                if name == family[2] and self.flag(name, False):
+                    self.notes.append(f"{name}: there is no {family[1]} here")
+            elif name in by_name:
+                self.given.setdefault(by_name[name], (name, node))
+            else:
+                unknown.append(name)
+        if unknown:
+            self.notes.append(f"unknown, and left out: {', '.join(unknown)}")

@@ -1,0 +1,182 @@
+"""Every parameter that has a number in each frame, declared once.
+
+`Params` is one dataclass for the three stages of such a number: its schedule in the settings, its curve on the
+timeline, its value in a frame. `map` goes from one stage to the next.
+"""
+
+# ruff: noqa: RUF009 (the calls in the dataclass make its fields, like dataclasses.field)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from deforum.settings.declare import Declaration, declarations, param
+from schedules import NumberSchedule, parse_number
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+# What the parameters below have in common. A feature that comes into being loses its `pending` here.
+_flat = partial(param, section="motion", modes=("2D",))
+_motion = partial(param, section="motion", modes=("2D", "3D"))
+_camera = partial(param, section="camera", modes=("3D",))
+_diffusion = partial(param, section="diffusion")
+_between = partial(param, section="feedback", modes=("2D", "3D"))
+_seeds = partial(param, section="seeds")
+_video = partial(param, section="video_input", modes=("Video Input",))
+_hybrid = partial(param, section="hybrid", modes=("2D", "3D"))
+_guided = partial(param, section="guided", modes=("2D", "3D"))
+
+
+@dataclass(frozen=True)
+class Params(Generic[T]):
+    """One value of type T for each parameter."""
+
+    # fmt: off
+    angle: T = _flat("0", "degrees/frame",
+        "Turns the picture about the transform centre; positive is counter-clockwise.")
+    zoom: T = _flat("1.0025+0.002*sin(1.25*3.14*t/30)", "factor/frame",
+        "Enlarges the picture about the transform centre; above 1 zooms in, a negative one turns it over.",
+        -100, 100, least=0.01)
+    translation_x: T = _motion("0", "px/frame (3D: 1/200 scene unit)",
+        "2D: moves the picture to the right. 3D: moves the camera to the right, and so the picture to the left.")
+    translation_y: T = _motion("0", "px/frame (3D: 1/200 scene unit)", "Moves the picture down.")
+    transform_center_x: T = _flat("0.5", "share of the width",
+        "Where angle and zoom act from: 0 is the left edge, 1 the right.")
+    transform_center_y: T = _flat("0.5", "share of the height",
+        "Where angle and zoom act from: 0 is the upper edge, 1 the lower.")
+    perspective_flip_theta: T = _motion("0", "degrees", "Perspective flip: turn in the plane of the picture.")
+    perspective_flip_phi: T = _motion("0", "degrees", "Perspective flip: tilt about the horizontal axis.")
+    perspective_flip_gamma: T = _motion("0", "degrees", "Perspective flip: turn about the vertical axis.")
+    perspective_flip_fv: T = _motion("53", "degrees",
+        "Perspective flip: field of view of its camera; 30 to 160 look well.", 1, 179)
+
+    translation_z: T = _camera("1.75", "1/200 scene unit per frame", "Moves the camera forward.")
+    rotation_3d_x: T = _camera("0", "degrees/frame", "Tilts the camera up; the picture moves down.")
+    rotation_3d_y: T = _camera("0", "degrees/frame", "Turns the camera to the right; the picture moves to the left.")
+    rotation_3d_z: T = _camera("0", "degrees/frame", "Rolls the camera; the picture turns counter-clockwise.")
+    fov: T = _camera("70", "degrees",
+        "Field of view; never 0. The smaller, the further the same translation moves the picture.",
+        -180, 180, old="fov_schedule", least=1)
+    aspect_ratio: T = _camera("1", "",
+        "Width over height of the camera's picture.", 0.01, 100, old="aspect_ratio_schedule")
+    near: T = _camera("200", "1/200 scene unit",
+        "How far the nearest things are. Of no effect with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
+    far: T = _camera("10000", "1/200 scene unit",
+        "How far the farthest things are. Of no effect with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
+
+    disocclusion_strength: T = _camera("0.35", "share",
+        "disocclusion repaint: strength where the camera did not see before; at most that of the frame.", 0, 1)
+    disocclusion_noise: T = _camera("0.05", "share",
+        "disocclusion repaint: noise put over such places before diffusion.", 0, 1)
+
+    strength: T = _diffusion("0.65", "share",
+        "How much of the previous frame survives diffusion; 1 - strength of it is painted anew.",
+        0, 1, old="strength_schedule")
+    steps: T = _diffusion("25", "steps",
+        "Denoising steps of a whole diffusion; steps - strength * steps of them are run.",
+        1, 1000, old="steps_schedule")
+    cfg_scale: T = _diffusion("7", "",
+        "How closely the picture keeps to the prompt.", 0, old="cfg_scale_schedule scale")
+    noise_multiplier: T = _diffusion("1.05", "factor",
+        "Scales the noise that diffusion of a previous frame starts from; 1 is neutral.",
+        0, old="noise_multiplier_schedule")
+    clip_skip: T = _diffusion("1", "layers",
+        "Which layer of the text encoder is read, from the end; 1 is the last.",
+        1, 12, old="clipskip_schedule clipskip")
+    ddim_eta: T = _diffusion("0", "", "Share of fresh noise in each step of DDIM.", 0, 1, old="ddim_eta_schedule")
+    ancestral_eta: T = _diffusion("1", "",
+        "Share of fresh noise in each step of ancestral samplers (Euler a).", 0, old="ancestral_eta_schedule")
+    pix2pix_img_cfg_scale: T = _diffusion("1.5", "",
+        "How closely instruct-pix2pix models keep to the previous frame.",
+        0, old="pix2pix_img_cfg_scale_schedule", pending="instruct-pix2pix models")
+    keyframe_strength: T = _diffusion("0.5", "share",
+        "Strength at the frames where a prompt begins.",
+        0, 1, old="keyframe_strength_schedule", pending="keyframe distribution")
+
+    seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
+        "Seed of each frame where seed_behavior is schedule; -1 is a random one.")
+    subseed: T = _seeds("-1", "",
+        "Seed of the noise that is mixed in; -1 is a random one for each frame.", -1, old="subseed_schedule")
+    subseed_strength: T = _seeds("0", "share",
+        "How much of the subseed's noise is mixed in.", 0, 1, old="subseed_strength_schedule")
+
+    noise: T = _between("0.065", "share",
+        "Noise put over the previous frame before diffusion.", 0, 1, old="noise_schedule")
+    contrast: T = _between("1", "factor",
+        "Contrast of the previous frame before diffusion; 1 is neutral.", 0, old="contrast_schedule")
+    antiblur_amount: T = _between("0.1", "factor",
+        "How much the previous frame is sharpened before diffusion; 0 is off.", 0, old="amount_schedule")
+    antiblur_kernel: T = _between("5", "px",
+        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True)
+    antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule")
+    antiblur_threshold: T = _between("0", "levels of 255",
+        "Differences below this are left as they are.", 0, 255, old="threshold_schedule")
+    detail_coherence: T = _between("0", "share",
+        "How far the fine detail of each painted frame is brought to that of the picture whose colours are held "
+        "(color_coherence), by sharpening or softening it: against long runs that blur or grow crisp. 0 is off.",
+        0, 1)
+    cadence_flow_factor: T = _between("1", "factor",
+        "optical_flow_cadence: scales the flow from the diffused frame before; 1 is as it was found, 0 fades only.",
+        old="cadence_flow_factor_schedule")
+    redo_flow_factor: T = _between("1", "factor",
+        "optical_flow_redo_generation: scales the flow; 1 is as it was found, 0 does not diffuse twice.",
+        old="redo_flow_factor_schedule")
+
+    clip_feedback: T = _video("0", "share",
+        "How much of the frame before, moved as the clip moves, is mixed into a painted frame; 0.5 takes out about "
+        "half of the flicker, 0 is each frame by itself.", 0, 1)
+    clip_feedback_init: T = _video("0", "share",
+        "How much of the frame before, moved as the clip moves, is mixed into the clip's frame before it is painted, "
+        "so that what was painted is painted on; the more, the less the clip shows through.", 0, 1)
+
+    hybrid_comp_alpha: T = _hybrid("0.5", "share",
+        "How much of the composite with the clip replaces the picture.", 0, 1, old="hybrid_comp_alpha_schedule")
+    hybrid_comp_mask_blend_alpha: T = _hybrid("0.5", "share",
+        "The mask of type Blend: the clip's share in the brightness it is made from.",
+        0, 1, old="hybrid_comp_mask_blend_alpha_schedule")
+    hybrid_comp_mask_contrast: T = _hybrid("1", "factor",
+        "Contrast of the composite's mask, about its mean; 1 is neutral.",
+        0, 255, old="hybrid_comp_mask_contrast_schedule")
+    hybrid_comp_mask_auto_contrast_cutoff_low: T = _hybrid("0", "%",
+        "Automatic contrast: the darkest share that becomes black.",
+        0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_low_schedule")
+    hybrid_comp_mask_auto_contrast_cutoff_high: T = _hybrid("100", "%",
+        "Automatic contrast: above this share all becomes white.",
+        0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_high_schedule")
+    hybrid_flow_factor: T = _hybrid("1", "factor",
+        "hybrid_motion Optical Flow: scales the motion.", old="hybrid_flow_factor_schedule")
+
+    image_strength: T = _guided("0.75", "share",
+        "Strength of every frame while guided images are in use.", 0, 1, old="image_strength_schedule")
+    blend_factor_max: T = _guided("0.35", "share",
+        "Middle of the swing of the share that is blended in of a guided image: from max - slope at its keyframe to "
+        "max + 0.4 slope.", old="blendFactorMax")
+    blend_factor_slope: T = _guided("0.25", "share", "How far that share swings.", old="blendFactorSlope")
+    tweening_frames: T = _guided("20", "frames",
+        "How long it swings; after that 0.07 of the guided image is blended in.", old="tweening_frames_schedule")
+    color_correction_factor: T = _guided("0.075", "share",
+        "How far the colours of what is painted are drawn from the previous frame's towards the guided image's.", 0, 1)
+    image_keyframe_strength: T = _guided("0.2", "share",
+        "Strength at the frames where a guided image begins.",
+        0, 1, old="image_keyframe_strength_schedule", pending="keyframe distribution")
+    # fmt: on
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Give (name, value) of each parameter, in the order of declaration."""
+        return iter(vars(self).items())
+
+    def map(self, fn: Callable[[str, T], U]) -> Params[U]:
+        """Make other values of the same parameters, by fn(name, value)."""
+        return Params(**{name: fn(name, value) for name, value in self.items()})
+
+
+PARAMS: Mapping[str, Declaration] = declarations(Params, NumberSchedule)
+
+
+def default_params() -> Params[NumberSchedule]:
+    """Give the schedules that are in effect where a file says nothing."""
+    return Params(**{name: parse_number(each.default, name=name) for name, each in PARAMS.items()})

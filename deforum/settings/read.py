@@ -1,0 +1,171 @@
+"""Settings files: `load` reads and checks one, `dump` writes one.
+
+What settings there are is declared in `deforum.settings.options` and `deforum.settings.params`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deforum.errors import Problem, UserError
+from deforum.settings import document
+from deforum.settings.declare import Declaration
+from deforum.settings.deforum_files import DISSOLVED, FOREIGN
+from deforum.settings.document import LONGEST_QUOTE, Node, Place, Scalar
+from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
+from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.values import Wrong, read_value
+from deforum.settings.yaml_writer import write_yaml
+from schedules import nearest
+
+CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
+"""Old name -> name."""
+
+_CONTROL_NAME = re.compile(r"cn_([1-9]\d?)_(\w+)")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a setting is called where it was given, and where that was."""
+
+    written: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Given:
+    """A setting as a file or the command line has it: what it is called there, where that stands, and the value."""
+
+    written: str
+    place: Place
+    node: Node
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What comes to light while reading: problems stop the reading in the end, notes become the report."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, message: str, place: Place) -> None:
+        self.problems.append(Problem(message, str(place)))
+
+
+def dump(settings: Settings, *, full: bool = False) -> str:
+    """Write settings as YAML that loads to equal settings: what differs from the defaults, or all with `full`."""
+    entries = ((name, each, value) for name, each, value, default in list_values(settings) if full or value != default)
+    return write_yaml(entries, SECTIONS)
+
+
+def list_values(settings: Settings) -> Iterator[tuple[str, Declaration, object, object]]:
+    """Give (name, declaration, value, default) of every setting."""
+    plain, params = Settings(), default_params()
+    for name, each in DECLARATIONS.items():
+        holder, defaults = (settings.params, params) if name in PARAMS else (settings, plain)
+        yield name, each, getattr(holder, name), getattr(defaults, name)
+    for number, unit in enumerate(settings.control_units, 1):
+        for name, each in CONTROLS.items():
+            yield f"cn_{number}_{name}", each, getattr(unit, name), each.default
+
+
+def is_json(path: Path, text: str) -> bool:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return False
+    return path.suffix.lower() == ".json" or text.lstrip().startswith("{")
+
+
+def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
+    """Give the settings of a YAML file, in sections or not."""
+    for key, node in root.entries:
+        if key.text not in SECTIONS or not key.text:
+            yield Given(key.text, key.place, node)
+        elif isinstance(node, document.Mapping):
+            yield from (Given(inner.text, inner.place, value) for inner, value in node.entries)
+        elif not (isinstance(node, Scalar) and node.is_null):
+            what = "expected settings below it, each on an indented line of its own"
+            found.refuse(f"{key.text}: this is a section; {what}", node.place)
+
+
+def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]:
+    """Read 'name=value' and 'section.name=value'."""
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        shown = override if len(override) <= LONGEST_QUOTE else f"{override[: LONGEST_QUOTE - 1]}…"
+        place = Place(f"command line: {shown}")
+        section, dot, inner = name.strip().partition(".")
+        if not equals or not name.strip():
+            found.refuse("expected name=value", place)
+            continue
+        known = DECLARATIONS.get(_canonical(inner or section) or "")
+        try:
+            if known is not None and known.type is str and value.strip()[:1] in ("{", "["):
+                node: Node = Scalar(value.strip(), place)  # a text such as {seed}_{date}
+            else:
+                node = document.parse_yaml_value(value, place)
+        except UserError as error:
+            found.problems.extend(error.problems)
+            continue
+        yield Given(inner if dot and section in SECTIONS else name.strip(), place, node)
+
+
+def _canonical(name: str) -> str | None:
+    """Give the name of the setting that a file calls `name`, if there is one."""
+    name = CANONICAL.get(name, name)
+    control = _CONTROL_NAME.fullmatch(name)
+    return name if name in DECLARATIONS or (control and control[2] in CONTROLS) else None
+
+
+def collect(entries: Iterable[Given], found: Findings) -> dict[str, Given]:
+    """Sort entries by the settings they are of; a setting that is given twice is a problem."""
+    given: dict[str, Given] = {}
+    for entry in entries:
+        name, written = _canonical(entry.written), entry.written
+        if written in DISSOLVED:
+            found.refuse(f"{written}: there is no such switch here; {DISSOLVED[written]}", entry.place)
+        elif written in FOREIGN:
+            found.notes.append(f"{written}: {FOREIGN[written]}; it has no effect here")
+        elif name is None:
+            meant = nearest(written, [*DECLARATIONS, *CANONICAL, *SECTIONS])
+            found.refuse(f"unknown setting {written!r}" + (f"; did you mean {meant}?" if meant else ""), entry.place)
+        elif name in given:
+            first = given[name]
+            also = "" if first.written == written == name else f" (as {first.written} and {written})"
+            found.refuse(f"{name} is given twice{also}; first at {first.place}", entry.place)
+        else:
+            given[name] = entry
+            if name != written and entry.place.line:
+                found.notes.append(f"{written} is called {name} here")
+    return given
+
+
+def find_declaration(name: str) -> Declaration:
+    control = _CONTROL_NAME.fullmatch(name)
+    return CONTROLS[control[2]] if control else DECLARATIONS[name]
+
+
+def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple[Settings, dict[str, Origin]]:
+    """Make settings of what is given, defaults of the rest; say where each came from that could be read."""
+    values: dict[str, Any] = {}
+    for name, each in given.items():
+        try:
+            values[name] = read_value(find_declaration(name), each.node, each.written)
+        except Wrong as wrong:
+            if old_file and find_declaration(name).pending:
+                found.notes.append(f"{wrong.problem.message}; left out, as it has no effect yet")
+            else:
+                found.problems.append(wrong.problem)
+    origins = {name: Origin(given[name].written, given[name].node.place) for name in values}
+    params = Params(**{name: values.pop(name, default) for name, default in default_params().items()})
+    controls: dict[int, dict[str, Any]] = {}
+    for name in [name for name in values if _CONTROL_NAME.fullmatch(name)]:
+        number, setting = name[3:].split("_", 1)
+        controls.setdefault(int(number), {})[setting] = values.pop(name)
+    units = [ControlUnit(**controls.get(number, {})) for number in range(1, max(controls, default=0) + 1)]
+    while units and units[-1] == ControlUnit():
+        units.pop()
+    return Settings(params=params, control_units=tuple(units), **values), origins

@@ -1,0 +1,177 @@
+"""From what stands in a file to the value of a setting, checked against the setting's declaration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from deforum.errors import Problem
+from deforum.settings.declare import Declaration, KeyedTexts
+from deforum.settings.document import Mapping, Node, Place, Scalar, Sequence
+from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
+
+S = TypeVar("S")
+
+TRUE = ("true", "yes", "on", "1")
+FALSE = ("false", "no", "off", "0")
+
+
+class Wrong(Exception):
+    """A value that a setting cannot have."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+def read_value(declaration: Declaration, node: Node, name: str) -> object:
+    """Read the value of a setting; `name` is what the file calls it. Raises Wrong."""
+    if declaration.type is NumberSchedule:
+        return _schedule(parse_number, node, name)
+    if declaration.type is TextSchedule:
+        return _schedule(parse_text, node, name)
+    if declaration.type == KeyedTexts:
+        return _keyed_texts(node, name)
+    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.casefold() in ("", "none")):
+        return None
+    if not isinstance(node, Scalar):
+        kind = "a mapping" if isinstance(node, Mapping) else "a list"
+        quotes = ", in quotes where it begins with { or [" if declaration.type is str else ""
+        raise Wrong(Problem(f"{name}: {kind} cannot be read here; {declaration.expected}{quotes}", str(node.place)))
+    if declaration.choices:
+        return _choice(declaration, node, name)
+    if declaration.type is bool:
+        return _flag(declaration, node, name)
+    if declaration.type in (int, float):
+        return _number(declaration, node, name)
+    return "" if node.is_null else node.text
+
+
+def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
+    value = _parse_int(node.text) if declaration.type is int else _parse_float(node.text)
+    if value is None:
+        raise Wrong(Problem(f"{name}: {node.text!r} is not a {'whole ' * (declaration.type is int)}number; "
+                            f"{declaration.expected}", str(node.place)))  # fmt: skip
+    low, high = declaration.low, declaration.high
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
+    if declaration.multiple > 1 and value % declaration.multiple:
+        fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
+        what = f"is no multiple of {declaration.multiple}; the nearest one is {fitting}"
+        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
+    return value
+
+
+def _parse_int(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        value = _parse_float(text)  # 10.0 and 1e3 are whole too
+        return int(value) if value is not None and value.is_integer() else None
+
+
+def _parse_float(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
+    word = node.text.casefold()
+    if word in TRUE or word in FALSE:
+        return word in TRUE
+    raise Wrong(Problem(f"{name}: {node.text!r} is neither true nor false", str(node.place)))
+
+
+def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
+    by_folded = {choice.casefold(): choice for choice in declaration.choices}
+    text = node.text.casefold()
+    if text in by_folded:
+        return by_folded[text]
+    for none in ("none", "off"):
+        if none in by_folded and (node.is_null or text in ("", "false", "no", "off", "none")):
+            return by_folded[none]
+    meant = nearest(node.text, declaration.choices)
+    hint = f" (did you mean {meant}?)" if meant else ""
+    raise Wrong(Problem(f"{name}: {node.text!r} is no choice{hint}; {declaration.expected}", str(node.place)))
+
+
+def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
+    source: object
+    match node:
+        case Scalar():
+            source = _number_or_text(node)
+            texts: dict[str | None, Scalar] = {None: node}
+        case Mapping():
+            written = {key.text: value for key, value in unique(node, name) if isinstance(value, Scalar)}
+            stray = next((value for _, value in node.entries if not isinstance(value, Scalar) or value.is_null), None)
+            if stray is not None:
+                what = "a keyframe needs one value, a number or an expression in quotes, with a space behind the colon"
+                raise Wrong(Problem(f"{name}: {what}", str(stray.place)))
+            source = {key: _number_or_text(value) for key, value in written.items()}
+            texts = {_canonical(key): value for key, value in written.items()}
+        case Sequence():
+            what = "expected a number, a schedule such as '0: (1), 30: (2)', or a mapping such as {0: 1, 30: 2}"
+            raise Wrong(Problem(f"{name}: a list cannot be read here; {what}", str(node.place)))
+    try:
+        return parse(source, name=name)
+    except ScheduleError as error:
+        where = next((text for key, text in texts.items() if key == error.key), node)
+        raise Wrong(Problem(str(error), str(_inside(where, error.column)))) from None
+
+
+def _number_or_text(node: Scalar) -> object:
+    """A number that stands without quotes is one in every spelling; quoted ones are read as in Deforum."""
+    if not node.plain:
+        return node.text
+    return next((value for value in (_parse_int(node.text), _parse_float(node.text)) if value is not None), node.text)
+
+
+def _inside(node: Node, column: int) -> Place:
+    """The place of a character of a text, as far as it is known; `column` counts from 0."""
+    if isinstance(node, Scalar) and node.start:
+        return Place(node.place.source, node.place.line, node.start + column)
+    return node.place
+
+
+def _canonical(key: str) -> str:
+    """Spell a keyframe's position as errors do."""
+    try:
+        return parse_key(key).text
+    except ScheduleError:
+        return key
+
+
+def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
+    """The entries of a mapping. Raises Wrong where a key stands twice."""
+    seen: dict[str, Scalar] = {}
+    for key, _ in node.entries:
+        if key.text in seen:
+            message = f"{name}: {key.text!r} is given twice; first at {seen[key.text].place}"
+            raise Wrong(Problem(message, str(key.place)))
+        seen[key.text] = key
+    return node.entries
+
+
+def _keyed_texts(node: Node, name: str) -> tuple[tuple[str, str], ...]:
+    """Texts by keyframe: a mapping, or one text for the whole run."""
+    match node:
+        case Scalar():
+            return (("0", "" if node.is_null else node.text),)
+        case Sequence():
+            what = "expected one text, or a mapping of frames to texts"
+            raise Wrong(Problem(f"{name}: a list cannot be read here; {what}", str(node.place)))
+    texts = []
+    for key, text in unique(node, name):
+        if not isinstance(text, Scalar):
+            what = "a text was expected here; one that begins with { or [ has to stand in quotes"
+            raise Wrong(Problem(f"{name}, keyframe {key.text}: {what}", str(text.place)))
+        try:
+            parse_key(key.text, name=f"{name}, keyframe")
+        except ScheduleError as error:
+            raise Wrong(Problem(str(error), str(_inside(key, error.column)))) from None
+        texts.append((key.text, "" if text.is_null else text.text))
+    return tuple(texts)

@@ -1,0 +1,1 @@
+"""Schedules sampled for every frame of a run."""

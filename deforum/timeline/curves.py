@@ -1,0 +1,48 @@
+"""Curves of a run: schedules sampled for its frames, within their ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.settings.options import Settings
+from deforum.settings.params import PARAMS
+from schedules import NumberSchedule, ScheduleError, Variables
+
+LOOK_AHEAD = 10_000
+"""Frames beyond the last one that are looked at where a schedule has no value on the timeline."""
+
+
+def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDArray[np.float64]:
+    """Sample a parameter for the frames of a run: (F,), within its range. Raises ScheduleError.
+
+    By Deforum's profile a few frames of a file can be rendered whose values only begin later: what has no value on the
+    whole timeline has those of a longer run there.
+    """
+    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    try:
+        curve = schedule.sample(count, variables)
+    except ScheduleError:
+        if settings.profile != "deforum":
+            raise
+        curve = _as_in_a_longer_run(schedule, count, variables)
+    return within_range(name, curve)
+
+
+def _as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variables) -> NDArray[np.float64]:
+    longer = dataclasses.replace(variables, max_f=float(count - 1))
+    curve: NDArray[np.float64] = schedule.sample(count + LOOK_AHEAD, longer)[:count]
+    return curve
+
+
+def within_range(name: str, curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring the curve (F,) of a parameter into its range; what `load` let pass from an old file is clipped here."""
+    declaration = PARAMS[name]
+    if declaration.low is None and declaration.high is None:
+        return curve
+    curve = np.clip(curve, declaration.low, declaration.high)
+    if declaration.least:
+        curve = np.where(np.abs(curve) < declaration.least, np.copysign(declaration.least, curve), curve)
+    return np.trunc(curve) // 2 * 2 + 1 if declaration.odd else curve

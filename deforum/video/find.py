@@ -1,0 +1,326 @@
+"""Finding a clip and looking at it: what it is, how large, how many frames, and which of them are used."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.errors import Problem, UserError
+from deforum.video.ffmpeg import ffmpeg_path
+
+if TYPE_CHECKING:
+    from deforum.settings.options import Settings
+
+Fit = Literal["fill", "fit", "stretch"]
+"""How a clip comes to the frame's size: cut at two edges, with black bars at two edges, or out of proportion."""
+
+End = Literal["hold", "loop", "stop"]
+"""What follows a clip's last frame: that frame, the first one again, or nothing."""
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class ClipError(UserError):
+    """A clip is not there, is none, or has no such frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A video file."""
+
+    path: Path
+    width: int
+    """px as shown: turned as its tags say, its pixels made square."""
+    height: int
+    times: NDArray[np.float64]
+    """(N,) seconds at which each stored frame is shown, ascending; on the file's own clock."""
+    rate: Fraction
+    """Frames/s on average."""
+    delay: float
+    """Seconds from the start of the file, where its sound may begin, to its first frame."""
+    alpha: bool
+    decoder: str = ""
+    """ffmpeg's name of the decoder where its own choice will not do."""
+    matrix: str = ""
+    """ffmpeg's name of the YCbCr matrix, where the file does not say it and ffmpeg would guess wrong."""
+    seekable: bool = False
+    """The file has an index of its frames, so that reading can begin anywhere."""
+
+    def stored(self) -> NDArray[np.intp]:
+        """Say which stored frame each frame at the average rate is: (N,)."""
+        middles = (np.arange(len(self.times)) + 0.5) / float(self.rate)
+        found = np.searchsorted(self.times - self.times[0], middles, side="right") - 1
+        return np.clip(found, 0, len(self.times) - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Picture files in the order of their names, numbers in them by value. They have no rate of their own."""
+
+    paths: tuple[Path, ...]
+    alpha: bool
+
+    def stored(self) -> NDArray[np.intp]:
+        return np.arange(len(self.paths))
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSource:
+    """A clip that is there, and the frames of it that are used; see the convention in `deforum.video`."""
+
+    path: Path
+    media: Film | Pictures
+    picks: NDArray[np.intp]
+    """(F,) stored frame by place: the first frame used, then every `nth`."""
+    end: End
+    nth: int
+    first: int
+
+    def __len__(self) -> int:
+        """Count the frames of the animation that the clip fills, without any that are held or looped."""
+        return len(self.picks)
+
+    def place(self, t: int) -> int:
+        """Say which of the frames used belongs to frame t of the animation: 0..len-1.
+
+        Raises IndexError for t below 0, and behind the end of a clip that stops.
+        """
+        if t < 0 or (self.end == "stop" and t >= len(self)):
+            raise IndexError(f"frame {t} of {self.path.name}, of which {len(self)} frames are used")
+        return t % len(self) if self.end == "loop" else min(t, len(self) - 1)
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the clip says what of it is transparent."""
+        return self.media.alpha
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames of the animation per second at which the clip keeps its own speed; None for pictures."""
+        return self.media.rate / self.nth if isinstance(self.media, Film) else None
+
+    @property
+    def start(self) -> float:
+        """Seconds from the start of the file, as its sound is counted, to the first frame used."""
+        return self.media.delay + float(self.first / self.media.rate) if isinstance(self.media, Film) else 0.0
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def video_init(settings: Settings) -> ClipSource:
+    """Look at the clip that the settings of section video_input name. Raises ClipError."""
+    return resolve_clip(
+        settings.video_init_path,
+        nth=settings.extract_nth_frame,
+        first=settings.extract_from_frame,
+        last=settings.extract_to_frame,
+        end=settings.clip_end,
+    )
+
+
+def resolve_clip(
+    path: str | Path,
+    *,
+    name: str = "video_init_path",
+    nth: int = 1,
+    first: int = 0,
+    last: int = -1,
+    end: End = "hold",
+) -> ClipSource:
+    """Look at a video file, a folder of pictures, or a picture, and choose frames first, first + nth, ..., last.
+
+    `last` is used too where the steps meet it; -1 is the clip's end. `name` is the setting that errors speak of. No
+    frame of a video is decoded. Raises ClipError.
+    """
+    if not str(path):
+        raise ClipError(f"{name}: this has to name a clip: a video, a folder of pictures, or a picture")
+    if str(path).startswith(("http://", "https://")):
+        raise ClipError(f"{name}: {path} is not fetched; download it and give the file")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise ClipError(f"{name}: there is no file {str(path)!r}")
+    media = _look_at(path, name)
+    stored = media.stored()
+    problems = list(_range_problems(path, len(stored), nth, first, last))
+    if problems:
+        raise ClipError(problems)
+    stop = len(stored) if last == -1 else last + 1
+    return ClipSource(path, media, stored[first:stop:nth], end, nth, first)
+
+
+def _range_problems(path: Path, count: int, nth: int, first: int, last: int) -> Iterator[Problem]:
+    frames = f"{path.name} has {count} frame{'s' * (count > 1)}, 0..{count - 1}"
+    if nth < 1:
+        yield Problem(f"extract_nth_frame: is {nth}; expected at least 1")
+    if not 0 <= first < count:
+        yield Problem(f"extract_from_frame: there is no frame {first}; {frames}")
+    elif last != -1 and last < first:
+        yield Problem(f"extract_to_frame: {last} is before extract_from_frame, {first}; nothing is left of the clip")
+
+
+def _look_at(path: Path, name: str) -> Film | Pictures:
+    if path.is_dir():
+        paths = sorted((each for each in path.iterdir() if _is_picture(each)), key=_by_number)
+        if not paths:
+            expected = ", ".join(PICTURE_SUFFIXES)
+            raise ClipError(f"{name}: {path} has no pictures in it; expected files ending in one of {expected}")
+        return Pictures(tuple(paths), alpha=_has_alpha(paths[0], name))
+    if _is_picture(path):
+        return Pictures((path,), alpha=_has_alpha(path, name))
+    stat = path.stat()
+    return _probe(path, name, stat.st_mtime_ns, stat.st_size)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order names as people count: frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def _has_alpha(path: Path, name: str) -> bool:
+    """Decode a picture to see whether it has an alpha channel. Raises ClipError where it is no picture."""
+    import cv2
+
+    encoded = np.fromfile(path, np.uint8)
+    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    if levels is None:
+        raise ClipError(f"{name}: {path} is not a picture that can be read")
+    return levels.ndim == 3 and levels.shape[2] == 4
+
+
+# --- looking at a video -----------------------------------------------------------------------------------------------
+
+_DISCARDED = 4
+"""The packet's flag for what an edit list cuts away: it is decoded, and not shown."""
+_ALPHA_FORMATS = re.compile(r"\b(yuva\w+|rgba\w*|bgra\w*|argb\w*|abgr\w*|gbrap\w*|ya8|ya16\w*)\b")
+_MATRICES = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020nc|bt2020c|fcc|ycgco|gbr)\b")
+_INDEXED = ("mov", "matroska")
+_ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
+"""ffmpeg's own decoders of these leave the alpha channel out."""
+_HIDES_FRAMES = ("vp8",)
+"""Codecs whose packets may hold no frame that is shown: their frames have to be decoded to be counted."""
+_NO_TIME = np.iinfo(np.int64).min
+
+
+@lru_cache(maxsize=32)
+def _probe(path: Path, name: str, mtime: int, size: int) -> Film:
+    """Read a video's headers and packets. (Time of change and size are there for the cache.) Raises ClipError."""
+    said, listed = _list_packets(path, name, "-c", "copy")
+    stream = _stream_lines(said)
+    codec = _find(r"Video: (\w+)", stream)
+    header, ticks, spans = _read_packets(listed)
+    shown = _shown_size(header, _find(r"rotation of (-?[\d.]+)", stream))
+    if codec in _HIDES_FRAMES or _NO_TIME in ticks:  # old containers, such as avi, give no time to some
+        _, listed = _list_packets(path, name, "-vf", "scale=2:2", "-fps_mode", "passthrough")
+        header, ticks, spans = _read_packets(listed)
+    if not len(ticks):
+        raise ClipError(f"{name}: {path} has no frames in it")
+    base = Fraction(header["tb"])
+    order = np.argsort(ticks, kind="stable")
+    ticks = ticks[order]
+    span = int(ticks[-1] - ticks[0])
+    # The last frame counts as long as the others do on average: what files say of its length is often wrong.
+    rate = Fraction(len(ticks) - 1) / (span * base) if span else 1 / (max(int(spans[0]), 1) * base)
+    times = np.asarray(ticks * float(base), np.float64)
+    alpha_mode = bool(re.search(r"alpha_mode\s*:\s*1", stream, re.IGNORECASE))
+    return Film(
+        path=path,
+        width=shown[0],
+        height=shown[1],
+        times=times,
+        rate=rate,
+        delay=max(float(times[0]) - float(_find(r"start: (-?[\d.]+)", said) or 0), 0.0),
+        alpha=alpha_mode or bool(_ALPHA_FORMATS.search(stream)),
+        decoder=_ALPHA_DECODERS.get(codec, "") if alpha_mode else "",
+        matrix="bt709" if min(shown) >= 720 and "yuv" in stream and not _MATRICES.search(stream) else "",
+        seekable=_find(r"Input #0, (\w+)", said) in _INDEXED,
+    )
+
+
+def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
+    """Let ffmpeg tell of a file, and list the packets of its first stream of pictures. Raises ClipError."""
+    command = [
+        ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-copyts", "-i", str(path),
+        "-map", "0:V:0", *output, "-f", "framecrc", "-",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    said = done.stderr.decode(errors="replace")
+    if done.returncode:
+        expected = "expected a video, a folder of pictures, or a picture"
+        if "matches no streams" in said:
+            raise ClipError(f"{name}: {path} has no pictures in it; {expected}")
+        reason = _find(r"Error opening input: (.+)", said) or "it does not say why"
+        raise ClipError(f"{name}: {path} is no clip that ffmpeg can read ({reason}); {expected}")
+    return said, done.stdout.decode(errors="replace")
+
+
+def _read_packets(listed: str) -> tuple[dict[str, str], NDArray[np.int64], NDArray[np.int64]]:
+    """Read ffmpeg's framecrc format: the header, and the time and duration (in `tb`) of each packet that is shown."""
+    header = dict(re.findall(r"^#(\w+) 0: (.+)$", listed, re.MULTILINE))
+    shown = []
+    for line in listed.splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        fields = [field.strip() for field in line.split(",")]
+        flags = next((int(field[2:], 16) for field in fields[6:] if field.startswith("F=")), 0)
+        if not flags & _DISCARDED:
+            shown.append((int(fields[2]), int(fields[3])))
+    times = np.array(shown, np.int64).reshape(-1, 2)
+    return header, times[:, 0], times[:, 1]
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else ""
+
+
+def _stream_lines(said: str) -> str:
+    """Cut out what ffmpeg says of the input's first stream of pictures, leaving cover art aside."""
+    streams = re.split(r"(?m)^  (?=Stream #0:)", said.partition("\nStream mapping:")[0])[1:]
+    pictures = (each for each in streams if ": Video:" in each and "(attached pic)" not in each.splitlines()[0])
+    return next(pictures, "")
+
+
+def _shown_size(header: dict[str, str], rotation: str) -> tuple[int, int]:
+    """Give width and height as shown."""
+    width, height = (int(side) for side in header["dimensions"].split("x"))
+    across, down = (int(part) for part in header.get("sar", "1/1").split("/"))
+    if across > 0 and down > 0:
+        width = max(round(width * across / down), 1)
+    return (height, width) if round(float(rotation or 0)) % 180 == 90 else (width, height)
+
+
+# --- where a clip stands in a frame -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A clip's picture in a frame, in px: its size, and where its upper left corner lies (negative: cut off)."""
+
+    width: int
+    height: int
+    x: int
+    y: int
+
+
+def place(clip: tuple[int, int], frame: tuple[int, int], fit: Fit) -> Placement:
+    """Fit a clip of (width, height) into a frame of (width, height), in the middle."""
+    width, height = frame
+    if fit != "stretch":
+        choose = max if fit == "fill" else min
+        scale = choose(width / clip[0], height / clip[1])
+        width, height = (max(round(side * scale), 1) for side in clip)
+    return Placement(width, height, (frame[0] - width) // 2, (frame[1] - height) // 2)

@@ -1,0 +1,299 @@
+"""An open clip: decoded beside the renderer, ahead of what is asked for, and never more than a few frames of it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import queue
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.video.ffmpeg import ffmpeg_path
+from deforum.video.find import ClipError, ClipSource, Film, Fit, place
+
+if TYPE_CHECKING:
+    from deforum.pixels.image import Device, Image, Mask
+
+Levels = NDArray[np.uint8]
+"""(H, W, 3) RGB or (H, W, 4) with alpha that the colours are not multiplied with."""
+
+KEPT = 4
+"""Frames that stay at hand behind the newest one asked for."""
+_AHEAD = 16
+_AHEAD_BYTES = 48 * 2**20
+_SKIP = 32
+"""Frames that are read over rather than starting anew."""
+_MARGIN = 2.0
+"""Seconds before the wanted frame at which reading starts."""
+
+_log = logging.getLogger(__name__)
+
+
+def open_clip(source: ClipSource, width: int, height: int, *, fit: Fit = "fill", device: Device | None = None) -> Clip:
+    """Open a clip for frames of width x height on a device (None: the CPU). Nothing is read before it is asked for."""
+    return Clip(source, width, height, fit=fit, device=device)
+
+
+class Clip:
+    """A clip at one size: `clip(t)` is its picture for frame t of the animation.
+
+        with open_clip(resolve_clip("walk.mp4", nth=2), 512, 512) as clip:
+            for t in range(len(clip)):
+                picture = clip(t)  # (3, 512, 512)
+
+    Frames may be asked for in any order. Going forward they are decoded ahead by a thread; the last few stay at hand;
+    going back starts reading anew. Memory does not grow with the clip. Not for several threads at once.
+    Raises ClipError where ffmpeg cannot decode; a clip that breaks off early holds its last frame, with a warning.
+    """
+
+    def __init__(
+        self, source: ClipSource, width: int, height: int, *, fit: Fit = "fill", device: Device | None = None
+    ) -> None:
+        self.source, self.width, self.height, self.fit = source, width, height, fit
+        self._device = device
+        self._kept: OrderedDict[int, tuple[Image, Mask | None]] = OrderedDict()
+        self._ahead: _Ahead | None = None
+        self._next = 0
+        """Place of the frame that `_ahead` gives next."""
+
+    def __len__(self) -> int:
+        """Count the frames of the animation that the clip fills, without any that are held or looped."""
+        return len(self.source)
+
+    def __call__(self, t: int) -> Image:
+        """Give the picture (3, H, W) of frame t; do not change it. Raises IndexError where the clip has none."""
+        return self._frame(t)[0]
+
+    def alpha(self, t: int) -> Mask | None:
+        """Give what of frame t is there: (H, W), 0 is transparent. None for a clip that has no alpha channel."""
+        return self._frame(t)[1] if self.source.alpha else None
+
+    def close(self) -> None:
+        """Stop reading ahead; a frame that is asked for later opens the clip again."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _frame(self, t: int) -> tuple[Image, Mask | None]:
+        where = self.source.place(t)
+        if where not in self._kept:
+            self._seek(where)
+            while where not in self._kept:
+                self._read_one()
+        return self._kept[where]
+
+    def _seek(self, where: int) -> None:
+        """Make sure that reading on comes to a frame soon."""
+        count = len(self.source)
+        distance = (where - self._next) % count if self.source.end == "loop" else where - self._next
+        if self._ahead is None or not 0 <= distance <= _SKIP:
+            self.close()
+            self._ahead = _Ahead(frames_from(self.source, where, self.width, self.height, self.fit), self._room())
+            weakref.finalize(self, self._ahead.close)
+            self._next = where
+
+    def _room(self) -> int:
+        return max(2, min(_AHEAD, _AHEAD_BYTES // (self.width * self.height * 4)))
+
+    def _read_one(self) -> None:
+        from deforum.pixels.image import CPU, from_bytes
+
+        assert self._ahead is not None
+        levels = self._ahead.get()
+        device = self._device or CPU
+        image, alpha = from_bytes(levels[..., :3], device), None
+        if self.source.alpha:
+            alpha = from_bytes(levels[..., 3:], device)[0].contiguous()
+        self._kept[self._next] = image, alpha
+        self._kept.move_to_end(self._next)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        self._next += 1
+        if self.source.end == "loop":
+            self._next %= len(self.source)
+
+
+# --- reading ahead ----------------------------------------------------------------------------------------------------
+
+
+class _Ahead:
+    """Run an iterator of frames in a thread, at most `room` frames ahead."""
+
+    def __init__(self, frames: Iterator[Levels], room: int) -> None:
+        self._line: queue.Queue[Levels | BaseException] = queue.Queue(room)
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, args=(frames,), name="clip", daemon=True).start()
+
+    def _run(self, frames: Iterator[Levels]) -> None:
+        try:
+            with closing(frames):  # type: ignore[type-var]  # it is a generator
+                for levels in frames:
+                    self._line.put(levels)
+                    if self._stopped.is_set():
+                        return
+            self._line.put(StopIteration())
+        except BaseException as error:
+            self._line.put(error)
+
+    def get(self) -> Levels:
+        """Wait for the next frame. Raises what the iterator raised."""
+        got = self._line.get()
+        if isinstance(got, BaseException):
+            raise got
+        return got
+
+    def close(self) -> None:
+        """Let the thread end by itself: it waits for room at most, and there is room from now on."""
+        self._stopped.set()
+        while True:
+            try:
+                self._line.get_nowait()
+            except queue.Empty:
+                return
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+def frames_from(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
+    """Decode the frames used from place `where` on, and from the first again where the clip is looped."""
+    yield from _to_the_end(source, where, width, height, fit)
+    if source.end == "loop":
+        again = functools.partial(_to_the_end, source, 0, width, height, fit)
+        if len(source) * width * height * 4 <= _AHEAD_BYTES:
+            yield from itertools.cycle(again())  # a short clip is kept whole
+        while True:
+            yield from again()
+
+
+def _to_the_end(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
+    picks = source.picks[where:]
+    if isinstance(source.media, Film):
+        yield from _film_frames(source.media, picks, width, height, fit)
+    else:
+        for pick in picks:
+            yield read_picture(source.media.paths[pick], width, height, fit, alpha=source.alpha)
+
+
+def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) -> Levels:
+    """Read a picture file at a size (area averaging down, Lanczos up). Raises ClipError where it is none.
+
+    A picture without alpha among others with it is there everywhere; bars are there nowhere.
+    """
+    import cv2
+
+    encoded = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR) if encoded.size else None
+    if levels is None:
+        raise ClipError(f"{path}: not a picture that can be read")
+    if alpha:
+        if levels.dtype == np.uint16:
+            levels = cv2.convertScaleAbs(levels, alpha=1 / 257)
+        if levels.ndim == 2:
+            levels = cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR)
+        opaque = levels.shape[2] == 3
+        levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGBA if opaque else cv2.COLOR_BGRA2RGBA)
+    else:
+        levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGB)
+    at = place((levels.shape[1], levels.shape[0]), (width, height), fit)
+    if levels.shape[:2] != (at.height, at.width):
+        shrinks = levels.shape[0] >= at.height and levels.shape[1] >= at.width
+        levels = cv2.resize(
+            levels, (at.width, at.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
+        )
+    frame = np.zeros((height, width, levels.shape[2]), np.uint8)
+    left, top = max(at.x, 0), max(at.y, 0)
+    seen = levels[max(-at.y, 0) :, max(-at.x, 0) :][: height - top, : width - left]
+    frame[top : top + seen.shape[0], left : left + seen.shape[1]] = seen
+    return frame
+
+
+def _film_frames(film: Film, picks: NDArray[np.intp], width: int, height: int, fit: Fit) -> Iterator[Levels]:
+    """Decode stored frames `picks` (ascending, maybe some twice) of a video."""
+    steps = np.unique(np.diff(picks))
+    stride = int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1
+    channels = 4 if film.alpha else 3
+    command = _decoding(film, int(picks[0]), stride, width, height, fit)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        try:
+            number, levels = int(picks[0]) - stride, None
+            for done, pick in enumerate(picks):
+                while number < pick:
+                    got = _read_frame(process, (height, width, channels))
+                    if got is None:
+                        if levels is None:
+                            said.seek(0)
+                            words = said.read().decode(errors="replace").strip() or "(it said nothing)"
+                            raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}: {words}")
+                        _log.warning(
+                            "%s: %d frames were expected, but it ends at frame %d, which is held",
+                            film.path, len(film.times), number,
+                        )  # fmt: skip
+                        yield from [levels] * (len(picks) - done)
+                        return
+                    number, levels = number + stride, got
+                assert levels is not None
+                yield levels
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -> Levels | None:
+    """Read one frame of raw video; None at the end."""
+    assert process.stdout is not None
+    levels = np.empty(shape, np.uint8)
+    # (readinto of a buffered pipe fills all of it, or comes to the end.)
+    got = process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
+    return levels if got == levels.nbytes else None
+
+
+def _decoding(film: Film, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:
+    """Give the command that decodes every `stride`-th stored frame from `start` on, at a size, as raw RGB or RGBA."""
+    chosen, seek = [], []
+    if start:
+        # Between two frames' times. (Times stay those of the file: -copyts.)
+        chosen.append(f"select='gte(t,{(film.times[start - 1] + film.times[start]) / 2:.9f})'")
+        if film.seekable and film.times[start] - film.times[0] > 2 * _MARGIN:
+            seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{film.times[start] - _MARGIN:.6f}"]
+    if stride > 1:
+        chosen.append(f"select='not(mod(n,{stride}))'")
+    at = place((film.width, film.height), (width, height), fit)
+    shrinks = film.width >= at.width and film.height >= at.height
+    # Area averaging down, Lanczos up, as `image.read`. Without full_chroma_int RGB comes out two levels too dark.
+    flags = f"{'area' if shrinks else 'lanczos'}+accurate_rnd+full_chroma_int"
+    matrix = f":in_color_matrix={film.matrix}" if film.matrix else ""
+    pixels = "rgba" if film.alpha else "rgb24"
+    fitted = [f"scale={at.width}:{at.height}:flags={flags}{matrix}", f"format={pixels}"]
+    if at.x < 0 or at.y < 0:
+        fitted.append(f"crop={width}:{height}:{max(-at.x, 0)}:{max(-at.y, 0)}")
+    if (at.x > 0 or at.y > 0) and fit == "fit":
+        fitted.append(f"pad={width}:{height}:{max(at.x, 0)}:{max(at.y, 0)}:color=black@0")
+    return [
+        ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-nostdin", "-copyts", *seek,
+        *(["-c:v", film.decoder] if film.decoder else []), "-i", str(film.path), "-map", "0:V:0",
+        "-vf", ",".join([*chosen, *fitted]), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1",
+    ]  # fmt: skip
