@@ -11,6 +11,7 @@ import torch
 
 from deforum.errors import UserError
 from deforum.motion.flat import rotation, translation, warp_flat
+from deforum.motion.flow_warp import move_flow, move_mask
 from deforum.motion.pose import Lens, Pose
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, stay, warp_physical
@@ -257,12 +258,12 @@ def test_masks_and_flow_move_along() -> None:
     turned = warp_physical(None, motion_of(rotation_3d_z=90.0), SIZE, SIZE)
     mask = torch.zeros(SIZE, SIZE)
     mask[20:40, 100:120] = 1
-    moved = turned.move_mask(mask)
+    moved = move_mask(turned, mask)
     row, column = (int(axis.float().mean()) for axis in torch.nonzero(moved > 0.5, as_tuple=True))
     assert (column, row) == (29, SIZE - 1 - 110)  # counter-clockwise: what was above is now on the left
     rightward = torch.zeros(SIZE, SIZE, 2)
     rightward[..., 0] = 3
-    flow = turned.move_flow(rightward)[20:-20, 20:-20]
+    flow = move_flow(turned, rightward)[20:-20, 20:-20]
     torch.testing.assert_close(flow, torch.tensor([0.0, -3.0]).expand_as(flow), atol=2e-3, rtol=0)
 
 

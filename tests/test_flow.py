@@ -29,11 +29,9 @@ from deforum.motion.flow_warp import (
     FlowWarp,
     consistency,
     join,
-    move_by_flow,
     move_flow,
     move_mask,
     reliable_flow,
-    to_flow,
     to_positions,
 )
 from deforum.motion.positions import pixels
@@ -43,6 +41,7 @@ from deforum.pixels.image import CPU, Image, from_array, to_array
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import sample
+from tests.helpers import move_by_flow, to_flow
 from tests.test_camera import motion_of
 
 SIZE = 96

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from deforum.animation.mix import CrossFade, cross_fade
 from deforum.animation.parts import Between, Pair, Stages, View
 from deforum.flow import FlowModel
-from deforum.motion.flow_warp import Flow, FlowWarp, join, manner_of, move_flow, reliable_flow, to_positions
+from deforum.motion.flow_warp import Flow, FlowWarp, join, move_flow, reliable_flow, to_positions
 from deforum.motion.positions import Positions, Sampling, follow, read_at, sample_at
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
@@ -89,6 +89,5 @@ def fades_only(key: Frame) -> bool:
 def see(view: View, places: Positions) -> tuple[Image, Mask]:
     """See a picture at places of the view, sampled once; and where it covers them, (H, W)."""
     here, _ = view.warp.charts()
-    edge, _ = manner_of(view.warp)
-    seen = sample_at(view.image, follow(here.positions, places), SAMPLING, edge).clamp_(0, 1)
+    seen = sample_at(view.image, follow(here.positions, places), SAMPLING, view.warp.edge).clamp_(0, 1)
     return seen, read_at(here.covers[None], places)[0]

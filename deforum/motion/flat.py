@@ -6,13 +6,14 @@ centres have whole-number coordinates, x goes right, y goes down. A picture keep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deforum.motion.positions import Chart, Charts, map_by, pixels
+from deforum.motion.positions import CV_EDGE, CV_SAMPLING, MARGIN, Chart, Charts, Edge, Matrix, Sampling, map_by, pixels
 from deforum.pixels.image import Device, Image, Mask
 from deforum.settings.params import Params
 
@@ -24,7 +25,6 @@ from typing import TYPE_CHECKING, Literal
 
 import cv2
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import grid_sample
 
 from deforum.errors import UserError
@@ -43,6 +43,14 @@ class FlatWarp:
     height: int
     border: Border
     device: Device
+
+    @property
+    def edge(self) -> Edge:
+        return EDGES[self.border]
+
+    @property
+    def sampling(self) -> Sampling:
+        return "bilinear"
 
     def __call__(self, image: Image) -> Image:
         return warp_flat(image, self.matrix, border=self.border)
@@ -69,18 +77,10 @@ class FlatWarp:
 
 
 Border = Literal["replicate", "wrap", "reflect", "mirror"]
-Sampling = Literal["bilinear", "bicubic"]
-Matrix = NDArray[np.float64]
-CV_SAMPLING: dict[Sampling, int] = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
-CV_BORDER: dict[Border, int] = {
-    "replicate": cv2.BORDER_REPLICATE,
-    "wrap": cv2.BORDER_WRAP,
-    "reflect": cv2.BORDER_REFLECT,
-    "mirror": cv2.BORDER_REFLECT_101,
-}
+EDGES: Mapping[Border, Edge] = {"replicate": "border", "reflect": "reflection", "wrap": "wrap", "mirror": "mirror"}
+"""What each border is called where positions are read."""
 
-MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either side
 STILL = 1e-5  # px; float32 positions are no finer than this
 
 
@@ -183,7 +183,7 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
             inverse(matrix),
             (width, height),
             flags=CV_SAMPLING[sampling] | cv2.WARP_INVERSE_MAP,
-            borderMode=CV_BORDER[border],
+            borderMode=CV_EDGE[EDGES[border]],
         )
         return from_array(np.asarray(pixels, np.float32).reshape(height, width, -1))
     x, y, _ = _source_positions(matrix, width, height, image.device)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 
-from deforum.motion.flat import Border, FlatWarp
 from deforum.motion.positions import (
     SAME_PLACE,
     Chart,
@@ -28,7 +27,6 @@ from deforum.motion.positions import (
     sample_at,
     within,
 )
-from deforum.motion.surface import DepthWarp
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
 
@@ -36,7 +34,6 @@ Flow = torch.Tensor  # (H, W, 2) float32 px
 
 STEPS = 4  # towards where a pixel came from; the flow that takes it here is read there
 DOUBT_SHARE, DOUBT = 0.01, 0.2  # of the squared flow, and px^2, that the way back may miss the start by
-EDGES: dict[Border, Edge] = {"replicate": "border", "reflect": "reflection", "wrap": "wrap"}
 
 
 @dataclass(frozen=True)
@@ -106,13 +103,6 @@ def to_positions(flow: Flow, factor: float = 1) -> Positions:
     return torch.add(pixels(width, height, flow.device), flow.permute(2, 0, 1), alpha=factor)
 
 
-def to_flow(chart: Positions) -> Flow:
-    """Say how far each pixel goes: the inverse of `to_positions`."""
-    height, width = chart.shape[1:]
-    flow: Flow = (chart - pixels(width, height, chart.device)).permute(1, 2, 0).contiguous()
-    return flow
-
-
 def invert(there: Positions, guess: Positions | None = None) -> Positions:
     """Turn where each pixel goes into where each one comes from; where nothing comes to, the guess is left.
 
@@ -143,9 +133,8 @@ def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampli
     """
     if type(first) is type(later) and edge is None and sampling is None:
         return first.then(later)
-    known_edge, known_sampling = manner_of(first)
     source = follow(_source(first), _source(later))
-    return FlowWarp(source, lambda: chain(first, later), edge or known_edge, sampling or known_sampling)
+    return FlowWarp(source, lambda: chain(first, later), edge or first.edge, sampling or first.sampling)
 
 
 def chain(first: Warp, later: Warp) -> Charts:
@@ -161,25 +150,6 @@ def chain(first: Warp, later: Warp) -> Charts:
 
 def _source(warp: Warp) -> Positions:
     return warp.source if isinstance(warp, FlowWarp) else warp.charts()[0].positions
-
-
-def manner_of(warp: Warp) -> tuple[Edge, Sampling]:
-    """Say how a motion samples a picture."""
-    if isinstance(warp, FlatWarp):
-        return EDGES[warp.border], "bilinear"
-    if isinstance(warp, DepthWarp):
-        return warp.padding, warp.sampling
-    return (warp.edge, warp.sampling) if isinstance(warp, FlowWarp) else ("border", "bilinear")
-
-
-def move_by_flow(
-    image: Image, flow: Flow, factor: float = 1, *, edge: Edge = "mirror", sampling: Sampling = "bilinear"
-) -> Image:
-    """Move a picture along a flow times a factor, as Deforum does: each pixel takes the flow at its own place.
-
-    That is exact where the flow is even; `FlowWarp.of` searches for where each pixel came from.
-    """
-    return sample_at(image, to_positions(flow, -factor), sampling, edge)
 
 
 def move_mask(warp: Warp, mask: Mask) -> Mask:

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from deforum.pixels.image import Device, Mask, from_array, to_array
 
-Padding = Literal["border", "reflection", "zeros"]
 Sampling = Literal["bicubic", "bilinear", "nearest"]
 Positions = torch.Tensor  # (2, H, W) float32 px
 Matrix = NDArray[np.float64]

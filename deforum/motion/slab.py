@@ -11,7 +11,7 @@ import torch
 from deforum.errors import UserError
 from deforum.motion.positions import (
     SAME_PLACE,
-    Padding,
+    Edge,
     Sampling,
     pixels,
     read_at,
@@ -34,7 +34,7 @@ def warp_slab(
     height: int,
     *,
     old_aspect_formula: bool = False,
-    padding: Padding = "border",
+    padding: Edge = "border",
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:

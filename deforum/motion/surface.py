@@ -25,7 +25,7 @@ from deforum.motion.positions import (
     SAME_PLACE,
     Chart,
     Charts,
-    Padding,
+    Edge,
     Positions,
     Sampling,
     comes_back,
@@ -71,7 +71,7 @@ class Lookup:
 class DepthWarp:
     """A motion of the picture in space: `source` says, for each pixel of the new picture, where it comes from.
 
-    Satisfies `deforum.motion.warps.Warp`. Beyond the edge `padding` repeats the outermost pixels (border), mirrors
+    Satisfies `deforum.motion.warps.Warp`. Beyond the border `edge` repeats the outermost pixels (border), mirrors
     (reflection), or is black (zeros). Motions are joined before a picture is sampled: physical ones as camera poses,
     so that however many there are the old view is looked at from the last place at once; others as positions.
     """
@@ -80,7 +80,7 @@ class DepthWarp:
     """Gives `source`; asked when it is needed, which of a step that is only joined to others it never is."""
     solve: Callable[[], tuple[Lookup, Lookup]]
     """Gives the whole geometry, from the new view to the old and from the old to the new; asked when it is needed."""
-    padding: Padding = "border"
+    edge: Edge = "border"
     sampling: Sampling = "bicubic"
     still: bool = False
     """Nothing moves: a picture is handed through as it is."""
@@ -94,11 +94,6 @@ class DepthWarp:
         return self.chart()
 
     @cached_property
-    def _joins(self) -> list[tuple[DepthWarp, DepthWarp]]:
-        """Motions that were joined to this one, and what came of it: the camera and the loop go the same ways."""
-        return []
-
-    @cached_property
     def _solved(self) -> tuple[Lookup, Lookup]:
         return self.solve()
 
@@ -108,23 +103,10 @@ class DepthWarp:
             image = warp_flat(image, self.flip[0], border=self.flip[1])
         if self.still:
             return image
-        moved = sample_at(image, self.source, self.sampling, self.padding)
+        moved = sample_at(image, self.source, self.sampling, self.edge)
         if self.sampling == "bicubic":  # it overshoots at edges
             moved.clamp_(0, 1)
         return moved
-
-    def move_mask(self, mask: Mask) -> Mask:
-        """Move a mask, (H, W); where the picture is made up, its nearest part decides."""
-        return mask if self.still else read_at(mask[None], self._once().source)[0]
-
-    def move_flow(self, flow: torch.Tensor) -> torch.Tensor:
-        """Move a flow field, (H, W, 2) px: a vector between two places becomes that between the moved places."""
-        if self.still and self.flip is None:
-            return flow
-        here, there = self._once()._solved
-        start = here.positions
-        end = start + read_at(flow.permute(2, 0, 1), start)
-        return (follow(there.positions, end) - follow(there.positions, start)).permute(1, 2, 0)
 
     def coverage(self) -> Mask:
         """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
@@ -140,19 +122,12 @@ class DepthWarp:
         return self._once()._solved[0].depth
 
     def then(self, later: DepthWarp) -> DepthWarp:
-        for other, joined in self._joins:
-            if other is later:
-                return joined
-        self._joins.append((later, self._join(later)))
-        return self._joins[-1][1]
-
-    def _join(self, later: DepthWarp) -> DepthWarp:
         first, later = self._once(), later._once()
         if first.still or later.still:
             return later if first.still else first
         if first.rigid and later.rigid:
             pose = first.rigid.pose.then(later.rigid.pose)
-            return _warp_rigid(replace(first.rigid, pose=pose, new=later.rigid.new), first.padding, first.sampling)
+            return _warp_rigid(replace(first.rigid, pose=pose, new=later.rigid.new), first.edge, first.sampling)
 
         def solve() -> tuple[Lookup, Lookup]:
             (here, there), (later_here, later_there) = first._solved, later._solved
@@ -164,7 +139,7 @@ class DepthWarp:
             covers, back_covers = covers * comes_back(source, back), back_covers * comes_back(back, source)
             return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
 
-        joined = DepthWarp(lambda: follow(first.source, later.source), solve, first.padding, first.sampling)
+        joined = DepthWarp(lambda: follow(first.source, later.source), solve, first.edge, first.sampling)
         return joined
 
     def inverse(self) -> DepthWarp:
@@ -204,7 +179,7 @@ class DepthWarp:
             )
             return Lookup(source, covers, here.depth), back
 
-        return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.padding, self.sampling)
+        return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.edge, self.sampling)
 
 
 def stay(
@@ -212,7 +187,7 @@ def stay(
     width: int,
     height: int,
     *,
-    padding: Padding = "border",
+    padding: Edge = "border",
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:
@@ -232,7 +207,7 @@ def warp_physical(
     before: Params[float] | None = None,
     fov_is_vertical: bool = False,
     fill: Fill = "far",
-    padding: Padding = "border",
+    padding: Edge = "border",
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:
@@ -257,7 +232,7 @@ def warp_physical(
     return _warp_rigid(Rigid(depth, pose, old_lens, lens, fill), padding, sampling)
 
 
-def _warp_rigid(motion: Rigid, padding: Padding, sampling: Sampling) -> DepthWarp:
+def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
     @cache
     def view() -> View:
         return _see(motion)

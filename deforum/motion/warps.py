@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from deforum.motion.positions import Charts
+from deforum.motion.positions import Charts, Edge, Sampling
 from deforum.pixels.image import Image, Mask
 
 
 class Warp(Protocol):
     """A motion of the whole picture; calling it moves a picture."""
+
+    @property
+    def edge(self) -> Edge:
+        """What is beyond the picture's edge."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How pixels are interpolated."""
 
     def __call__(self, image: Image) -> Image: ...
 

@@ -20,12 +20,13 @@ from deforum.build import each, stages_of
 from deforum.depth import Gives
 from deforum.flow import FlowModel, load_flow, resolve_flow
 from deforum.loading import load
-from deforum.motion.flow_warp import Flow, move_by_flow
+from deforum.motion.flow_warp import Flow
 from deforum.motion.warps import Warp
 from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline, sample
+from tests.helpers import move_by_flow
 
 from .conftest import load_cases
 from .pictures import load_array, load_picture

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.flow import load_flow, resolve_flow
-from deforum.motion.flow_warp import Flow, move_by_flow, reliable_flow
+from deforum.motion.flow_warp import Flow, reliable_flow
 from deforum.pixels.image import CPU, Image, from_bytes, to_array
+from tests.helpers import move_by_flow
 
 from .conftest import load_cases
 from .pictures import load_array, load_picture
