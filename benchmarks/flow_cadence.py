@@ -24,14 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.animation.loop import animate
-from deforum.build import each, stages_of
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
 from deforum.features.flow_cadence import with_flow
+from deforum.features.table import timeline_of as sample
 from deforum.flow import METHODS, load_flow, resolve_flow
 from deforum.models.process import settle_process
 from deforum.pixels.image import CPU, Image, from_array, to_array, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
-from deforum.timeline.timeline import sample
 from schedules import NumberSchedule, parse_number
 
 ZOOM = 1.01

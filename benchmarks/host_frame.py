@@ -27,6 +27,7 @@ from PIL import Image as PillowImage
 from skimage.data import astronaut
 from skimage.exposure import match_histograms
 
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.models.process import settle_process
 from deforum.motion.flat import flat_matrix, warp_flat
@@ -36,7 +37,6 @@ from deforum.pixels.image import Image, adjust_contrast, from_bytes, to_bytes
 from deforum.pixels.noise import add_noise, perlin_noise
 from deforum.pixels.sharpness import unsharp_mask
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 
 SIZE, FRAMES, WARM_UP = 512, 60, 10
 TARGET_MS = 25

@@ -27,11 +27,11 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.diffusion import load_diffuser, resolve_model
+from deforum.features.table import timeline_of as sample
 from deforum.models.process import settle_process
 from deforum.pixels.image import Image, from_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from deforum.video import open_clip, resolve_clip
 from deforum.video.writer import VideoWriter
 from schedules import parse_number

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deforum.errors import UserError
+    from deforum.events import RunResult
     from deforum.loading import Loaded, load
-    from deforum.rendering import RunResult, render
+    from deforum.rendering import render
     from deforum.settings.options import Settings
     from deforum.settings.read import dump
 
@@ -20,7 +21,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Loaded": "loading",
-    "RunResult": "rendering",
+    "RunResult": "events",
     "Settings": "settings.options",
     "UserError": "errors",
     "dump": "settings.read",

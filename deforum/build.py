@@ -1,82 +1,86 @@
-"""Settings to the parts of the loop: the only place where all meet."""
+"""Settings to the parts of the loop: what is on is found, loaded, and attached, one feature after the other."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from deforum.features import video_input
-from deforum.features.find import Found, find
-from deforum.features.guided_images import with_guides
+from deforum.errors import Problem, UserError
+from deforum.features.feature import Kit, Recording
+from deforum.features.table import settle, switched_on, timeline_of
+from deforum.models.catalogue import find_function
 from deforum.models.kept import Models
+from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import Timeline, sample
+from deforum.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
     import torch
 
     from deforum.animation.painter import Painter
-    from deforum.animation.parts import Stages
-    from deforum.depth import DepthModel
-    from deforum.diffusion.pixel_strength import Paint
-    from deforum.features.masks.compose import Masks
-    from deforum.features.video_input.attach import Video
-    from deforum.pixels.image import Device, Image
-    from deforum.settings.options import Settings
+    from deforum.animation.stages import Stages
+    from deforum.animation.state import State
+    from deforum.diffusion import ModelSource
+    from deforum.pixels.image import Image
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Animation:
-    """A run ready to start: everything is checked, the models are loaded."""
+class Prepared:
+    """A run of which all is known that can be known without loading a model; made once, and handed on."""
 
     settings: Settings
-    """Resolved: the seed is a number, not -1."""
+    """Resolved: the seed is a number, not -1, and the length is that of the clip, where one decides."""
     timeline: Timeline
+    model: ModelSource
+    found: Mapping[str, Any]
+    """What the features that are on are made from, by name."""
+    notes: tuple[str, ...]
+    """What is not as it was asked for, a line each."""
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A run ready to start: the models are loaded."""
+
+    prepared: Prepared
     stages: Stages
-    masks: Masks | None = None
 
-    def frames(self) -> Iterator[tuple[Frame, Image]]:
-        """Render every frame, in order, as (3, H, W) RGB float32 pictures in 0..1."""
-        from deforum.animation.loop import animate
+    @property
+    def settings(self) -> Settings:
+        return self.prepared.settings
 
-        return animate(self.stages, self.timeline.spans())
+    @property
+    def timeline(self) -> Timeline:
+        return self.prepared.timeline
 
-    def keeping_depth(self, keep: Callable[[int, torch.Tensor], None]) -> Animation:
-        """Have the depth of every frame told, as it renders: its index, and (H, W) in scene units. In 2D there is none.
+    def states(self, start: State | None = None) -> Iterator[State]:
+        """Render every frame, in order; behind that of a state, where one is given. Gives the state at each."""
+        return self.stages.pace(self.stages, self.timeline.spans(), start)
 
-        A frame comes again when its depth is found anew.
-        """
-        from deforum.animation.depth_camera import keeping_depth
+    def frames(self, start: State | None = None) -> Iterator[tuple[Frame, Image]]:
+        """Render as `states` does; gives frames and pictures, (3, H, W) RGB float32 in 0..1."""
+        return ((state.frame, state.shown) for state in self.states(start))
 
-        return replace(self, stages=replace(self.stages, camera=keeping_depth(self.stages.camera, keep)))
+    def recorded(self, recording: Recording) -> Animation:
+        """Have the features save what their settings ask for, as it renders."""
+        stages = self.stages
+        for feature in switched_on(self.settings):
+            if feature.record:
+                stages = find_function(feature.record)(stages, self.prepared.found[feature.name], recording)
+        return replace(self, stages=stages)
 
-    def saving_disocclusion(self, folder: Path) -> Animation:
-        """Save where each diffused frame shows what the one before did not, as it renders."""
-        from deforum.features.disocclusion import saving_uncovered
+    def read_state(self, folder: Path) -> State:
+        """Read a state that `deforum.animation.state.write_state` wrote in a run of the same settings."""
+        from deforum.animation.state import read_state
 
-        return replace(self, stages=replace(self.stages, diffuse=saving_uncovered(self.stages.diffuse, folder)))
-
-    def saving_masks(self, folder: Path) -> Animation:
-        """Save the mask of each diffused frame, as it renders; without masks there are none."""
-        from deforum.features.masks.attach import saving_masks
-
-        if self.masks is None or not self.masks.source.paint:
-            return self
-        return replace(self, stages=replace(self.stages, diffuse=saving_masks(self.stages.diffuse, self.masks, folder)))
-
-    def saving_composites(self, folder: Path) -> Animation:
-        """Save what the composites with a clip are made from, as it renders; without hybrid video there are none."""
-        from deforum.features.hybrid.attach import saving_extras
-
-        return replace(self, stages=saving_extras(self.stages, folder))
+        return read_state(folder, self.stages.camera, self.timeline)
 
 
 def resolve(settings: Settings) -> Settings:
@@ -84,54 +88,62 @@ def resolve(settings: Settings) -> Settings:
 
     Raises UserError where that clip is not there.
     """
-    settings = video_input.as_long_as_the_clip(settings)
+    settings = settle(settings)
     return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
 
 
-def check(settings: Settings) -> Timeline:
-    """Find every mistake that can be found without loading a model, and give the sampled timeline.
+def prepare(settings: Settings) -> Prepared:
+    """Find every mistake that can be found without loading a model, and all that is to be loaded.
 
-    Raises UserError.
+    Raises UserError with everything that is missing, ScheduleError where an expression has no value.
     """
-    return _prepare(resolve(settings))[0]
+    from deforum.diffusion import prompt_notes, resolve_model, resolve_sampler, sampler_note
 
-
-def _prepare(settings: Settings) -> tuple[Timeline, Found]:
-    from deforum.diffusion import resolve_sampler
-
-    timeline = sample(settings)
-    for name in dict.fromkeys(timeline.samplers):
-        resolve_sampler(name)
-    return timeline, find(settings)
-
-
-def build(settings: Settings, models: Models | None = None) -> Animation:
-    """Check settings, load the models, and put the stages together. Raises UserError.
-
-    Models that `models` has are not loaded again; those that are loaded stay in it.
-    """
-    models = Models() if models is None else models
     settings = resolve(settings)
-    timeline, found = _prepare(settings)
+    timeline = timeline_of(settings)
+    samplers = tuple(dict.fromkeys(timeline.samplers))
+    for name in samplers:
+        resolve_sampler(name)
+    problems: list[Problem] = []
 
-    from deforum.animation.modes import MODES
-    from deforum.depth import load_depth
+    def look(find: Callable[[Settings], T]) -> T | None:
+        try:
+            return find(settings)
+        except UserError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+            return None
+
+    model = look(lambda settings: resolve_model(settings.model))
+    found = {feature.name: look(feature.find) for feature in switched_on(settings)}
+    if problems or model is None:
+        raise UserError(problems)
+    texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
+    says = [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
+    for feature in switched_on(settings):
+        says += feature.notes(settings, found[feature.name])
+    return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(filter(None, says))))
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """The model that paints, as the loop knows it."""
+
+    painter: Painter
+    device: torch.device
+    cell: int
+    """px that a cell of its latents covers, each way."""
+
+
+def load_model(prepared: Prepared, models: Models) -> LoadedModel:
+    """Load the model that paints. Raises UserError."""
     from deforum.diffusion import load_diffuser
-    from deforum.features.flow_cadence import with_flow
-    from deforum.features.hybrid.attach import load_hybrid, with_hybrid
-    from deforum.features.masks.attach import with_masks
-    from deforum.features.masks.compose import load_masks
-    from deforum.features.moving_noise import with_moving_noise
-    from deforum.features.redo import with_redo
-    from deforum.features.video_input.attach import load_video
-    from deforum.flow import load_flow
-    from deforum.motion.places import Places
 
+    settings = prepared.settings
     profile = PROFILES[settings.profile]
     diffuser = models.get(
         partial(
             load_diffuser,
-            found.model,
+            prepared.model,
             device=settings.device,
             precision=settings.precision,
             exact_step_count=profile.exact_step_count,
@@ -140,89 +152,29 @@ def build(settings: Settings, models: Models | None = None) -> Animation:
             vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
         )
     )
-    device = diffuser.device
-
-    def load(loader: Callable[[S, Device], T], source: S | None) -> T | None:
-        return None if source is None else models.get(partial(loader, source, device))
-
-    depth, mask_depth = load(load_depth, found.depth), load(load_depth, found.mask_depth)
-    masks = video = clip = None
-    if found.masks is not None:
-        masks = load_masks(found.masks, settings, profile, device, mask_depth, models)
-    if found.video is not None:
-        video = load_video(found.video, settings, device, models)
-    if found.hybrid is not None:
-        clip = load_hybrid(found.hybrid, settings, device, mask_depth, models)
-    stages = stages_of(
-        settings,
-        partial(diffuser.diffuse_batch, width=settings.width, height=settings.height),
-        device,
-        depth,
-        depth_is_raw=found.depth is not None and found.depth.raw,
-        masks=masks,
-        video=video,
-    )
-    # From the inside out: what is added last acts first before painting, and last behind it.
-    stages = with_flow(stages, load(load_flow, found.cadence_flow))
-    stages = with_redo(stages, settings, load(load_flow, found.redo_flow))
-    stages = stages if found.guides is None else with_guides(stages, found.guides, settings, profile, device)
-    stages = stages if clip is None else with_hybrid(stages, settings, clip)
-    if settings.noise_follows_camera and MODES[settings.animation_mode].goes_on:
-        stages = with_moving_noise(stages, Places.of(settings.width, settings.height, diffuser.factor))
-    stages = stages if masks is None else with_masks(stages, settings, masks)
-    return Animation(settings, timeline, stages, masks)
+    painter = partial(diffuser.diffuse_batch, width=settings.width, height=settings.height)
+    return LoadedModel(painter, diffuser.device, diffuser.factor)
 
 
-def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
-    """Make a painter of what paints a single frame, and paints it everywhere."""
+def build(run: Settings | Prepared, models: Models | None = None) -> Animation:
+    """Load the models, and put the stages together. Raises UserError.
 
-    def painter(
-        inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
-    ) -> list[Image]:
-        return [paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
+    Models that `models` has are not loaded again; those that are loaded stay in it.
+    """
+    prepared = prepare(run) if isinstance(run, Settings) else run
+    models = Models() if models is None else models
+    return assemble(prepared, load_model(prepared, models), models)
 
-    return painter
 
-
-def stages_of(
-    settings: Settings,
-    painter: Painter,
-    device: Device,
-    depth: DepthModel | None = None,
-    *,
-    depth_is_raw: bool = False,
-    masks: Masks | None = None,
-    video: Video | None = None,
-) -> Stages:
-    """Choose the stages around a given painter, a given depth model, given masks and a given clip."""
-    from deforum.animation.filters import filters_after, filters_before
-    from deforum.animation.loop import apart, arrive, fade_in, in_turn
-    from deforum.animation.mix import CrossFade
-    from deforum.animation.modes import MODES
-    from deforum.animation.painter import by_paint
-    from deforum.animation.palettes import palette_of
-    from deforum.animation.parts import Stages
+def assemble(prepared: Prepared, model: LoadedModel, models: Models) -> Animation:
+    """Put the stages together around a model: those of the mode, then each feature that is on. Raises UserError."""
+    from deforum.animation.modes import stages_of
     from deforum.diffusion.diffuser import batch_size
-    from deforum.features.disocclusion import Repaint
-    from deforum.features.video_input.attach import ClipCamera, feed_back
 
-    profile, mode = PROFILES[settings.profile], MODES[settings.animation_mode]
-    is_repainted = settings.animation_mode == "3D" and settings.disocclusion == "repaint"
-    repaints = [Repaint(settings)] if is_repainted else []
-    camera, after = mode.camera(settings, profile, device, depth, depth_is_raw), filters_after(settings)
-    goes_on = mode.goes_on
-    if video is not None and video.flow is not None:
-        camera, after, goes_on = ClipCamera(video.clip, video.flow), [feed_back, *after], True
-    before = [*filters_before(settings, profile, masks), *(each.noise for each in repaints)]
-    room = settings.batch_size or batch_size(device, settings.width, settings.height)
-    return Stages(
-        camera=camera,
-        source=mode.source(settings, video),
-        before=before if mode.goes_on else (),
-        diffuse=by_paint(painter, masks, settings, [each.strength for each in repaints]),
-        after=after,
-        show=(),
-        palette=palette_of(settings, profile, video=video),
-        mix=CrossFade(),
-        pace=in_turn(arrive if profile.keys_on_time else fade_in) if goes_on else apart(room),
-    )
+    settings = prepared.settings
+    kit = Kit(settings, PROFILES[settings.profile], model.device, model.cell, models)
+    room = settings.batch_size or batch_size(model.device, settings.width, settings.height)
+    stages = stages_of(settings, model.painter, model.device, room=room)
+    for feature in switched_on(settings):
+        stages = find_function(feature.attach)(stages, prepared.found[feature.name], kit)
+    return Animation(prepared, stages)

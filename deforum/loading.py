@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deforum.errors import UserError
-from deforum.features.video_input import as_long_as_the_clip
+from deforum.features.acting import in_mode, in_words, is_switched_on
+from deforum.features.table import settle as settle_length
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
-from deforum.settings.options import PENDING_CHOICES, SWITCHES, Settings
+from deforum.settings.files import Lookup
+from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
 from deforum.settings.read import (
     Findings,
     Given,
@@ -24,7 +26,8 @@ from deforum.settings.read import (
     settle,
 )
 from deforum.settings.relaxed_json import parse_json
-from deforum.validate import check_curves, check_masks, check_samplers, drop_hybrid, drop_urls, find_files
+from deforum.timeline.curves import Sampling
+from deforum.validate import check_curves, check_features, check_samplers, do_without, locate_files
 from schedules import Variables, parse_key
 
 
@@ -69,13 +72,12 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
     By Deforum's profile a render goes on where Deforum's does: with values out of range, and without what is on a
     network.
     """
-    lenient = settings.profile == "deforum"
+    lenient = settings.is_lenient
     if folder is not None:
         if lenient:
-            settings, missing = drop_urls(settings)
-            settings, without = drop_hybrid(settings, folder)
-            found.notes.extend([*missing, *without])
-        settings, lost = find_files(settings, origins, folder)
+            settings, missing = do_without(settings, Lookup(folder))
+            found.notes.extend(missing)
+        settings, lost = locate_files(settings, origins, Lookup(folder))
         found.problems.extend(lost)
         if not lost:
             settings = _settle_length(settings, found)
@@ -84,7 +86,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
             found.notes.append(f"{problem.message}; {way_on}")
         else:
             found.problems.append(problem)
-    found.problems.extend(check_masks(settings, origins))
+    found.problems.extend(check_features(settings, origins))
     unknown = list(check_samplers(settings, origins))
     if lenient and unknown and origins["sampler"].place.line:
         found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)
@@ -97,7 +99,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
 def _settle_length(settings: Settings, found: Findings) -> Settings:
     """Bring max_frames to the length of the clip, where there is one that decides."""
     try:
-        settled = as_long_as_the_clip(settings)
+        settled = settle_length(settings)
     except UserError as error:
         found.problems.extend(error.problems)
         return settings
@@ -112,20 +114,25 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
     values = {name: (each, value, value == default) for name, each, value, default in list_values(settings)}
     waiting: dict[str, list[str]] = {}
     other_mode: dict[str, list[str]] = {}
+    switched_off: dict[str, list[str]] = {}
+    sampling = Sampling(settings)
     for name in given:
         each, value, is_default = values.get(name, (find_declaration(name), None, True))
         if is_default:
             continue
         switches = SWITCHES.get(each.pending, ())
         idle = bool(switches) and name not in switches and all(values[switch][2] for switch in switches)
-        if each.modes and settings.animation_mode not in each.modes:
+        if not in_mode(each, settings):
             other_mode.setdefault(" or ".join(each.modes), []).append(name)
         elif each.pending and not idle:
             waiting.setdefault(each.pending, []).append(name)
-        elif name == "detail_coherence" and settings.color_coherence == "None":
-            yield "without effect, as color_coherence: None holds to no picture: detail_coherence"
+        elif name in DECLARATIONS and not is_switched_on(name, settings, sampling):
+            switched_off.setdefault(in_words(name), []).append(name)
         elif (name, value) in PENDING_CHOICES:
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
+    if not old_file:
+        for words, names in switched_off.items():
+            yield f"without effect: {', '.join(names)}; acts where {words}"
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
     if not old_file and "prompts" in given:

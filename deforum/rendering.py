@@ -1,10 +1,10 @@
-"""The library's door: settings in, a run's folder out."""
+"""The library's door: `render` makes a run's folder of settings, `frames` hands out pictures, `check` looks first."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,31 +12,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.build import Animation, Prepared, build, prepare
 from deforum.errors import Problem, UserError
+from deforum.events import (
+    FrameShown,
+    Note,
+    Observer,
+    RunFinished,
+    RunLoaded,
+    RunPrepared,
+    RunResult,
+    StageTimes,
+    nobody,
+)
+from deforum.features.feature import Recording
+from deforum.models.kept import Models
+from deforum.output.choice import Film, Outputs
 from deforum.output.naming import new_folder, run_name, runs_folder
+from deforum.output.run import Run
+from deforum.settings.options import Settings
+from deforum.settings.read import dump
+from deforum.timeline.frame import Frame
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter
 
 if TYPE_CHECKING:
-    from deforum.models.kept import Models
-    from deforum.output.depth import DepthRecord
     from deforum.pixels.image import Image
-    from deforum.settings.options import Settings
-    from deforum.timeline.timeline import Timeline
-from deforum.output.choice import Film, Outputs
-from deforum.output.run import Run
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a render left behind. `video` is None where none was asked for; `films` has all of them."""
-
-    video: Path | None
-    folder: Path
-    frames: int
-    films: tuple[Path, ...] = ()
-    stopped: bool = False
-    """True: `stop` said so before the last frame."""
 
 
 def levels(image: Image, bits: int) -> Pixels:
@@ -49,98 +50,148 @@ def levels(image: Image, bits: int) -> Pixels:
     return words
 
 
-def check(settings: Settings) -> Timeline:
+def check(settings: Settings) -> Prepared:
     """Find every mistake that can be found without loading a model, in the settings and in what is to be written.
 
-    Gives the sampled timeline. Raises UserError with all problems.
+    Gives the prepared run: its resolved settings, its sampled timeline, and notes on what is not as it was asked for.
+    Raises UserError with all problems.
     """
-    from deforum.build import check as check_animation
-
     problems: list[Problem] = []
-    timeline = None
+    prepared = None
+    outputs, notes = Outputs.of(settings)
     try:
-        timeline = check_animation(settings)
+        prepared = prepare(settings)
     except UserError as error:
         problems += error.problems
     try:
-        Outputs.of(settings)[0].check(settings.width, settings.height, settings.fps)
+        outputs.check(settings.width, settings.height, settings.fps)
     except UserError as error:
         problems += error.problems
-    if problems or timeline is None:
+    if problems or prepared is None:
         raise UserError(problems)
-    return timeline
+    return replace(prepared, notes=(*prepared.notes, *notes))
 
 
 def render(
     settings: Settings,
     *,
     output: str | Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    observer: Observer = nobody,
+    progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     models: Models | None = None,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
-    `progress(done, total)` is called once all is loaded (done 0) and after every frame; `stop()` is asked after every
-    frame, and ends the run early with everything closed. What is in `models` is not loaded again, and what is loaded
-    stays there for further runs. Raises UserError, before rendering wherever that can be known.
+    `observer` is told what happens, see `deforum.events`. `progress(done, total)` is called once all is loaded (done 0)
+    and after every frame. `stop()` is asked after every frame, and ends the run early with everything closed. What is
+    in `models` is not loaded again, and what is loaded stays there for further runs. Raises UserError, before rendering
+    wherever that can be known.
     """
-    from deforum.build import build, resolve
-    from deforum.models.process import settle_process
-    from deforum.settings.read import dump
-
-    settle_process()
-    settings = resolve(settings)
-    check(settings)
+    _settle_process()
+    tell = observer if progress is None else _telling(observer, progress)
+    prepared = check(settings)
+    settings = prepared.settings
+    _tell_prepared(prepared, tell)
     outputs, _ = Outputs.of(settings)
     parent = runs_folder(settings, None if output is None else Path(output))
     folder = new_folder(parent, run_name(settings, datetime.now()))
     try:
-        animation = build(settings, models)
+        animation = build(prepared, models)
     except BaseException:
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
-    if settings.save_disocclusion_masks and settings.animation_mode == "3D":
-        animation = animation.saving_disocclusion(folder / "disocclusion")
-    if settings.save_masks:
-        animation = animation.saving_masks(folder / "masks")
-    if settings.hybrid_comp_save_extra_frames:
-        animation = animation.saving_composites(folder / "hybrid")
     total, stopped = len(animation.timeline), False
-    run = Run(
-        folder,
-        dump(animation.settings),
-        width=settings.width,
-        height=settings.height,
-        fps=settings.fps,
-        outputs=outputs,
-    )
-    with depth_record(settings, animation.timeline, folder, outputs) as record, run:
-        animation = animation if record is None else animation.keeping_depth(record)
-        progress(0, total)
-        for frame, image in animation.frames():
-            run.write(frame, levels(image, outputs.bits))
-            progress(run.num_frames, total)
+    text = dump(settings)
+    run = Run(folder, text, width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs)
+    with contextlib.ExitStack() as beside, run:
+        animation = animation.recorded(_recording(animation, folder, outputs, beside))
+        tell(RunLoaded(folder, total))
+        for frame, image in _watched(
+            animation, tell, lambda frame, image: run.write(frame, levels(image, outputs.bits))
+        ):
+            tell(FrameShown(frame, image, run.num_frames, total))
             if run.num_frames < total and stop():
                 stopped = run.keep_frames = True
                 break
-    return RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
+    result = RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
+    tell(RunFinished(result))
+    return result
 
 
-def depth_record(
-    settings: Settings, timeline: Timeline, folder: Path, outputs: Outputs
-) -> contextlib.AbstractContextManager[DepthRecord | None]:
-    """Prepare to save depth where that is asked for: as maps in the folder depth, as a video like the first film."""
-    if settings.animation_mode != "3D" or not (settings.save_depth_maps or settings.save_depth_video):
-        return contextlib.nullcontext()
-    from deforum.output.depth import DepthRecord, ends_of
+def frames(
+    settings: Settings, *, observer: Observer = nobody, models: Models | None = None
+) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+    """Render settings and hand out each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 
-    film = None
-    if settings.save_depth_video:
+    `observer` and `models` as for `render`. Raises UserError when the first frame is asked for, or later where a frame
+    cannot be made.
+    """
+    from deforum.pixels.image import to_bytes
+
+    _settle_process()
+    prepared = prepare(settings)
+    _tell_prepared(prepared, observer)
+    animation = build(prepared, models)
+    total = len(animation.timeline)
+    observer(RunLoaded(None, total))
+    for done, (frame, image) in enumerate(_watched(animation, observer, lambda frame, image: None), 1):
+        observer(FrameShown(frame, image, done, total))
+        yield frame, to_bytes(image)
+
+
+def _settle_process() -> None:
+    from deforum.models.process import settle_process
+
+    settle_process()
+
+
+def _tell_prepared(prepared: Prepared, tell: Observer) -> None:
+    tell(RunPrepared(prepared.settings, prepared.timeline))
+    for text in prepared.notes:
+        tell(Note(text))
+
+
+def _telling(observer: Observer, progress: Callable[[int, int], None]) -> Observer:
+    """Have progress called beside an observer."""
+
+    def tell(event: object) -> None:
+        observer(event)  # type: ignore[arg-type]
+        if isinstance(event, RunLoaded):
+            progress(0, event.total)
+        elif isinstance(event, FrameShown):
+            progress(event.done, event.total)
+
+    return tell
+
+
+def _watched(
+    animation: Animation, tell: Observer, write: Callable[[Frame, Image], None]
+) -> Iterator[tuple[Frame, Image]]:
+    """Render, write each frame, and tell how long its stages took; nothing is measured where nobody watches."""
+    if tell is nobody:
+        for frame, image in animation.frames():
+            write(frame, image)
+            yield frame, image
+        return
+    from deforum.animation.timing import Stopwatch, timed_stages
+
+    watch = Stopwatch()
+    write = watch.timed("write", write)
+    for frame, image in replace(animation, stages=timed_stages(animation.stages, watch)).frames():
+        write(frame, image)
+        tell(StageTimes(frame, watch.take()))
+        yield frame, image
+
+
+def _recording(animation: Animation, folder: Path, outputs: Outputs, beside: contextlib.ExitStack) -> Recording:
+    settings = animation.settings
+
+    def film(suffix: str) -> VideoWriter:
         of = outputs.films[0] if outputs.films else Film(settings.video_format)
-        path = folder / f"{folder.name}_depth{FORMATS[of.format].suffix}"
+        path = folder / f"{folder.name}{suffix}{FORMATS[of.format].suffix}"
         size = settings.width, settings.height
-        film = VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
-    maps = folder / "depth" if settings.save_depth_maps else None
-    return DepthRecord(maps, ends_of(settings, timeline), format=settings.depth_format, film=film)
+        return VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
+
+    return Recording(settings, animation.timeline, folder, film, beside.enter_context)

@@ -6,37 +6,23 @@ No model is loaded and no picture is read for any of this.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.features import hybrid, video_input
-from deforum.features.masks import find as masks
-from deforum.features.masks.language import name_files, parse_masks
+from deforum.features.acting import conditions, in_mode
+from deforum.features.table import FEATURES
 from deforum.settings.declare import Declaration
 from deforum.settings.document import Place
+from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import Origin
-from deforum.timeline.curves import _as_in_a_longer_run
+from deforum.timeline.curves import Sampling, as_in_a_longer_run
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
-
-PATHS: Mapping[str, Callable[[Settings], bool]] = {
-    "model": lambda settings: False,  # may be a name as well: the diffusion package looks at it
-    "init_image": lambda settings: settings.init_image is not None or hybrid.needs_init_image(settings),
-    "color_coherence_image_path": lambda settings: settings.color_coherence == "Image",
-    "mask_file": lambda settings: masks.needs_mask_file(settings),
-    "video_mask_path": lambda settings: settings.use_mask_video,
-    "soundtrack_path": lambda settings: settings.add_soundtrack == "File",
-    "video_init_path": lambda settings: (
-        settings.add_soundtrack == "Init Video" or hybrid.needs_clip(settings) or video_input.needs_clip(settings)
-    ),
-}
-"""Settings that name files, and when the file has to be there."""
 
 
 def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
@@ -47,7 +33,7 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     for name, origin in origins.items():
         declaration = PARAMS.get(name) or OPTIONS.get(name)
-        if declaration is None or (declaration.modes and settings.animation_mode not in declaration.modes):
+        if declaration is None or not in_mode(declaration, settings):
             continue
         schedule = getattr(settings.params if name in PARAMS else settings, name)
         try:
@@ -61,7 +47,7 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
             way_on = ""
             with contextlib.suppress(ScheduleError):
                 if isinstance(schedule, NumberSchedule):
-                    first = _as_in_a_longer_run(schedule, count, variables)[0]
+                    first = as_in_a_longer_run(schedule, count, variables)[0]
                     way_on = f"as in a longer run it is {first:.6g} at first"
             yield Problem(f"{origin.written}: {error.message}" if way_on else str(error), str(origin.place)), way_on
 
@@ -86,98 +72,62 @@ def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
     return f" is {curve[frame]:.6g} at frame {frame}{also}; expected {expected}{unit}"
 
 
-def find_files(settings: Settings, origins: Mapping[str, Origin], folder: Path) -> tuple[Settings, list[Problem]]:
-    """Make paths absolute, trying `folder` before the current one, and list those that lead nowhere."""
+def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Lookup) -> tuple[Settings, list[Problem]]:
+    """Make paths absolute, and list those that lead nowhere and are needed."""
     found: dict[str, str] = {}
     problems = []
-    for name, is_needed in PATHS.items():
+    for name in (name for name, declaration in OPTIONS.items() if declaration.path):
         text = getattr(settings, name)
-        path = next((path for path in (folder / text, Path(text)) if path.exists()), None) if text else None
-        origin = origins.get(name, Origin(name, Place("")))
+        path = files.find(text or "")
         if path is not None:
             found[name] = str(path.resolve())
-        elif is_needed(settings):
-            looked = " and ".join(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
-            missing = f"there is no file {text!r} (looked in {looked})" if text else "this has to name a file"
-            if text and is_url(text):
-                missing = f"{text} is not fetched; download it and give the file"
-            problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
-    settings = dataclasses.replace(settings, **found)  # type: ignore[arg-type]
-    if settings.use_looper:
-        settings = _find_guided_images(settings, origins, folder, problems)
-    return _find_mask_files(settings, origins, folder, problems), problems
+        elif needs_file(name, settings):
+            origin = origins.get(name, Origin(name, Place("")))
+            problems.append(Problem(f"{origin.written}: {files.missing(text or '')}", str(origin.place)))
+    settings = replace(settings, **found)  # type: ignore[arg-type]
+    for feature in FEATURES:
+        settings, missing = feature.locate(settings, files)
+        problems += placed(missing, origins)
+    return settings, problems
 
 
-def _find_guided_images(
-    settings: Settings, origins: Mapping[str, Origin], folder: Path, problems: list[Problem]
-) -> Settings:
-    """Make the paths of guided images absolute."""
-    found: list[tuple[str, str]] = []
-    origin = origins.get("init_images", Origin("init_images", Place("")))
-    for key, text in settings.init_images:
-        path = next((path for path in (folder / text, Path(text)) if text and path.is_file()), None)
-        found.append((key, text if path is None else str(path.resolve())))
-        if path is None:
-            looked = " and ".join(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
-            missing = f"there is no file {text!r} (looked in {looked})"
-            if is_url(text):
-                missing = f"{text} is not fetched; download it and give the file"
-            problems.append(Problem(f"{origin.written}: {key}: {missing}", str(origin.place)))
-    return dataclasses.replace(settings, init_images=tuple(found))
+def needs_file(name: str, settings: Settings) -> bool:
+    """Whether a setting has to name a file: where one of the conditions under which it acts holds, or it is given."""
+    if any(condition.test(settings, Sampling(settings)) for condition in conditions(name)):
+        return True
+    declaration = OPTIONS[name]
+    return declaration.optional and declaration.acts is None and getattr(settings, name) is not None
 
 
-def _find_mask_files(
-    settings: Settings, origins: Mapping[str, Origin], folder: Path, problems: list[Problem]
-) -> Settings:
-    """Make the paths in masks absolute, where the masks are in use."""
-
-    def find(text: str) -> str | None:
-        path = next((path for path in (folder / text, Path(text)) if path.is_file()), None)
-        return None if path is None else str(path.resolve())
-
-    found: dict[str, TextSchedule] = {}
-    for name in masks.active(settings):
-        try:
-            found[name] = name_files(getattr(settings, name), find)
-        except ScheduleError as error:
-            problems.append(Problem(str(error), str(origins[name].place) if name in origins else ""))
-    return dataclasses.replace(settings, **found)  # type: ignore[arg-type]
+def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:
+    """Turn (setting, message) into problems with the places where these settings were given."""
+    return [Problem(message, str(origins[name].place) if name in origins else "") for name, message in faults]
 
 
-def drop_urls(settings: Settings) -> tuple[Settings, list[str]]:
-    """Do without what is on a network: nothing is fetched. Gives notes on what is missing."""
+def check_features(settings: Settings, origins: Mapping[str, Origin]) -> list[Problem]:
+    """Ask the features what is wrong with their settings."""
+    return [problem for feature in FEATURES for problem in placed(feature.check(settings), origins)]
+
+
+def do_without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
+    """Do without what is not here: nothing is fetched. Gives notes on what is missing."""
     notes = []
     if settings.init_image is not None and is_url(settings.init_image):
         notes.append(f"init_image: {settings.init_image} is not fetched; the animation starts from noise")
-        settings = dataclasses.replace(settings, init_image=None)
+        settings = replace(settings, init_image=None)
     image = settings.color_coherence_image_path
     if settings.color_coherence == "Image" and (not image or is_url(image)):
         notes.append(f"color_coherence: {image or 'Image'} is not there; the first frame's colours are held to (LAB)")
-        settings = dataclasses.replace(settings, color_coherence="LAB")
-    if settings.use_looper and (not settings.init_images or any(is_url(path) for _, path in settings.init_images)):
-        notes.append("init_images: pictures on a network are not fetched; the animation goes without guided images")
-        settings = dataclasses.replace(settings, use_looper=False)
-    for switch, name in (("use_mask", "mask_file"), ("use_mask_video", "video_mask_path")):
-        if getattr(settings, switch) and is_url(getattr(settings, name)):
-            notes.append(f"{name}: {getattr(settings, name)} is not fetched; the animation goes without this mask")
-            settings = dataclasses.replace(settings, **{switch: False})  # type: ignore[arg-type]
+        settings = replace(settings, color_coherence="LAB")
     for name, sound in (("soundtrack_path", "File"), ("video_init_path", "Init Video")):
         where = getattr(settings, name)
         if settings.add_soundtrack == sound and (not where or is_url(where)):
             notes.append(f"add_soundtrack: {where or name} is not there; the video has no sound")
-            settings = dataclasses.replace(settings, add_soundtrack="None")
+            settings = replace(settings, add_soundtrack="None")
+    for feature in FEATURES:
+        settings, missing = feature.without(settings, files)
+        notes += missing
     return settings, notes
-
-
-def drop_hybrid(settings: Settings, folder: Path) -> tuple[Settings, list[str]]:
-    """Do without hybrid video where its clip is not there. Gives notes, as `drop_urls` does."""
-    needed = {"video_init_path": hybrid.needs_clip, "init_image": hybrid.needs_init_image}
-    for name, is_needed in needed.items():
-        text = getattr(settings, name)
-        if is_needed(settings) and not (text and any((place / text).exists() for place in (folder, Path()))):
-            settings = dataclasses.replace(settings, hybrid_motion="None", hybrid_composite="None")
-            return settings, [f"hybrid video: there is no clip {text or name!r}; the animation goes without one"]
-    return settings, []
 
 
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
@@ -191,17 +141,3 @@ def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterato
             resolve_sampler(keyframe.value or "")
         except UserError as error:
             yield Problem(f"{origins['sampler'].written}: {error}", str(origins["sampler"].place))
-
-
-def check_masks(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
-    """Check that the masks in use can be read."""
-    for name in masks.active(settings):
-        try:
-            parse_masks(getattr(settings, name))
-        except ScheduleError as error:
-            yield Problem(str(error), str(origins[name].place) if name in origins else "")
-
-
-def is_url(text: str) -> bool:
-    """Whether a text names something on a network."""
-    return text.startswith(("http://", "https://"))

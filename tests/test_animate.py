@@ -13,14 +13,16 @@ import torch
 
 from deforum.animation.loop import animate
 from deforum.animation.mix import FEATHER, cross_fade, feather
-from deforum.animation.parts import Stages
-from deforum.build import each, stages_of
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
+from deforum.animation.stages import Stages
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.pixels.image import CPU, Image, from_array, to_array
 from deforum.pixels.sharpness import blur, fine_detail, unsharp_mask
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import key_indices, sample
+from deforum.timeline.timeline import key_indices
 
 SIZE = 64
 
@@ -186,7 +188,7 @@ def test_detail_is_held_neither_without_a_picture_to_hold_to_nor_where_frames_st
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     for changes, why in (
-        ({"color_coherence": "None"}, "color_coherence: None holds to no picture"),
+        ({"color_coherence": "None"}, "acts where color_coherence is not None"),
         ({"color_coherence": "LAB", "animation_mode": "Interpolation"}, "in Interpolation mode"),
     ):
         chosen = settings(max_frames=3, detail_coherence=1, **changes)

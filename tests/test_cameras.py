@@ -12,15 +12,16 @@ import torch
 
 from deforum.animation.depth_camera import DepthCamera, keeping_depth
 from deforum.animation.loop import animate
-from deforum.build import each, stages_of
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
 from deforum.depth import Gives
+from deforum.features.table import timeline_of as sample
 from deforum.motion.pose import Lens
 from deforum.pixels.image import CPU, Image, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.params import default_params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from schedules import parse_number
 from tests.test_camera import SIZE, trace
 

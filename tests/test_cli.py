@@ -28,7 +28,6 @@ from tests.test_video import decode
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Image
-    from deforum.settings.options import Settings
     from deforum.timeline.frame import Frame
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +55,7 @@ def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -
     """Leave everything real but the diffusion: frame n comes out as a grey of n * 20 levels; from the second on
     after `pace` seconds."""
     import deforum.build as build
+    from deforum.animation.painter import each
 
     def paint(init: Image | None, frame: Frame) -> Image:
         time.sleep(pace if frame.index else 0)
@@ -63,16 +63,12 @@ def paint_greys(patch: pytest.MonkeyPatch, *, pace: float = 0, break_at: int = -
             raise RuntimeError("the model broke")
         return from_bytes(np.full((64, 64, 3), frame.index * 20 % 256, np.uint8))
 
-    def load(settings: Settings, models: object) -> build.Animation:
-        if settings.seed == 666:
+    def load(prepared: build.Prepared, models: object) -> build.LoadedModel:
+        if prepared.settings.seed == 666:
             raise UserError("no such model: bad.safetensors")
-        settings = build.resolve(settings)
-        return build.Animation(
-            settings, build.sample(settings), build.stages_of(settings, build.each(paint), torch.device("cpu"))
-        )
+        return build.LoadedModel(each(paint), torch.device("cpu"), 8)
 
-    patch.setattr(build, "build", load)
-    patch.setattr(build, "check", lambda settings: build.sample(build.resolve(settings)))
+    patch.setattr(build, "load_model", load)
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_values_of_some_schedules_at_some_frames(say: Callable[..., Said]) -> No
 
 def test_values_are_those_that_a_run_has(say: Callable[..., Said]) -> None:
     """All columns, against the frames of the timeline."""
-    from deforum.timeline.timeline import sample
+    from deforum.features.table import timeline_of as sample
 
     said = say("values", "a.yaml", "subseed_strength=0.5", "cn_1_weight=t", "-q")
     rows = list(csv.DictReader(io.StringIO(said.out)))

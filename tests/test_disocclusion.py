@@ -13,18 +13,18 @@ import torch
 
 from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.loop import animate
+from deforum.animation.modes import stages_of
 from deforum.animation.parts import Moment
-from deforum.build import stages_of
 from deforum.depth import Gives
 from deforum.diffusion.pixel_strength import Paint
-from deforum.features.disocclusion import Repaint, saving_uncovered, uncovered
+from deforum.features.disocclusion import Repaint, saving_uncovered, uncovered, with_repainting
+from deforum.features.table import timeline_of as sample
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.pixels.image import CPU, Image
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from schedules import parse_number
 
 SIZE = 128
@@ -169,7 +169,8 @@ def test_in_an_animation(choice: str, profile: str, tmp_path: Path) -> None:
     chosen = settings(disocclusion=choice, profile=profile, params=params)
     painter = Painter([])
     stages = stages_of(chosen, painter, CPU, Post(step))
-    stages = replace(stages, diffuse=saving_uncovered(stages.diffuse, tmp_path))
+    stages = with_repainting(stages, chosen) if choice == "repaint" else stages
+    stages = replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, tmp_path)])
     pictures = [image for _, image in animate(stages, sample(chosen).spans())]
     assert len(pictures) == 5
     assert painter.paints[0] is None  # painted whole

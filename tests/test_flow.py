@@ -15,12 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.animation.loop import animate
-from deforum.animation.parts import Stages
-from deforum.build import each, stages_of
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
+from deforum.animation.stages import Stages
+from deforum.build import prepare
 from deforum.depth import Gives
 from deforum.errors import UserError
-from deforum.features.find import find_flow, notes
 from deforum.features.flow_cadence import with_flow
+from deforum.features.flows import find_flow
+from deforum.features.table import timeline_of as sample
 from deforum.flow import METHODS, FlowModel, FlowSource, load_flow, resolve_flow
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, rotation, translation
@@ -40,7 +43,6 @@ from deforum.motion.warps import Warp
 from deforum.pixels.image import CPU, Image, from_array, to_array
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from tests.helpers import move_by_flow, to_flow
 from tests.test_camera import motion_of
 
@@ -190,7 +192,9 @@ def test_a_file_of_deforums_goes_on_without_raft_and_a_new_one_does_not(home: Pa
     old, new = load(home / "old.txt").settings, load(home / "new.yaml").settings
     found = find_flow(old, "optical_flow_cadence")
     assert found is not None and found.name == "DIS Medium"
-    assert any("optical_flow_cadence: RAFT" in line and line.endswith("DIS Medium stands in") for line in notes(old))
+    assert any(
+        "optical_flow_cadence: RAFT" in line and line.endswith("DIS Medium stands in") for line in prepare(old).notes
+    )
     with pytest.raises(UserError, match="optical_flow_cadence: RAFT needs weights"):
         find_flow(new, "optical_flow_cadence")
 

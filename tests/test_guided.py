@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from deforum.animation.loop import animate
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
 from deforum.animation.parts import Moment
-from deforum.build import check, each, stages_of
+from deforum.build import prepare as check
 from deforum.errors import UserError
-from deforum.features.guided_images import REST, Guides, find_guides, guided, place_guides, take_colors, with_luminosity
+from deforum.features.guided_images import (
+    REST,
+    Guides,
+    find_guides,
+    guided,
+    place_guides,
+    read_guides,
+    take_colors,
+    with_luminosity,
+)
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.output.pictures import encode
 from deforum.pixels.image import CPU, Image, blend, to_bytes
@@ -22,8 +33,8 @@ from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS, Params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from schedules import Variables
+from tests.helpers import assembled
 
 SIZE = 64
 USUAL = {"blend_factor_max": 0.35, "blend_factor_slope": 0.25, "tweening_frames": 20.0, "image_strength": 0.75}
@@ -123,7 +134,7 @@ def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path: Path) -> No
     guides = find_guides(settings)
     assert guides is not None
     with pytest.raises(UserError, match=r"the picture at frame 19: .*b\.png: not a picture"):
-        guided(lambda inits, moments: [], guides, settings, PROFILES["corrected"], CPU)
+        read_guides(guides, settings.width, settings.height, CPU)
 
 
 def test_files_are_looked_for_beside_the_settings(tmp_path: Path) -> None:
@@ -175,7 +186,8 @@ def test_the_previous_frame_is_drawn_towards_the_guide(tmp_path: Path) -> None:
     settings, painter = settings_for(tmp_path), Painter()
     guides = find_guides(settings)
     assert guides is not None
-    stage = guided(painter, guides, settings, PROFILES["corrected"], CPU)
+    pictures = read_guides(guides, settings.width, settings.height, CPU)
+    stage = guided(painter, guides, pictures, profile=PROFILES["corrected"])
     before = texture(5)
     stage([None, before, before], moments(settings, 0, 10, 25))
     first, early, late = (init for init, _ in painter.given)
@@ -193,16 +205,11 @@ def test_the_previous_frame_is_drawn_towards_the_guide(tmp_path: Path) -> None:
 def test_the_animation_arrives_at_its_guides(name: str, tmp_path: Path) -> None:
     """With a painter that keeps what strength says of its init and paints the rest anew, from the frame's seed."""
     settings = settings_for(tmp_path, profile=name, max_frames=80)
-    guides = find_guides(settings)
-    assert guides is not None
 
     def paint(init: Image | None, frame: Frame) -> Image:
         return texture(7) if init is None else blend(texture(frame.seed), init, 0.8 + 0.2 * frame.params.strength)
 
-    stages = stages_of(settings, each(paint), CPU)
-    profile = PROFILES[name]
-    stages = replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, CPU))
-    frames = {frame.index: image for frame, image in animate(stages, sample(settings).spans())}
+    frames = {frame.index: image for frame, image in assembled(settings, each(paint)).frames()}
     a, b = texture(1), texture(2)
     far = (a - b).abs().mean()
     for index, near, other in ((30, a, b), (59, b, a)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,12 +15,14 @@ import torch
 
 from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.loop import animate
-from deforum.build import build, check, each, stages_of
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
+from deforum.build import build, prepare
+from deforum.build import prepare as check
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
 from deforum.errors import UserError
-from deforum.features.find import find_mask_depth, notes
-from deforum.features.hybrid import find_hybrid, is_on, moves_by_flow
+from deforum.features.hybrid import find_hybrid, is_on, masks_by_depth, moves_by_flow
 from deforum.features.hybrid.attach import Hybrid, with_hybrid
 from deforum.features.hybrid.camera import HybridCamera
 from deforum.features.hybrid.mask_kinds import (
@@ -32,6 +36,7 @@ from deforum.features.hybrid.mask_kinds import (
     stretch_contrast,
 )
 from deforum.features.hybrid.match import Kind, find_matrix
+from deforum.features.table import timeline_of as sample
 from deforum.flow import FlowSource, load_flow
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, Matrix, rotation, translation, warp_flat
@@ -40,7 +45,7 @@ from deforum.reports.compare import Comparison, compare
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
+from tests.helpers import recording
 
 Make = Callable[..., Settings]
 Paint = Callable[[Image | None, Frame], Image]
@@ -283,8 +288,9 @@ def test_depth_is_carried_by_the_clips_motion(settings: Make) -> None:
     hybrid = HybridCamera(camera, lambda frame, moved: step, scene=torch.zeros(3, 64, 64))
     _, hybrid = hybrid.move(first)
     _, hybrid = hybrid.move(second)
-    assert hybrid.depth is not None
-    torch.testing.assert_close(hybrid.depth, torch.roll(depth, 4, 1))
+    inside = hybrid.within(DepthCamera)
+    assert inside is not None and inside.depth is not None
+    torch.testing.assert_close(inside.depth, torch.roll(depth, 4, 1))
 
 
 # The composite.
@@ -381,8 +387,10 @@ def test_a_run_from_a_file(settings: Make, clip_folder: Path, tmp_path: Path) ->
         hybrid_motion="Optical Flow", hybrid_composite="Before Motion", hybrid_comp_mask_type="Video Depth",
         hybrid_use_first_frame_as_init_image="true", init_strength=1,
     )  # fmt: skip
-    animation = build(chosen).saving_composites(tmp_path / "hybrid")
-    frames = {frame.index: image for frame, image in animation.frames()}
+    animation = build(replace(chosen, hybrid_comp_save_extra_frames=True))
+    with ExitStack() as beside:
+        animation = animation.recorded(recording(animation, tmp_path, beside))
+        frames = {frame.index: image for frame, image in animation.frames()}
     assert list(frames) == [0, 1, 2, 3]
     first = read(clip_folder / "0.png", 96, 64)[:, :, 16:80]  # cut at two edges
     assert np.corrcoef(frames[0].flatten(), first.flatten())[0, 1] > 0.4  # from noise: none
@@ -434,7 +442,7 @@ def test_the_depth_model_is_asked_for_where_a_mask_needs_it(
     settings: Make, kind: str, composite: str, needed: bool, motion: str
 ) -> None:
     chosen = settings(hybrid_motion=motion, hybrid_composite=composite, hybrid_comp_mask_type=kind)
-    assert (find_mask_depth(chosen) is not None) == needed
+    assert masks_by_depth(chosen) == needed
 
 
 def deforum_file(path: Path, **changes: object) -> Path:
@@ -474,7 +482,7 @@ def test_an_old_file_goes_on_without_weights(
     assert settings.hybrid_flow_method == "RAFT"
     found = find_hybrid(settings)
     assert found is not None and found.flow is not None and found.flow.name == "DIS Medium"
-    assert any("DIS Medium stands in" in line for line in notes(settings))
+    assert any("DIS Medium stands in" in line for line in prepare(settings).notes)
 
 
 def test_only_what_acts_differs(settings: Make) -> None:

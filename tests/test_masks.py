@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,29 +15,26 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animation.loop import animate
+from deforum.animation.cameras import StillCamera
 from deforum.animation.painter import SMALLEST, region_of, soften
 from deforum.animation.parts import Moment
-from deforum.build import Animation, check, stages_of
+from deforum.build import prepare as check
 from deforum.diffusion.pixel_strength import Paint
 from deforum.errors import UserError
-from deforum.features.masks import find_masks, parse_mask, parse_masks
-from deforum.features.masks.attach import with_masks
 from deforum.features.masks.clipseg import above_otsu, load_words
-from deforum.features.masks.compose import evaluate, load_masks
-from deforum.features.masks.find import find_words
-from deforum.features.masks.language import Expression, Not, Operand, Pair, name_files
-from deforum.features.video_input import find_video
-from deforum.features.video_input.attach import load_video
+from deforum.features.masks.compose import Masks, evaluate
+from deforum.features.masks.find import find_masks, find_words
+from deforum.features.masks.language import Expression, Not, Operand, Pair, name_files, parse_mask, parse_masks
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
-from deforum.models.kept import Models
 from deforum.motion.flat import FlatWarp, translation
 from deforum.pixels.image import CPU, Image, Mask, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
+from deforum.video import open_clip
 from schedules import ScheduleError, parse_text
+from tests.helpers import assembled, recording
 
 SIZE = 64
 STEM = {"width": SIZE, "height": SIZE, "max_frames": 20, "cadence": 1, "seed": 3}
@@ -194,14 +192,7 @@ class Painter:
 
 
 def run(settings: Settings, painter: Painter) -> list[Image]:
-    profile = PROFILES[settings.profile]
-    found = find_masks(settings)
-    masks = None if found is None else load_masks(found, settings, profile, CPU, None, Models())
-    source = find_video(settings)
-    video = None if source is None else load_video(source, settings, CPU, Models())
-    stages = stages_of(settings, painter, CPU, masks=masks, video=video)
-    stages = stages if masks is None else with_masks(stages, settings, masks)
-    return [image.clone() for _, image in animate(stages, sample(settings).spans())]
+    return [image.clone() for _, image in assembled(settings, painter).frames()]
 
 
 def read_levels(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray[Any, Any]:
@@ -308,11 +299,9 @@ def test_masks_are_saved(folder: Path) -> None:
     settings = settings_of(
         folder, use_mask=True, mask_file="disc.png", init_image="init.png", max_frames=3, cadence=2, invert_mask=True
     )
-    found = find_masks(settings)
-    assert found is not None
-    masks = load_masks(found, settings, PROFILES[settings.profile], CPU, None, Models())
-    animation = Animation(settings, sample(settings), stages_of(settings, Painter(), CPU, masks=masks), masks)
-    list(animation.saving_masks(folder / "masks").frames())
+    animation = assembled(replace(settings, save_masks=True), Painter())
+    with ExitStack() as beside:
+        list(animation.recorded(recording(animation, folder, beside)).frames())
     assert sorted(path.name for path in (folder / "masks").iterdir()) == ["000000000.png", "000000002.png"]
     saved = read_levels(folder / "masks" / "000000000.png", cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(saved, 255 - read_levels(folder / "disc.png", cv2.IMREAD_GRAYSCALE))
@@ -328,15 +317,16 @@ def test_without_masks_the_model_is_asked_as_ever(folder: Path) -> None:
 
 
 def moment(settings: Settings, index: int = 0, **known: Any) -> Moment:
-    return Moment(sample(settings)[index], None, known.pop("camera", None), known.pop("warp", None), **known)
+    camera = StillCamera(settings, CPU)
+    return Moment(sample(settings)[index], None, known.pop("camera", camera), known.pop("warp", None), **known)
 
 
 def composed(settings: Settings, index: int = 0, depth: Any = None, words: Any = None, **known: Any) -> Mask:
     found = find_masks(settings)
     assert found is not None
-    masks = replace(load_masks(replace(found, words=None), settings, PROFILES[settings.profile], CPU, depth, Models()))
-    if words is not None:
-        masks = replace(masks, words=words)
+    size = settings.width, settings.height
+    clip = None if found.clip is None else open_clip(found.clip, *size, fit=settings.clip_fit, device=CPU)
+    masks = Masks(found, settings, PROFILES[settings.profile], CPU, clip, depth, words)
     return masks.paint(moment(settings, index, **known), torch.zeros(3, SIZE, SIZE))
 
 

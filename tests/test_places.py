@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.animation.loop import animate
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
 from deforum.animation.parts import Moment
-from deforum.build import build, each, stages_of
+from deforum.build import build
 from deforum.diffusion.noise import noise_at
 from deforum.features.masks.follow import FollowedCamera
 from deforum.features.moving_noise import from_places, with_moving_noise
 from deforum.features.redo import redo_diffusion
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, rotation, translation
 from deforum.motion.places import Places
@@ -25,7 +28,6 @@ from deforum.motion.positions import Chart
 from deforum.pixels.image import CPU, Image, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from training.stability import growth
 
 SIZE, FACTOR = 256, 8

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from deforum.animation.loop import animate
+from deforum.animation.modes import stages_of
+from deforum.animation.painter import each
 from deforum.animation.parts import Diffuse, Moment
-from deforum.build import each, stages_of
 from deforum.features.redo import redo_by_flow, redo_diffusion, with_redo
+from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.motion.flow_warp import Flow, FlowWarp
 from deforum.pixels.color import ColorReference, match_color
 from deforum.pixels.image import CPU, Image
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 
 SIZE = 32
 

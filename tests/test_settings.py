@@ -143,7 +143,13 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
         "without effect, as seed resizing is not there yet: seed_resize_from_w",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
-    assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == ()
+    assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
+        "without effect: mask_file; acts where a mask asks for {video_mask} or {init_mask}",
+    )
+    assert load(write("perlin_w: 4\nnoise_type: uniform\nantiblur_amount: 0\nantiblur_sigma: 2")).report == (
+        "without effect: perlin_w; acts where noise_type is perlin and noise is not 0",
+        "without effect: antiblur_sigma; acts where antiblur_amount is not 0",
+    )
 
 
 def test_prompts_that_are_never_seen_are_told(write: Write) -> None:
@@ -318,12 +324,13 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         ("? [a]\n: 1", "a.yaml:1:3: a list or a mapping cannot be a name; is a text with { or [ missing quotes?"),
         ("a: [1, 2", "a.yaml:1:4: this [ does not begin a list that ends; a text that begins with [ has to stand in "
                      "quotes\n    a: [1, 2\n       ^"),
-        ("seed: 1\na\nb: 1", "a.yaml:3:1: a line before this one has no colon; expected 'name: value'\n    b: 1\n    ^"),
+        ("seed: 1\na\nb: 1",
+         "a.yaml:3:1: a line before this one has no colon; expected 'name: value'\n    b: 1\n    ^"),
         ("a: |x\n", "a.yaml:1:4: a text that begins with | has to stand in quotes\n    a: |x\n       ^"),
         ("a: }", "a.yaml:1:4: a value is missing before this; a text that begins with it has to stand in quotes\n"
                  "    a: }\n       ^"),
-        ("a: 'it's'", "a.yaml:1:8: this does not fit here: a text that begins with a quote, [ or { has to stand in quotes "
-                      "as a whole; or else the indentation is wrong, here or above\n    a: 'it's'\n           ^"),
+        ("a: 'it's'", "a.yaml:1:8: this does not fit here: a text that begins with a quote, [ or { has to stand in "
+                      "quotes as a whole; or else the indentation is wrong, here or above\n    a: 'it's'\n           ^"),
     ],
 )  # fmt: skip
 def test_what_is_not_yaml_is_said_in_our_words(write: Write, text: str, message: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deforum.errors import UserError
+from deforum.features.table import timeline_of as sample
 from deforum.loading import Loaded, load
 from deforum.settings.options import ControlUnit, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import dump
-from deforum.timeline.timeline import sample
 from schedules import NumberSchedule, TextSchedule, Variables, parse_number, parse_text
 
 REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parent.parent.parent / "shared" / "real"))

@@ -21,7 +21,6 @@ from tests.test_cli import SETTINGS, Said
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Image
-    from deforum.settings.options import Settings
     from deforum.timeline.frame import Frame
 
 
@@ -169,21 +168,17 @@ def test_names_of_runs_have_the_swept_values(batch_name: str, overrides: list[st
 def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Run the command line beside sea.yaml with greys for pictures: 20 levels for each unit of cfg_scale."""
     import deforum.build as build
-    from deforum.timeline.timeline import sample
+    from deforum.animation.painter import each
 
     def paint(init: Image | None, frame: Frame) -> Image:
         return from_bytes(np.full((64, 64, 3), int(frame.params.cfg_scale * 20), np.uint8))
 
-    def load(settings: Settings, models: object) -> build.Animation:
-        settings = build.resolve(settings)
-        if settings.params.cfg_scale.text == "0: (3)":
+    def load(prepared: build.Prepared, models: object) -> build.LoadedModel:
+        if prepared.settings.params.cfg_scale.text == "0: (3)":
             raise UserError("three is not to be had")
-        return build.Animation(
-            settings, sample(settings), build.stages_of(settings, build.each(paint), torch.device("cpu"))
-        )
+        return build.LoadedModel(each(paint), torch.device("cpu"), 8)
 
-    monkeypatch.setattr(build, "build", load)
-    monkeypatch.setattr(build, "check", lambda settings: sample(build.resolve(settings)))
+    monkeypatch.setattr(build, "load_model", load)
     monkeypatch.chdir(tmp_path)
     Path("sea.yaml").write_text(SETTINGS)
     return lambda *words: Said(cli.main(words), *capsys.readouterr())
@@ -249,6 +244,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
 
     class Grey:
         device = torch.device("cpu")
+        factor = 8
 
         def diffuse_batch(
             self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, paints: None

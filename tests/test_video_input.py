@@ -13,21 +13,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.animation.loop import animate
-from deforum.build import Animation, build, check, each, stages_of
+from deforum.animation.painter import each
+from deforum.build import Animation, build, prepare
+from deforum.build import prepare as check
 from deforum.errors import UserError
-from deforum.features.find import notes
-from deforum.features.video_input import as_long_as_the_clip, find_video, holds_colors
-from deforum.features.video_input.attach import load_video
+from deforum.features.table import settle
+from deforum.features.video_input import holds_colors
 from deforum.loading import load
 from deforum.models.kept import Models
-from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
+from deforum.pixels.image import Image, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import sample
 from deforum.video import ClipError, open_clip, video_init
 from deforum.video.writer import Soundtrack, VideoWriter
+from tests.helpers import assembled
 
 SIZE = 64
 FRAMES = 7
@@ -71,9 +71,7 @@ def settings(tmp_path: Path, clip: Path) -> Make:
 
 def animation(settings: Settings, paint: Callable[[Image | None, Frame], Image]) -> Animation:
     """Put an animation together whose model is a function."""
-    source = find_video(settings)
-    video = None if source is None else load_video(source, settings, CPU, Models())
-    return Animation(settings, sample(settings), stages_of(settings, each(paint), CPU, video=video))
+    return assembled(settings, each(paint))
 
 
 def rendered(settings: Settings, paint: Callable[[Image | None, Frame], Image]) -> list[Image]:
@@ -179,8 +177,8 @@ def test_greyscale(settings: Make) -> None:
 )
 def test_length(settings: Make, given: dict[str, object], count: int) -> None:
     chosen = settings(**given)
-    assert chosen.max_frames == count == len(check(chosen))
-    assert as_long_as_the_clip(chosen) == chosen
+    assert chosen.max_frames == count == len(check(chosen).timeline)
+    assert settle(chosen) == chosen
 
 
 def test_what_became_of_max_frames_is_told(settings: Make, tmp_path: Path) -> None:
@@ -244,10 +242,7 @@ def test_so_many_at_a_time(settings: Make) -> None:
         return [keep(init, frame) for init, frame in zip(inits, frames, strict=True)]
 
     chosen = settings(batch_size=3)
-    source = find_video(chosen)
-    assert source is not None
-    stages = stages_of(chosen, paint, CPU, video=load_video(source, chosen, CPU, Models()))
-    assert [frame.index for frame, _ in animate(stages, sample(chosen).spans())] == list(range(FRAMES))
+    assert [frame.index for frame, _ in assembled(chosen, paint).frames()] == list(range(FRAMES))
     assert sizes == [3, 3, 1]
 
 
@@ -261,10 +256,7 @@ def test_where_memory_is_short_fewer_are_painted_at_a_time(settings: Make) -> No
         return [keep(init, frame) for init, frame in zip(inits, frames, strict=True)]
 
     chosen = settings(batch_size=6)
-    source = find_video(chosen)
-    assert source is not None
-    stages = stages_of(chosen, paint, CPU, video=load_video(source, chosen, CPU, Models()))
-    assert [frame.index for frame, _ in animate(stages, sample(chosen).spans())] == list(range(FRAMES))
+    assert [frame.index for frame, _ in assembled(chosen, paint).frames()] == list(range(FRAMES))
     assert sizes == [6, 3, 2, 2, 2, 1]
 
 
@@ -372,8 +364,8 @@ def test_the_sound_of_the_clip_goes_with_its_frames(settings: Make, tmp_path: Pa
 
     outputs, _ = Outputs.of(chosen)
     assert outputs.films[0].soundtrack == Soundtrack(path, 0.5)
-    assert not any("drift" in line for line in notes(chosen))
-    told = notes(settings(video_init_path=path, extract_nth_frame=2, add_soundtrack="Init Video"))
+    assert not any("drift" in line for line in prepare(chosen).notes)
+    told = prepare(settings(video_init_path=path, extract_nth_frame=2, add_soundtrack="Init Video")).notes
     assert any("belong 6 to a second, and fps is 12" in line for line in told)
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deforum.motion.flat import flat_matrix
+from deforum.animation.parts import Camera
+from deforum.motion.flat import FlatWarp, flat_matrix
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Device, Image
+from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 from deforum.timeline.frame import Frame
 
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-from deforum.motion.flat import FlatWarp
-
 
 @dataclass(frozen=True)
-class StillCamera:
+class StillCamera(Camera):
     """Does not move."""
 
     settings: Settings
@@ -34,7 +31,7 @@ class StillCamera:
 
 
 @dataclass(frozen=True)
-class FlatCamera:
+class FlatCamera(Camera):
     """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
 
     settings: Settings

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from deforum.animation.parts import Camera
+from deforum.animation.parts import C, Camera, Memory
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image
 from deforum.timeline.frame import Frame
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class OuterCamera(Camera):
+    """A camera with another one inside, for which it answers."""
+
+    camera: Camera
+
+    def look(self, scene: Image, frame: Frame) -> Self:
+        return replace(self, camera=self.camera.look(scene, frame))
+
+    def joined(self, way: Warp, step: Warp) -> Warp:
+        return self.camera.joined(way, step)
+
+    def within(self, kind: type[C]) -> C | None:
+        return self if isinstance(self, kind) else self.camera.within(kind)
+
+    def memory(self) -> Memory:
+        return {"camera": self.camera.memory()}
+
+    def recall(self, memory: Memory) -> Self:
+        inner = memory["camera"]
+        assert isinstance(inner, Mapping)
+        return replace(self, camera=self.camera.recall(inner))
 
 
 @dataclass(frozen=True)
-class CarryingCamera(ABC):
+class CarryingCamera(OuterCamera):
     """A camera that carries something along with the picture, from frame to frame; what it is, a subclass says."""
 
-    camera: Camera
     index: int = field(default=0, kw_only=True)
     """Of the frame where it is."""
 
@@ -27,11 +48,16 @@ class CarryingCamera(ABC):
     def carry(self, warp: Warp, index: int) -> Self:
         """Move what it carries by the motion to frame `index`."""
 
-    def look(self, scene: Image, frame: Frame) -> Self:
-        return replace(self, camera=self.camera.look(scene, frame))
-
     def move(self, frame: Frame) -> tuple[Warp, Self]:
         warp, camera = self.camera.move(frame)
         # Deforum's cadence moves the older picture to a frame where the newer one is.
         carried = self if frame.index == self.index else self.carry(warp, frame.index)
         return warp, replace(carried, camera=camera, index=frame.index)
+
+    def memory(self) -> Memory:
+        return {**super().memory(), "index": self.index}
+
+    def recall(self, memory: Memory) -> Self:
+        index = memory["index"]
+        assert isinstance(index, int)
+        return replace(super().recall(memory), index=index)

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from deforum.animation.parts import Camera
+import torch
+
+from deforum.animation.carrying import OuterCamera
+from deforum.animation.parts import Camera, Memory
 from deforum.depth import DepthModel
-from deforum.depth.scale import Span, slab_depth, steady_depth
+from deforum.depth.scale import DepthRange, slab_depth, steady_depth
 from deforum.motion.flat import perspective_flip
 from deforum.motion.pose import UNITS, Depth
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Device, Image, Mask
+from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import Profile
 from deforum.timeline.frame import Frame
 
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-
 
 @dataclass(frozen=True)
-class DepthCamera:
+class DepthCamera(Camera):
     """3D: the picture is a surface in space, as far away as the depth model says; without a model it is flat.
 
     With `Profile.depth_steady` depth is found once for each diffused picture, scaled alike over time, and carried along
@@ -41,7 +42,7 @@ class DepthCamera:
     """Of the picture where the camera is."""
     known: Mask | None = None
     """Where `depth` was seen before the last move, not made up."""
-    span: Span | None = None
+    range: DepthRange | None = None
     before: Params[float] | None = None
     """Of the frame where the camera is, whose lens took the picture."""
     keep: Callable[[int, Depth], None] | None = None
@@ -58,8 +59,8 @@ class DepthCamera:
             return replace(self, depth=depth, path=None, before=frame.params)._kept(frame)
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
-        depth, span = steady_depth(found, self.model.gives, self.span, near=near, far=far, carried=carried)
-        return replace(self, depth=depth, span=span, path=None, before=frame.params)._kept(frame)
+        depth, range = steady_depth(found, self.model.gives, self.range, near=near, far=far, carried=carried)
+        return replace(self, depth=depth, range=range, path=None, before=frame.params)._kept(frame)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
         settings, size = self.settings, (self.settings.width, self.settings.height)
@@ -97,15 +98,40 @@ class DepthCamera:
         moved = replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
         return warp, moved._kept(frame)
 
+    def joined(self, way: Warp, step: Warp) -> Warp:
+        # The same way, which the camera has joined already.
+        return way.then(step) if self.path is None else self.path
+
+    def memory(self) -> Memory:
+        return {
+            "depth": self.depth,
+            "known": self.known,
+            "range": {} if self.range is None else {"far": self.range.far, "near": self.range.near},
+            "before": {} if self.before is None else dict(self.before.items()),
+        }
+
+    def recall(self, memory: Memory) -> DepthCamera:
+        known: Any = memory  # as `memory` gives it
+        return replace(
+            self,
+            depth=_on(self.device, known["depth"]),
+            known=_on(self.device, known["known"]),
+            range=DepthRange(**known["range"]) if known["range"] else None,
+            before=Params(**known["before"]) if known["before"] else None,
+        )
+
     def _kept(self, frame: Frame) -> DepthCamera:
         if self.keep is not None and self.depth is not None:
             self.keep(frame.index, self.depth)
         return self
 
 
+def _on(device: Device, tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.to(device)
+
+
 def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None]) -> Camera:
-    """Have a 3D camera tell the depth of each frame; it may be inside of others."""
+    """Have a 3D camera call keep(index, depth) for every frame; it may be inside of others."""
     if isinstance(camera, DepthCamera):
         return replace(camera, keep=keep)
-    inner = getattr(camera, "camera", None)
-    return camera if inner is None else replace(cast(Any, camera), camera=keeping_depth(inner, keep))
+    return replace(camera, camera=keeping_depth(camera.camera, keep)) if isinstance(camera, OuterCamera) else camera

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from deforum.animation.painter import under
+from deforum.animation.palettes import COLOR_SPACES
 from deforum.animation.parts import Filter, Moment
 from deforum.pixels.color import match_color
 from deforum.pixels.image import Image, adjust_contrast, to_gray
 from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise
 from deforum.pixels.sharpness import match_detail, unsharp_mask
 from deforum.seeds import derive_seed
+from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
-
-if TYPE_CHECKING:
-    from deforum.features.masks.compose import Masks
-    from deforum.settings.options import Settings
-from deforum.animation.modes import MODES
-from deforum.animation.palettes import COLOR_SPACES
 
 
 def hold_colors(image: Image, moment: Moment) -> Image:
@@ -47,13 +42,25 @@ def sharpen(image: Image, moment: Moment) -> Image:
     return unsharp_mask(image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold)
 
 
-def noise_filter(settings: Settings, profile: Profile) -> Filter:
-    """Mix in noise, for diffusion to make something of."""
+@dataclass(frozen=True)
+class Noise:
+    """Mixes in noise, for diffusion to make something of: a `Filter`."""
 
-    def uniform(seed: int) -> Image:
-        return uniform_noise(seed, settings.width, settings.height)
+    settings: Settings
+    profile: Profile
 
-    def perlin(seed: int) -> Image:
+    def __call__(self, image: Image, moment: Moment) -> Image:
+        frame, profile = moment.frame, self.profile
+        if frame.params.noise == 0:
+            return image
+        noise = self._draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)
+        noise = noise if profile.true_color_channels else noise.flip(0)
+        return add_noise(image, noise, frame.params.noise, zero_mean=self.settings.noise_keeps_mean)
+
+    def _draw(self, seed: int) -> Image:
+        settings = self.settings
+        if settings.noise_type == "uniform":
+            return uniform_noise(seed, settings.width, settings.height)
         return perlin_noise(
             seed,
             settings.width,
@@ -63,40 +70,26 @@ def noise_filter(settings: Settings, profile: Profile) -> Filter:
             persistence=settings.perlin_persistence,
         )
 
-    draw = {"uniform": uniform, "perlin": perlin}[settings.noise_type]
 
-    def filtered(image: Image, moment: Moment) -> Image:
-        frame = moment.frame
-        if frame.params.noise == 0:
-            return image
-        noise = draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)
-        noise = noise if profile.true_color_channels else noise.flip(0)
-        return add_noise(image, noise, frame.params.noise, zero_mean=settings.noise_keeps_mean)
-
-    return filtered
-
-
-def filters_before(settings: Settings, profile: Profile, masks: Masks | None = None) -> Sequence[Filter]:
-    """List what changes a picture between motion and diffusion, in order; with masks, some of it only under them."""
-    sharpened: Filter = sharpen
-    noisy = noise_filter(settings, profile)
-    if masks is not None:
-        sharpened, noisy = under(sharpened, masks.paint), under(noisy, masks.noise)
-    rows = (
+def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
+    """List what changes a picture between motion and diffusion, in order."""
+    if not settings.mode.goes_on:
+        return ()
+    rows: tuple[tuple[bool, Filter], ...] = (
         (settings.color_coherence in COLOR_SPACES, hold_colors),
         (settings.color_force_grayscale, force_grayscale),
         (True, scale_contrast),
-        (True, sharpened),
-        (True, noisy),
+        (True, sharpen),
+        (True, Noise(settings, profile)),
     )
     return [change for wanted, change in rows if wanted]
 
 
 def filters_after(settings: Settings) -> Sequence[Filter]:
     """List what changes a picture after diffusion, in order."""
-    rows = (
+    rows: tuple[tuple[bool, Filter], ...] = (
         (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, hold_colors),
-        (settings.color_coherence in COLOR_SPACES and MODES[settings.animation_mode].goes_on, hold_detail),
+        (settings.color_coherence in COLOR_SPACES and settings.mode.goes_on, hold_detail),
         (settings.color_force_grayscale, force_grayscale),
     )
     return [change for wanted, change in rows if wanted]

@@ -13,10 +13,26 @@ from itertools import islice
 
 import torch
 
-from deforum.animation.parts import Moment, Pace, Pair, Stages, State, View, apply
+from deforum.animation.parts import Filter, Memory, Moment, Pair, View
+from deforum.animation.stages import Pace, Stages
+from deforum.animation.state import State
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, blend
 from deforum.timeline.frame import Frame, Span
+
+
+def apply(filters: Sequence[Filter], image: Image, moment: Moment) -> Image:
+    """Send a picture through filters, one after the other."""
+    for change in filters:
+        image = change(image, moment)
+    return image
+
+
+def show(stages: Stages, image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:
+    """Make the picture that is shown, and what is remembered of the pictures shown so far."""
+    for change in stages.show:
+        image, trails = change(image, moment, trails)
+    return image, trails
 
 
 def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, Moment]:
@@ -34,9 +50,10 @@ def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, M
 def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Deforum's cadence: diffuse, then blend the new picture in over the frames that follow, moving both."""
     moment, moved, older = Moment(span.key, None, stages.camera, None), None, None
+    trails: Memory = {} if state is None else state.trails
     if state is not None:
         warp, camera = state.camera.look(state.shown, state.frame).move(span.key)
-        moment = Moment(span.key, state.palette, camera, warp)
+        moment = Moment(span.key, state.palette, camera, warp, step=warp, trails=trails)
         moved, older = warp(state.shown), state.newer
     newer, moment = paint(stages, moved, moment)
     # The older picture is still where it was before the key; the newer one is painted where the key stands.
@@ -44,9 +61,10 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     for frame, fade in zip(span.frames, span.fades, strict=True):
         warp, camera = moment.camera.look(pair.newer, moment.frame).move(frame)
         pair = stages.mix.step(pair, warp, span.key, fade)
-        moment = Moment(frame, moment.palette, camera, warp)
+        moment = Moment(frame, moment.palette, camera, warp, step=warp, trails=trails)
         mixed = pair.newer if pair.older is None else blend(pair.older, pair.newer, fade)
-        yield State(frame, apply(stages.show, mixed, moment), pair.newer, moment.palette, camera)
+        shown, trails = show(stages, mixed, moment, trails)
+        yield State(frame, shown, pair.newer, moment.palette, camera, trails, frame is span.frames[-1], state)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
@@ -57,13 +75,13 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """
     moment = Moment(span.key, None, stages.camera, None)
     way: list[tuple[Moment, Warp]] = []
-    moved = None
+    moved, trails = None, {} if state is None else state.trails
     if state is not None:
         camera, there = state.camera.look(state.shown, state.frame), None
         for frame in span.frames:
             step, camera = camera.move(frame)
-            there = step if there is None else there.then(step)
-            moment = Moment(frame, state.palette, camera, there)
+            there = step if there is None else camera.joined(there, step)
+            moment = Moment(frame, state.palette, camera, there, step=step, trails=state.trails)
             way.append((moment, there))
         moved = way[-1][1](state.shown)
     newer, painted = paint(stages, moved, moment)
@@ -73,18 +91,26 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         for (here, there), fade in zip(way[:-1], span.fades, strict=False):
             mixed = between(View(state.shown, there), View(newer, back.then(there)), fade)
             here = replace(here, palette=painted.palette)
-            yield State(here.frame, apply(stages.show, mixed, here), newer, painted.palette, moment.camera)
-    yield State(span.key, apply(stages.show, newer, painted), newer, painted.palette, moment.camera)
+            shown, trails = show(stages, mixed, here, trails)
+            yield State(here.frame, shown, newer, painted.palette, moment.camera, trails, False, state)
+    shown, trails = show(stages, newer, painted, trails)
+    yield State(span.key, shown, newer, painted.palette, moment.camera, trails)
 
 
 def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pace:
-    """Go from span to span, each from the state at the end of the one before."""
+    """Go from span to span, each from the state at the end of the one before.
 
-    def pace(stages: Stages, spans: Iterable[Span]) -> Iterator[State]:
-        state: State | None = None
+    A state within a span is gone on from by doing that span again, up to where it was.
+    """
+
+    def pace(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[State]:
+        state, known = (None, -1) if start is None else (start.boundary, start.frame.index)
         for span in spans:
+            if state is not None and span.frames[-1].index <= state.frame.index:
+                continue
             for reached in step(stages, state, span):
-                yield reached
+                if reached.frame.index > known:
+                    yield reached
             state = reached
 
     return pace
@@ -96,9 +122,13 @@ def apart(room: int) -> Pace:
     Where a graphics card has not the memory for so many, half as many are painted from then on.
     """
 
-    def pace(stages: Stages, spans: Iterable[Span]) -> Iterator[State]:
+    def pace(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[State]:
+        state, known = (None, -1) if start is None else (start.boundary, start.frame.index)
         waiting, size = iter(spans), room
         while group := list(islice(waiting, size)):
+            # The same frames are painted together whether all of them are asked for or not: so are their pictures.
+            if state is not None and group[-1].key.index <= state.frame.index:
+                continue
             while group:
                 try:
                     painted = paint_apart(stages, [span.key for span in group[:size]])
@@ -107,9 +137,13 @@ def apart(room: int) -> Pace:
                         raise
                     size = (size + 1) // 2
                     continue
+                begun, trails = state, {} if state is None else state.trails
                 for image, moment in painted:
-                    shown = apply(stages.show, image, moment)
-                    yield State(moment.frame, shown, image, moment.palette, stages.camera)
+                    shown, trails = show(stages, image, moment, trails)
+                    last = moment is painted[-1][1]
+                    state = State(moment.frame, shown, image, moment.palette, stages.camera, trails, last, begun)
+                    if moment.frame.index > known:
+                        yield state
                 group = group[size:]
 
     return pace
@@ -126,6 +160,6 @@ def paint_apart(stages: Stages, keys: Sequence[Frame]) -> list[tuple[Image, Mome
     return [(apply(stages.after, picture, moment), moment) for picture, moment in zip(pictures, moments, strict=True)]
 
 
-def animate(stages: Stages, spans: Iterable[Span]) -> Iterator[tuple[Frame, Image]]:
-    """Render the frames of the spans, in order."""
-    return ((state.frame, state.shown) for state in stages.pace(stages, spans))
+def animate(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[tuple[Frame, Image]]:
+    """Render the frames of the spans, in order; behind that of a state, where one is given."""
+    return ((state.frame, state.shown) for state in stages.pace(stages, spans, start))

@@ -12,7 +12,7 @@ from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
 from deforum.timeline.frame import Frame
 
-FEATHER = 32  # a picture fades out over a so-manieth part of the frame's shorter side
+FEATHER = 32  # fade width: 1/32 of the frame's shorter side
 
 
 @dataclass(frozen=True)

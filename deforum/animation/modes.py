@@ -1,25 +1,40 @@
-"""What can be chosen for the parts of a frame's journey, as tables: a new mode is a new row and a new function."""
+"""What each animation mode moves by and paints from, as a table: a new mode is a new row here and its facts.
+
+What is known of a mode without torch stands in `deforum.settings.modes`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deforum.animation.cameras import FlatCamera, StillCamera
 from deforum.animation.depth_camera import DepthCamera
+from deforum.animation.filters import filters_after, filters_before
+from deforum.animation.loop import apart, arrive, fade_in, in_turn
+from deforum.animation.mix import CrossFade
+from deforum.animation.painter import Painter, Painting
+from deforum.animation.palettes import palette_of
 from deforum.animation.parts import Camera, Moment, Source
+from deforum.animation.stages import Pace, Stages
 from deforum.depth import DepthModel
-from deforum.features.video_input.attach import Video, frames_of
 from deforum.pixels.image import Device, Image, read
-from deforum.settings.profiles import Profile
+from deforum.settings.modes import Mode
+from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES, Profile
 
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
+
+@dataclass(frozen=True)
+class Row:
+    """What a mode is made of."""
+
+    camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
+    """Asked with the depth model, and whether its values are distances as they are."""
+    source: Callable[[Settings], Source]
 
 
-def previous_frame(settings: Settings, video: Video | None) -> Source:
+def previous_frame(settings: Settings) -> Source:
     """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
     init = None if settings.init_image is None else read(Path(settings.init_image), settings.width, settings.height)
 
@@ -29,37 +44,54 @@ def previous_frame(settings: Settings, video: Video | None) -> Source:
     return source
 
 
-def frame_of_clip(settings: Settings, video: Video | None) -> Source:
-    """Start from the clip's frame."""
-    assert video is not None
-    return frames_of(video)
-
-
-def noise_alone(settings: Settings, video: Video | None) -> Source:
+def noise_alone(settings: Settings) -> Source:
     """Start from nothing."""
     return lambda moved, moment: None
 
 
-@dataclass(frozen=True)
-class Mode:
-    """A row of the table of animation modes."""
-
-    camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
-    """Asked with the depth model, and whether its values are distances as they are."""
-    source: Callable[[Settings, Video | None], Source]
-    """Asked with the open clip, where there is one."""
-    goes_on: bool
-    """Each frame is painted from the one before. If not, frames do not depend on each other: they are painted several
-    at a time, no filter changes what they are painted from, and colours are not held to those of another frame."""
+def flat(settings: Settings, profile: Profile, device: Device, *_: object) -> Camera:
+    return FlatCamera(settings, profile, device)
 
 
 def still(settings: Settings, profile: Profile, device: Device, *_: object) -> Camera:
     return StillCamera(settings, device)
 
 
-MODES: dict[str, Mode] = {
-    "2D": Mode(lambda settings, profile, device, *_: FlatCamera(settings, profile, device), previous_frame, True),
-    "3D": Mode(DepthCamera, previous_frame, True),
-    "Video Input": Mode(still, frame_of_clip, False),
-    "Interpolation": Mode(still, noise_alone, False),
+MODES: Mapping[Mode, Row] = {
+    "2D": Row(flat, previous_frame),
+    "3D": Row(DepthCamera, previous_frame),
+    "Video Input": Row(still, noise_alone),  # its feature puts the clip's frames in
+    "Interpolation": Row(still, noise_alone),
 }
+
+
+def pace_of(profile: Profile) -> Pace:
+    """Give the pace of frames that are painted from the ones before."""
+    return in_turn(arrive if profile.keys_on_time else fade_in)
+
+
+def stages_of(
+    settings: Settings,
+    painter: Painter,
+    device: Device,
+    depth: DepthModel | None = None,
+    *,
+    depth_is_raw: bool = False,
+    room: int = 1,
+) -> Stages:
+    """Choose the stages around a painter and a depth model, without any feature.
+
+    `room` is how many frames that do not depend on each other are painted at a time.
+    """
+    profile, row = PROFILES[settings.profile], MODES[settings.animation_mode]
+    return Stages(
+        camera=row.camera(settings, profile, device, depth, depth_is_raw),
+        source=row.source(settings),
+        before=filters_before(settings, profile),
+        painting=Painting(painter),
+        after=filters_after(settings),
+        show=(),
+        palette=palette_of(settings, profile),
+        pace=pace_of(profile) if settings.mode.goes_on else apart(room),
+        mix=CrossFade(),
+    )

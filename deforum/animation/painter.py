@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch.nn.functional import interpolate
 
-from deforum.animation.parts import Diffuse, Filter, Moment
-from deforum.diffusion.pixel_strength import Paint
-from deforum.features.masks.compose import Masks
+from deforum.animation.parts import Filter, Moment
+from deforum.diffusion.pixel_strength import Fill, Paint
 from deforum.pixels.image import Image, Mask
 from deforum.pixels.sharpness import blur
 from deforum.timeline.frame import Frame
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-
 
 SMALLEST = 64
 """px; a region smaller than this is not enlarged: there is nothing in it to go by."""
@@ -44,41 +39,85 @@ class Painter(Protocol):
     ) -> list[Image]: ...
 
 
-Yielding = Callable[[Moment], Mask | None]
+def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
+    """Make a painter of what paints a single frame, and paints it everywhere."""
+
+    def painter(
+        inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
+    ) -> list[Image]:
+        return [paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
+
+    return painter
+
+
+Keeps = Callable[[Moment], Mask | None]
 """Says where the picture is to keep less than the frame's strength: a strength (H, W); None: nowhere."""
 
 
-def paint_of(
-    moment: Moment, init: Image, masks: Masks | None, settings: Settings, yielding: Sequence[Yielding] = ()
-) -> Paint | None:
-    """Say how much of the init each pixel of a frame keeps; None: all of them the frame's own strength.
+@dataclass(frozen=True)
+class Region:
+    """How the masked region is painted at full resolution: `padding` px more of it are seen, and `blur` px softens
+    the edge of what is put back."""
 
-    Under the mask it is that strength, or what one of `yielding` has of it, whichever is less; where the mask is black
-    everything is kept, and greys are in between.
-    """
-    strengths = [strength for each in yielding if (strength := each(moment)) is not None]
-    if masks is None and not strengths:
-        return None
-    keeps = torch.full(init.shape[1:], moment.frame.params.strength, device=init.device)
-    for strength in strengths:
-        keeps = torch.minimum(keeps, strength.to(init.device))
-    if masks is None:
-        return Paint(keeps)
-    start = init if moment.start is None else moment.start
-    return Paint(1 - masks.paint(moment, start) * (1 - keeps), settings.fill)
+    padding: int
+    blur: float
 
 
-def by_paint(painter: Painter, masks: Masks | None, settings: Settings, yielding: Sequence[Yielding] = ()) -> Diffuse:
-    """Make the stage that diffuses, from the model and what has a say in where it paints."""
+@dataclass(frozen=True)
+class Masked:
+    """Where a frame is painted."""
 
-    def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
-        jobs = [_job(init, moment, masks, settings, yielding) for init, moment in zip(inits, moments, strict=True)]
+    mask: MaskAt
+    fill: Fill
+    """What painting starts from there."""
+    region: Region | None
+    """None: the whole frame goes through the model."""
+
+
+@dataclass(frozen=True)
+class Painting:
+    """The stage that diffuses: the model, and what has a say in where and how much it paints."""
+
+    painter: Painter
+    keeps: Sequence[Keeps] = ()
+    masked: Masked | None = None
+
+    def __call__(self, inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        jobs = [self._job(init, moment) for init, moment in zip(inits, moments, strict=True)]
         paints = [job.paint for job in jobs] if any(job.paint for job in jobs) else None
         frames = [job.told(moment.frame) for job, moment in zip(jobs, moments, strict=True)]
-        painted = painter([job.init for job in jobs], frames, paints=paints)
+        painted = self.painter([job.init for job in jobs], frames, paints=paints)
         return [job.finish(picture) for job, picture in zip(jobs, painted, strict=True)]
 
-    return diffuse
+    def paint(self, init: Image, moment: Moment) -> Paint | None:
+        """Say how much of the init each pixel of a frame keeps; None: all of them the frame's own strength.
+
+        Under the mask it is that strength, or what one of `keeps` has of it, whichever is less; where the mask is
+        black everything is kept, and greys are in between.
+        """
+        strengths = [strength for each in self.keeps if (strength := each(moment)) is not None]
+        if self.masked is None and not strengths:
+            return None
+        kept = torch.full(init.shape[1:], moment.frame.params.strength, device=init.device)
+        for strength in strengths:
+            kept = torch.minimum(kept, strength.to(init.device))
+        if self.masked is None:
+            return Paint(kept)
+        start = init if moment.start is None else moment.start
+        return Paint(1 - self.masked.mask(moment, start) * (1 - kept), self.masked.fill)
+
+    def _job(self, init: Image | None, moment: Moment) -> _Job:
+        paint = None if init is None else self.paint(init, moment)
+        region = None if self.masked is None else self.masked.region
+        if init is None or paint is None or region is None:
+            return _Job(init, paint)
+        box = region_of(paint.strength < 1, region.padding)
+        if box is None:
+            return _Job(init, paint)
+        height, width = init.shape[1:]
+        share = soften((paint.strength < 1).float(), region.blur)[box]
+        strength = interpolate(paint.strength[box][None, None], (height, width), mode="nearest")[0, 0]
+        return _Job(resize(init[:, *box], height, width), Paint(strength, paint.fill), box, init, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +144,6 @@ class _Job:
         piece = resize(picture, region.shape[1], region.shape[2]).to(region.device)
         finished[:, *self.box] = torch.lerp(region, piece, self.share)
         return finished
-
-
-def _job(
-    init: Image | None, moment: Moment, masks: Masks | None, settings: Settings, yielding: Sequence[Yielding]
-) -> _Job:
-    paint = None if init is None else paint_of(moment, init, masks, settings, yielding)
-    if init is None or paint is None or masks is None or not settings.full_res_mask:
-        return _Job(init, paint)
-    box = region_of(paint.strength < 1, settings.full_res_mask_padding)
-    if box is None:
-        return _Job(init, paint)
-    height, width = init.shape[1:]
-    share = soften((paint.strength < 1).float(), settings.mask_overlay_blur)[box]
-    strength = interpolate(paint.strength[box][None, None], (height, width), mode="nearest")[0, 0]
-    return _Job(resize(init[:, *box], height, width), Paint(strength, paint.fill), box, init, share)
 
 
 def region_of(masked: torch.Tensor, padding: int) -> Box | None:

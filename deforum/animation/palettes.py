@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deforum.animation.parts import Moment, Palette
-from deforum.features.video_input.attach import Video, colors_of
 from deforum.pixels.color import ColorReference, Space
 from deforum.pixels.image import Image, read
+from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-
 
 COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB", "Video Input": "LAB"}
 """Where colours are matched, by color_coherence."""
-
-GIVEN_COLORS: dict[str, tuple[str, ...]] = {"Video Input": ("Image", "Video Input"), "Interpolation": ()}
-"""What color_coherence can hold to in the modes whose frames do not depend on each other."""
 
 
 def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> None:
     """Hold to no colours."""
 
 
-def palette_of(settings: Settings, profile: Profile, first: Image | None = None, video: Video | None = None) -> Palette:
-    """Choose the rule that says which picture's colours are held to.
-
-    `first` is what frame 0 is painted from, where that is something else than the init image; `video` the clip that
-    colours may come from.
-    """
-    space = COLOR_SPACES.get(settings.color_coherence)
-    if space is None or settings.color_coherence not in GIVEN_COLORS.get(settings.animation_mode, COLOR_SPACES):
-        return no_palette
+def reference_of(settings: Settings, profile: Profile) -> Callable[[Image], ColorReference]:
+    """Say how the colours of a picture are taken, in the space that color_coherence names."""
+    space = COLOR_SPACES[settings.color_coherence]
 
     def reference(image: Image) -> ColorReference:
         return ColorReference.of(
             image, space, true_channels=profile.true_color_channels, float_color=profile.float_color
         )
+
+    return reference
+
+
+def palette_of(settings: Settings, profile: Profile, first: Image | None = None) -> Palette:
+    """Choose the rule that says which picture's colours are held to.
+
+    `first` is what frame 0 is painted from, where that is something else than the init image. Holding to a clip's
+    colours is the business of the clip.
+    """
+    if settings.color_coherence not in COLOR_SPACES or settings.color_coherence not in settings.mode.holds_to:
+        return no_palette
+    reference = reference_of(settings, profile)
 
     def given(image: Image) -> Palette:
         fixed = reference(image)
@@ -60,8 +60,7 @@ def palette_of(settings: Settings, profile: Profile, first: Image | None = None,
         return reference(moved) if fresh and moved is not None else moment.palette
 
     if settings.color_coherence == "Video Input":
-        every = settings.color_coherence_video_every_n_frames
-        return no_palette if video is None else colors_of(video, reference, every)
+        return no_palette
     if settings.color_coherence == "Image":
         return given(stored(settings.color_coherence_image_path))
     if settings.legacy_colormatch:

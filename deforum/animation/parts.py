@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self, TypeVar
 
 import torch
 
 from deforum.motion.warps import Warp
 from deforum.pixels.color import ColorReference
 from deforum.pixels.image import Image
-from deforum.timeline.frame import Frame, Span
-
-
-class Camera(Protocol):
-    """Where the camera is and what it knows of the scene; it is never changed, `look` and `move` give the next one."""
-
-    def look(self, scene: Image, frame: Frame) -> Camera:
-        """Take in the scene, as the picture of a frame shows it."""
-
-    def move(self, frame: Frame) -> tuple[Warp, Camera]:
-        """Go on to a frame from the one before."""
-
+from deforum.timeline.frame import Frame
 
 C = TypeVar("C")
 
+Value = torch.Tensor | float | int | str | None
+Memory = Mapping[str, "Value | Memory"]
+"""What a part of the loop remembers, as data: tensors, numbers and texts by name, in groups."""
 
-def within(camera: Camera, kind: type[C]) -> C | None:
-    """Find the camera of a kind among a camera and those that it has inside, each as its `camera`."""
-    inner: Camera | None = camera
-    while inner is not None and not isinstance(inner, kind):
-        inner = getattr(inner, "camera", None)
-    return inner
+
+class Camera(ABC):
+    """Where the camera is and what it knows of the scene.
+
+    A camera never changes: `look` and `move` give the next one. One that carries something along has another inside
+    of it, and answers for that one too.
+    """
+
+    @abstractmethod
+    def look(self, scene: Image, frame: Frame) -> Self:
+        """Take in the scene, as the picture of a frame shows it."""
+
+    @abstractmethod
+    def move(self, frame: Frame) -> tuple[Warp, Self]:
+        """Go on to a frame from the one before; give the motion, and the camera there."""
+
+    def joined(self, way: Warp, step: Warp) -> Warp:
+        """Give the way since the camera last looked: `way`, and the last step, which led here."""
+        return way.then(step)
+
+    def within(self, kind: type[C]) -> C | None:
+        """Find the camera of a kind: this one or one inside of it; None where there is none."""
+        return self if isinstance(self, kind) else None
+
+    def memory(self) -> Memory:
+        """Give what the camera carries from one look to the next."""
+        return {}
+
+    def recall(self, memory: Memory) -> Self:
+        """Give a camera of the same settings that has this memory."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,10 @@ class Moment:
     """The previous picture, brought here by `warp`, where a frame is painted from it."""
     start: Image | None = None
     """The picture that painting starts from, before any filter; None from noise alone, and between diffused frames."""
+    step: Warp | None = None
+    """The last step of that way: from the frame that is shown before this one; None at the beginning."""
+    trails: Memory = field(default_factory=dict)
+    """What the run remembers of the pictures that it showed, where `warp` begins."""
 
 
 Source = Callable[[Image | None, Moment], Image | None]
@@ -58,12 +80,15 @@ Source = Callable[[Image | None, Moment], Image | None]
 Filter = Callable[[Image, Moment], Image]
 """Changes a picture before or after diffusion."""
 
+Show = Callable[[Image, Moment, Memory], tuple[Image, Memory]]
+"""Changes a picture that is about to be shown, and what is remembered of those shown; asked frame by frame."""
+
 Diffuse = Callable[[Sequence[Image | None], Sequence[Moment]], list[Image]]
 """Paints frames that do not depend on each other, each from its own picture, or from noise."""
 
 
 class Palette(Protocol):
-    """Says which picture's colours the run holds to; one row of a table in `deforum.animation.palettes` for each rule."""
+    """Says which picture's colours the run holds to; the rules are in `deforum.animation.palettes`."""
 
     def __call__(self, moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
         """Give the colours from now on; asked before diffusion (`painted` None) and after the filters behind it."""
@@ -102,43 +127,3 @@ class Mix(Protocol):
 
     def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
         """Go on to the next frame, or to the key itself, where the newer picture stays: Deforum's cadence."""
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The parts of a frame's journey, chosen once from the settings."""
-
-    camera: Camera
-    """As it is before the first frame."""
-    source: Source
-    before: Sequence[Filter]
-    diffuse: Diffuse
-    after: Sequence[Filter]
-    show: Sequence[Filter]
-    """For every picture that is shown, diffused or not."""
-    palette: Palette
-    pace: Pace
-    mix: Mix
-
-
-@dataclass(frozen=True)
-class State:
-    """All that one frame hands on to the next; with it, and the settings, a run can go on from any span."""
-
-    frame: Frame
-    shown: Image
-    newer: Image
-    """The last diffused picture, moved to where `shown` is."""
-    palette: ColorReference | None
-    camera: Camera
-
-
-Pace = Callable[[Stages, Iterable[Span]], Iterator[State]]
-"""How the loop goes from one diffused frame to the next: gives the state at every frame, in order."""
-
-
-def apply(filters: Sequence[Filter], image: Image, moment: Moment) -> Image:
-    """Send a picture through filters, one after the other."""
-    for change in filters:
-        image = change(image, moment)
-    return image

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis
-    from deforum.rendering import RunResult
+    from deforum.events import RunResult
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 

@@ -18,7 +18,7 @@ from deforum.models.kept import Models
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
-    from deforum.rendering import RunResult
+    from deforum.events import Event, RunResult
     from deforum.settings.options import Settings
 from deforum.cli.files import find_files
 from deforum.cli.terminal import Progress, Stop, clock, say
@@ -54,12 +54,11 @@ class Session:
             say(line)
 
     def load(self, job: Job) -> Settings:
-        from deforum.features.find import notes
+        """Read the settings of a run, and say what there is to say of the reading."""
         from deforum.loading import load
-        from deforum.output.choice import Outputs
 
         loaded = load(job.file, job.overrides)
-        for line in (*loaded.report, *notes(loaded.settings), *Outputs.of(loaded.settings)[1]):
+        for line in loaded.report:
             self.tell(job.file, line)
         return loaded.settings
 
@@ -85,13 +84,16 @@ def check(arguments: argparse.Namespace) -> int:
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
             settings = session.load(job)
-            timeline = check_settings(settings)
+            prepared = check_settings(settings)
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
             continue
-        seconds = len(timeline) / settings.fps
+        for note in prepared.notes:
+            session.tell(job.file, note)
+        count = len(prepared.timeline)
+        seconds = count / settings.fps
         print(
-            f"{job.label}: good: {len(timeline)} frames of {settings.width}x{settings.height}, "
+            f"{job.label}: good: {count} frames of {settings.width}x{settings.height}, "
             f"{settings.fps:g} fps, {clock(seconds)}, {settings.animation_mode}"
         )
     return worst
@@ -142,25 +144,33 @@ def render(arguments: argparse.Namespace) -> int:
 
 def render_job(job: Job, session: Session) -> Outcome:
     """Render once, and say what came of it; errors are said here and go no further."""
+    from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
     from deforum.rendering import render as render_settings
 
     started = time.monotonic()
     arguments, stop = session.arguments, session.stop
     progress = Progress(sys.stderr, quiet=arguments.quiet)
 
-    def show(done: int, total: int) -> None:
-        stop.rendering = True
-        progress(done, total)
+    def watch(event: Event) -> None:
+        match event:
+            case RunPrepared(settings):
+                size = f"{settings.width}x{settings.height}"
+                session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
+            case Note(text):
+                session.tell(job.file, text)
+            case RunLoaded(_, total):
+                stop.rendering = True
+                progress(0, total)
+            case FrameShown(done=done, total=total):
+                progress(done, total)
 
     try:
         settings = job.rename(session.load(job))
-        size = f"{settings.width}x{settings.height}"
-        session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
         try:
             result = render_settings(
                 settings,
                 output=session.folder(job, settings),
-                progress=show,
+                observer=watch,
                 stop=stop,
                 models=session.models,
             )

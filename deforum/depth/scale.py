@@ -52,21 +52,21 @@ def equalize(raw: torch.Tensor) -> torch.Tensor | None:
 
 
 @dataclass(frozen=True)
-class Span:
+class DepthRange:
     """The raw inverse depths that are taken for the farthest and the nearest of a scene."""
 
     far: float
     near: float
 
     @staticmethod
-    def of(inverse: torch.Tensor, outside: float = 0.02) -> Span:
+    def of(inverse: torch.Tensor, outside: float = 0.02) -> DepthRange:
         """Measure a map, leaving a small share at either end outside: single pixels decide nothing."""
         values = _coarse(inverse).flatten().sort().values
         margin = round(outside * len(values))
-        return Span(float(values[margin]), float(values[-1 - margin]))
+        return DepthRange(float(values[margin]), float(values[-1 - margin]))
 
     @staticmethod
-    def like(inverse: torch.Tensor, wanted: torch.Tensor, known: Mask, range: float, least: float) -> Span | None:
+    def like(inverse: torch.Tensor, wanted: torch.Tensor, known: Mask, range: float, least: float) -> DepthRange | None:
         """Find the span with which a map comes out like another one, in mean and deviation, where that is known.
 
         None where too little is known, or either is without relief.
@@ -81,24 +81,24 @@ class Span:
             return None
         slope = wanted_deviation / deviation
         far = mean - (wanted_mean - least) / slope
-        return Span(far, far + range / slope)
+        return DepthRange(far, far + range / slope)
 
-    def toward(self, other: Span, pace: float) -> Span:
+    def toward(self, other: DepthRange, pace: float) -> DepthRange:
         """Go a share of the way to another span."""
-        return Span(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
+        return DepthRange(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
 
 
 def steady_depth(
     raw: torch.Tensor,
     gives: Gives,
-    span: Span | None,
+    span: DepthRange | None,
     *,
     near: float = 1,
     far: float = 50,
     carried: tuple[Depth, Mask] | None = None,
     span_pace: float = 0.1,
     pace: float = 0.2,
-) -> tuple[Depth, Span]:
+) -> tuple[Depth, DepthRange]:
     """Turn a depth map into distances that do not flicker; give them, and the span to hand to the next frame.
 
     Convention: `near` and `far` are the distances, in scene units, of the nearest and the farthest things of the
@@ -110,9 +110,9 @@ def steady_depth(
     """
     inverse = raw if gives == "inverse depth" else 1 / raw.clamp(min=1e-6)
     least, most = 1 / far, 1 / near
-    measured = Span.of(inverse)
+    measured = DepthRange.of(inverse)
     if carried is not None:
-        span = Span.like(inverse, 1 / carried[0], carried[1], most - least, least) or span
+        span = DepthRange.like(inverse, 1 / carried[0], carried[1], most - least, least) or span
     span = measured if span is None else span.toward(measured, span_pace)
     reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
     # A little may stand out in front of what is taken for the nearest; nothing lies beyond the farthest.

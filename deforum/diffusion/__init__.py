@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 
 from deforum.diffusion.families.find import ModelSource, resolve_model
 from deforum.diffusion.prompts.syntax import prompt_notes
-from deforum.diffusion.sampling.samplers import resolve_sampler, sampler_note
+from deforum.diffusion.sampling.samplers import find_sampler, resolve_sampler, sampler_note
 
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
 
-__all__ = ["ModelSource", "load_diffuser", "prompt_notes", "resolve_model", "resolve_sampler", "sampler_note"]
+__all__ = [
+    "ModelSource",
+    "find_sampler",
+    "load_diffuser",
+    "prompt_notes",
+    "resolve_model",
+    "resolve_sampler",
+    "sampler_note",
+]
 
 
 def load_diffuser(

@@ -6,27 +6,23 @@ and a lower strength gives diffusion the steps to paint something in its place; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import cv2
 
 from deforum.animation.painter import soften
 from deforum.animation.parts import Diffuse, Moment
+from deforum.animation.stages import Stages
+from deforum.features.feature import Kit, Recording
+from deforum.motion.positions import SEEN
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask
+from deforum.pixels.image import Image, Mask, write_png
 from deforum.pixels.noise import add_noise, uniform_noise
 from deforum.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from deforum.settings.options import Settings
+from deforum.settings.options import Settings
 
 SOFT = 3.0  # px, deviation of a Gaussian
-ENOUGH = 0.5  # of what the Gaussian sees; more than this counts as a hole as a whole
-SEEN = 0.99  # of a pixel
+ENOUGH = 0.5  # blurred value from which a pixel counts fully as a hole
 
 
 def uncovered(warp: Warp) -> Mask:
@@ -67,15 +63,33 @@ class Repaint:
         return add_noise(image, uniform_noise(seed, *image.shape[:0:-1]), amount, mask, zero_mean=True)
 
 
+def attach(stages: Stages, found: None, kit: Kit) -> Stages:
+    """Paint anew what comes into view, where disocclusion is repaint."""
+    return with_repainting(stages, kit.settings) if kit.settings.disocclusion == "repaint" else stages
+
+
+def with_repainting(stages: Stages, settings: Settings) -> Stages:
+    """Put noise over what comes into view, and keep less of it."""
+    repaint = Repaint(settings)
+    painting = replace(stages.painting, keeps=[*stages.painting.keeps, repaint.strength])
+    return replace(stages, painting=painting, before=[*stages.before, repaint.noise])
+
+
+def record(stages: Stages, found: None, recording: Recording) -> Stages:
+    """Save where each diffused frame shows what was not seen before, where save_disocclusion_masks is on."""
+    if not recording.settings.save_disocclusion_masks:
+        return stages
+    folder = recording.folder / "disocclusion"
+    return replace(stages, around=[*stages.around, lambda diffuse: saving_uncovered(diffuse, folder)])
+
+
 def saving_uncovered(diffuse: Diffuse, folder: Path) -> Diffuse:
     """Save where each diffused frame shows what was not seen before, as it is painted: 8-bit PNG, white there."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         for moment in moments:
             if moment.warp is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                levels = uncovered(moment.warp).mul(255).byte().cpu().numpy()
-                cv2.imencode(".png", levels)[1].tofile(folder / f"{moment.frame.index:09d}.png")
+                write_png(folder / f"{moment.frame.index:09d}.png", uncovered(moment.warp))
         return diffuse(inits, moments)
 
     return saved

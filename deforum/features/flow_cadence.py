@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deforum.animation.mix import CrossFade, cross_fade
-from deforum.animation.parts import Between, Pair, Stages, View
-from deforum.flow import FlowModel
+from deforum.animation.parts import Between, Pair, View
+from deforum.animation.stages import Stages
+from deforum.features.feature import Kit
+from deforum.flow import FlowModel, FlowSource, load_flow
 from deforum.motion.flow_warp import Flow, FlowWarp, join, move_flow, reliable_flow, to_positions
 from deforum.motion.positions import Positions, Sampling, follow, read_at, sample_at
 from deforum.motion.warps import Warp
@@ -21,6 +23,11 @@ from deforum.timeline.frame import Frame
 SOFTNESS = 5  # px, of the border between what moves and what fades; a sharper one shows
 FADE = CrossFade()
 SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
+
+
+def attach(stages: Stages, found: FlowSource | None, kit: Kit) -> Stages:
+    """Let in-betweens follow the flow of optical_flow_cadence."""
+    return with_flow(stages, None if found is None else kit.load(load_flow, found))
 
 
 def with_flow(stages: Stages, model: FlowModel | None) -> Stages:

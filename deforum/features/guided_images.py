@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
+from deforum.settings.files import Lookup, is_url
+from deforum.settings.options import Settings
 from schedules import ScheduleError, Variables, parse_key
 
 if TYPE_CHECKING:
     import torch
 
-    from deforum.animation.parts import Diffuse, Moment, Stages
+    from deforum.animation.parts import Diffuse, Moment
+    from deforum.animation.stages import Stages
+    from deforum.features.feature import Kit
     from deforum.pixels.image import Device, Image
-    from deforum.settings.options import Settings
     from deforum.settings.params import Params
     from deforum.settings.profiles import Profile
 
@@ -79,12 +82,39 @@ def place_guides(images: Sequence[tuple[str, str]], num_frames: int, variables: 
     return Guides(keys, tuple(Path(placed[key]) for key in keys))
 
 
+def is_on(settings: Settings) -> bool:
+    return settings.use_looper and settings.mode.goes_on
+
+
+def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str, str]]]:
+    """Make the paths of guided images absolute."""
+    if not settings.use_looper:
+        return settings, []
+    found: list[tuple[str, str]] = []
+    problems: list[tuple[str, str]] = []
+    for key, text in settings.init_images:
+        path = files.find_file(text)
+        found.append((key, text if path is None else str(path.resolve())))
+        if path is None:
+            problems.append(("init_images", f"init_images: {key}: {files.missing(text)}"))
+    return replace(settings, init_images=tuple(found)), problems
+
+
+def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
+    """Do without guided images where some are on a network."""
+    images = settings.init_images
+    if not settings.use_looper or (images and not any(is_url(path) for _, path in images)):
+        return settings, []
+    note = "init_images: pictures on a network are not fetched; the animation goes without guided images"
+    return replace(settings, use_looper=False), [note]
+
+
 def find_guides(settings: Settings) -> Guides | None:
     """Find the guided images, nothing read yet; None where they are off. Raises UserError for those that are missing.
 
     Does not import torch.
     """
-    if not settings.use_looper or settings.animation_mode not in ("2D", "3D"):
+    if not is_on(settings):
         return None
     variables = Variables(seed=settings.seed, fps=settings.fps)
     guides = place_guides(settings.init_images, settings.max_frames, variables)
@@ -114,20 +144,21 @@ def read_guides(guides: Guides, width: int, height: int, device: Device) -> tupl
     return tuple(pictures[path] for path in guides.paths)
 
 
-def with_guides(stages: Stages, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Stages:
-    """Draw what is painted towards guided images."""
-    return replace(stages, diffuse=guided(stages.diffuse, guides, settings, profile, device))
+def attach(stages: Stages, guides: Guides, kit: Kit) -> Stages:
+    """Draw what is painted towards guided images, which are read here. Raises UserError for what is no picture."""
+    pictures = read_guides(guides, kit.settings.width, kit.settings.height, kit.device)
+    return replace(
+        stages, around=[*stages.around, lambda diffuse: guided(diffuse, guides, pictures, profile=kit.profile)]
+    )
 
 
-def guided(diffuse: Diffuse, guides: Guides, settings: Settings, profile: Profile, device: Device) -> Diffuse:
-    """Draw what is painted towards guided images, which are read here; see `Guides.share`.
+def guided(diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profile: Profile) -> Diffuse:
+    """Draw what is painted towards guided images; see `Guides.share`.
 
     Each frame is diffused with `image_strength`. A frame that would be painted from noise, as the first is without an
     init image, is painted from its guide.
     """
     from deforum.pixels.image import blend
-
-    pictures = read_guides(guides, settings.width, settings.height, device)
 
     def prepare(init: Image | None, moment: Moment) -> tuple[Image, Moment, Callable[[Image], Image]]:
         frame, p = moment.frame, moment.frame.params

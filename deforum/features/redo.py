@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from deforum.animation.parts import Diffuse, Moment, Stages
-from deforum.flow import FlowModel
+from deforum.animation.filters import hold_colors
+from deforum.animation.parts import Diffuse, Moment
+from deforum.animation.stages import Stages
+from deforum.features.feature import Kit
+from deforum.flow import FlowModel, FlowSource, load_flow
 from deforum.motion.flow_warp import FlowWarp
-from deforum.pixels.color import match_color
 from deforum.pixels.image import Image
 from deforum.seeds import derive_seed
+from deforum.settings.options import Settings
 
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
+
+def attach(stages: Stages, found: FlowSource | None, kit: Kit) -> Stages:
+    """Diffuse each frame as often as diffusion_redo and optical_flow_redo_generation say."""
+    return with_redo(stages, kit.settings, None if found is None else kit.load(load_flow, found))
 
 
 def with_redo(stages: Stages, settings: Settings, model: FlowModel | None) -> Stages:
     """Diffuse each frame as often as the settings say; `model` finds the flow of optical_flow_redo_generation."""
-    diffuse = redo_diffusion(stages.diffuse, settings.diffusion_redo) if settings.diffusion_redo else stages.diffuse
-    return replace(stages, diffuse=diffuse if model is None else redo_by_flow(diffuse, stages.diffuse, model))
+
+    def around(diffuse: Diffuse) -> Diffuse:
+        again = redo_diffusion(diffuse, settings.diffusion_redo) if settings.diffusion_redo else diffuse
+        return again if model is None else redo_by_flow(again, diffuse, model)
+
+    return replace(stages, around=[*stages.around, around])
 
 
 def redo_diffusion(diffuse: Diffuse, times: int) -> Diffuse:
@@ -74,7 +82,3 @@ def with_seeds_of(moment: Moment, purpose: str) -> Moment:
     frame = moment.frame
     seed, subseed = (derive_seed(each, frame.index, purpose) for each in (frame.seed, frame.subseed))
     return replace(moment, frame=replace(frame, seed=seed, subseed=subseed))
-
-
-def hold_colors(image: Image, moment: Moment) -> Image:
-    return image if moment.palette is None else match_color(image, moment.palette)

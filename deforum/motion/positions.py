@@ -24,6 +24,7 @@ Edge = Literal["border", "reflection", "zeros", "wrap", "mirror"]
 """What is beyond the edge: aaa|abc|ccc, cba|abc|cba, nothing, abc|abc|abc, or (the edge not repeated) cb|abc|ba."""
 
 SAME_PLACE = 1.0  # px that a pixel may land beside itself on the way there and back
+SEEN = 0.99  # of a pixel; what was seen by less than this in another picture has come into view since
 MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either side
 
 CV_SAMPLING: dict[Sampling, int] = {

@@ -6,18 +6,18 @@ reads is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.features import hybrid, video_input
-from deforum.features.masks import find as masks
+from deforum.features.acting import acts
+from deforum.features.table import timeline_of
 from deforum.reports.tabulate import STAND_IN_SEED
 from deforum.settings.declare import Declaration
-from deforum.settings.options import CONTROLS, DECLARATIONS, OPTIONS, PENDING_CHOICES, ControlUnit, Settings
+from deforum.settings.options import CONTROLS, DECLARATIONS, OPTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.yaml_writer import write_value
 from schedules import TextSchedule
@@ -79,11 +79,10 @@ ELSEWHERE = {
 
 def _sides(a: Settings, b: Settings) -> tuple[Side, Side]:
     """Sample both, with the same seed where one is drawn by chance."""
-    from deforum.timeline.timeline import sample
 
     known = next((each.seed for each in (a, b) if each.seed >= 0), STAND_IN_SEED)
     a, b = (replace(each, seed=known) if each.seed < 0 else each for each in (a, b))
-    return Side(a, sample(a)), Side(b, sample(b))
+    return Side(a, timeline_of(a)), Side(b, timeline_of(b))
 
 
 def _equal(a: Settings, b: Settings, name: str) -> bool:
@@ -97,148 +96,20 @@ def _equal(a: Settings, b: Settings, name: str) -> bool:
 
 # --- what acts --------------------------------------------------------------------------------------------------------
 
-ACTS: Mapping[str, Callable[[Side], bool]] = {
-    **dict.fromkeys(
-        ("perspective_flip_theta", "perspective_flip_phi", "perspective_flip_gamma", "perspective_flip_fv"),
-        lambda side: side.settings.enable_perspective_flip,
-    ),
-    **dict.fromkeys(
-        ("perlin_w", "perlin_h", "perlin_octaves", "perlin_persistence"),
-        lambda side: side.settings.noise_type == "perlin" and bool(side.timeline.curves.noise.any()),
-    ),
-    "noise_type": lambda side: bool(side.timeline.curves.noise.any()),
-    **dict.fromkeys(
-        ("antiblur_kernel", "antiblur_sigma", "antiblur_threshold"),
-        lambda side: bool(side.timeline.curves.antiblur_amount.any()),
-    ),
-    "color_coherence_image_path": lambda side: side.settings.color_coherence == "Image",
-    **dict.fromkeys(
-        ("invert_mask", "mask_contrast_adjust", "mask_brightness_adjust", "mask_follows_camera"),
-        lambda side: masks.is_on(side.settings) or side.settings.use_noise_mask,
-    ),
-    **dict.fromkeys(
-        ("mask", "overlay_mask", "fill", "full_res_mask", "save_masks"), lambda side: masks.is_on(side.settings)
-    ),
-    "mask_overlay_blur": lambda side: (
-        masks.is_on(side.settings) and (side.settings.overlay_mask or side.settings.full_res_mask)
-    ),
-    "full_res_mask_padding": lambda side: masks.is_on(side.settings) and side.settings.full_res_mask,
-    "mask_file": lambda side: masks.needs_mask_file(side.settings),
-    "video_mask_path": lambda side: side.settings.use_mask_video,
-    "mask_words_model": lambda side: masks.asks_for_words(side.settings),
-    "noise_mask": lambda side: side.settings.use_noise_mask,
-    **dict.fromkeys(
-        (
-            "hybrid_use_first_frame_as_init_image",
-            "hybrid_use_init_image",
-            "hybrid_composite",
-            "hybrid_motion",
-        ),
-        lambda side: hybrid.is_on(side.settings),
-    ),
-    "hybrid_motion_use_prev_img": lambda side: side.settings.hybrid_motion != "None",
-    **dict.fromkeys(
-        ("hybrid_flow_method", "hybrid_flow_factor", "hybrid_flow_consistency"),
-        lambda side: hybrid.moves_by_flow(side.settings),
-    ),
-    "hybrid_consistency_blur": lambda side: (
-        hybrid.moves_by_flow(side.settings) and side.settings.hybrid_flow_consistency
-    ),
-    "hybrid_generate_inputframes": lambda side: False,
-    **dict.fromkeys(
-        ("hybrid_comp_alpha", "hybrid_comp_mask_type", "hybrid_comp_save_extra_frames"),
-        lambda side: side.settings.hybrid_composite != "None",
-    ),
-    **dict.fromkeys(
-        (
-            "hybrid_comp_mask_inverse",
-            "hybrid_comp_mask_equalize",
-            "hybrid_comp_mask_contrast",
-            "hybrid_comp_mask_auto_contrast",
-        ),
-        lambda side: hybrid.is_masked(side.settings),
-    ),
-    "hybrid_comp_mask_blend_alpha": lambda side: (
-        hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_type == "Blend"
-    ),
-    **dict.fromkeys(
-        ("hybrid_comp_mask_auto_contrast_cutoff_low", "hybrid_comp_mask_auto_contrast_cutoff_high"),
-        lambda side: hybrid.is_masked(side.settings) and side.settings.hybrid_comp_mask_auto_contrast,
-    ),
-    "midas_weight": lambda side: side.settings.depth_algorithm.casefold().startswith("midas+"),
-    "depth_format": lambda side: side.settings.save_depth_maps,
-    **dict.fromkeys(
-        ("disocclusion_strength", "disocclusion_noise"), lambda side: side.settings.disocclusion == "repaint"
-    ),
-    **dict.fromkeys(
-        (
-            "init_images",
-            "image_strength",
-            "blend_factor_max",
-            "blend_factor_slope",
-            "tweening_frames",
-            "color_correction_factor",
-        ),
-        lambda side: side.settings.use_looper,
-    ),
-    "legacy_colormatch": lambda side: side.settings.color_coherence != "None",
-    "prompt_blend": lambda side: len(side.settings.prompts) > 1,
-    **dict.fromkeys(
-        ("clip_end", "extract_nth_frame", "extract_to_frame"),
-        lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
-    ),
-    "clip_fit": lambda side: _reads_clip(side.settings) or side.settings.use_mask_video,
-    "clip_feedback_flow": lambda side: video_input.feeds_back(side.settings),
-    "color_coherence_video_every_n_frames": lambda side: video_input.holds_colors(side.settings),
-    **dict.fromkeys(("overwrite_extracted_frames", "delete_input_frames", "batch_size"), lambda side: False),
-    "crf": lambda side: side.settings.video_format == "h264" and not side.settings.skip_video_creation,
-    "video_quality": lambda side: side.settings.video_format != "h264" and not side.settings.skip_video_creation,
-    **dict.fromkeys(
-        ("video_format", "video_preset", "make_gif", "add_soundtrack", "delete_imgs"),
-        lambda side: not side.settings.skip_video_creation,
-    ),
-    "soundtrack_path": lambda side: side.settings.add_soundtrack == "File",
-    "video_init_path": lambda side: _reads_clip(side.settings) or side.settings.add_soundtrack == "Init Video",
-    "extract_from_frame": lambda side: (
-        _reads_clip(side.settings) or side.settings.use_mask_video or side.settings.add_soundtrack == "Init Video"
-    ),
-    "optical_flow_cadence": lambda side: side.timeline.cadence > 1,
-    "cadence_flow_factor": lambda side: side.timeline.cadence > 1 and side.settings.optical_flow_cadence != "None",
-    "redo_flow_factor": lambda side: side.settings.optical_flow_redo_generation != "None",
-    "ddim_eta": lambda side: _reads_eta(side, "ddim_eta"),
-    "ancestral_eta": lambda side: _reads_eta(side, "ancestral_eta"),
-}
-"""When a setting acts, for those that another one can put out of action."""
-
-
-def _reads_clip(settings: Settings) -> bool:
-    return video_input.needs_clip(settings) or hybrid.needs_clip(settings)
+OF_SPEED_ALONE = ("batch_size",)
+"""Settings that act, and change no picture."""
 
 
 def _acts(declaration: Declaration, side: Side) -> bool:
-    """Whether a setting has an effect in these settings, and in this version."""
-    if declaration.pending or (declaration.modes and side.settings.animation_mode not in declaration.modes):
-        return False
-    if (declaration.name, getattr(side.settings, declaration.name, None)) in PENDING_CHOICES:
-        return False
-    acts = ACTS.get(declaration.name)
-    return acts is None or acts(side)
-
-
-def _reads_eta(side: Side, name: str) -> bool:
-    from deforum.diffusion.sampling.samplers import find_sampler
-    from deforum.errors import UserError
-
-    try:
-        return any(find_sampler(sampler).eta == name for sampler in set(side.timeline.samplers))
-    except UserError:
-        return True
+    """Whether a setting has a part in what comes out."""
+    name = declaration.name
+    return name not in OF_SPEED_ALONE and acts(name, side.settings, side.timeline)
 
 
 def _frames_read(declaration: Declaration, side: Side) -> NDArray[np.intp]:
     """List the frames at which a parameter is read: motion from frame 1 on, what belongs to diffusion when diffused."""
     timeline = side.timeline
-    if side.settings.animation_mode not in ("2D", "3D"):
+    if not side.settings.mode.goes_on:
         return np.arange(len(timeline))
     if declaration.section in ("motion", "camera"):
         return np.arange(1, len(timeline))

@@ -42,11 +42,12 @@ def convert(source: Path, target: Path | None, overrides: Sequence[str] = ()) ->
     from dataclasses import replace
 
     from deforum.loading import load
-    from deforum.validate import find_files
+    from deforum.settings.files import Lookup
+    from deforum.validate import locate_files
 
     loaded = load(source, overrides, to_render=False)
     if target is None or target.resolve().parent != source.resolve().parent:
-        found, _ = find_files(loaded.settings, {}, source.parent)
+        found, _ = locate_files(loaded.settings, {}, Lookup(source.parent))
         loaded = replace(loaded, settings=found)
     return Conversion(source, loaded, target)
 

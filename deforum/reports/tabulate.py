@@ -37,9 +37,9 @@ class Table:
 
 def look(settings: Settings) -> Timeline:
     """Sample settings as a run would, with the stand-in seed where they leave the seed open."""
-    from deforum.timeline.timeline import sample
+    from deforum.features.table import timeline_of
 
-    return sample(replace(settings, seed=STAND_IN_SEED) if settings.seed < 0 else settings)
+    return timeline_of(replace(settings, seed=STAND_IN_SEED) if settings.seed < 0 else settings)
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

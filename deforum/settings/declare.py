@@ -5,11 +5,70 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 KeyedTexts = tuple[tuple[str, str], ...]
 """(keyframe expression, text) pairs in the order of the file."""
+
+
+class Sampled(Protocol):
+    """What conditions ask of the settings over time."""
+
+    @property
+    def cadence(self) -> int:
+        """Every so many frames one is diffused; 1 where frames do not depend on each other."""
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """The sampler of each frame."""
+
+    def is_used(self, param: str) -> bool:
+        """Whether a parameter is anything but 0 in any frame."""
+
+
+@dataclass(frozen=True)
+class When:
+    """When a setting acts: in words that can stand behind "acts where", and as a test of the whole settings."""
+
+    words: str
+    test: Callable[[Any, Sampled], bool]
+    """(Settings, what they come to over time). (The settings are declared with this, and cannot be named here.)"""
+
+    def __and__(self, other: When) -> When:
+        return When(
+            f"{self.words} and {other.words}",
+            lambda settings, sampled: self.test(settings, sampled) and other.test(settings, sampled),
+        )
+
+
+def when(words: str, test: Callable[[Any, Sampled], bool]) -> When:
+    """Make a condition of words and a test."""
+    return When(words, test)
+
+
+def on(switch: str) -> When:
+    """Make the condition that a switch is on."""
+    return When(f"{switch} is on", lambda settings, sampled: bool(getattr(settings, switch)))
+
+
+def chosen(name: str, choice: str) -> When:
+    """Make the condition that a setting has a value."""
+    return When(f"{name} is {choice}", lambda settings, sampled: bool(getattr(settings, name) == choice))
+
+
+def unless(name: str, choice: str) -> When:
+    """Make the condition that a setting has any value but one."""
+    return When(f"{name} is not {choice}", lambda settings, sampled: bool(getattr(settings, name) != choice))
+
+
+def used(param: str) -> When:
+    """Make the condition that a parameter is not 0 all the time."""
+    return When(f"{param} is not 0", lambda settings, sampled: sampled.is_used(param))
+
+
+NEVER = When("nothing reads it: it is understood for the sake of old files", lambda settings, sampled: False)
 
 
 @dataclass(frozen=True)
@@ -38,6 +97,10 @@ class Declaration:
     """A schedule's value is an odd whole number."""
     least: float
     """A schedule's value is at least this far from 0, on either side."""
+    acts: When | None
+    """Another setting that decides whether it acts; None: it always does, or a feature says when."""
+    path: bool
+    """It names a file, relative to the settings file."""
     pending: str
     """The feature that is not there yet without which the setting has no effect; "" where it acts."""
 
@@ -65,7 +128,8 @@ class Declaration:
             return "expected " + " or ".join(self.choices)
         words = {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "a text")
         unit = f" ({self.unit})" if self.unit else ""
-        return f"expected {self.range or words}{unit}{' or null' * self.optional}"
+        or_null = " or null" if self.optional else ""
+        return f"expected {self.range or words}{unit}{or_null}"
 
 
 def param(
@@ -80,15 +144,12 @@ def param(
     modes: tuple[str, ...] = (),
     odd: bool = False,
     least: float = 0,
+    acts: When | None = None,
     pending: str = "",
 ) -> Any:
     """Declare a numeric parameter that has a value in every frame; `old` is a list of words."""
-    return dataclasses.field(
-        metadata=dict(
-            default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
-            modes=modes, multiple=1, odd=odd, least=least, pending=pending,
-        )
-    )  # fmt: skip
+    common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
+    return dataclasses.field(metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False})
 
 
 def option(
@@ -102,15 +163,23 @@ def option(
     old: str = "",
     modes: tuple[str, ...] = (),
     multiple: int = 1,
+    acts: When | None = None,
+    path: bool = False,
     pending: str = "",
 ) -> Any:
     """Declare a setting that is constant over the run, or a schedule of texts; `old` is a list of words."""
-    return dataclasses.field(
-        default=default,
-        metadata=dict(
-            default=default, unit=unit, help=help, low=low, high=high, old=tuple(old.split()), section=section,
-            modes=modes, multiple=multiple, odd=False, least=0, pending=pending,
-        ),
+    common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
+    metadata = {**common, "multiple": multiple, "odd": False, "least": 0, "path": path}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _common(
+    default: Any, unit: str, help: str, low: float | None, high: float | None, section: str, old: str,
+    modes: tuple[str, ...], acts: When | None, pending: str,
+) -> dict[str, Any]:  # fmt: skip
+    return dict(
+        default=default, unit=unit, help=help, low=low, high=high, section=section, old=tuple(old.split()),
+        modes=modes, acts=acts, pending=pending,
     )  # fmt: skip
 
 

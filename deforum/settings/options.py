@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from deforum.settings.declare import Declaration, KeyedTexts, declarations, option
+from deforum.settings.declare import (
+    NEVER,
+    Declaration,
+    KeyedTexts,
+    chosen,
+    declarations,
+    option,
+    unless,
+    used,
+    when,
+)
+from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
 from deforum.settings.params import PARAMS, Params, default_params
 from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
 
-Mode = Literal["2D", "3D", "Video Input", "Interpolation"]
 FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
 
 SECTIONS: Mapping[str, str] = {
@@ -57,18 +67,22 @@ _animation = partial(option, section="animation")
 _size = partial(option, section="size", multiple=8)
 _diffusion = partial(option, section="diffusion")
 _seeds = partial(option, section="seeds")
-_init = partial(option, section="init", modes=("2D", "3D"))
-_motion = partial(option, section="motion", modes=("2D", "3D"))
-_camera = partial(option, section="camera", modes=("3D",))
-_feedback = partial(option, section="feedback", modes=("2D", "3D"))
+_init = partial(option, section="init", modes=GOING_ON)
+_motion = partial(option, section="motion", modes=GOING_ON)
+_camera = partial(option, section="camera", modes=WITH_DEPTH)
+_feedback = partial(option, section="feedback", modes=GOING_ON)
 _masks = partial(option, section="masks")
 _video = partial(option, section="video_input")
-_colors = partial(option, section="feedback", modes=("2D", "3D", "Video Input"))
-_hybrid = partial(option, section="hybrid", modes=("2D", "3D"))
-_guided = partial(option, section="guided", modes=("2D", "3D"))
+_colors = partial(option, section="feedback", modes=WITH_COLORS)
+_hybrid = partial(option, section="hybrid", modes=GOING_ON)
+_guided = partial(option, section="guided", modes=GOING_ON)
 _control = partial(option, section="controlnet", pending="ControlNet")
 _parseq = partial(option, section="parseq", pending="Parseq")
 _files = partial(option, section="files")
+
+_PERLIN = chosen("noise_type", "perlin") & used("noise")
+_FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
+_CLIP_SOUND = chosen("add_soundtrack", "Init Video")
 
 
 def _texts(name: str, text: str) -> TextSchedule:
@@ -123,7 +137,7 @@ class Settings:
     fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames",
         "Every so many frames one is diffused; those between are moved and blended.",
-        1, 1000, old="diffusion_cadence", modes=("2D", "3D"))
+        1, 1000, old="diffusion_cadence", modes=GOING_ON)
     keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
         "Diffuses at the prompts' keyframes.", pending="keyframe distribution")
 
@@ -135,10 +149,11 @@ class Settings:
         old="negative_prompts animation_prompts_negative")
     prompt_blend: Literal["hold", "linear", "spherical"] | None = _general(None, "",
         "Between two keyframes: the first one's prompt is held, or their meanings are blended. null is linear in "
-        "Interpolation mode and hold in the others.")
+        "Interpolation mode and hold in the others.",
+        acts=when("there are several prompts", lambda settings, sampled: len(settings.prompts) > 1))
 
     model: str = _diffusion("embedded", "",
-        "Model that paints: embedded, a folder, a .safetensors file, or a name on the model hub.")
+        "Model that paints: embedded, a folder, a .safetensors file, or a name on the model hub.", path=True)
     checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
         "Model by keyframe, in place of `model`.", old="checkpoint_schedule", pending="changing the model during a run")
     sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
@@ -148,7 +163,7 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "", "Numbers that the model computes with.")
     batch_size: int = _diffusion(0, "frames",
         "So many frames are diffused at once where they do not depend on each other; 0 chooses by the device and the "
-        "size.", 0, 1024, modes=("Video Input", "Interpolation"))
+        "size.", 0, 1024, modes=APART)
     vae_refinement: int = _diffusion(-1, "times",
         "Corrects the latents of each picture that is painted over so many times by what they decode to, so that "
         "passes through the autoencoder take less detail away; each costs a decoding and an encoding. -1 is once with "
@@ -168,13 +183,14 @@ class Settings:
         "seed_behavior iter: so many frames have the same seed.", 1, old="seed_iter_N")
     noise_follows_camera: bool = _seeds(False, "",
         "Moves the noise that a seed stands for with the picture, in place of nailing it to the screen, where it holds "
-        "the picture back under a fixed seed.", modes=("2D", "3D"))
+        "the picture back under a fixed seed.", modes=GOING_ON)
     seed_resize_from_w: int = _seeds(0, "px", "Keeps the composition of this width; 0 is off.", 0,
         pending="seed resizing")
     seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,
         pending="seed resizing")
 
-    init_image: str | None = _init(None, "path", "Picture that frame 0 is painted from; null starts from noise.")
+    init_image: str | None = _init(None, "path", "Picture that frame 0 is painted from; null starts from noise.",
+        path=True)
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
     strength_0_no_init: bool = _init(True, "",
         "Without an init image, strength is 0 in frame 0, which is then painted from noise alone; it always is.",
@@ -215,20 +231,25 @@ class Settings:
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _colors("LAB", "",
         "Colour space in which frames are held to the first one's colours, or what they are held to: a picture, or the "
         "frames of the clip. In Video Input mode only those two act.")
-    color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the picture.")
+    color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the picture.",
+        acts=chosen("color_coherence", "Image"), path=True)
     color_coherence_video_every_n_frames: int = _colors(1, "frames",
         "color_coherence Video Input: takes new colours every so many frames.", 1,
         old="color_coherence_video_every_N_frames")
     color_force_grayscale: bool = option(False, "", "Takes all colour out.", section="feedback")
-    legacy_colormatch: bool = _feedback(False, "", "Matches colours before diffusion only, as Deforum did up to 2023.")
-    noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "", "Kind of noise put over the previous frame.")
+    legacy_colormatch: bool = _feedback(False, "",
+        "Matches colours before diffusion only, as Deforum did up to 2023.", acts=unless("color_coherence", "None"))
+    noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "",
+        "Kind of noise put over the previous frame.", acts=used("noise"))
     noise_keeps_mean: bool = _feedback(False, "",
         "Adds the noise, up and down alike; off, it is mixed in as Deforum does, which draws colours towards grey.")
-    perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256)
-    perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256)
-    perlin_octaves: int = _feedback(4, "layers", "Perlin noise: layers, each twice as fine as the one before.", 1, 16)
+    perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256,
+        acts=_PERLIN)
+    perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256, acts=_PERLIN)
+    perlin_octaves: int = _feedback(4, "layers",
+        "Perlin noise: layers, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
     perlin_persistence: float = _feedback(0.5, "share",
-        "Perlin noise: strength of a layer against the one before.", 0, 1)
+        "Perlin noise: strength of a layer against the one before.", 0, 1, acts=_PERLIN)
     optical_flow_cadence: FlowMethod = _feedback("None", "",
         "Finds what moves from one diffused frame to the next, beside the camera; the frames between them follow it, "
         "where they would only fade.")
@@ -237,7 +258,7 @@ class Settings:
         "diffuses that.")
 
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
-    mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.")
+    mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.", path=True)
     use_alpha_as_mask: bool = _masks(False, "",
         "Takes the init image's alpha channel for the mask: what is opaque is painted.")
     invert_mask: bool = _masks(False, "", "Paints where the mask is black.")
@@ -257,7 +278,7 @@ class Settings:
     full_res_mask: bool = _masks(True, "", "Paints the masked region at full resolution.")
     full_res_mask_padding: int = _masks(4, "px", "How much around that region is seen.", 0, 512)
     use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")
-    video_mask_path: str = _masks("", "path or URL", "The clip of masks.")
+    video_mask_path: str = _masks("", "path or URL", "The clip of masks.", path=True)
     mask: TextSchedule = _masks(_texts("mask", "{video_mask}"), "",
         "Mask expression by keyframe, in quotes: {video_mask}, {init_mask}, {everywhere}, {depth} (near is white), "
         "{disocclusion} (what the camera did not see before), [file.png] and <words>, joined by ! (not), & (and), "
@@ -270,12 +291,13 @@ class Settings:
     save_masks: bool = _masks(False, "", "Writes the masks of diffused frames, 8-bit PNG.")
 
     video_init_path: str = _video("", "path",
-        "The clip: a video, a folder of pictures in the order of their names, or a picture.")
+        "The clip: a video, a folder of pictures in the order of their names, or a picture.", acts=_CLIP_SOUND,
+        path=True)
     extract_nth_frame: int = _video(1, "frames",
         "Uses every so many frames of the clip: frame t of the animation has the clip's frame "
         "extract_from_frame + t * extract_nth_frame.", 1)
     extract_from_frame: int = _video(0, "",
-        "First frame of the clip that is used, counted from 0 at the clip's average frame rate.", 0)
+        "First frame of the clip that is used, counted from 0 at the clip's average frame rate.", 0, acts=_CLIP_SOUND)
     extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
     clip_fit: Literal["fill", "fit", "stretch"] = _video("fill", "",
         "How a clip of another shape comes to the frame's: cut at two edges, black bars at two edges, or out of "
@@ -284,8 +306,9 @@ class Settings:
         "What follows the clip's last frame: nothing, so that max_frames is at most the clip's length, that frame, or "
         "the clip again.")
     clip_feedback_flow: Literal["DIS Medium", "DIS Fine", "Farneback", "RAFT"] = _video("DIS Medium", "",
-        "clip_feedback and clip_feedback_init: how it is found what moves in the clip.", modes=("Video Input",))
-    overwrite_extracted_frames: bool = _video(False, "", "Has no effect: the clip is read while it is needed.")
+        "clip_feedback and clip_feedback_init: how it is found what moves in the clip.", modes=FROM_CLIP)
+    overwrite_extracted_frames: bool = _video(False, "", "Has no effect: the clip is read while it is needed.",
+        acts=NEVER)
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",
         "When the clip is mixed into the picture: before painting, and then after (Normal) or before it takes over the "
@@ -303,7 +326,8 @@ class Settings:
     hybrid_use_first_frame_as_init_image: bool = _hybrid(True, "",
         "Paints frame 0 from the clip's first frame, with init_strength; init_image is not used.")
     hybrid_use_init_image: bool = _hybrid(False, "", "Takes init_image for the clip, in the place of video_init_path.")
-    hybrid_generate_inputframes: bool = _hybrid(False, "", "Has no effect: the clip is read while it is needed.")
+    hybrid_generate_inputframes: bool = _hybrid(False, "", "Has no effect: the clip is read while it is needed.",
+        acts=NEVER)
     hybrid_generate_human_masks: Literal["None", "PNGs", "Video", "Both"] = _hybrid("None", "",
         "Writes masks of the people in the clip.", pending="cutting people out")
     hybrid_comp_mask_type: Literal["None", "Depth", "Video Depth", "Blend", "Difference"] = _hybrid("None", "",
@@ -331,18 +355,23 @@ class Settings:
     output: str = _files("output", "folder", "Where the folder of the run is made.", old="outdir")
     batch_name: str = _files("Deforum_{timestring}", "", "Name of the run's folder; {seed} and so on are filled in.")
     video_format: Literal["h264", "h265", "av1", "webm", "prores", "prores4444", "ffv1", "gif", "webp"] = _files(
-        "h264", "", "How the video is encoded.")
-    crf: int = _files(17, "", "Compression of h264: 0 loses nothing, 51 is worst.", 0, 51)
+        "h264", "", "How the video is encoded.", acts=_FILM)
+    crf: int = _files(17, "", "Compression of h264: 0 loses nothing, 51 is worst.", 0, 51,
+        acts=_FILM & chosen("video_format", "h264"))
     video_quality: int | None = _files(None, "",
-        "Quality of the other formats on their own scales; null is their default.")
-    video_preset: str | None = _files(None, "", "The encoder's preset, slower for smaller files; null is its default.")
+        "Quality of the other formats on their own scales; null is their default.",
+        acts=_FILM & unless("video_format", "h264"))
+    video_preset: str | None = _files(None, "",
+        "The encoder's preset, slower for smaller files; null is its default.", acts=_FILM)
     frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "How single frames are written.")
     skip_video_creation: bool = _files(False, "", "Writes frames only.", old="skip_video_for_run_all")
-    delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.")
-    delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.")
-    make_gif: bool = _files(False, "", "Writes a gif too.")
-    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "", "Where the video's sound comes from.")
-    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound.")
+    delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.", acts=_FILM)
+    delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.", acts=NEVER)
+    make_gif: bool = _files(False, "", "Writes a gif too.", acts=_FILM)
+    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "",
+        "Where the video's sound comes from.", acts=_FILM)
+    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound.", acts=chosen("add_soundtrack",
+        "File"), path=True)
     subtitles: str = _files("", "", "Fields shown in a subtitle file, such as: seed strength prompt.")
     resume_from_timestring: bool = _files(False, "", "Goes on with an earlier run.", pending="resuming a run")
     resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to go on with.", pending="resuming a run")
@@ -365,7 +394,17 @@ class Settings:
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:
         """How prompts go over into each other, with what the mode has where `prompt_blend` says nothing."""
-        return self.prompt_blend or ("linear" if self.animation_mode == "Interpolation" else "hold")
+        return self.prompt_blend or self.mode.prompt_blend
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether a render goes on where Deforum's does: without what is missing, and with values out of range."""
+        return self.profile == "deforum"
+
+    @property
+    def mode(self) -> ModeFacts:
+        """What is known of the animation mode."""
+        return MODES[self.animation_mode]
 
 
 OPTIONS: Mapping[str, Declaration] = declarations(Settings)

@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from deforum.settings.declare import Declaration, declarations, param
+from deforum.settings.declare import Declaration, declarations, on, param, unless, used
+from deforum.settings.modes import FLAT, FROM_CLIP, GOING_ON, WITH_DEPTH
 from schedules import NumberSchedule, parse_number
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 # What the parameters below have in common. A feature that comes into being loses its `pending` here.
-_flat = partial(param, section="motion", modes=("2D",))
-_motion = partial(param, section="motion", modes=("2D", "3D"))
-_camera = partial(param, section="camera", modes=("3D",))
+_flat = partial(param, section="motion", modes=FLAT)
+_motion = partial(param, section="motion", modes=GOING_ON)
+_camera = partial(param, section="camera", modes=WITH_DEPTH)
 _diffusion = partial(param, section="diffusion")
-_between = partial(param, section="feedback", modes=("2D", "3D"))
+_between = partial(param, section="feedback", modes=GOING_ON)
 _seeds = partial(param, section="seeds")
-_video = partial(param, section="video_input", modes=("Video Input",))
-_hybrid = partial(param, section="hybrid", modes=("2D", "3D"))
-_guided = partial(param, section="guided", modes=("2D", "3D"))
+_video = partial(param, section="video_input", modes=FROM_CLIP)
+_hybrid = partial(param, section="hybrid", modes=GOING_ON)
+_guided = partial(param, section="guided", modes=GOING_ON)
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,15 @@ class Params(Generic[T]):
         "Where angle and zoom act from: 0 is the left edge, 1 the right.")
     transform_center_y: T = _flat("0.5", "share of the height",
         "Where angle and zoom act from: 0 is the upper edge, 1 the lower.")
-    perspective_flip_theta: T = _motion("0", "degrees", "Perspective flip: turn in the plane of the picture.")
-    perspective_flip_phi: T = _motion("0", "degrees", "Perspective flip: tilt about the horizontal axis.")
-    perspective_flip_gamma: T = _motion("0", "degrees", "Perspective flip: turn about the vertical axis.")
+    perspective_flip_theta: T = _motion("0", "degrees", "Perspective flip: turn in the plane of the picture.",
+        acts=on("enable_perspective_flip"))
+    perspective_flip_phi: T = _motion("0", "degrees", "Perspective flip: tilt about the horizontal axis.",
+        acts=on("enable_perspective_flip"))
+    perspective_flip_gamma: T = _motion("0", "degrees", "Perspective flip: turn about the vertical axis.",
+        acts=on("enable_perspective_flip"))
     perspective_flip_fv: T = _motion("53", "degrees",
-        "Perspective flip: field of view of its camera; 30 to 160 look well.", 1, 179)
+        "Perspective flip: field of view of its camera; 30 to 160 look well.", 1, 179,
+        acts=on("enable_perspective_flip"))
 
     translation_z: T = _camera("1.75", "1/200 scene unit per frame", "Moves the camera forward.")
     rotation_3d_x: T = _camera("0", "degrees/frame", "Tilts the camera up; the picture moves down.")
@@ -111,14 +116,15 @@ class Params(Generic[T]):
     antiblur_amount: T = _between("0.1", "factor",
         "How much the previous frame is sharpened before diffusion; 0 is off.", 0, old="amount_schedule")
     antiblur_kernel: T = _between("5", "px",
-        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True)
-    antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule")
+        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True, acts=used("antiblur_amount"))
+    antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule",
+        acts=used("antiblur_amount"))
     antiblur_threshold: T = _between("0", "levels of 255",
-        "Differences below this are left as they are.", 0, 255, old="threshold_schedule")
+        "Differences below this are left as they are.", 0, 255, old="threshold_schedule", acts=used("antiblur_amount"))
     detail_coherence: T = _between("0", "share",
         "How far the fine detail of each painted frame is brought to that of the picture whose colours are held "
         "(color_coherence), by sharpening or softening it: against long runs that blur or grow crisp. 0 is off.",
-        0, 1)
+        0, 1, acts=unless("color_coherence", "None"))
     cadence_flow_factor: T = _between("1", "factor",
         "optical_flow_cadence: scales the flow from the diffused frame before; 1 is as it was found, 0 fades only.",
         old="cadence_flow_factor_schedule")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,26 @@ from numpy.typing import NDArray
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
 from schedules import NumberSchedule, ScheduleError, Variables
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings over time, sampled as far as somebody asks: see `deforum.settings.declare.Sampled`."""
+
+    settings: Settings
+
+    @property
+    def cadence(self) -> int:
+        return self.settings.cadence if self.settings.mode.goes_on else 1
+
+    @cached_property
+    def samplers(self) -> tuple[str, ...]:
+        settings = self.settings
+        return settings.sampler.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+
+    def is_used(self, param: str) -> bool:
+        return bool(sample_curve(param, getattr(self.settings.params, param), self.settings).any())
+
 
 LOOK_AHEAD = 10_000
 """Frames beyond the last one that are looked at where a schedule has no value on the timeline."""
@@ -25,13 +47,13 @@ def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDA
     try:
         curve = schedule.sample(count, variables)
     except ScheduleError:
-        if settings.profile != "deforum":
+        if not settings.is_lenient:
             raise
-        curve = _as_in_a_longer_run(schedule, count, variables)
+        curve = as_in_a_longer_run(schedule, count, variables)
     return within_range(name, curve)
 
 
-def _as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variables) -> NDArray[np.float64]:
+def as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variables) -> NDArray[np.float64]:
     longer = dataclasses.replace(variables, max_f=float(count - 1))
     curve: NDArray[np.float64] = schedule.sample(count + LOOK_AHEAD, longer)[:count]
     return curve

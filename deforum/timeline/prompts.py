@@ -84,7 +84,7 @@ def prepare(text: str, weight: float, frame: int, num_frames: int, variables: Va
     return Prompt(positive, negative, weight)
 
 
-def place(
+def place_prompts(
     prompts: Sequence[tuple[str, str]], positive: str, negative: str, num_frames: int, variables: Variables
 ) -> PromptTrack:
     """Sort prompts onto the timeline; keys may be expressions, negative ones never come into effect.

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.features import hybrid
 from deforum.seeds import derive_seed
-from deforum.settings.options import OPTIONS
+from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.curves import sample_curve
-from deforum.timeline.prompts import PromptTrack, place, prepare
-from schedules import Variables
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame, Span
+from deforum.timeline.prompts import PromptTrack, place_prompts, prepare
+from schedules import Variables
 
 
 def iter_seeds(start: int, count: int, every: int, full_groups: bool) -> list[int]:
@@ -68,6 +63,10 @@ class Timeline:
 
     def __len__(self) -> int:
         return self.num_frames
+
+    def is_used(self, param: str) -> bool:
+        """Whether a parameter is anything but 0 in any frame."""
+        return bool(getattr(self.curves, param).any())
 
     @cached_property
     def variables(self) -> Variables:
@@ -127,18 +126,19 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
     return tuple(SEED_SEQUENCES[settings.seed_behavior](settings.seed, len(keys)))
 
 
-def sample(settings: Settings) -> Timeline:
+def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
+
+    `starts_from_picture`: frame 0 is painted from a picture, with init_strength.
 
     Raises ScheduleError where an expression has no value at some frame, UserError for prompt keyframes.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     on_time = PROFILES[settings.profile].keys_on_time
-    goes_on = settings.animation_mode in OPTIONS["cadence"].modes
-    cadence = settings.cadence if goes_on else 1
+    cadence = settings.cadence if settings.mode.goes_on else 1
     keys = key_indices(count, cadence, on_time=on_time)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
-    if (goes_on and settings.init_image is not None) or hybrid.starts_from_clip(settings):
+    if starts_from_picture:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(
         num_frames=count,
@@ -151,6 +151,6 @@ def sample(settings: Settings) -> Timeline:
         seeds=seed_sequence(settings, keys, curves.seed_schedule),
         samplers=settings.sampler.sample(count, variables),
         checkpoints=settings.checkpoint.sample(count, variables),
-        prompts=place(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
+        prompts=place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
         blend_prompts=settings.blending != "hold",
     )

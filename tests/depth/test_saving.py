@@ -12,7 +12,7 @@ import torch
 
 from deforum.depth import DepthSource, load_depth
 from deforum.depth.maps import to_levels
-from deforum.output.depth import DepthRecord
+from deforum.features.depth_record import DepthRecord
 from deforum.pixels.image import CPU
 from deforum.video.ffmpeg import VideoError, count_frames, ffmpeg_path
 from deforum.video.writer import VideoWriter

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from deforum.depth.scale import Span, equalize, slab_depth, steady_depth
+from deforum.depth.scale import DepthRange, equalize, slab_depth, steady_depth
 
 SIZE = 128
 
@@ -62,10 +62,10 @@ def test_steady_depth_is_between_near_and_far_in_inverse() -> None:
 
 def test_span_follows_slowly_and_is_not_led_by_single_pixels() -> None:
     raw = scene()
-    first = Span.of(raw)
+    first = DepthRange.of(raw)
     spoilt = raw.clone()
     spoilt[::37, ::41] = 50
-    assert Span.of(spoilt).near < 1.05
+    assert DepthRange.of(spoilt).near < 1.05
     _, span = steady_depth(raw * 2, "inverse depth", first, span_pace=0.1)
     assert span.near == pytest.approx(first.near * 1.1, rel=1e-3)
     for _ in range(60):

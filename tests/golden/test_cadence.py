@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from deforum.animation.loop import animate
 from deforum.animation.mix import CrossFade
-from deforum.animation.modes import MODES
+from deforum.animation.modes import MODES, stages_of
+from deforum.animation.painter import each
 from deforum.animation.parts import Between, Camera, Pair
-from deforum.build import each, stages_of
 from deforum.depth import Gives
+from deforum.features.table import timeline_of as sample
 from deforum.flow import FlowModel, load_flow, resolve_flow
 from deforum.loading import load
 from deforum.motion.flow_warp import Flow
@@ -25,7 +26,7 @@ from deforum.motion.warps import Warp
 from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.timeline.timeline import Timeline, sample
+from deforum.timeline.timeline import Timeline
 from tests.helpers import move_by_flow
 
 from .conftest import load_cases
@@ -106,7 +107,7 @@ class CutOffCamera:
 class RecordedMix:
     """Flow cadence as it was recorded, faults and all: what is proven with it is which pictures meet, when and where.
 
-    Its faults, which `deforum.features.flow_cadence.FollowFlow` has not: the flow holds the camera's motion too. In each frame
+    Its faults, which `FollowFlow` has not: the flow holds the camera's motion too. In each frame
     it is made relative, by its largest component and the picture's size, is moved as if it were a picture, in which 3D
     cuts off what is negative, and only the size is taken out of it again: so nothing moves by more than 1 px, and next
     time the size is in it twice. The steps follow the fade, not its growth: from cadence 3 on they add up to more than

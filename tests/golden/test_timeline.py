@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from deforum.errors import UserError
-from deforum.timeline.prompts import Prompt, PromptTrack, fill_expressions, merge_fields, place, prepare, split_negative
+from deforum.timeline.prompts import Prompt, PromptTrack, fill_expressions, merge_fields, prepare, split_negative
+from deforum.timeline.prompts import place_prompts as place
 from deforum.timeline.timeline import SEED_SEQUENCES, iter_seeds
 from schedules import ScheduleError, Variables, parse_number
 

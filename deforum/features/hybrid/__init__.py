@@ -1,19 +1,25 @@
 """Hybrid video: an animation that takes over the motion of a clip, and has the clip's pictures mixed into its own.
 
 Convention: frame t of the animation belongs to frame t of the clip, and takes over its motion from frame t - 1 to t.
-What is here is asked before anything is loaded; the parts are in `deforum.features.hybrid.attach` and the modules it names.
+What is here is asked before anything is loaded; `deforum.features.hybrid.attach` joins the parts to the loop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
+from deforum.features.clip_length import sound_notes
+from deforum.features.depth import depth_named
+from deforum.settings.declare import When, chosen, on, unless, when
+from deforum.settings.files import Lookup
+from deforum.settings.options import Settings
 
 if TYPE_CHECKING:
+    from deforum.depth import DepthSource
     from deforum.flow import FlowSource
-    from deforum.settings.options import Settings
     from deforum.video import ClipSource
 
 DEPTH_MASKS = ("Depth", "Video Depth")
@@ -22,7 +28,7 @@ DEPTH_MASKS = ("Depth", "Video Depth")
 def is_on(settings: Settings) -> bool:
     """Whether the animation has anything of a clip."""
     wanted = (settings.hybrid_motion, settings.hybrid_composite) != ("None", "None")
-    return wanted and settings.animation_mode in ("2D", "3D")
+    return wanted and settings.mode.goes_on
 
 
 def starts_from_clip(settings: Settings) -> bool:
@@ -63,6 +69,8 @@ class HybridSource:
     clip: ClipSource
     flow: FlowSource | None
     """What finds the clip's motion, where that is optical flow."""
+    depth: DepthSource | None
+    """The model that the composite's mask asks."""
 
 
 def find_hybrid(settings: Settings) -> HybridSource | None:
@@ -77,7 +85,7 @@ def find_hybrid(settings: Settings) -> HybridSource | None:
     if not is_on(settings):
         return None
     problems: list[Problem] = []
-    clip = flow = None
+    clip = flow = depth = None
     try:
         given = settings.hybrid_use_init_image
         clip = resolve_clip(settings.init_image or "", name="init_image") if given else video_init(settings)
@@ -85,10 +93,77 @@ def find_hybrid(settings: Settings) -> HybridSource | None:
         problems += error.problems
     try:
         if moves_by_flow(settings):
-            method, stands_in = settings.hybrid_flow_method, settings.profile == "deforum"
-            flow = resolve_or_stand_in(method, "hybrid_flow_method", stands_in=stands_in)
+            method = settings.hybrid_flow_method
+            flow = resolve_or_stand_in(method, "hybrid_flow_method", stands_in=settings.is_lenient)
+    except UserError as error:
+        problems += error.problems
+    try:
+        depth = _find_depth(settings) if masks_by_depth(settings) else None
     except UserError as error:
         problems += error.problems
     if problems or clip is None:
         raise UserError(problems)
-    return HybridSource(clip, flow)
+    return HybridSource(clip, flow, depth)
+
+
+def _find_depth(settings: Settings) -> DepthSource:
+    found = depth_named(settings)
+    if found is None:
+        kind = settings.hybrid_comp_mask_type
+        raise UserError(f"hybrid_comp_mask_type: {kind} needs a depth model, but depth_algorithm is none")
+    return found
+
+
+def notes(settings: Settings, found: HybridSource) -> list[str]:
+    """Say which estimator stands in, what the sound does, and that the init image is not used."""
+    says = [f"hybrid_flow_method: {found.flow.says}"] if found.flow is not None and found.flow.says else []
+    says += sound_notes(settings) if needs_clip(settings) else []
+    if starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
+        says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
+    return says
+
+
+def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
+    """Do without hybrid video where its clip is not there."""
+    for name, is_needed in {"video_init_path": needs_clip, "init_image": needs_init_image}.items():
+        text = getattr(settings, name)
+        if is_needed(settings) and files.find(text or "") is None:
+            settings = replace(settings, hybrid_motion="None", hybrid_composite="None")
+            return settings, [f"hybrid video: there is no clip {text or name!r}; the animation goes without one"]
+    return settings, []
+
+
+_ON = when("hybrid_motion or hybrid_composite is on", lambda settings, sampled: is_on(settings))
+_BY_CLIP = when("hybrid video reads a clip", lambda settings, sampled: needs_clip(settings))
+_BY_FLOW = chosen("hybrid_motion", "Optical Flow")
+_COMPOSED = unless("hybrid_composite", "None")
+_MASKED = _COMPOSED & unless("hybrid_comp_mask_type", "None")
+_STRETCHED = _MASKED & on("hybrid_comp_mask_auto_contrast")
+
+ACTS: Mapping[str, When] = {
+    **dict.fromkeys(
+        ("hybrid_use_first_frame_as_init_image", "hybrid_use_init_image", "hybrid_composite", "hybrid_motion"), _ON
+    ),
+    **dict.fromkeys(
+        ("video_init_path", "extract_nth_frame", "extract_from_frame", "extract_to_frame", "clip_fit", "clip_end"),
+        _BY_CLIP,
+    ),
+    "init_image": on("hybrid_use_init_image") & _ON,
+    "hybrid_motion_use_prev_img": unless("hybrid_motion", "None"),
+    **dict.fromkeys(("hybrid_flow_method", "hybrid_flow_factor", "hybrid_flow_consistency"), _BY_FLOW),
+    "hybrid_consistency_blur": _BY_FLOW & on("hybrid_flow_consistency"),
+    **dict.fromkeys(("hybrid_comp_alpha", "hybrid_comp_mask_type", "hybrid_comp_save_extra_frames"), _COMPOSED),
+    **dict.fromkeys(
+        (
+            "hybrid_comp_mask_inverse",
+            "hybrid_comp_mask_equalize",
+            "hybrid_comp_mask_contrast",
+            "hybrid_comp_mask_auto_contrast",
+        ),
+        _MASKED,
+    ),
+    "hybrid_comp_mask_blend_alpha": _COMPOSED & chosen("hybrid_comp_mask_type", "Blend"),
+    "hybrid_comp_mask_auto_contrast_cutoff_low": _STRETCHED,
+    "hybrid_comp_mask_auto_contrast_cutoff_high": _STRETCHED,
+}
+"""When the settings of hybrid video act."""

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deforum.animation.palettes import palette_of
-from deforum.animation.parts import Filter, Moment, Stages, within
-from deforum.depth import DepthModel
+from deforum.animation.parts import Filter, Moment
+from deforum.animation.stages import Stages
+from deforum.depth import DepthModel, load_depth
+from deforum.features.feature import Kit, Recording
 from deforum.features.hybrid import HybridSource, starts_from_clip
 from deforum.features.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.features.hybrid.composite import Composite
 from deforum.flow import FlowModel, load_flow
-from deforum.pixels.image import Device, Image
+from deforum.pixels.image import Image
+from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
-from deforum.video import open_clip
-
-if TYPE_CHECKING:
-    from deforum.models.kept import Models
-    from deforum.settings.options import Settings
 
 
 @dataclass(frozen=True)
@@ -36,13 +32,11 @@ class Hybrid:
     """Is there where the composite's mask needs it."""
 
 
-def load_hybrid(
-    source: HybridSource, settings: Settings, device: Device, depth: DepthModel | None, models: Models
-) -> Hybrid:
-    """Open the clip, and load the model of optical flow. Raises UserError."""
-    clip = open_clip(source.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
-    flow = None if source.flow is None else models.get(partial(load_flow, source.flow, device))
-    return Hybrid(clip, flow, depth)
+def attach(stages: Stages, found: HybridSource, kit: Kit) -> Stages:
+    """Open the clip, load what finds its motion and its masks, and join it to the animation. Raises UserError."""
+    flow = None if found.flow is None else kit.load(load_flow, found.flow)
+    depth = None if found.depth is None else kit.load(load_depth, found.depth)
+    return with_hybrid(stages, kit.settings, Hybrid(kit.open(found.clip), flow, depth))
 
 
 def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
@@ -53,7 +47,7 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
         motion = whole_motion(settings) if hybrid.flow is None else dense_motion(settings, profile, hybrid.flow)
         take_over = from_picture if settings.hybrid_motion_use_prev_img else from_clip
         # In 3D that is sampling_mode's to say; a whole motion stays a matrix, sampled as the camera's.
-        finely = hybrid.flow is not None and settings.animation_mode == "2D" and profile.flow_is_bicubic
+        finely = hybrid.flow is not None and not settings.mode.has_depth and profile.flow_is_bicubic
         camera = HybridCamera(camera, take_over(clip, motion), "bicubic" if finely else None)
 
     def shown(moment: Moment) -> Image:
@@ -64,7 +58,7 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 
         Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
         """
-        camera = within(moment.camera, HybridCamera)
+        camera = moment.camera.within(HybridCamera)
         step = None if camera is None else camera.step
         return shown(moment) if step is None else step(clip(moment.frame.index - 1))
 
@@ -82,6 +76,12 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
     holds_to_start = settings.color_coherence != "Video Input"
     palette = palette_of(settings, profile, clip(0)) if holds_to_start else stages.palette
     return replace(stages, source=lambda image, moment: clip(0) if image is None else image, palette=palette)
+
+
+def record(stages: Stages, found: HybridSource, recording: Recording) -> Stages:
+    """Save what the composites are made from, where hybrid_comp_save_extra_frames is on."""
+    is_wanted = recording.settings.hybrid_comp_save_extra_frames
+    return saving_extras(stages, recording.folder / "hybrid") if is_wanted else stages
 
 
 def saving_extras(stages: Stages, folder: Path) -> Stages:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING
+from typing import Self
 
-import torch
-
+from deforum.animation.carrying import OuterCamera
 from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Camera
 from deforum.features.hybrid.match import find_matrix
@@ -18,11 +17,9 @@ from deforum.motion.flow_warp import FlowWarp, join, move_mask, reliable_flow
 from deforum.motion.positions import Sampling
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image
+from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 from deforum.timeline.frame import Frame
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
 
 TURNED_ROUND = 0.75
 """How much of a doubtful flow Deforum takes, the other way round."""
@@ -77,10 +74,9 @@ def from_picture(clip: Callable[[int], Image], motion: Motion) -> ClipMotion:
 
 
 @dataclass(frozen=True)
-class HybridCamera:
+class HybridCamera(OuterCamera):
     """First the camera moves, then the picture takes over the clip's motion; 3D depth is carried along by both."""
 
-    camera: Camera
     motion: ClipMotion
     sampling: Sampling | None = None
     """Of moved pictures; None: the camera's."""
@@ -91,22 +87,19 @@ class HybridCamera:
     step: Warp | None = None
     """The clip's part in the last move."""
 
-    @property
-    def depth(self) -> torch.Tensor | None:
-        """Of the picture where the camera is, if it knows it."""
-        known: torch.Tensor | None = getattr(self.camera, "depth", None)
-        return known
+    def look(self, scene: Image, frame: Frame) -> Self:
+        return replace(super().look(scene, frame), scene=scene, way=())
 
-    def look(self, scene: Image, frame: Frame) -> HybridCamera:
-        return replace(self, camera=self.camera.look(scene, frame), scene=scene, way=())
-
-    def move(self, frame: Frame) -> tuple[Warp, HybridCamera]:
+    def move(self, frame: Frame) -> tuple[Warp, Self]:
         scene = self.scene
         assert scene is not None
         warp, camera = self.camera.move(frame)
         step = self.motion(frame, lambda: reduce(join, (*self.way, warp))(scene))
         moved = join(warp, step, sampling=self.sampling)
         return moved, replace(self, camera=_carry(camera, step), way=(*self.way, moved), step=step)
+
+    def joined(self, way: Warp, step: Warp) -> Warp:
+        return way.then(step)  # the camera inside knows nothing of the clip's motion
 
 
 def _carry(camera: Camera, step: Warp) -> Camera:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 import torch
 
+from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Moment
 from deforum.depth import DepthModel
 from deforum.features.hybrid.mask_kinds import MaskTone, blend_mask, difference_mask, nearness_mask
-from deforum.pixels.image import Image, Mask, blend, to_bytes
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
+from deforum.pixels.image import Image, Mask, blend, write_png
+from deforum.settings.options import Settings
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class Meeting:
 
 def nearness(meeting: Meeting) -> Mask:
     """Tell how near things are in the animation's picture: as the camera knows, otherwise as the model finds."""
-    known: torch.Tensor | None = getattr(meeting.moment.camera, "depth", None)
+    camera = meeting.moment.camera.within(DepthCamera)
+    known = None if camera is None else camera.depth
     return _find_nearness(meeting, meeting.image) if known is None else nearness_mask(1 / known, "inverse depth")
 
 
@@ -75,7 +72,9 @@ class Composite:
         mixed = blend(image, masked, moment.frame.params.hybrid_comp_alpha)
         if self.folder is not None:
             extras = {"clip": clip, "mask": mask, "composite": masked, "mixed": mixed}
-            self._save({name: extra for name, extra in extras.items() if extra is not None}, moment)
+            for name, extra in extras.items():
+                if extra is not None:
+                    write_png(self.folder / f"{moment.frame.index:09d}_{name}.png", extra)
         return mixed
 
     def saving(self, folder: Path) -> Composite:
@@ -94,11 +93,3 @@ class Composite:
             inverse=self.settings.hybrid_comp_mask_inverse,
         )
         return tone(make(meeting))
-
-    def _save(self, extras: Mapping[str, Image], moment: Moment) -> None:
-        assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, image in extras.items():
-            pixels = to_bytes(image.expand(3, -1, -1))[..., ::-1]
-            _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
-            encoded.tofile(self.folder / f"{moment.frame.index:09d}_{name}.png")

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cv2
 import torch
 
-from deforum.animation.parts import Diffuse, Moment, Stages
+from deforum.animation.filters import Noise, sharpen
+from deforum.animation.painter import MaskAt, Masked, Region, soften, under
+from deforum.animation.parts import Diffuse, Filter, Memory, Moment
+from deforum.animation.stages import Stages
+from deforum.depth import load_depth
+from deforum.features.feature import Kit, Recording
+from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.compose import Masks
+from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import FollowedCamera, carried, followed
-from deforum.pixels.image import Image, read
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-from deforum.animation.painter import soften
+from deforum.pixels.image import Image, read, write_png
+from deforum.settings.options import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +41,10 @@ class Overlay:
             return image  # painted from noise alone
         return self._lay(image, moment, moment.start, moment.start)
 
-    def shown(self, image: Image, moment: Moment) -> Image:
+    def show(self, image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:
         """Lay over a frame between diffused ones, which are laid over already."""
-        return image if moment.start is not None or self.init is None else self._lay(image, moment, image, image)
+        is_laid = moment.start is not None or self.init is None
+        return (image if is_laid else self._lay(image, moment, image, image)), trails
 
     def _lay(self, image: Image, moment: Moment, picture: Image, source: Image) -> Image:
         if self.init is not None:
@@ -50,29 +53,59 @@ class Overlay:
         return torch.lerp(source.to(image.device), image, share.to(image.device))
 
 
-def saving_masks(diffuse: Diffuse, masks: Masks, folder: Path) -> Diffuse:
+def attach(stages: Stages, found: MaskSource, kit: Kit) -> Stages:
+    """Load what the masks need, and paint by them. Raises UserError where a file is not what it should be."""
+    depth = None if found.depth is None else kit.load(load_depth, found.depth)
+    words = None if found.words is None else kit.load(load_words, found.words)
+    clip = None if found.clip is None else kit.open(found.clip)
+    masks = Masks(found, kit.settings, kit.profile, kit.device, clip, depth, words)
+    return with_masks(stages, kit.settings, masks)
+
+
+def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
+    """Paint by masks: the model is told where, filters act only there, and the rest is put back behind all else.
+
+    For masks that follow it the camera remembers its way.
+    """
+    before = [_under_mask(change, masks) for change in stages.before]
+    region = Region(settings.full_res_mask_padding, settings.mask_overlay_blur) if settings.full_res_mask else None
+    painting = replace(stages.painting, masked=Masked(masks.paint, settings.fill, region))
+    camera = FollowedCamera(stages.camera, device=masks.device) if settings.mask_follows_camera else stages.camera
+    stages = replace(stages, camera=camera, before=before, painting=painting)
+    if not settings.overlay_mask or not masks.source.paint:
+        return stages
+    init = None
+    if settings.mode.goes_on and settings.init_image is not None:
+        init = read(Path(settings.init_image), settings.width, settings.height, masks.device)
+    overlay = Overlay(masks, settings, init)
+    show = stages.show if init is None else [*stages.show, overlay.show]
+    return replace(stages, after=[*stages.after, overlay.painted], show=show)
+
+
+def _under_mask(change: Filter, masks: Masks) -> Filter:
+    """Let sharpening and noise act only where the picture is painted."""
+    if change is sharpen:
+        return under(change, masks.paint)
+    return under(change, masks.noise) if isinstance(change, Noise) else change
+
+
+def record(stages: Stages, found: MaskSource, recording: Recording) -> Stages:
+    """Save the mask of each diffused frame, where save_masks is on."""
+    masked, folder = stages.painting.masked, recording.folder / "masks"
+    if masked is None or not found.paint or not recording.settings.save_masks:
+        return stages
+    mask = masked.mask
+    return replace(stages, around=[*stages.around, lambda diffuse: saving_masks(diffuse, mask, folder)])
+
+
+def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path) -> Diffuse:
     """Save the mask of each diffused frame, as it is painted: 8-bit PNG, white where it is painted."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         for init, moment in zip(inits, moments, strict=True):
             start = init if moment.start is None else moment.start
             if start is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                levels = masks.paint(moment, start).mul(255).round().byte().cpu().numpy()
-                cv2.imencode(".png", levels)[1].tofile(folder / f"{moment.frame.index:09d}.png")
+                write_png(folder / f"{moment.frame.index:09d}.png", mask_at(moment, start))
         return diffuse(inits, moments)
 
     return saved
-
-
-def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
-    """Add the overlay behind everything else, and let the camera remember its way for masks that follow it."""
-    camera = FollowedCamera(stages.camera) if settings.mask_follows_camera else stages.camera
-    if not settings.overlay_mask or not masks.source.paint:
-        return replace(stages, camera=camera)
-    init = None
-    if settings.animation_mode in ("2D", "3D") and settings.init_image is not None:
-        init = read(Path(settings.init_image), settings.width, settings.height, masks.device)
-    overlay = Overlay(masks, settings, init)
-    show = stages.show if init is None else [*stages.show, overlay.shown]
-    return replace(stages, camera=camera, after=[*stages.after, overlay.painted], show=show)

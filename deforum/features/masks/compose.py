@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,17 +15,12 @@ import torch
 from deforum.animation.parts import Moment
 from deforum.depth import DepthModel
 from deforum.errors import UserError
-from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import came_into_view, carried, followed
 from deforum.features.masks.language import Expression, Not, Operand, Operator, Pair
-from deforum.models.kept import Models
 from deforum.pixels.image import Device, Image, Mask, read, to_gray
+from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
-from deforum.video import open_clip
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
 
 KEPT = 16
 """Frames whose masks stay at hand: several stages ask for each, and some frames are painted together."""
@@ -40,19 +34,6 @@ PAIRS: dict[Operator, Callable[[Mask, Mask], Mask]] = {
     "\\": lambda a, b: torch.minimum(a, 1 - b),
 }
 """What the operators make of two masks: on black and white what logic has them be, on greys in between."""
-
-
-def load_masks(
-    found: MaskSource, settings: Settings, profile: Profile, device: Device, depth: DepthModel | None, models: Models
-) -> Masks:
-    """Load what the masks need. Raises UserError where a file is not what it should be."""
-    clip = (
-        None
-        if found.clip is None
-        else open_clip(found.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
-    )
-    words = None if found.words is None else models.get(partial(load_words, found.words, device))
-    return Masks(found, settings, profile, device, clip, depth, words)
 
 
 def evaluate(expression: Expression, mask_of: Callable[[Operand], Mask]) -> Mask:

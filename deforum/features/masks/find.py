@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
-from deforum.features.masks.language import Expression, Operand, operands, parse_masks
+from deforum.features.depth import depth_named
+from deforum.features.masks.language import Expression, Operand, name_files, operands, parse_masks
+from deforum.settings.declare import When, on, when
+from deforum.settings.files import Lookup, is_url
+from deforum.settings.options import Settings
 from schedules import ScheduleError, TextSchedule, Variables
 
 if TYPE_CHECKING:
-    from deforum.settings.options import Settings
+    from deforum.depth import DepthSource
     from deforum.video import ClipSource
 
 CLIPSEG = "CIDAS/clipseg-rd64-refined"
@@ -42,6 +46,8 @@ class MaskSource:
     """What `{video_mask}` is read from, where it is a clip."""
     words: Path | None
     """The folder of the model that finds words."""
+    depth: DepthSource | None
+    """The model that finds `{depth}`."""
 
 
 def is_on(settings: Settings) -> bool:
@@ -62,14 +68,6 @@ def used(settings: Settings) -> Iterator[tuple[str, Operand]]:
             yield from ((name, operand) for operand in operands(expression))
 
 
-def masks_by_depth(settings: Settings) -> bool:
-    """Whether a mask asks for `{depth}`; what cannot be read asks for nothing."""
-    try:
-        return any(operand == Operand("name", "depth") for _, operand in used(settings))
-    except ScheduleError:
-        return False
-
-
 def asks_for_words(settings: Settings) -> bool:
     """Whether a mask is described in words."""
     try:
@@ -86,6 +84,66 @@ def needs_mask_file(settings: Settings) -> bool:
         return False
     asked = "init_mask" in names or ("video_mask" in names and not settings.use_mask_video)
     return asked and not settings.use_alpha_as_mask
+
+
+def check(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Say which masks in use cannot be read."""
+    for name in active(settings):
+        try:
+            parse_masks(getattr(settings, name))
+        except ScheduleError as error:
+            yield name, str(error)
+
+
+def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str, str]]]:
+    """Make the paths in masks absolute, where the masks are in use."""
+
+    def find(text: str) -> str | None:
+        path = files.find_file(text)
+        return None if path is None else str(path.resolve())
+
+    found: dict[str, TextSchedule] = {}
+    problems = []
+    for name in active(settings):
+        try:
+            found[name] = name_files(getattr(settings, name), find)
+        except ScheduleError as error:
+            problems.append((name, str(error)))
+    return replace(settings, **found), problems  # type: ignore[arg-type]
+
+
+def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
+    """Do without masks that are on a network."""
+    notes = []
+    for switch, name in (("use_mask", "mask_file"), ("use_mask_video", "video_mask_path")):
+        if getattr(settings, switch) and is_url(getattr(settings, name)):
+            notes.append(f"{name}: {getattr(settings, name)} is not fetched; the animation goes without this mask")
+            settings = replace(settings, **{switch: False})  # type: ignore[arg-type]
+    return settings, notes
+
+
+MASKED = when("use_mask, use_alpha_as_mask or use_mask_video is on", lambda settings, sampled: is_on(settings))
+ANY_MASK = when("a mask is in use", lambda settings, sampled: bool(active(settings)))
+ACTS: Mapping[str, When] = {
+    **dict.fromkeys(("invert_mask", "mask_contrast_adjust", "mask_brightness_adjust", "mask_follows_camera"), ANY_MASK),
+    **dict.fromkeys(("mask", "overlay_mask", "fill", "full_res_mask", "save_masks"), MASKED),
+    "mask_overlay_blur": MASKED
+    & when(
+        "overlay_mask or full_res_mask is on",
+        lambda settings, sampled: settings.overlay_mask or settings.full_res_mask,
+    ),
+    "full_res_mask_padding": MASKED & on("full_res_mask"),
+    "mask_file": when(
+        "a mask asks for {video_mask} or {init_mask}", lambda settings, sampled: needs_mask_file(settings)
+    ),
+    "mask_words_model": when("a mask has <words>", lambda settings, sampled: asks_for_words(settings)),
+    "noise_mask": on("use_noise_mask"),
+    **dict.fromkeys(
+        ("video_mask_path", "clip_fit", "clip_end", "extract_nth_frame", "extract_from_frame", "extract_to_frame"),
+        on("use_mask_video"),
+    ),
+}
+"""When the settings of masks act."""
 
 
 def find_masks(settings: Settings) -> MaskSource | None:
@@ -108,6 +166,12 @@ def find_masks(settings: Settings) -> MaskSource | None:
     if "depth" in named and settings.depth_algorithm.strip().lower() == "none":
         problems.append(Problem("mask: {depth} needs a depth model; depth_algorithm is none"))
     words: Path | None = None
+    depth: DepthSource | None = None
+    if "depth" in named:
+        try:
+            depth = depth_named(settings)
+        except UserError as error:
+            problems += error.problems
     if any(operand.kind == "words" for _, operand in wanted):
         try:
             words = find_words(settings.mask_words_model)
@@ -122,6 +186,7 @@ def find_masks(settings: Settings) -> MaskSource | None:
         init_is_alpha=settings.use_alpha_as_mask,
         clip=clip,
         words=words,
+        depth=depth,
     )
 
 

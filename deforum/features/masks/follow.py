@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from deforum.animation.carrying import CarryingCamera
-from deforum.animation.parts import Camera, within
-from deforum.motion.positions import Chart, follow, read_at
+from deforum.animation.parts import Camera, Memory
+from deforum.motion.positions import SEEN, Chart, follow, read_at
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask
-
-SEEN = 0.99
-"""Less than this much of a pixel was in frame 0: it has come into view since."""
+from deforum.pixels.image import CPU, Device, Image, Mask
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,8 @@ class FollowedCamera(CarryingCamera):
 
     came: Chart | None = None
     """From the pixels of the frame where the camera is to frame 0; None while it has not moved."""
+    device: Device = CPU
+    """Where such a way is kept."""
 
     def carry(self, warp: Warp, index: int) -> Self:
         step, _ = warp.charts()
@@ -31,10 +30,21 @@ class FollowedCamera(CarryingCamera):
         covers = read_at(self.came.covers[None], step.positions)[0] * step.covers
         return replace(self, came=Chart(positions, covers))
 
+    def memory(self) -> Memory:
+        came = self.came
+        known: Memory = {} if came is None else {"positions": came.positions, "covers": came.covers}
+        return {**super().memory(), "came": known}
+
+    def recall(self, memory: Memory) -> Self:
+        came: Any = memory["came"]
+        device = self.device
+        chart = Chart(came["positions"].to(device), came["covers"].to(device)) if came else None
+        return replace(super().recall(memory), came=chart)
+
 
 def followed(camera: Camera) -> Chart | None:
     """Give the way from frame 0 to where a camera is; None where it is not remembered, or there was none."""
-    found = within(camera, FollowedCamera)
+    found = camera.within(FollowedCamera)
     return None if found is None else found.came
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 
-from deforum.animation.parts import Moment, Palette, Source
-from deforum.features.video_input import VideoSource
+from deforum.animation.modes import pace_of
+from deforum.animation.palettes import reference_of
+from deforum.animation.parts import Camera, Moment, Palette, Source
+from deforum.animation.stages import Stages
+from deforum.features.feature import Kit
+from deforum.features.video_input import HOLD_TO, VideoSource
 from deforum.flow import FlowModel, load_flow
 from deforum.motion.flow_warp import FlowWarp
 from deforum.pixels.color import ColorReference
-from deforum.pixels.image import Device, Image
+from deforum.pixels.image import Image
+from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from deforum.video import Clip, open_clip
-
-if TYPE_CHECKING:
-    from deforum.models.kept import Models
-    from deforum.settings.options import Settings
+from deforum.video import Clip
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,29 @@ class Video:
     clip: Clip
     flow: FlowModel | None
 
-    def within(self, t: int) -> Image:
+    def frame_or_last(self, t: int) -> Image:
         """Give the clip's picture of frame t, or its last one."""
         return self.clip(min(t, len(self.clip) - 1) if self.clip.source.end == "stop" else t)
 
 
-def load_video(source: VideoSource, settings: Settings, device: Device, models: Models) -> Video:
-    """Open the clip, and load the model of optical flow. Raises UserError."""
-    clip = open_clip(source.clip, settings.width, settings.height, fit=settings.clip_fit, device=device)
-    return Video(clip, None if source.flow is None else models.get(partial(load_flow, source.flow, device)))
+def attach(stages: Stages, found: VideoSource, kit: Kit) -> Stages:
+    """Open the clip, load what finds its motion, and paint from it or hold to its colours. Raises UserError."""
+    flow = None if found.flow is None else kit.load(load_flow, found.flow)
+    return with_video(stages, kit.settings, Video(kit.open(found.clip), flow))
+
+
+def with_video(stages: Stages, settings: Settings, video: Video) -> Stages:
+    """Paint the frames of a clip, each by itself or with feedback of the one before; or hold to its colours alone."""
+    profile = PROFILES[settings.profile]
+    if settings.color_coherence == HOLD_TO and HOLD_TO in settings.mode.holds_to:
+        every = settings.color_coherence_video_every_n_frames
+        stages = replace(stages, palette=colors_of(video, reference_of(settings, profile), every))
+    if settings.mode.reads_clip:
+        stages = replace(stages, source=frames_of(video))
+    if video.flow is None:
+        return stages
+    camera, after = ClipCamera(video.clip, video.flow), [feed_back, *stages.after]
+    return replace(stages, camera=camera, after=after, pace=pace_of(profile))
 
 
 def frames_of(video: Video) -> Source:
@@ -71,7 +85,7 @@ def mix_in_previous(image: Image, moment: Moment, share: float) -> Image:
 
 
 @dataclass(frozen=True)
-class ClipCamera:
+class ClipCamera(Camera):
     """Moves as what the clip shows does: pictures follow its optical flow from frame to frame."""
 
     clip: Callable[[int], Image]
@@ -81,7 +95,7 @@ class ClipCamera:
         return self
 
     def move(self, frame: Frame) -> tuple[FlowWarp, ClipCamera]:
-        before, now = self.clip(frame.index - 1), self.clip(frame.index)
+        before, now = self.clip(max(frame.index - 1, 0)), self.clip(frame.index)
         # Bicubic: a picture that is fed back is sampled in every frame.
         return FlowWarp.of(self.flow(before, now), self.flow(now, before), sampling="bicubic"), self
 
@@ -94,7 +108,7 @@ def colors_of(video: Video, reference: Callable[[Image], ColorReference], every:
         index = moment.frame.index // every * every
         if index not in known:
             known.clear()
-            known[index] = reference(video.within(index))
+            known[index] = reference(video.frame_or_last(index))
         return known[index]
 
     return palette

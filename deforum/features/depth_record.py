@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 
+from deforum.animation.depth_camera import keeping_depth
+from deforum.animation.stages import Stages
 from deforum.background import Background
-from deforum.depth import STANDS
+from deforum.depth import STANDS, DepthSource
 from deforum.depth.maps import to_levels, write_exr, write_png
 from deforum.depth.scale import OUTSTANDING
+from deforum.features.feature import Recording
 from deforum.motion.pose import UNITS
+from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
+from deforum.timeline.timeline import Timeline
 from deforum.video.ffmpeg import VideoError
 from deforum.video.writer import VideoWriter
-
-if TYPE_CHECKING:
-    from deforum.settings.options import Settings
-    from deforum.timeline.timeline import Timeline
 
 MapFormat = Literal["png", "exr"]
 WRITE: dict[MapFormat, Callable[[Path, torch.Tensor, tuple[float, float]], None]] = {
@@ -38,6 +40,21 @@ def ends_of(settings: Settings, timeline: Timeline) -> tuple[float, float] | Non
         return float(timeline.curves.near.min()) / UNITS / OUTSTANDING, float(timeline.curves.far.max()) / UNITS
     stand = STANDS.get(settings.depth_algorithm)
     return None if stand is not None and stand.raw else (1.0, 2.0)
+
+
+def record(stages: Stages, found: DepthSource | None, recording: Recording) -> Stages:
+    """Save depth where that is asked for: as maps in the folder depth, as a video like the first film."""
+    settings = recording.settings
+    if not (settings.save_depth_maps or settings.save_depth_video):
+        return stages
+    keep = DepthRecord(
+        recording.folder / "depth" if settings.save_depth_maps else None,
+        ends_of(settings, recording.timeline),
+        format=settings.depth_format,
+        film=recording.film("_depth") if settings.save_depth_video else None,
+    )
+    recording.keep_open(keep)
+    return replace(stages, camera=keeping_depth(stages.camera, keep))
 
 
 class DepthRecord:

@@ -1,0 +1,47 @@
+"""The depth of the scene: the model of the 3D camera, and the one that masks ask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deforum.errors import UserError
+from deforum.settings.options import Settings
+
+if TYPE_CHECKING:
+    from deforum.animation.stages import Stages
+    from deforum.depth import DepthSource
+    from deforum.features.feature import Kit
+
+
+def find_depth(settings: Settings) -> DepthSource | None:
+    """Find the depth model of the 3D camera; None where the scene is flat. Raises UserError if it is missing."""
+    return depth_named(settings) if settings.mode.has_depth and settings.use_depth_warping else None
+
+
+def depth_named(settings: Settings) -> DepthSource | None:
+    """Find the model that depth_algorithm names; None for "none". Raises UserError if it is missing.
+
+    A file of Deforum's whose model is missing is rendered with the embedded one.
+    """
+    from deforum.depth import resolve_depth
+
+    try:
+        found = resolve_depth(settings.depth_algorithm)
+        return found if found is None or found.midas is None else replace(found, midas_share=settings.midas_weight)
+    except UserError:
+        embedded = resolve_depth("embedded")
+        if not settings.is_lenient or embedded is None:
+            raise
+        return replace(embedded, says=f"{settings.depth_algorithm} is not here: the embedded depth model stands in")
+
+
+def attach(stages: Stages, found: DepthSource | None, kit: Kit) -> Stages:
+    """Give the 3D camera its depth model."""
+    from deforum.animation.depth_camera import DepthCamera
+    from deforum.depth import load_depth
+
+    if found is None:
+        return stages
+    camera = DepthCamera(kit.settings, kit.profile, kit.device, kit.load(load_depth, found), found.raw)
+    return replace(stages, camera=camera)

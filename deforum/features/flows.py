@@ -1,0 +1,29 @@
+"""The optical flow that settings of several features name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deforum.settings.declare import when
+from deforum.settings.options import OPTIONS, Settings
+
+if TYPE_CHECKING:
+    from deforum.flow import FlowSource
+
+IN_BETWEENS = when("cadence is above 1", lambda settings, sampled: sampled.cadence > 1)
+
+
+def find_flow(settings: Settings, name: str) -> FlowSource | None:
+    """Find the estimator that a setting names; None where it is off. Raises UserError if it is missing.
+
+    A file of Deforum's that asks for RAFT without its weights is rendered with another.
+    """
+    from deforum.flow import resolve_or_stand_in
+
+    method = getattr(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
+    return resolve_or_stand_in(method, name, stands_in=settings.is_lenient)
+
+
+def notes(name: str, found: FlowSource | None) -> list[str]:
+    """Say which estimator serves in the place of the one that was asked for."""
+    return [f"{name}: {found.says}"] if found is not None and found.says else []

@@ -1,0 +1,172 @@
+"""The table of features, from the inside out: what comes last acts first before painting, and last behind it."""
+
+from __future__ import annotations
+
+from deforum.features import clip_length, flows, guided_images, hybrid, video_input
+from deforum.features.depth import find_depth
+from deforum.features.feature import Feature
+from deforum.features.masks import find as masks
+from deforum.settings.declare import When, chosen, on, unless, when
+from deforum.settings.options import Settings
+from deforum.timeline.timeline import Timeline, sample
+
+
+def _all(condition: When, *names: str) -> dict[str, When]:
+    return dict.fromkeys(names, condition)
+
+
+DEPTH = Feature(
+    "depth",
+    is_on=lambda settings: settings.mode.has_depth,
+    find=find_depth,
+    attach="deforum.features.depth:attach",
+    record="deforum.features.depth_record:record",
+    notes=lambda settings, found: [f"depth_algorithm: {found.says}"] if found is not None and found.says else [],
+    acts={
+        "midas_weight": when(
+            "depth_algorithm is Midas+AdaBins (old)",
+            lambda settings, sampled: settings.depth_algorithm.casefold().startswith("midas+"),
+        ),
+        "depth_format": on("save_depth_maps"),
+    },
+)
+
+VIDEO_INPUT = Feature(
+    "video input",
+    is_on=lambda settings: settings.mode.reads_clip or video_input.holds_colors(settings),
+    find=video_input.find_video,
+    attach="deforum.features.video_input.attach:attach",
+    notes=lambda settings, found: clip_length.sound_notes(settings) if settings.mode.reads_clip else [],
+    settle=lambda settings: clip_length.as_long_as_the_clip(settings) if settings.mode.reads_clip else settings,
+    acts={
+        **_all(
+            when(
+                "frames or colours come from a clip", lambda settings, sampled: video_input.needs_clip(settings)
+            ),
+            "video_init_path", "extract_nth_frame", "extract_from_frame", "extract_to_frame", "clip_fit", "clip_end",
+        ),
+        "clip_feedback_flow": when(
+            "clip_feedback or clip_feedback_init is above 0",
+            lambda settings, sampled: sampled.is_used("clip_feedback") or sampled.is_used("clip_feedback_init"),
+        ),
+        "color_coherence_video_every_n_frames": when(
+            "colours are held to the clip's", lambda settings, sampled: video_input.holds_colors(settings)
+        ),
+    },
+)  # fmt: skip
+
+DISOCCLUSION = Feature(
+    "disocclusion",
+    is_on=lambda settings: (
+        settings.mode.has_depth and (settings.disocclusion == "repaint" or settings.save_disocclusion_masks)
+    ),
+    attach="deforum.features.disocclusion:attach",
+    record="deforum.features.disocclusion:record",
+    acts=_all(chosen("disocclusion", "repaint"), "disocclusion_strength", "disocclusion_noise"),
+)
+
+FLOW_CADENCE = Feature(
+    "optical-flow cadence",
+    is_on=lambda settings: settings.mode.goes_on and settings.optical_flow_cadence != "None",
+    find=lambda settings: flows.find_flow(settings, "optical_flow_cadence"),
+    attach="deforum.features.flow_cadence:attach",
+    notes=lambda settings, found: flows.notes("optical_flow_cadence", found),
+    acts={
+        "optical_flow_cadence": flows.IN_BETWEENS,
+        "cadence_flow_factor": flows.IN_BETWEENS & unless("optical_flow_cadence", "None"),
+    },
+)
+
+REDO = Feature(
+    "redo",
+    is_on=lambda settings: (
+        bool(settings.diffusion_redo) or (settings.mode.goes_on and settings.optical_flow_redo_generation != "None")
+    ),
+    find=lambda settings: flows.find_flow(settings, "optical_flow_redo_generation"),
+    attach="deforum.features.redo:attach",
+    notes=lambda settings, found: flows.notes("optical_flow_redo_generation", found),
+    acts={"redo_flow_factor": unless("optical_flow_redo_generation", "None")},
+)
+
+GUIDED_IMAGES = Feature(
+    "guided images",
+    is_on=guided_images.is_on,
+    find=guided_images.find_guides,
+    attach="deforum.features.guided_images:attach",
+    locate=guided_images.locate,
+    without=guided_images.without,
+    acts=_all(
+        on("use_looper"),
+        "init_images", "image_strength", "blend_factor_max", "blend_factor_slope", "tweening_frames",
+        "color_correction_factor",
+    ),
+)  # fmt: skip
+
+HYBRID = Feature(
+    "hybrid video",
+    is_on=hybrid.is_on,
+    find=hybrid.find_hybrid,
+    attach="deforum.features.hybrid.attach:attach",
+    record="deforum.features.hybrid.attach:record",
+    notes=hybrid.notes,
+    acts=hybrid.ACTS,
+    without=hybrid.without,
+    settle=lambda settings: clip_length.as_long_as_the_clip(settings) if hybrid.needs_clip(settings) else settings,
+    starts_from_picture=hybrid.starts_from_clip,
+)
+
+MOVING_NOISE = Feature(
+    "moving noise",
+    is_on=lambda settings: settings.mode.goes_on and settings.noise_follows_camera,
+    attach="deforum.features.moving_noise:attach",
+)
+
+MASKS = Feature(
+    "masks",
+    is_on=lambda settings: bool(masks.active(settings)),
+    find=masks.find_masks,
+    attach="deforum.features.masks.attach:attach",
+    record="deforum.features.masks.attach:record",
+    acts=masks.ACTS,
+    check=masks.check,
+    locate=masks.locate,
+    without=masks.without,
+)
+
+FEATURES: tuple[Feature, ...] = (
+    DEPTH,
+    VIDEO_INPUT,
+    DISOCCLUSION,
+    FLOW_CADENCE,
+    REDO,
+    GUIDED_IMAGES,
+    HYBRID,
+    MOVING_NOISE,
+    MASKS,
+)
+
+
+def switched_on(settings: Settings) -> tuple[Feature, ...]:
+    """List the features that are on, from the inside out."""
+    return tuple(feature for feature in FEATURES if feature.is_on(settings))
+
+
+def settle(settings: Settings) -> Settings:
+    """Bring the length of a run to what its features have, where one of them decides. Raises UserError."""
+    for feature in switched_on(settings):
+        settings = feature.settle(settings)
+    return settings
+
+
+def starts_from_picture(settings: Settings) -> bool:
+    """Whether frame 0 is painted from a picture: the init image, or one that a feature brings."""
+    from_init = settings.mode.goes_on and settings.init_image is not None
+    return from_init or any(feature.starts_from_picture(settings) for feature in switched_on(settings))
+
+
+def timeline_of(settings: Settings) -> Timeline:
+    """Sample settings whose seed is resolved, with what their features have to say of the timeline.
+
+    Raises ScheduleError, UserError: see `deforum.timeline.timeline.sample`.
+    """
+    return sample(settings, starts_from_picture=starts_from_picture(settings))

@@ -1,0 +1,49 @@
+"""The animation modes, and what is known of each without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["2D", "3D", "Video Input", "Interpolation"]
+
+ANY_COLORS = ("HSV", "LAB", "RGB", "Image", "Video Input")
+
+
+@dataclass(frozen=True)
+class ModeFacts:
+    """What settings, checks and features ask of a mode."""
+
+    goes_on: bool
+    """Each frame is painted from the one before. If not, frames do not depend on each other: they are painted several
+    at a time, no filter changes what they are painted from, and colours are not held to those of another frame."""
+    has_depth: bool
+    """The camera moves in space, by the picture's depth."""
+    reads_clip: bool
+    """Frames are painted from those of a clip."""
+    holds_to: tuple[str, ...]
+    """The choices of color_coherence that act."""
+    prompt_blend: Literal["hold", "linear"] = "hold"
+    """What prompt_blend is where it is null."""
+
+
+MODES: Mapping[Mode, ModeFacts] = {
+    "2D": ModeFacts(goes_on=True, has_depth=False, reads_clip=False, holds_to=ANY_COLORS),
+    "3D": ModeFacts(goes_on=True, has_depth=True, reads_clip=False, holds_to=ANY_COLORS),
+    "Video Input": ModeFacts(goes_on=False, has_depth=False, reads_clip=True, holds_to=("Image", "Video Input")),
+    "Interpolation": ModeFacts(False, False, False, holds_to=(), prompt_blend="linear"),
+}
+
+
+def modes_where(fact: Callable[[ModeFacts], object]) -> tuple[Mode, ...]:
+    """Name the modes of which something holds, in the order of the table."""
+    return tuple(mode for mode, facts in MODES.items() if fact(facts))
+
+
+GOING_ON = modes_where(lambda facts: facts.goes_on)
+APART = modes_where(lambda facts: not facts.goes_on)
+WITH_DEPTH = modes_where(lambda facts: facts.has_depth)
+FLAT = modes_where(lambda facts: facts.goes_on and not facts.has_depth)
+FROM_CLIP = modes_where(lambda facts: facts.reads_clip)
+WITH_COLORS = modes_where(lambda facts: facts.holds_to)
