@@ -9,7 +9,7 @@ import diffusers
 import pytest
 import torch
 
-from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.faults import RenderError
 from deforum.diffusion.prompts.encode import Embedding, Encoder, PromptEncoder, _chunks, _emphasize
 from deforum.diffusion.prompts.syntax import parse_attention

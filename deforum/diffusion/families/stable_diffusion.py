@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from deforum.diffusion.families.find import CONFIGS, ModelSource, check_folder
+from deforum.diffusion.autoencoder import skip_silent
+from deforum.diffusion.families.find import ModelSource, check_folder
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.prompts.encode import Encoder
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.errors import UserError
 from deforum.models.device import choose_device, choose_dtype
-
-
-def skip_silent(*blocks: Any) -> None:
-    """Let the residual blocks in blocks of an autoencoder hand their input on, where their last weights are all 0."""
-    for block in blocks:
-        for resnet in block.resnets:
-            if not (resnet.conv2.weight.any() or resnet.conv2.bias.any()):
-                resnet.forward = partial(_pass, resnet.conv_shortcut or nn.Identity())
-
-
-def _pass(shortcut: nn.Module, x: Tensor, temb: None = None) -> Tensor:
-    made: Tensor = shortcut(x)
-    return made
-
-
-_MERGES = 49152 - 256 - 2
-"""CLIP's vocabulary: 256 bytes, 256 bytes that end a word, these merges, and two marks: 49408 in all."""
-
-
-def clip_tokenizer(pad_token: str) -> Any:
-    """Build CLIP's tokenizer. `pad_token` is "<|endoftext|>" for OpenAI's encoders and "!" for OpenCLIP's."""
-    from transformers import CLIPTokenizer
-
-    with gzip.open(CONFIGS / "clip" / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    merges: Any = [tuple(line.split()) for line in lines[1 : _MERGES + 1]]
-    letters = _byte_letters()
-    words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
-
-
-def _byte_letters() -> list[str]:
-    """Return the letters that stand for the 256 bytes, in CLIP's order: printable ones for themselves first."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-
 
 _log = logging.getLogger(__name__)
 
