@@ -82,9 +82,7 @@ class Diffuser:
         self._model = model
         self._exact = exact_step_count
         self._door = Autoencoder(model.vae, vae_refinement)
-        self._prompts = PromptEncoder(
-            model.encoders, xl=model.xl, zero_empty=model.zero_empty, spherical=prompt_blend == "spherical"
-        )
+        self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
         self.device: torch.device = model.unet.device
         self.factor = self._door.factor
         """px that a latent cell covers, each way."""

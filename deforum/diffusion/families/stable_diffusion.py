@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from deforum.diffusion.autoencoder import skip_silent
+from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource, check_folder
 from deforum.diffusion.families.vocabulary import clip_tokenizer
-from deforum.diffusion.prompts.encode import Encoder
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.errors import UserError
 from deforum.models.device import choose_device, choose_dtype
@@ -31,11 +31,9 @@ class Model:
 
     unet: Any
     vae: Any
-    encoders: tuple[Encoder, ...]
+    text: ClipReader
     schedule: NoiseSchedule
     xl: bool
-    zero_empty: bool
-    """An empty negative prompt is all zeros."""
     aesthetics: bool
     """SDXL time ids end with an aesthetic score instead of the size to reach."""
 
@@ -67,7 +65,7 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         module.to(target, memory_format=torch.channels_last)
         if tiling:
             _wrap_edges(module)
-    for module in (model.unet, model.vae, *(encoder.model for encoder in model.encoders)):
+    for module in (model.unet, model.vae, *model.text.modules):
         module.to(target).eval().requires_grad_(False)
     if not model.schedule.prediction:
         prediction = look_at_prediction(model.unet, model.schedule)
@@ -123,10 +121,9 @@ def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
     return Model(
         unet=part(UNet2DConditionModel, "unet"),
         vae=part(AutoencoderKL, "vae", torch.float32),
-        encoders=tuple(encoders),
+        text=_reader(encoders, xl, zero_empty=xl and bool(index.get("force_zeros_for_empty_prompt", True))),
         schedule=NoiseSchedule.from_config(scheduler, source.prediction),
         xl=xl,
-        zero_empty=xl and bool(index.get("force_zeros_for_empty_prompt", True)),
         aesthetics=bool(index.get("requires_aesthetics_score", False)),
     )
 
@@ -156,13 +153,17 @@ def _load_file(source: ModelSource, dtype: torch.dtype) -> Model:
     return Model(
         unet=pipeline.unet,
         vae=pipeline.vae,
-        encoders=tuple(encoders),
+        text=_reader(encoders, xl, zero_empty=xl),
         # Only SD 2 files may be silent about it; load_model then looks at what the UNet does.
         schedule=schedule if source.prediction else dataclasses.replace(schedule, prediction=""),
         xl=xl,
-        zero_empty=xl,
         aesthetics=False,
     )
+
+
+def _reader(encoders: Sequence[Encoder], xl: bool, *, zero_empty: bool) -> ClipReader:
+    """SDXL reads the layer before the last, without the normalisation, and a summary."""
+    return ClipReader(tuple(encoders), 2 if xl else 1, final_norm=not xl, pooled=xl, zero_empty=zero_empty)
 
 
 def _fetch(source: ModelSource) -> ModelSource:
