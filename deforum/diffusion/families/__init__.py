@@ -1,8 +1,8 @@
 """Families of diffusion models, a row each. This table imports neither torch nor diffusers.
 
-To add a family, write a module beside this one with a function of the shape of `Load` and add a row to `FAMILIES`. Its
-single files also need a folder in ../configs that describes them as a diffusers folder would. Remove the lines about
-the family from the lists of unsupported files in checkpoint.py.
+To add a family, write a module beside this one whose `load` returns a `Model` (see model.py and load.py), and add a row
+to `FAMILIES`. Single files of the family also need a folder in ../configs that describes them as a diffusers folder
+would. Remove the family from the unsupported models in checkpoint.py.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Family:
     pipelines: tuple[str, ...]
     """Folder: `_class_name` of model_index.json. Families of the same pipelines have the same parts."""
     file: SingleFile
+    load: str
+    """Import path of its `Load` (see load.py), module:function."""
     network: str = "unet"
     """Folder: the part that predicts, which the parts vae and scheduler stand beside."""
     network_name: str = "UNet"
@@ -50,6 +52,7 @@ class Family:
     """What a single file predicts that does not say so; None: its loader has to find out."""
 
 
+_STABLE_DIFFUSION = "deforum.diffusion.families.stable_diffusion:load"
 _SD_PIPELINES = (
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
@@ -75,6 +78,7 @@ _ROWS = (
         title="Stable Diffusion XL",
         pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
         file=_ldm("conditioner.embedders.1.model."),
+        load="deforum.diffusion.families.stable_diffusion_xl:load",
         text_encoders=("text_encoder", "text_encoder_2"),
     ),
     Family(
@@ -82,6 +86,7 @@ _ROWS = (
         title="Stable Diffusion 2.x",
         pipelines=_SD_PIPELINES,
         file=_ldm("cond_stage_model.model."),
+        load=_STABLE_DIFFUSION,
         network_config={"cross_attention_dim": 1024},
         usual_prediction=None,  # both kinds are published, with the same names and shapes
     ),
@@ -90,6 +95,7 @@ _ROWS = (
         title="Stable Diffusion 1.x",
         pipelines=_SD_PIPELINES,
         file=_ldm("cond_stage_model.transformer."),
+        load=_STABLE_DIFFUSION,
     ),
 )
 

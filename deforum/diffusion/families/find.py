@@ -64,7 +64,7 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
     """Check a diffusers pipeline folder for everything that loading and rendering needs."""
     index = _read_json(folder / "model_index.json")
     families = _families(str(folder), index)
-    parts = families[0]  # they have the same
+    parts = families[0]  # all of them have the same parts
     fp16 = bool(list((folder / parts.network).glob("*.fp16.*"))) and not _weights(folder / parts.network, variant="")
     problems = list(_missing(folder, parts, "fp16" if fp16 else ""))
     if problems:
