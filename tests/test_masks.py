@@ -501,7 +501,7 @@ def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CLIPSeg with tiny random weights, in a folder as the hub has them."""
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, ViTImageProcessor
 
-    from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+    from deforum.diffusion.families.vocabulary import clip_tokenizer
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("clipseg")

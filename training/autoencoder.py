@@ -29,8 +29,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deforum.diffusion.autoencoder import Autoencoder
-from deforum.diffusion.families.stable_diffusion import skip_silent
+from deforum.diffusion.autoencoder import Autoencoder, skip_silent
 from training import device, progress
 from training.learner import Learner
 from training.linear_pair import (

@@ -25,7 +25,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from deforum.diffusion.families.stable_diffusion import skip_silent
+from deforum.diffusion.autoencoder import skip_silent
 from training import device, progress
 from training.autoencoder import STRAY, eight_bits, evaluate, load, settle_colours
 from training.learner import Learner

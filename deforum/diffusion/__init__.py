@@ -1,4 +1,4 @@
-"""Diffusion of a frame with Stable Diffusion 1.x, 2.x and XL.
+"""Diffusion of a frame with a model of any family in `families`.
 
 `resolve_model` and `resolve_sampler` check what a settings file asks for, without torch; `load_diffuser` then loads.
 """
@@ -38,10 +38,11 @@ def load_diffuser(
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
     `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures whose edges meet. `prompt_blend` is "linear" or
-    "spherical": the way between prompts that are mixed. `vae_refinement`: see `latents.Autoencoder`. Raises UserError.
+    "spherical": the way between prompts that are mixed. `vae_refinement`: see `autoencoder.Autoencoder`. Raises
+    UserError.
     """
     from deforum.diffusion.diffuser import Diffuser
-    from deforum.diffusion.families.stable_diffusion import load_model
+    from deforum.diffusion.families.load import load_model
 
     model = load_model(source, device, precision, tiling=tiling)
     return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend, vae_refinement=vae_refinement)

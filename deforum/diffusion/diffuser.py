@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
 
 import torch
 
 from deforum.diffusion.autoencoder import Autoencoder
-from deforum.diffusion.families.stable_diffusion import Model
+from deforum.diffusion.families.model import Conditioning, Model, Pull
 from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
@@ -40,7 +39,7 @@ MEMORY = 2**30
 
 @dataclass(frozen=True)
 class Plan:
-    """What frames must share to go through the UNet together."""
+    """What frames must share to go through the model together."""
 
     sampler: Sampler
     steps: int
@@ -52,21 +51,12 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Pull:
-    """One prompt's part in the guided prediction, which is the sum of the parts by weight."""
-
-    embedding: Embedding
-    weight: float
-    is_negative: bool
-
-
-@dataclass(frozen=True, eq=False)
 class Task:
     """A frame with all that its diffusion is made from."""
 
     init: Image | None
     frame: Frame
-    pulls: tuple[Pull, ...]
+    conditioning: Conditioning
     plan: Plan
     paint: Paint | None
     cell_steps: Tensor | None
@@ -74,7 +64,7 @@ class Task:
 
 
 class Diffuser:
-    """Makes a frame's picture with a Stable Diffusion model; the same frame and init always give the same picture."""
+    """Makes a frame's picture with a diffusion model; the same frame and init always give the same picture."""
 
     def __init__(
         self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear", vae_refinement: int = 0
@@ -82,10 +72,8 @@ class Diffuser:
         self._model = model
         self._exact = exact_step_count
         self._door = Autoencoder(model.vae, vae_refinement)
-        self._prompts = PromptEncoder(
-            model.encoders, xl=model.xl, zero_empty=model.zero_empty, spherical=prompt_blend == "spherical"
-        )
-        self.device: torch.device = model.unet.device
+        self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
+        self.device: torch.device = model.device
         self.factor = self._door.factor
         """px that a latent cell covers, each way."""
 
@@ -155,10 +143,10 @@ class Diffuser:
             cells = cell_steps(paint.strength, self.factor, steps, exact=self._exact)
             run = int(cells.max())
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
-        pulls = self._pulls(frame)
-        tokens = len(pulls[0].embedding.tokens)
+        conditioning = Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale)
+        tokens = len(conditioning.pulls[0].embedding.tokens)
         plan = Plan(sampler, steps, run, eta, init is not None, tokens)
-        return Task(init, frame, tuple(pulls), plan, None if cells is None else paint, cells)
+        return Task(init, frame, conditioning, plan, None if cells is None else paint, cells)
 
     def _diffuse(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
         inits = [_prepared(task.init, task.paint) for task in tasks if task.init is not None]
@@ -182,16 +170,22 @@ class Diffuser:
                 held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
         else:
-            # Unit deviation for the UNet, which was trained on pictures of deviation 1 under this noise.
+            # The deviation of x0 + sigma * noise, for latents x0 of deviation 1.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
-        size = shape[2] * self.factor, shape[1] * self.factor
+        padded = shape[2] * self.factor, shape[1] * self.factor
         may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:
             finite: list[Tensor] = []
-            denoise = self._denoiser(tasks, size, finite)
+            predict = model.denoiser([task.conditioning for task in tasks], *padded)
+
+            def denoise(x: Tensor, sigma: float) -> Tensor:
+                x0 = predict(held(x, sigma), sigma)
+                finite.append(torch.isfinite(x0).all())
+                return x0
+
             walk = Walk(
-                denoise=lambda x, sigma: denoise(held(x, sigma), sigma),
+                denoise=denoise,
                 sigmas=sigmas,
                 noise=step_noise(shape, frames, self.factor, self.device),
                 eta=plan.eta,
@@ -207,7 +201,7 @@ class Diffuser:
             blank = not may_be_blank and latents[0, 0].numel() > 1 and any(is_blank(own, _BLANK) for own in latents)
             return latents, "a picture of one colour" if blank else ""
 
-        latents = guarded("the UNet", index, [model.unet], sample)
+        latents = guarded(f"the {model.network_name}", index, model.networks, sample)
         return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
 
     def _refilled(self, latents: Tensor, tasks: Sequence[Task]) -> Tensor:
@@ -225,8 +219,8 @@ class Diffuser:
     def _pulls(self, frame: Frame) -> list[Pull]:
         """List the prompts to evaluate: guidance is uncond + cfg * sum of w (cond - uncond), with 0 parts left out."""
         skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale
-        if self._guidance_width:
-            # A model distilled with guidance is told its scale instead.
+        if self._model.reads_guidance:
+            # The scale is an input of the network instead.
             cfg = 1.0
 
         def embed(text: str, negative: bool = False) -> Embedding:
@@ -252,78 +246,6 @@ class Diffuser:
             Pull(self._prompts.fill(pull.embedding, length, skip, frame=frame.index), pull.weight, pull.is_negative)
             for pull in pulls
         ]
-
-    @property
-    def _guidance_width(self) -> int:
-        return int(getattr(self._model.unet.config, "time_cond_proj_dim", None) or 0)
-
-    def _denoiser(
-        self, tasks: Sequence[Task], size: tuple[int, int], finite: list[Tensor]
-    ) -> Callable[[Tensor, float], Tensor]:
-        """Return the function (x, sigma) -> x0 for these frames; it notes in `finite` whether each result is finite.
-
-        The UNet sees the pulls of all frames as one batch: the first of each frame, then the second of each, and so on.
-        Frames with fewer pulls than others are filled up with pulls of weight 0.
-        """
-        unet, schedule = self._model.unet, self._model.schedule
-        rounds = max(len(task.pulls) for task in tasks)
-        idle = [Pull(task.pulls[0].embedding, 0.0, is_negative=False) for task in tasks]
-        table = [
-            [task.pulls[i] if i < len(task.pulls) else rest for task, rest in zip(tasks, idle, strict=True)]
-            for i in range(rounds)
-        ]
-        order = [pull for row in table for pull in row]
-        context = torch.stack([pull.embedding.tokens for pull in order]).to(unet.dtype)
-        weights = torch.tensor([[pull.weight for pull in row] for row in table], device=self.device)
-        weights = weights.view(rounds, len(tasks), 1, 1, 1)
-        extra: dict[str, Any] = {}
-        if self._model.xl:
-            pooled = torch.stack([pull.embedding.pooled for pull in order if pull.embedding.pooled is not None])
-            extra["added_cond_kwargs"] = {
-                "text_embeds": pooled.to(unet.dtype),
-                "time_ids": self._time_ids(order, size),
-            }
-        if self._guidance_width:
-            scales = [task.frame.params.cfg_scale for task in tasks]
-            extra["timestep_cond"] = self._guidance_embedding(scales).repeat(rounds, 1)
-
-        def denoise(x: Tensor, sigma: float) -> Tensor:
-            scale = (sigma**2 + 1) ** -0.5
-            given = (x * scale).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-            time = torch.full((len(given),), schedule.time_of(sigma), device=x.device)
-            out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
-            out = (out.view(rounds, len(tasks), *out.shape[1:]) * weights).sum(0)
-            x0: Tensor
-            if schedule.prediction == "epsilon":
-                x0 = x - out * sigma
-            elif schedule.prediction == "v_prediction":
-                x0 = x * scale**2 - out * (sigma * scale)
-            else:
-                x0 = out
-            finite.append(torch.isfinite(x0).all())
-            return x0
-
-        return denoise
-
-    def _time_ids(self, pulls: Sequence[Pull], size: tuple[int, int]) -> Tensor:
-        """Return what SDXL is told of sizes (B, 6): the original height and width, the crop, the size to reach.
-
-        Models that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
-        """
-        width, height = size
-        rows: list[list[float]] = []
-        for pull in pulls:
-            score = 2.5 if pull.is_negative else 6.0
-            rows.append([height, width, 0, 0, *([score] if self._model.aesthetics else [height, width])])
-        return torch.tensor(rows, dtype=self._model.unet.dtype, device=self.device)
-
-    def _guidance_embedding(self, scales: Sequence[float]) -> Tensor:
-        """Return the sinusoids (B, width) by which a latent consistency model is told its guidance scale."""
-        from diffusers.models.embeddings import get_timestep_embedding
-
-        scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
-        embedding: Tensor = get_timestep_embedding(scaled, self._guidance_width, downscale_freq_shift=1)
-        return embedding.to(self._model.unet.dtype)
 
 
 def _prepared(init: Image, paint: Paint | None) -> Image:

@@ -296,7 +296,7 @@ def always_nan(_module: Any, _given: Any, out: Any) -> Any:
 
 
 STAGES = {
-    "the text encoder": lambda model: model.encoders[0].model.final_layer_norm,
+    "the text encoder": lambda model: model.text.encoders[0].model.final_layer_norm,
     "the UNet": lambda model: model.unet.conv_out,
     "the autoencoder (encoding)": lambda model: model.vae.encoder,
     "the autoencoder (decoding)": lambda model: model.vae.decoder,

@@ -9,9 +9,10 @@ import diffusers
 import pytest
 import torch
 
-from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+from deforum.diffusion.families.clip import ClipReader, Encoder, _chunks, _emphasize
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.faults import RenderError
-from deforum.diffusion.prompts.encode import Embedding, Encoder, PromptEncoder, _chunks, _emphasize
+from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
 from deforum.diffusion.prompts.syntax import parse_attention
 from tests.diffusion.tiny import Tiny
 
@@ -20,8 +21,10 @@ LONG = ", ".join(f"a house with {word} windows" for word in ["red", "green", "bl
 
 def encoder_of(model: Tiny, *, spherical: bool = False, zero_empty: bool = False) -> PromptEncoder:
     pads = {"sd1": ("<|endoftext|>",), "sd2": ("!",), "sdxl": ("<|endoftext|>", "!")}[model.family]
-    encoders = [Encoder(net, clip_tokenizer(pad)) for net, pad in zip(model.encoders, pads, strict=True)]
-    return PromptEncoder(encoders, xl=model.family == "sdxl", zero_empty=zero_empty, spherical=spherical)
+    encoders = tuple(Encoder(net, clip_tokenizer(pad)) for net, pad in zip(model.encoders, pads, strict=True))
+    xl = model.family == "sdxl"
+    reader = ClipReader(encoders, layer=1 + xl, final_norm=not xl, pooled=xl, zero_empty=zero_empty)
+    return PromptEncoder(reader, spherical=spherical)
 
 
 @pytest.fixture(scope="session")

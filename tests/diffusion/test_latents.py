@@ -12,8 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 
 import deforum.embedded
-from deforum.diffusion.autoencoder import Autoencoder
-from deforum.diffusion.families.stable_diffusion import skip_silent
+from deforum.diffusion.autoencoder import Autoencoder, skip_silent
 from deforum.pixels.image import Image, from_array, to_array
 from training.world import draw
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from deforum.diffusion.families.find import CONFIGS
-from deforum.diffusion.families.stable_diffusion import clip_tokenizer
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.timeline.prompts import Prompt
 
 PARAMS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.diffusion.families.stable_diffusion import skip_silent
+from deforum.diffusion.autoencoder import skip_silent
 from training.autoencoder import CHANGE, Travellers, encode, find_growing, flatness, psnr, settle_colours
 from training.linear_pair import LinearPair, PatchPCA, channel_weights, fit_pca, start_pair, to_float
 from training.written_pair import build, write

@@ -11,25 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.errors import UserError
 
 _LONGEST_HEADER = 100 << 20  # bytes; the limit of the safetensors library itself
 
-_UNET = "model.diffusion_model."
-_TEXT_ENCODERS = {
-    # Keys that only this family's text encoders have, in the layout of the original training code.
-    "sdxl": "conditioner.embedders.1.model.",
-    "sd2": "cond_stage_model.model.",
-    "sd1": "cond_stage_model.transformer.",
-}
-_OTHERS = (
+_OTHER_MODELS = (
     # (a key begins so, what the file is)
-    ("lora_", "a LoRA: it changes another model and is none itself"),
-    ("control_model.", "a ControlNet"),
-    ("controlnet_", "a ControlNet"),
     ("conditioner.embedders.0.model.", "the SDXL refiner, which cannot paint a picture alone; give the base model"),
     ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 model"),
     ("model.diffusion_model.double_blocks.", "a Flux model"),
+)
+"""Whole models of families that are not supported."""
+_OTHER_FILES = (
+    ("lora_", "a LoRA: it changes another model and is none itself"),
+    ("control_model.", "a ControlNet"),
+    ("controlnet_", "a ControlNet"),
+    *_OTHER_MODELS,
     ("double_blocks.", "a Flux model"),
     ("down_blocks.", "one part of a diffusers model; give the folder that holds model_index.json"),
     ("text_model.", "one part of a diffusers model; give the folder that holds model_index.json"),
@@ -37,15 +35,15 @@ _OTHERS = (
     ("encoder.", "an autoencoder alone"),
     ("emb_params", "a textual inversion"),
 )
-_KNOWN = "expected a Stable Diffusion 1.x, 2.x or XL checkpoint with UNet, text encoder and autoencoder"
+"""What a file without a known network may be."""
+_KNOWN = f"expected a {any_of()} checkpoint with UNet, text encoder and autoencoder"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A single-file model: which family it is of, and what its UNet predicts, where the file says so."""
+    """A single-file model: which family it is of, and what it predicts, where the file says so."""
 
-    family: str
-    """"sd1", "sd2" or "sdxl"."""
+    family: Family
     prediction: str | None
 
 
@@ -55,38 +53,34 @@ def inspect_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(_family(path, shapes), _prediction(path, shapes, metadata))
 
 
-def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
     def has(prefix: str) -> bool:
         return any(key.startswith(prefix) for key in shapes)
 
-    family = next((family for family, prefix in _TEXT_ENCODERS.items() if has(prefix)), None)
-    if family is None or not has(_UNET + "input_blocks.") or not has("first_stage_model.decoder."):
-        other = next((what for prefix, what in _OTHERS if has(prefix) and not has(_UNET + "input_blocks.")), None)
-        other = other or next((what for prefix, what in _OTHERS[3:6] if has(prefix)), None)
-        if other:
+    def missing(family: Family) -> list[str]:
+        file = family.file
+        parts = {family.network_name: file.network, "text encoder": file.text_encoder, "autoencoder": file.autoencoder}
+        return [part for part, prefix in parts.items() if not has(prefix)]
+
+    family = min(FAMILIES.values(), key=lambda family: len(missing(family)))
+    if lacks := missing(family):
+        others = _OTHER_FILES if family.network_name in lacks else _OTHER_MODELS
+        if other := next((what for prefix, what in others if has(prefix)), None):
             raise UserError(f"{path}: this is {other}; {_KNOWN}")
-        missing = [
-            what
-            for what, there in {
-                "UNet": has(_UNET + "input_blocks."),
-                "text encoder": family is not None,
-                "autoencoder": has("first_stage_model.decoder."),
-            }.items()
-            if not there
-        ]
-        raise UserError(f"{path}: the file has no {', no '.join(missing)}; {_KNOWN}")
-    channels = (shapes.get(_UNET + "input_blocks.0.0.weight") or (0, 4))[1]
-    if channels != 4:
+        raise UserError(f"{path}: the file has no {', no '.join(lacks)}; {_KNOWN}")
+    network, usual = family.network_name, family.file.channels
+    channels = (shapes.get(family.file.first_layer) or (0, usual))[1]
+    if channels != usual:
         kind = {9: "inpainting", 8: "instruct-pix2pix", 5: "depth-to-image"}.get(channels, "special")
         raise UserError(
-            f"{path}: this is an {kind} model (its UNet takes {channels} channels instead of 4); use the plain "
-            f"text-to-image model that it was made from"
+            f"{path}: this is an {kind} model (its {network} takes {channels} channels instead of {usual}); "
+            f"use the plain text-to-image model that it was made from"
         )
     return family
 
 
 def _prediction(path: Path, shapes: Iterable[str], metadata: Mapping[str, str]) -> str | None:
-    """Find where the file, or the A1111 web UI's `.yaml` beside it, says what the UNet predicts."""
+    """Find where the file, or the A1111 web UI's `.yaml` beside it, says what the model predicts."""
     if "v_pred" in shapes:  # an empty tensor of this name is how some SDXL models say it
         return "v_prediction"
     said = " ".join(metadata.get(key, "") for key in ("modelspec.prediction_type", "modelspec.architecture")).lower()

@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.diffusion.families.checkpoint import inspect_checkpoint
 from deforum.errors import Problem, UserError
 
 EMBEDDED = Path(__file__).parents[2] / "embedded" / "diffusion"
 CONFIGS = Path(__file__).parents[1] / "configs"
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-
-_PIPELINES = {
-    "StableDiffusionPipeline": False,
-    "StableDiffusionImg2ImgPipeline": False,
-    "LatentConsistencyModelPipeline": False,
-    "LatentConsistencyModelImg2ImgPipeline": False,
-    "StableDiffusionXLPipeline": True,
-    "StableDiffusionXLImg2ImgPipeline": True,
-}
-"""Pipelines that a folder may be of, and whether they are XL."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _WAYS = 'give "embedded", a diffusers model folder, a .safetensors file, or a hub name such as "owner/name"'
@@ -42,10 +33,10 @@ class ModelSource:
     path: Path | None
     """The folder or file; None for "hub"."""
     family: str
-    """"sd1", "sd2", "sdxl"; empty for "hub"."""
+    """A name in `FAMILIES`; empty for "hub"."""
     prediction: str | None
-    """What the UNet predicts, where it is known or was asked for; None: the folder's own word, or for a file of family
-    "sd2" (whose two kinds have the same shapes) a look at what the UNet does with pure noise."""
+    """What the model predicts, where it is known or was asked for; None: the folder's own word, or, for a file of a
+    family without a usual prediction, what its loader finds out."""
     config: Path | None
     """For a file: the folder that says what its weights mean."""
     variant: str | None = None
@@ -72,23 +63,33 @@ def resolve_model(model: str, where: str = "", *, prediction: str | None = None)
 def check_folder(name: str, folder: Path, prediction: str | None = None) -> ModelSource:
     """Check a diffusers pipeline folder for everything that loading and rendering needs."""
     index = _read_json(folder / "model_index.json")
-    pipeline = str(index.get("_class_name"))
-    if pipeline not in _PIPELINES:
-        raise UserError(f"{folder}: a {pipeline}; expected Stable Diffusion 1.x, 2.x or XL")
-    xl = _PIPELINES[pipeline]
-    parts = [part for part in ("text_encoder", "text_encoder_2") if xl or part == "text_encoder"]
-    fp16 = bool(list((folder / "unet").glob("*.fp16.*"))) and not _weights(folder / "unet", variant="")
+    families = _families(str(folder), index)
+    parts = families[0]  # all of them have the same parts
+    fp16 = bool(list((folder / parts.network).glob("*.fp16.*"))) and not _weights(folder / parts.network, variant="")
     problems = list(_missing(folder, parts, "fp16" if fp16 else ""))
     if problems:
         raise UserError(Problem(problem) for problem in problems)
-    unet, vae = (_read_json(folder / part / "config.json") for part in ("unet", "vae"))
-    if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
+    network, vae = (_read_json(folder / part / "config.json") for part in (parts.network, "vae"))
+    family = next(family for family in families if _fits(family.network_config, network))
+    if network.get("in_channels", 4) != vae.get("latent_channels", 4) * family.channels_per_latent:
         raise UserError(
-            f"{folder}: the UNet takes {unet.get('in_channels')} channels and the autoencoder makes "
-            f"{vae.get('latent_channels')}: an inpainting or other special model; use a plain text-to-image model"
+            f"{folder}: the {family.network_name} takes {network.get('in_channels')} channels and the autoencoder "
+            f"makes {vae.get('latent_channels')}: an inpainting or other special model; use a plain text-to-image model"
         )
-    family = "sdxl" if xl else "sd2" if unet.get("cross_attention_dim") == 1024 else "sd1"
-    return ModelSource(name, "folder", folder, family, prediction, None, "fp16" if fp16 else None)
+    return ModelSource(name, "folder", folder, family.name, prediction, None, "fp16" if fp16 else None)
+
+
+def _families(where: str, index: Mapping[str, Any]) -> list[Family]:
+    """Return the families whose pipelines a model_index.json may be of, at least one."""
+    pipeline = str(index.get("_class_name"))
+    families = [family for family in FAMILIES.values() if pipeline in family.pipelines]
+    if not families:
+        raise UserError(f"{where}: a {pipeline}; expected {any_of()}")
+    return families
+
+
+def _fits(wanted: Mapping[str, object], config: Mapping[str, object]) -> bool:
+    return all(config.get(key) == value for key, value in wanted.items())
 
 
 def _resolve(model: str, prediction: str | None) -> ModelSource:
@@ -111,9 +112,8 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
         if path.suffix not in (".safetensors", ".ckpt"):
             raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
         found = inspect_checkpoint(path)
-        # Files of SD 2 come in both kinds; those of SD 1 and XL that do not speak of it predict epsilon.
-        prediction = prediction or found.prediction or (None if found.family == "sd2" else "epsilon")
-        return ModelSource(model, "file", path, found.family, prediction, CONFIGS / found.family)
+        prediction = prediction or found.prediction or found.family.usual_prediction
+        return ModelSource(model, "file", path, found.family.name, prediction, CONFIGS / found.family.name)
     if path.suffix in (".safetensors", ".ckpt", ".pt", ".bin") or not _HUB_NAME.fullmatch(model):
         raise UserError(f"{model}: no such model file or folder; {_WAYS}")
     return _resolve_hub(model, prediction)
@@ -143,19 +143,18 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
             f"{name}: neither a folder here nor in the local hub cache, and the hub does not give it "
             f"({reason}); {fetch}"
         ) from None
-    if index.get("_class_name") not in _PIPELINES:
-        raise UserError(f"{name}: a {index.get('_class_name')}; expected Stable Diffusion 1.x, 2.x or XL")
+    _families(name, index)
     return ModelSource(name, "hub", None, "", prediction, None)
 
 
-def _missing(folder: Path, text_encoders: list[str], variant: str) -> Iterator[str]:
+def _missing(folder: Path, family: Family, variant: str) -> Iterator[str]:
     """Yield what is absent. A missing tokenizer would load without a word and fail at the first prompt."""
-    for part in ("unet", "vae", *text_encoders):
+    for part in (family.network, "vae", *family.text_encoders):
         if not (folder / part / "config.json").is_file():
             yield f"{folder}: {part}/config.json is missing; is the model's download complete?"
         elif not _weights(folder / part, variant):
             yield f"{folder}: {part}/ has no weights (.safetensors or .bin); is the model's download complete?"
-    for part in text_encoders:
+    for part in family.text_encoders:
         tokenizer = part.replace("text_encoder", "tokenizer")
         files = {file.name for file in (folder / tokenizer).glob("*")}
         if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= files:

@@ -1,118 +1,141 @@
-"""Models from disk onto a device, in the precision that suits both."""
+"""Stable Diffusion 1.x and 2.x: a UNet that reads one CLIP text encoder (Rombach et al. 2022, arXiv 2112.10752)."""
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
-import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from deforum.diffusion.families.find import CONFIGS, ModelSource, check_folder
-from deforum.diffusion.prompts.encode import Encoder
+from deforum.diffusion.families.clip import ClipReader, Encoder
+from deforum.diffusion.families.find import ModelSource
+from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
+from deforum.diffusion.families.parts import read_file, read_folder, read_schedule
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
-from deforum.errors import UserError
-from deforum.models.device import choose_device, choose_dtype
 
-
-def skip_silent(*blocks: Any) -> None:
-    """Let the residual blocks in blocks of an autoencoder hand their input on, where their last weights are all 0."""
-    for block in blocks:
-        for resnet in block.resnets:
-            if not (resnet.conv2.weight.any() or resnet.conv2.bias.any()):
-                resnet.forward = partial(_pass, resnet.conv_shortcut or nn.Identity())
-
-
-def _pass(shortcut: nn.Module, x: Tensor, temb: None = None) -> Tensor:
-    made: Tensor = shortcut(x)
-    return made
-
-
-_MERGES = 49152 - 256 - 2
-"""CLIP's vocabulary: 256 bytes, 256 bytes that end a word, these merges, and two marks: 49408 in all."""
-
-
-def clip_tokenizer(pad_token: str) -> Any:
-    """Build CLIP's tokenizer. `pad_token` is "<|endoftext|>" for OpenAI's encoders and "!" for OpenCLIP's."""
-    from transformers import CLIPTokenizer
-
-    with gzip.open(CONFIGS / "clip" / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    merges: Any = [tuple(line.split()) for line in lines[1 : _MERGES + 1]]
-    letters = _byte_letters()
-    words = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
-
-
-def _byte_letters() -> list[str]:
-    """Return the letters that stand for the 256 bytes, in CLIP's order: printable ones for themselves first."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-
+Tensor = torch.Tensor
 
 _log = logging.getLogger(__name__)
 
+_PADDING = {"sd1": "<|endoftext|>", "sd2": "!"}
 
-@dataclass(frozen=True)
-class Model:
-    """The loaded parts of a Stable Diffusion model."""
+
+def load(source: ModelSource, dtype: torch.dtype) -> Model:
+    """Load a model of SD 1 or 2 onto the CPU."""
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    if source.kind == "file":
+        given = {"tokenizer": clip_tokenizer(_PADDING[source.family]), "safety_checker": None}
+        parts = read_file(source, StableDiffusionPipeline, dtype, **given, feature_extractor=None)
+    else:
+        classes = {
+            "text_encoder": CLIPTextModel,
+            "tokenizer": CLIPTokenizer,
+            "unet": UNet2DConditionModel,
+            "vae": AutoencoderKL,
+        }
+        parts = read_folder(source, classes, dtype)
+    return StableDiffusion(
+        unet=parts["unet"],
+        vae=with_precision(parts["vae"], dtype),
+        text=ClipReader((Encoder(parts["text_encoder"], parts["tokenizer"]),)),
+        schedule=read_schedule(source),
+    )
+
+
+def with_precision(vae: Any, dtype: torch.dtype) -> Any:
+    """Let an autoencoder in float32 follow the UNet to fp16.
+
+    bf16 holds fewer digits than the 8 bits of a picture: it was seen to darken each frame by 0.15 levels, which adds up
+    in a loop.
+    """
+    return vae.to(dtype) if dtype == torch.float16 else vae
+
+
+@dataclass(frozen=True, eq=False)
+class StableDiffusion:
+    """A `Model` around diffusers' UNet2DConditionModel."""
 
     unet: Any
     vae: Any
-    encoders: tuple[Encoder, ...]
+    text: ClipReader
     schedule: NoiseSchedule
-    xl: bool
-    zero_empty: bool
-    """An empty negative prompt is all zeros."""
-    aesthetics: bool
-    """SDXL time ids end with an aesthetic score instead of the size to reach."""
 
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        return (self.unet,)
 
-def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool = False) -> Model:
-    """Load a model; raises UserError where its files are not what they seemed."""
-    target = choose_device(device)
-    dtype = choose_dtype(precision, target)
-    if source.kind == "hub":
-        source = _fetch(source)
-    assert source.path is not None
-    try:
-        with _quiet():
-            model = _load_file(source, dtype) if source.kind == "file" else _load_folder(source, dtype)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        # The libraries say these for damaged, renamed and mismatched files alike, and NotImplementedError for a weight
-        # that no file has.
-        reason = "some weights are missing" if isinstance(error, NotImplementedError) else str(error).strip()[:500]
-        raise UserError(
-            f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole Stable Diffusion 1.x, 2.x or "
-            f"XL model; fetch it again, or use another"
-        ) from error
-    if dtype == torch.float16 and not (model.xl and model.vae.config.get("force_upcast")):
-        # Otherwise the autoencoder stays in fp32: SDXL's own overflows in fp16; and bf16, which holds fewer digits than
-        # the 8 bits of a picture, was seen to darken each frame by 0.15 levels, which adds up in a loop.
-        model.vae.to(dtype)
-    skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
-    for module in (model.unet, model.vae):
-        module.to(target, memory_format=torch.channels_last)
-        if tiling:
-            _wrap_edges(module)
-    for module in (model.unet, model.vae, *(encoder.model for encoder in model.encoders)):
-        module.to(target).eval().requires_grad_(False)
-    if not model.schedule.prediction:
-        prediction = look_at_prediction(model.unet, model.schedule)
-        _log.warning("%s does not say what it predicts; by what it makes of noise it is %s", source.name, prediction)
-        model = dataclasses.replace(model, schedule=dataclasses.replace(model.schedule, prediction=prediction))
-    return model
+    @property
+    def network_name(self) -> str:
+        return "UNet"
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.unet.device
+        return device
+
+    @property
+    def reads_guidance(self) -> bool:
+        """Latent consistency models do (Luo et al. 2023, arXiv 2310.04378)."""
+        return self._guidance_width > 0
+
+    def denoiser(self, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
+        """Return the prediction; the UNet sees the pulls of all frames as one batch."""
+        unet, schedule = self.unet, self.schedule
+        table = in_rounds(frames)
+        rounds, order = len(table), [pull for row in table for pull in row]
+        context = torch.stack([pull.embedding.tokens for pull in order]).to(unet.dtype)
+        weights = torch.tensor([[pull.weight for pull in row] for row in table], device=self.device)
+        weights = weights.view(rounds, len(frames), 1, 1, 1)
+        extra = self._extra(order, width, height)
+        if self.reads_guidance:
+            extra["timestep_cond"] = self._guidance([frame.guidance for frame in frames]).repeat(rounds, 1)
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            scale = (sigma**2 + 1) ** -0.5
+            given = (x * scale).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            time = torch.full((len(given),), schedule.time_of(sigma), device=x.device)
+            out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
+            out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
+            x0: Tensor
+            if schedule.prediction == "epsilon":
+                x0 = x - out * sigma
+            elif schedule.prediction == "v_prediction":
+                x0 = x * scale**2 - out * (sigma * scale)
+            else:
+                x0 = out
+            return x0
+
+        return denoise
+
+    def settled(self, name: str) -> Self:
+        """Find out what the UNet predicts, where its file does not say."""
+        if self.schedule.prediction:
+            return self
+        prediction = look_at_prediction(self.unet, self.schedule)
+        _log.warning("%s does not say what it predicts; by what it makes of noise it is %s", name, prediction)
+        return replace(self, schedule=replace(self.schedule, prediction=prediction))
+
+    def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
+        """Return further inputs of the UNet for a batch of pulls."""
+        return {}
+
+    @property
+    def _guidance_width(self) -> int:
+        return int(getattr(self.unet.config, "time_cond_proj_dim", None) or 0)
+
+    def _guidance(self, scales: Sequence[float]) -> Tensor:
+        """Return the sinusoids (B, width) by which a latent consistency model is told its guidance scale."""
+        from diffusers.models.embeddings import get_timestep_embedding
+
+        scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
+        embedding: Tensor = get_timestep_embedding(scaled, self._guidance_width, downscale_freq_shift=1)
+        return embedding.to(self.unet.dtype)
 
 
 def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
@@ -129,118 +152,3 @@ def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
         out = unet(latent, len(schedule.sigmas) - 1, encoder_hidden_states=states).sample
     likeness = float(np.corrcoef(noise.flatten().numpy(), out.float().cpu().flatten().numpy())[0, 1])
     return "epsilon" if likeness > 0.5 else "v_prediction"
-
-
-def _load_folder(source: ModelSource, dtype: torch.dtype) -> Model:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-    folder = source.path
-    assert folder is not None
-    xl = source.family == "sdxl"
-
-    def part(cls: Any, name: str, number: torch.dtype = dtype) -> Any:
-        module, found = cls.from_pretrained(
-            folder,
-            subfolder=name,
-            torch_dtype=number,
-            variant=source.variant,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        # The libraries would go on with random numbers in their place.
-        if missing := sorted(found["missing_keys"]):
-            raise ValueError(f"{name}/ lacks {len(missing)} weights, among them {missing[0]}")
-        return module
-
-    encoders = [Encoder(part(CLIPTextModel, "text_encoder"), CLIPTokenizer.from_pretrained(folder / "tokenizer"))]
-    if xl:
-        second = part(CLIPTextModelWithProjection, "text_encoder_2")
-        encoders.append(Encoder(second, CLIPTokenizer.from_pretrained(folder / "tokenizer_2")))
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    return Model(
-        unet=part(UNet2DConditionModel, "unet"),
-        vae=part(AutoencoderKL, "vae", torch.float32),
-        encoders=tuple(encoders),
-        schedule=NoiseSchedule.from_config(scheduler, source.prediction),
-        xl=xl,
-        zero_empty=xl and bool(index.get("force_zeros_for_empty_prompt", True)),
-        aesthetics=bool(index.get("requires_aesthetics_score", False)),
-    )
-
-
-def _load_file(source: ModelSource, dtype: torch.dtype) -> Model:
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
-
-    assert source.path is not None and source.config is not None
-    xl = source.family == "sdxl"
-    path, common = str(source.path), {"config": str(source.config), "local_files_only": True}
-    given: dict[str, Any] = {
-        "vae": AutoencoderKL.from_single_file(path, subfolder="vae", torch_dtype=torch.float32, **common),
-        "tokenizer": clip_tokenizer("!" if source.family == "sd2" else "<|endoftext|>"),
-    }
-    given |= {"tokenizer_2": clip_tokenizer("!")} if xl else {"safety_checker": None, "feature_extractor": None}
-    cls = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
-    pipeline = cls.from_single_file(path, torch_dtype=dtype, **common, **given)
-    for name, part in pipeline.components.items():
-        lacking = [key for key, weight in part.named_parameters() if weight.is_meta] if hasattr(part, "to") else []
-        if lacking:
-            raise ValueError(f"the {name} lacks {len(lacking)} weights, among them {lacking[0]}")
-    encoders = [Encoder(pipeline.text_encoder, pipeline.tokenizer)]
-    if xl:
-        encoders.append(Encoder(pipeline.text_encoder_2, pipeline.tokenizer_2))
-    scheduler = json.loads((source.config / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    schedule = NoiseSchedule.from_config(scheduler, source.prediction)
-    return Model(
-        unet=pipeline.unet,
-        vae=pipeline.vae,
-        encoders=tuple(encoders),
-        # Only SD 2 files may be silent about it; load_model then looks at what the UNet does.
-        schedule=schedule if source.prediction else dataclasses.replace(schedule, prediction=""),
-        xl=xl,
-        zero_empty=xl,
-        aesthetics=False,
-    )
-
-
-def _fetch(source: ModelSource) -> ModelSource:
-    """Download a hub model into the hub library's own cache."""
-    from diffusers import DiffusionPipeline
-
-    try:
-        folder = DiffusionPipeline.download(source.name)
-    except Exception as error:
-        # The hub library raises many kinds, of several packages; each means the same to the user.
-        raise UserError(
-            f"{source.name}: could not be fetched from the hub ({str(error).strip()[:300]}); try again, or give a "
-            f"folder or .safetensors file"
-        ) from error
-    return check_folder(source.name, Path(folder), source.prediction)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and advice out of the terminal while they load."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    libraries = (of_diffusers, of_transformers)
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, (level, bars) in zip(libraries, before, strict=True):
-            library.set_verbosity(level)
-            if bars:
-                library.enable_progress_bar()
-
-
-def _wrap_edges(module: torch.nn.Module) -> None:
-    """Make convolutions see the opposite edge beyond an edge, so that pictures tile."""
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.padding_mode = "circular"

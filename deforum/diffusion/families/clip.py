@@ -1,0 +1,121 @@
+"""Prompts through CLIP text encoders: chunks of 75 words, attention weights, the layer that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deforum.diffusion.prompts.encode import Embedding
+from deforum.diffusion.prompts.syntax import BREAK, Span
+
+Tensor = torch.Tensor
+Chunks = list[list[tuple[int, float]]]
+"""Tokens with their weights, in the portions that a text encoder reads at a time."""
+
+_COMMA_REACH = 20
+"""A chunk that is full ends at a comma this many tokens back, if there is one, so that phrases stay whole."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One text encoder of a model and the tokenizer that belongs to it."""
+
+    model: Any
+    tokenizer: Any
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """A `TextReader` of one or more CLIP text encoders, whose hidden states are joined by width."""
+
+    encoders: tuple[Encoder, ...]
+    """Their tokenizers have one vocabulary and differ in their padding only."""
+    layer: int = 1
+    """The layer that clip_skip 1 reads, counted from the last."""
+    final_norm: bool = True
+    """A layer is read through the encoder's last normalisation."""
+    pooled: bool = False
+    """The last encoder's summary of the first chunk belongs to the embedding."""
+    zero_empty: bool = False
+    """An empty negative prompt is all zeros."""
+
+    @property
+    def modules(self) -> tuple[Any, ...]:
+        return tuple(encoder.model for encoder in self.encoders)
+
+    @property
+    def chunk(self) -> int:
+        """The number of tokens that CLIP reads at a time, two of which are the marks of start and end."""
+        return min(int(model.config.max_position_embeddings) for model in self.modules)
+
+    def read(self, spans: Sequence[Span], clip_skip: int) -> Embedding:
+        """Return the embedding of a parsed prompt; `clip_skip` 2 reads one layer before the usual one, and so on."""
+        chunks = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)
+        read = [self._read(encoder, chunks, clip_skip) for encoder in self.encoders]
+        tokens = torch.cat([hidden for hidden, _ in read], dim=-1).flatten(0, 1)
+        return Embedding(tokens, read[-1][1])
+
+    def negative(self, text: str, embedding: Embedding) -> Embedding:
+        """Return what a negative prompt is to be, given its embedding."""
+        if not self.zero_empty or text.strip():
+            return embedding
+        pooled = None if embedding.pooled is None else torch.zeros_like(embedding.pooled)
+        return Embedding(torch.zeros_like(embedding.tokens), pooled)
+
+    def _read(self, encoder: Encoder, chunks: Chunks, clip_skip: int) -> tuple[Tensor, Tensor | None]:
+        """Run one text encoder: weighted hidden states (chunks, tokens, width), and its summary (width,) if asked."""
+        model, tokenizer, length = encoder.model, encoder.tokenizer, self.chunk
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        rows, weights = [], []
+        for chunk in chunks:
+            ids = [tokenizer.bos_token_id, *(token for token, _ in chunk), tokenizer.eos_token_id]
+            row_weights = [1.0, *(weight for _, weight in chunk), 1.0]
+            rows.append(ids + [pad] * (length - len(ids)))
+            weights.append(row_weights + [1.0] * (length - len(ids)))
+        device = model.device
+        out = model(torch.tensor(rows, device=device), output_hidden_states=True)
+        # No deeper than the first layer, whatever was asked for.
+        depth = min(clip_skip + self.layer - 1, len(out.hidden_states) - 1)
+        hidden = out.hidden_states[-depth]
+        if self.final_norm:
+            # transformers keeps it at the top of the model or, in some versions and classes, inside `text_model`.
+            hidden = getattr(model, "text_model", model).final_layer_norm(hidden)
+        hidden = _emphasize(hidden.float(), torch.tensor(weights, device=device))
+        pooled = getattr(out, "text_embeds", None)
+        return hidden, None if pooled is None or not self.pooled else pooled[0].float()
+
+
+def _chunks(tokenizer: Any, spans: Sequence[Span], size: int) -> Chunks:
+    """Cut a prompt into chunks of at most `size` tokens; there is at least one, maybe empty."""
+    comma = tokenizer.convert_tokens_to_ids(",</w>")
+    chunks: Chunks = [[]]
+    for span in spans:
+        if span is BREAK:
+            chunks.append([])
+            continue
+        for token in tokenizer(span.text, add_special_tokens=False, truncation=False, verbose=False).input_ids:
+            if len(chunks[-1]) == size:
+                full = chunks[-1]
+                commas = [i for i in range(max(size - _COMMA_REACH, 1), size) if full[i][0] == comma]
+                cut = commas[-1] + 1 if commas and token != comma else size
+                chunks[-1:] = [full[:cut], full[cut:]]
+            chunks[-1].append((token, span.weight))
+    return chunks
+
+
+def _emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
+    """Scale (chunks, tokens, width) by (chunks, tokens), then bring the mean back to what it was (A1111's rule)."""
+    if bool((weights == 1).all()):
+        return hidden
+    before = hidden.mean()
+    scaled = hidden * weights.unsqueeze(-1)
+    ratio = float(scaled.mean() / before)
+    # The ratio of means is an average weight only while the tokens' own means agree in sign. Near zero it is noise, and
+    # would scale the prompt by anything: then the average weight itself stands in.
+    low, high = float(weights.min()), float(weights.max())
+    if not low <= ratio <= high or ratio <= 0:
+        ratio = float(weights.mean())
+    return scaled / ratio if ratio > 0 else scaled

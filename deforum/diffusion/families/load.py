@@ -1,0 +1,93 @@
+"""A model that was found, onto a device, in the precision that suits both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from deforum.diffusion.autoencoder import skip_silent
+from deforum.diffusion.families import FAMILIES, any_of
+from deforum.diffusion.families.find import ModelSource, check_folder
+from deforum.diffusion.families.model import Model
+from deforum.errors import UserError
+from deforum.models.catalogue import find_function
+from deforum.models.device import choose_device, choose_dtype
+
+Load = Callable[[ModelSource, torch.dtype], Model]
+"""Loads a folder or single file of one family onto the CPU.
+
+It may let the libraries' errors about broken files through; `load_model` explains them to the user.
+"""
+
+
+def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool = False) -> Model:
+    """Load a model; raises UserError where its files are not what they seemed."""
+    target = choose_device(device)
+    dtype = choose_dtype(precision, target)
+    if source.kind == "hub":
+        source = _fetch(source)
+    load: Load = find_function(FAMILIES[source.family].load)
+    try:
+        with _quiet():
+            model = load(source, dtype)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        # The libraries say these for damaged, renamed and mismatched files alike, and NotImplementedError for a weight
+        # that no file has.
+        reason = "some weights are missing" if isinstance(error, NotImplementedError) else str(error).strip()[:500]
+        raise UserError(
+            f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole {any_of()} model; fetch it "
+            f"again, or use another"
+        ) from error
+    skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
+    for module in (*model.networks, model.vae):
+        module.to(target, memory_format=torch.channels_last)
+        if tiling:
+            _wrap_edges(module)
+    for module in (*model.networks, model.vae, *model.text.modules):
+        module.to(target).eval().requires_grad_(False)
+    return model.settled(source.name)
+
+
+def _fetch(source: ModelSource) -> ModelSource:
+    """Download a hub model into the hub library's own cache."""
+    from diffusers import DiffusionPipeline
+
+    try:
+        folder = DiffusionPipeline.download(source.name)
+    except Exception as error:
+        # The hub library raises many kinds, of several packages; each means the same to the user.
+        raise UserError(
+            f"{source.name}: could not be fetched from the hub ({str(error).strip()[:300]}); try again, or give a "
+            f"folder or .safetensors file"
+        ) from error
+    return check_folder(source.name, Path(folder), source.prediction)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and advice out of the terminal while they load."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    libraries = (of_diffusers, of_transformers)
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, (level, bars) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()
+
+
+def _wrap_edges(module: torch.nn.Module) -> None:
+    """Make convolutions see the opposite edge beyond an edge, so that pictures tile."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.padding_mode = "circular"

@@ -1,0 +1,81 @@
+"""Stable Diffusion XL: two text encoders, and a UNet that is told the size of its picture (arXiv 2307.01952)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deforum.diffusion.families.clip import ClipReader, Encoder
+from deforum.diffusion.families.find import ModelSource
+from deforum.diffusion.families.model import Model, Pull
+from deforum.diffusion.families.parts import read_file, read_folder, read_index, read_schedule
+from deforum.diffusion.families.stable_diffusion import StableDiffusion, with_precision
+from deforum.diffusion.families.vocabulary import clip_tokenizer
+
+
+def load(source: ModelSource, dtype: torch.dtype) -> Model:
+    """Load a model of SDXL onto the CPU."""
+    from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    index: dict[str, Any] = {}
+    if source.kind == "file":
+        given = {"tokenizer": clip_tokenizer("<|endoftext|>"), "tokenizer_2": clip_tokenizer("!")}
+        parts = read_file(source, StableDiffusionXLPipeline, dtype, **given)
+    else:
+        classes = {
+            "text_encoder": CLIPTextModel,
+            "text_encoder_2": CLIPTextModelWithProjection,
+            "tokenizer": CLIPTokenizer,
+            "tokenizer_2": CLIPTokenizer,
+            "unet": UNet2DConditionModel,
+            "vae": AutoencoderKL,
+        }
+        parts, index = read_folder(source, classes, dtype), read_index(source)
+    text = ClipReader(
+        tuple(Encoder(parts[f"text_encoder{end}"], parts[f"tokenizer{end}"]) for end in ("", "_2")),
+        layer=2,
+        final_norm=False,
+        pooled=True,
+        zero_empty=bool(index.get("force_zeros_for_empty_prompt", True)),  # the base model was trained so
+    )
+    vae = parts["vae"]
+    return StableDiffusionXL(
+        unet=parts["unet"],
+        # The published autoencoder overflows in fp16, and says so.
+        vae=vae if vae.config.get("force_upcast") else with_precision(vae, dtype),
+        text=text,
+        schedule=read_schedule(source),
+        aesthetics=bool(index.get("requires_aesthetics_score", False)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class StableDiffusionXL(StableDiffusion):
+    """A `Model` whose UNet also reads the prompt's summary and sizes."""
+
+    aesthetics: bool
+    """The UNet reads an aesthetic score instead of the size to reach."""
+
+    def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
+        pooled = torch.stack([pull.embedding.pooled for pull in pulls if pull.embedding.pooled is not None])
+        return {
+            "added_cond_kwargs": {
+                "text_embeds": pooled.to(self.unet.dtype),
+                "time_ids": self._time_ids(pulls, width, height),
+            }
+        }
+
+    def _time_ids(self, pulls: Sequence[Pull], width: int, height: int) -> torch.Tensor:
+        """Return what the UNet is told of sizes (B, 6): the original height and width, the crop, the size to reach.
+
+        Models that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
+        """
+        rows: list[list[float]] = []
+        for pull in pulls:
+            score = 2.5 if pull.is_negative else 6.0
+            rows.append([height, width, 0, 0, *([score] if self.aesthetics else [height, width])])
+        return torch.tensor(rows, dtype=self.unet.dtype, device=self.device)
