@@ -330,7 +330,8 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         ("a: }", "a.yaml:1:4: a value is missing before this; a text that begins with it has to stand in quotes\n"
                  "    a: }\n       ^"),
         ("a: 'it's'", "a.yaml:1:8: this does not fit here: a text that begins with a quote, [ or { has to stand in "
-                      "quotes as a whole; or else the indentation is wrong, here or above\n    a: 'it's'\n           ^"),
+                      "quotes as a whole; or else the indentation is wrong, here or above\n    a: 'it's'\n"
+                      "           ^"),
     ],
 )  # fmt: skip
 def test_what_is_not_yaml_is_said_in_our_words(write: Write, text: str, message: str) -> None:

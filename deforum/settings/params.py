@@ -116,7 +116,8 @@ class Params(Generic[T]):
     antiblur_amount: T = _between("0.1", "factor",
         "How much the previous frame is sharpened before diffusion; 0 is off.", 0, old="amount_schedule")
     antiblur_kernel: T = _between("5", "px",
-        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True, acts=used("antiblur_amount"))
+        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True,
+        acts=used("antiblur_amount"))
     antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule",
         acts=used("antiblur_amount"))
     antiblur_threshold: T = _between("0", "levels of 255",
