@@ -158,7 +158,9 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
             travelling[going[:1]] = new
         learner.set_rates(share)
         which = device.put(rng.choice(len(lessons.weights), min(batch, len(lessons.weights)), replace=False))
-        off = (head(vae, lessons.features[which]) - lessons.latents[which]).square() * weight
+        # Their gradient is of no use, but for want of it torch 2.6 to 2.10 crash in their group normalisation on a CPU.
+        features = lessons.features[which].requires_grad_()
+        off = (head(vae, features) - lessons.latents[which]).square() * weight
         each = off.mean((1, 2, 3)) * lessons.weights[which]
         vae.zero_grad()
         torch.autograd.backward(each.mean())
