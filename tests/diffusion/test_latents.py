@@ -81,7 +81,8 @@ def test_skipping_silent_branches_changes_nothing(vae: AutoencoderKL, drawn: lis
     assert skipped == [True] * 4 + [False] * 3  # the last layers of the encoder have learned something
     with torch.inference_mode():
         one, other = (Autoencoder(each, 1).encode(drawn, 0) for each in (vae, skipping))
-    assert torch.equal(one, other)
+    # But for rounding: some versions of torch, 2.6 among them, go on in another layout, and add up in another order.
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(200, 120), (64, 40)])
