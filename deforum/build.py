@@ -13,7 +13,7 @@ from deforum.errors import Problem, UserError
 from deforum.features.feature import Kit, Recording
 from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
@@ -134,7 +134,7 @@ class LoadedModel:
     """px that a cell of its latents covers, each way."""
 
 
-def load_model(prepared: Prepared, models: Models) -> LoadedModel:
+def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
     """Load the model that paints. Raises UserError."""
     from deforum.diffusion import load_diffuser
 
@@ -156,17 +156,17 @@ def load_model(prepared: Prepared, models: Models) -> LoadedModel:
     return LoadedModel(painter, diffuser.device, diffuser.factor)
 
 
-def build(run: Settings | Prepared, models: Models | None = None) -> Animation:
+def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animation:
     """Load the models, and put the stages together. Raises UserError.
 
-    Models that `models` has are not loaded again; those that are loaded stay in it.
+    KeptModels that `models` has are not loaded again; those that are loaded stay in it.
     """
     prepared = prepare(run) if isinstance(run, Settings) else run
-    models = Models() if models is None else models
+    models = KeptModels() if models is None else models
     return assemble(prepared, load_model(prepared, models), models)
 
 
-def assemble(prepared: Prepared, model: LoadedModel, models: Models) -> Animation:
+def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Animation:
     """Put the stages together around a model: those of the mode, then each feature that is on. Raises UserError."""
     from deforum.animation.modes import stages_of
     from deforum.diffusion.diffuser import batch_size

@@ -26,7 +26,7 @@ from deforum.events import (
     nobody,
 )
 from deforum.features.feature import Recording
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from deforum.output.choice import Film, Outputs
 from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.run import Run
@@ -79,7 +79,7 @@ def render(
     observer: Observer = nobody,
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-    models: Models | None = None,
+    models: KeptModels | None = None,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
@@ -121,7 +121,7 @@ def render(
 
 
 def frames(
-    settings: Settings, *, observer: Observer = nobody, models: Models | None = None
+    settings: Settings, *, observer: Observer = nobody, models: KeptModels | None = None
 ) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """Render settings and hand out each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from deforum.animation.painter import Painter
 from deforum.build import Animation, LoadedModel, assemble, prepare
 from deforum.features.feature import Recording
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from deforum.motion.flow_warp import Flow, to_positions
 from deforum.motion.positions import Edge, Positions, Sampling, pixels, sample_at
 from deforum.pixels.image import CPU, Image
@@ -16,9 +16,9 @@ from deforum.settings.options import Settings
 from deforum.video.writer import VideoWriter
 
 
-def assembled(settings: Settings, painter: Painter, models: Models | None = None, cell: int = 8) -> Animation:
+def assembled(settings: Settings, painter: Painter, models: KeptModels | None = None, cell: int = 8) -> Animation:
     """Put an animation together as a render does, but for the model that paints."""
-    return assemble(prepare(settings), LoadedModel(painter, CPU, cell), Models() if models is None else models)
+    return assemble(prepare(settings), LoadedModel(painter, CPU, cell), KeptModels() if models is None else models)
 
 
 def recording(animation: Animation, folder: Path, beside: ExitStack) -> Recording:

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deforum.pixels.image import Image, to_bytes
-from deforum.video import ClipError, ClipSource, Film, open_clip, place, resolve_clip
+from deforum.video import ClipError, ClipSource, VideoFile, fit_into, open_clip, resolve_clip
 from deforum.video.ffmpeg import ffmpeg_path
 from deforum.video.reader import _AHEAD, _Ahead
 from deforum.video.writer import VideoWriter
@@ -140,7 +140,7 @@ def test_after_the_end(film: Path) -> None:
 
 def test_far_into_a_file_reading_starts_near_by(long_film: Path) -> None:
     source = resolve_clip(long_film, first=3)
-    assert isinstance(source.media, Film) and source.media.seekable
+    assert isinstance(source.media, VideoFile) and source.media.seekable
     order = [590, 126, 125, 124, 500, 0, 597 - 1, 249 - 3, 250 - 3]
     assert numbers(source, order) == [t + 3 for t in order]
     assert numbers(resolve_clip(long_film, nth=4, first=301), range(70)) == list(range(301, 581, 4))
@@ -228,7 +228,7 @@ def test_colours_are_those_of_the_film(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["film", "pictures"])
 def test_another_shape(tmp_path: Path, kind: str, fit: str, placement: tuple[int, ...]) -> None:
     """A picture of 2:1 in a square: red left quarter, blue right quarter, green between."""
-    assert tuple(vars(place((80, 40), (40, 40), fit)).values()) == placement  # type: ignore[arg-type]
+    assert tuple(vars(fit_into((80, 40), (40, 40), fit)).values()) == placement  # type: ignore[arg-type]
     picture = np.zeros((40, 80, 3), np.uint8)
     picture[:, :20, 0], picture[:, 20:60, 1], picture[:, 60:, 2] = 255, 255, 255
     if kind == "film":
@@ -256,7 +256,7 @@ def test_rotation_tags(tmp_path: Path, degrees: int, brightest: str) -> None:
     turned = tmp_path / "turned.mp4"
     ffmpeg("-display_rotation", str(degrees), "-i", str(upright), "-c", "copy", str(turned))
     source = resolve_clip(turned)
-    assert isinstance(source.media, Film)
+    assert isinstance(source.media, VideoFile)
     assert (source.media.width, source.media.height) == ((64, 32) if degrees == 180 else (32, 64))
     with open_clip(source, source.media.width, source.media.height) as clip:
         seen = to_bytes(clip(0)).mean(2)
@@ -267,7 +267,7 @@ def test_rotation_tags(tmp_path: Path, degrees: int, brightest: str) -> None:
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     path = encode(tmp_path / "wide.mp4", [numbered(3)] * 2, *X264, "-vf", "setsar=2/1")
     media = resolve_clip(path).media
-    assert isinstance(media, Film) and (media.width, media.height) == (128, 32)
+    assert isinstance(media, VideoFile) and (media.width, media.height) == (128, 32)
     with open_clip(resolve_clip(path), 128, 32, fit="fit") as clip:
         assert number_in(clip(0)) == 3, "it fills the frame"
 

@@ -403,7 +403,7 @@ def test_a_run_from_a_file(settings: Make, clip_folder: Path, tmp_path: Path) ->
 def test_the_init_image_may_be_the_clip(settings: Make, clip_folder: Path) -> None:
     chosen = settings(hybrid_composite="Normal", hybrid_use_init_image="true", init_image=clip_folder / "2.png")
     found = find_hybrid(chosen)
-    assert found is not None and len(found.clip) == 1 and found.clip.place(100) == 0
+    assert found is not None and len(found.clip) == 1 and found.clip.stored(100) == 0
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from deforum.errors import UserError
 from deforum.features.masks.clipseg import above_otsu, load_words
 from deforum.features.masks.compose import Masks, evaluate
 from deforum.features.masks.find import find_masks, find_words
-from deforum.features.masks.language import Expression, Not, Operand, Pair, name_files, parse_mask, parse_masks
+from deforum.features.masks.language import Joined, MaskExpression, Not, Operand, name_files, parse_mask, parse_masks
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, translation
@@ -61,17 +61,17 @@ A, B, C = of("a"), of("b"), of("c")
         ("<a red house>", of("a red house")),
         ("!<a>", Not(A)),
         ("!!<a>", Not(Not(A))),
-        ("!<a>&<b>", Pair("&", Not(A), B)),
-        ("!(<a>&<b>)", Not(Pair("&", A, B))),
-        ("<a>|<b>&<c>", Pair("|", A, Pair("&", B, C))),
-        ("<a>&<b>|<c>", Pair("|", Pair("&", A, B), C)),
-        ("<a>^<b>|<c>", Pair("^", A, Pair("|", B, C))),
-        ("<a>\\<b>^<c>", Pair("\\", A, Pair("^", B, C))),
-        ("<a>\\<b>\\<c>", Pair("\\", Pair("\\", A, B), C)),
-        ("( <a> | <b> ) & <c>", Pair("&", Pair("|", A, B), C)),
+        ("!<a>&<b>", Joined("&", Not(A), B)),
+        ("!(<a>&<b>)", Not(Joined("&", A, B))),
+        ("<a>|<b>&<c>", Joined("|", A, Joined("&", B, C))),
+        ("<a>&<b>|<c>", Joined("|", Joined("&", A, B), C)),
+        ("<a>^<b>|<c>", Joined("^", A, Joined("|", B, C))),
+        ("<a>\\<b>^<c>", Joined("\\", A, Joined("^", B, C))),
+        ("<a>\\<b>\\<c>", Joined("\\", Joined("\\", A, B), C)),
+        ("( <a> | <b> ) & <c>", Joined("&", Joined("|", A, B), C)),
     ],
 )
-def test_parse(text: str, expression: Expression) -> None:
+def test_parse(text: str, expression: MaskExpression) -> None:
     assert parse_mask(text) == expression
 
 

@@ -1,4 +1,4 @@
-"""Models are loaded once for runs that agree, and never two of a kind are held."""
+"""KeptModels are loaded once for runs that agree, and never two of a kind are held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 
 
 class Model:
@@ -35,7 +35,7 @@ def fresh() -> None:
 
 
 def test_the_same_is_loaded_once_and_another_takes_its_place() -> None:
-    models = Models()
+    models = KeptModels()
     first = models.get(partial(Model, "a", precision="fp16"))
     assert models.get(partial(Model, "a", precision="fp16")) is first and Model.loaded == 1
     del first
@@ -44,14 +44,14 @@ def test_the_same_is_loaded_once_and_another_takes_its_place() -> None:
 
 
 def test_kinds_do_not_displace_each_other() -> None:
-    models = Models()
+    models = KeptModels()
     one, other = models.get(partial(Model, "a")), models.get(partial(Depth, "a"))
     assert models.get(partial(Model, "a")) is one and models.get(partial(Depth, "a")) is other
     assert (Model.loaded, Depth.loaded) == (1, 1)
 
 
 def test_what_fails_to_load_is_not_held() -> None:
-    models, fails = Models(), True
+    models, fails = KeptModels(), True
 
     def load(name: str) -> str:
         if fails:
@@ -65,7 +65,7 @@ def test_what_fails_to_load_is_not_held() -> None:
 
 
 def test_clear_gives_the_memory_back() -> None:
-    models = Models()
+    models = KeptModels()
     models.get(partial(Model, "a"))
     models.clear()
     gc.collect()

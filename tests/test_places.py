@@ -18,12 +18,12 @@ from deforum.animation.parts import Moment
 from deforum.build import build
 from deforum.diffusion.noise import noise_at
 from deforum.features.masks.follow import FollowedCamera
-from deforum.features.moving_noise import from_places, with_moving_noise
+from deforum.features.moving_noise import with_map, with_moving_noise
 from deforum.features.redo import redo_diffusion
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, rotation, translation
-from deforum.motion.places import Places
+from deforum.motion.noise_map import NoiseMap
 from deforum.motion.positions import Chart
 from deforum.pixels.image import CPU, Image, to_bytes
 from deforum.settings.options import Settings
@@ -52,15 +52,15 @@ def came(matrix: NDArray[np.float64]) -> Chart:
     return FlatWarp(matrix, SIZE, SIZE, "replicate", CPU).charts()[0]
 
 
-def after(matrix: NDArray[np.float64], times: int) -> Places:
-    chart, places = came(matrix), Places.of(SIZE, SIZE, FACTOR)
+def after(matrix: NDArray[np.float64], times: int) -> NoiseMap:
+    chart, places = came(matrix), NoiseMap.of(SIZE, SIZE, FACTOR)
     for index in range(1, times + 1):
         places = places.moved(chart, index)
     return places
 
 
-def noise(places: Places, seed: int = 7, turn: int = 0) -> NDArray[np.float32]:
-    return noise_at(places, seed, turn, SHAPE, FACTOR)
+def noise(noise_map: NoiseMap, seed: int = 7, turn: int = 0) -> NDArray[np.float32]:
+    return noise_at(noise_map, seed, turn, SHAPE, FACTOR)
 
 
 def alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -83,7 +83,7 @@ def test_it_stays_white_noise_however_long_it_moves(name: str) -> None:
 
 
 def test_seeds_and_turns_have_noise_of_their_own() -> None:
-    places = Places.of(SIZE, SIZE, FACTOR)
+    places = NoiseMap.of(SIZE, SIZE, FACTOR)
     drawn = [noise(places, seed, turn) for seed in (0, 1, 2**32, 2**53) for turn in (0, 1)]
     for a, b in itertools.combinations(drawn, 2):
         assert abs(alike(a, b)) < 5 * a.size**-0.5
@@ -91,8 +91,8 @@ def test_seeds_and_turns_have_noise_of_their_own() -> None:
 
 
 def test_it_moves_where_the_picture_moves() -> None:
-    first = noise(Places.of(SIZE, SIZE, FACTOR))
-    right = noise(Places.of(SIZE, SIZE, FACTOR).moved(came(translation(2 * FACTOR, 0)), 1))
+    first = noise(NoiseMap.of(SIZE, SIZE, FACTOR))
+    right = noise(NoiseMap.of(SIZE, SIZE, FACTOR).moved(came(translation(2 * FACTOR, 0)), 1))
     assert np.array_equal(right[..., 2:], first[..., :-2])
     assert abs(alike(right[..., :2], first[..., :2])) < 0.2  # new there
     up = noise(after(translation(0, -2), 3 * FACTOR // 2))  # in steps of one place
@@ -102,14 +102,14 @@ def test_it_moves_where_the_picture_moves() -> None:
 @pytest.mark.parametrize("step", [0.1, 0.3, 0.9])
 def test_a_slow_motion_is_not_lost(step: float) -> None:
     """A tenth of a pixel is a twentieth of a place: rounded in each frame, it would never come to anything."""
-    first, cells = noise(Places.of(SIZE, SIZE, FACTOR)), 3
+    first, cells = noise(NoiseMap.of(SIZE, SIZE, FACTOR)), 3
     moved = noise(after(translation(step, 0), round(cells * FACTOR / step)))
     assert alike(moved[..., cells:], first[..., :-cells]) > 0.9
 
 
 def test_a_still_camera_keeps_every_place() -> None:
     places = after(np.eye(3), 20)
-    assert np.array_equal(places.numbers, Places.of(SIZE, SIZE, FACTOR).numbers)
+    assert np.array_equal(places.numbers, NoiseMap.of(SIZE, SIZE, FACTOR).numbers)
 
 
 @pytest.mark.parametrize(("name", "share"), [("zoom", 0.9), ("out", 0.88), ("turn", 0.9), ("slide", 0.95)])
@@ -125,8 +125,8 @@ def test_what_was_hidden_has_new_places() -> None:
     covers = chart.covers.clone()
     covers[64:128, 32:96] = 0
     places, first = (
-        Places.of(SIZE, SIZE, FACTOR).moved(Chart(chart.positions, covers), 3),
-        Places.of(SIZE, SIZE, FACTOR),
+        NoiseMap.of(SIZE, SIZE, FACTOR).moved(Chart(chart.positions, covers), 3),
+        NoiseMap.of(SIZE, SIZE, FACTOR),
     )
     new = ~np.isin(places.numbers, first.numbers)
     assert new[32:64, 16:48].all() and new.sum() == 32 * 32
@@ -135,7 +135,7 @@ def test_what_was_hidden_has_new_places() -> None:
 @pytest.mark.parametrize(("width", "height", "factor"), [(200, 120, 16), (64, 40, 8), (33, 17, 8), (24, 24, 2)])
 def test_any_size_of_picture_and_cell(width: int, height: int, factor: int) -> None:
     shape = (5, -(-height // factor), -(-width // factor))
-    drawn = [noise_at(Places.of(width, height, factor), seed, 0, shape, factor) for seed in range(40)]
+    drawn = [noise_at(NoiseMap.of(width, height, factor), seed, 0, shape, factor) for seed in range(40)]
     assert drawn[0].shape == shape
     assert np.std(drawn) == pytest.approx(1, abs=0.1)
 
@@ -152,7 +152,7 @@ class Log:
 
     @property
     def numbers(self) -> list[NDArray[np.int64]]:
-        found = [frame.places for frame in self.frames]
+        found = [frame.noise_map for frame in self.frames]
         return [places.numbers for places in found if places is not None]
 
 
@@ -162,23 +162,23 @@ def test_places_are_at_every_diffused_frame_where_the_picture_is(
     profile: str, cadence: int, settings: Callable[..., Settings]
 ) -> None:
     chosen, log = settings(profile=profile, cadence=cadence, translation_x=2), Log()
-    stages = with_moving_noise(stages_of(chosen, each(log), CPU), Places.of(64, 64, FACTOR))
+    stages = with_moving_noise(stages_of(chosen, each(log), CPU), NoiseMap.of(64, 64, FACTOR))
     list(animate(stages, sample(chosen).spans()))
-    keys, first = [frame.index for frame in log.frames], Places.of(64, 64, FACTOR).numbers
+    keys, first = [frame.index for frame in log.frames], NoiseMap.of(64, 64, FACTOR).numbers
     assert keys == list(range(0, 7, cadence))
     for key, numbers in zip(keys, log.numbers, strict=True):
         assert np.array_equal(numbers[:, key:], first[:, : first.shape[1] - key])
 
 
 def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: Callable[..., Settings]) -> None:
-    log, camera = Log(), with_moving_noise(stages_of(settings(), each(Log()), CPU), Places.of(64, 64, FACTOR)).camera
+    log, camera = Log(), with_moving_noise(stages_of(settings(), each(Log()), CPU), NoiseMap.of(64, 64, FACTOR)).camera
 
     def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         return [log(init, moment.frame) for init, moment in zip(inits, moments, strict=True)]
 
     _, moved = FollowedCamera(camera).move(sample(settings(translation_x=2))[1])
     moment = Moment(sample(settings())[1], None, moved, None)
-    from_places(redo_diffusion(diffuse, 2))([torch.zeros(3, 64, 64)], [moment])
+    with_map(redo_diffusion(diffuse, 2))([torch.zeros(3, 64, 64)], [moment])
     assert len(log.numbers) == 3
     assert all(np.array_equal(numbers, log.numbers[0]) for numbers in log.numbers)
     assert len({frame.seed for frame in log.frames}) == 3

@@ -20,7 +20,7 @@ from deforum.errors import UserError
 from deforum.features.table import settle
 from deforum.features.video_input import holds_colors
 from deforum.loading import load
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from deforum.pixels.image import Image, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
@@ -218,7 +218,7 @@ def test_mistakes_are_found_before_a_model_is_loaded(
 @pytest.mark.parametrize("mode", ["Video Input", "Interpolation"])
 def test_several_at_a_time_are_the_same_as_one_by_one(settings: Make, mode: str) -> None:
     """With the embedded model, in fp32: in bf16 a last bit of the encoder's may round a latent the other way."""
-    models = Models()
+    models = KeptModels()
     prompts = "{0: hills, 6: the sea at night --neg trees}"
     given = {"prompts": prompts, "strength": '"0.5"', "max_frames": FRAMES, "precision": "fp32"}
     made, threads = [], torch.get_num_threads()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from deforum.build import build, resolve
 from deforum.loading import load
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from deforum.pixels.image import to_bytes
 from training import device
 from training.autoencoder import evaluate as evaluate_autoencoder
@@ -62,7 +62,7 @@ def _uint8(images: NDArray[np.float32]) -> list[Image]:
     return [np.round(image * 255).clip(0, 255).astype(np.uint8) for image in images]
 
 
-def rendered(settings: Mapping[str, object], file: Path, models: Models | None = None) -> Iterator[Image]:
+def rendered(settings: Mapping[str, object], file: Path, models: KeptModels | None = None) -> Iterator[Image]:
     """The frames (H, W, 3) that the renderer makes of settings, which are left in a YAML file."""
     file.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
     for _, image in build(resolve(load(file).settings), models).frames():

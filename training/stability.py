@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 from training.adherence import SCENES, SIDE, Judge, to_tensor, train
 from training.evaluate import grid, rendered, write
 
@@ -113,7 +113,7 @@ def scores(judge: Judge, images: list[Image]) -> list[list[float]]:
     return shares
 
 
-def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models: Models) -> Measured:
+def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models: KeptModels) -> Measured:
     """Render and measure, or read what was measured."""
     kept, strip = out / f"{name}.json", out / f"{name}.png"
     if kept.exists():
@@ -152,7 +152,7 @@ def until_changed(measured: Measured, at: int, old: int, new: int) -> int | None
 
 
 def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], extra: dict[str, object],
-            judge: Judge, out: Path, models: Models) -> None:  # fmt: skip
+            judge: Judge, out: Path, models: KeptModels) -> None:  # fmt: skip
     """The long runs: prints a line for each, and for all."""
     first: list[float] = []
     last: list[float] = []
@@ -190,7 +190,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
             write(out / f"strip_{move}.jpg", grid(cells, side=128))
 
 
-def changing(count: int, extra: dict[str, object], judge: Judge, out: Path, models: Models) -> None:
+def changing(count: int, extra: dict[str, object], judge: Judge, out: Path, models: KeptModels) -> None:
     """Runs whose prompt changes at frame 20."""
     took = []
     for k, (old, new) in enumerate(CHANGES[:count]):
@@ -221,7 +221,7 @@ def main() -> None:
     # A folder is found from here, not from where the settings lie.
     model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
     extra: dict[str, object] = {"model": model, **given}
-    judge, models = train(args.data), Models()
+    judge, models = train(args.data), KeptModels()
     if args.prompts:
         lasting(args.frames, args.prompts, args.behaviors, args.moves, extra, judge, args.out, models)
     if args.changes:

@@ -26,7 +26,7 @@ from deforum.settings.profiles import PROFILES, Profile
 
 
 @dataclass(frozen=True)
-class Row:
+class ModeParts:
     """What a mode is made of."""
 
     camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
@@ -57,11 +57,11 @@ def still(settings: Settings, profile: Profile, device: Device, *_: object) -> C
     return StillCamera(settings, device)
 
 
-MODES: Mapping[Mode, Row] = {
-    "2D": Row(flat, previous_frame),
-    "3D": Row(DepthCamera, previous_frame),
-    "Video Input": Row(still, noise_alone),  # its feature puts the clip's frames in
-    "Interpolation": Row(still, noise_alone),
+MODES: Mapping[Mode, ModeParts] = {
+    "2D": ModeParts(flat, previous_frame),
+    "3D": ModeParts(DepthCamera, previous_frame),
+    "Video Input": ModeParts(still, noise_alone),  # its feature puts the clip's frames in
+    "Interpolation": ModeParts(still, noise_alone),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from deforum.animation.parts import Filter, Moment
-from deforum.diffusion.pixel_strength import Fill, Paint
+from deforum.diffusion.pixel_strength import MaskFill, Paint
 from deforum.pixels.image import Image, Mask
 from deforum.pixels.sharpness import blur
 from deforum.timeline.frame import Frame
@@ -68,7 +68,7 @@ class Masked:
     """Where a frame is painted."""
 
     mask: MaskAt
-    fill: Fill
+    fill: MaskFill
     """What painting starts from there."""
     region: Region | None
     """None: the whole frame goes through the model."""
@@ -83,11 +83,11 @@ class Painting:
     masked: Masked | None = None
 
     def __call__(self, inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
-        jobs = [self._job(init, moment) for init, moment in zip(inits, moments, strict=True)]
-        paints = [job.paint for job in jobs] if any(job.paint for job in jobs) else None
-        frames = [job.told(moment.frame) for job, moment in zip(jobs, moments, strict=True)]
-        painted = self.painter([job.init for job in jobs], frames, paints=paints)
-        return [job.finish(picture) for job, picture in zip(jobs, painted, strict=True)]
+        requests = [self._request(init, moment) for init, moment in zip(inits, moments, strict=True)]
+        paints = [request.paint for request in requests] if any(request.paint for request in requests) else None
+        frames = [request.told(moment.frame) for request, moment in zip(requests, moments, strict=True)]
+        painted = self.painter([request.init for request in requests], frames, paints=paints)
+        return [request.finish(picture) for request, picture in zip(requests, painted, strict=True)]
 
     def paint(self, init: Image, moment: Moment) -> Paint | None:
         """Say how much of the init each pixel of a frame keeps; None: all of them the frame's own strength.
@@ -106,22 +106,22 @@ class Painting:
         start = init if moment.start is None else moment.start
         return Paint(1 - self.masked.mask(moment, start) * (1 - kept), self.masked.fill)
 
-    def _job(self, init: Image | None, moment: Moment) -> _Job:
+    def _request(self, init: Image | None, moment: Moment) -> _Request:
         paint = None if init is None else self.paint(init, moment)
         region = None if self.masked is None else self.masked.region
         if init is None or paint is None or region is None:
-            return _Job(init, paint)
+            return _Request(init, paint)
         box = region_of(paint.strength < 1, region.padding)
         if box is None:
-            return _Job(init, paint)
+            return _Request(init, paint)
         height, width = init.shape[1:]
         share = soften((paint.strength < 1).float(), region.blur)[box]
         strength = interpolate(paint.strength[box][None, None], (height, width), mode="nearest")[0, 0]
-        return _Job(resize(init[:, *box], height, width), Paint(strength, paint.fill), box, init, share)
+        return _Request(resize(init[:, *box], height, width), Paint(strength, paint.fill), box, init, share)
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _Request:
     """What the model is given for one frame, and what is made of what it gives back."""
 
     init: Image | None
@@ -135,7 +135,7 @@ class _Job:
 
     def told(self, frame: Frame) -> Frame:
         """Give the frame as the model is to know it: the noise of an enlarged region is that of no place."""
-        return frame if self.box is None else replace(frame, places=None)
+        return frame if self.box is None else replace(frame, noise_map=None)
 
     def finish(self, picture: Image) -> Image:
         if self.box is None or self.whole is None or self.share is None:

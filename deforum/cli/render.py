@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
-from deforum.models.kept import Models
+from deforum.models.kept import KeptModels
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
@@ -44,7 +44,7 @@ class Session:
     """What was said of files: the runs of a sweep would say it over and over."""
     sweeps: dict[Path, Path] = field(default_factory=dict)
     """The folder of the sweep of each file."""
-    models: Models = field(default_factory=Models)
+    models: KeptModels = field(default_factory=KeptModels)
     """Kept from one run to the next."""
 
     def tell(self, path: Path, line: str) -> None:

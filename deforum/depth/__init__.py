@@ -1,6 +1,6 @@
 """Depth of a picture: the models by name, found before anything is loaded, and one way to ask them all.
 
-A new model is a new row of `MODELS` and a function of the shape of `Load`.
+A new model is a new row of `MODELS` and a function of the shape of `LoadDepth`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from deforum.embedded import DEPTH
 from deforum.errors import Problem, UserError
 from deforum.models import catalogue
+from deforum.models.catalogue import Row
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 Gives = Literal["inverse depth", "depth"]
 
-EMBEDDED = Path(__file__).parent.parent / "embedded" / "depth"
 WEIGHTS = Path("models/depth")  # beside where the program is run
 PICTURES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp"}
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
@@ -57,20 +58,7 @@ class DepthSource:
     midas_share: float = 0.0
 
 
-Load = Callable[[DepthSource, "Device"], DepthModel]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A depth model: where its code is, which files it needs, and where they come from."""
-
-    load: str
-    """Import path of its `Load`: module:function."""
-    files: tuple[str, ...] = ()
-    """Names under which its weights are known; one of them is needed."""
-    url: str = ""
-    hub: str = ""
-    licence: str = ""
+LoadDepth = Callable[[DepthSource, "Device"], DepthModel]
 
 
 _MIDAS = "https://github.com/isl-org/MiDaS/releases/download/"
@@ -154,8 +142,8 @@ def resolve_depth(name: str, where: str = "") -> DepthSource | None:
 
 
 def load_depth(source: DepthSource, device: Device) -> DepthModel:
-    """Load a depth model that was found. Raises UserError where its files are not what their names say."""
-    load: Load = catalogue.find_function(MODELS[source.name].load)
+    """LoadDepth a depth model that was found. Raises UserError where its files are not what their names say."""
+    load: LoadDepth = catalogue.find_function(MODELS[source.name].load)
     model = load(source, device)
     if source.midas is None:
         return model
@@ -234,9 +222,9 @@ def _hub_kind(folder: Path) -> str:
 def _find(name: str, says: str = "") -> DepthSource:
     row = MODELS[name]
     if name == "embedded":
-        if not (EMBEDDED / "depth.safetensors").is_file():
+        if not (DEPTH / "depth.safetensors").is_file():
             raise UserError("the embedded depth model is missing from this installation; install the package again")
-        return DepthSource(name, EMBEDDED / "depth.safetensors")
+        return DepthSource(name, DEPTH / "depth.safetensors")
     if row.hub:
         return DepthSource(name, _find_on_hub(row, says))
     found = catalogue.find(row.files, WEIGHTS)

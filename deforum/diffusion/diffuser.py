@@ -211,7 +211,7 @@ class Diffuser:
                 continue
             seed = derive_seed(task.frame.seed, 0, "fill")  # apart from the noise that is put over it
             zeros = torch.zeros_like(own)
-            draw = draws(own.shape, seed, task.frame.places, self.factor)
+            draw = draws(own.shape, seed, task.frame.noise_map, self.factor)
             noise = draw().to(own.device) if "noise" in task.paint.fill else zeros
             own.copy_(torch.where((task.cell_steps > 0).to(own.device), noise, own))
         return latents

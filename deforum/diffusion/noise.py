@@ -16,22 +16,24 @@ from itertools import count
 
 import torch
 
-from deforum.motion.places import Places
+from deforum.motion.noise_map import NoiseMap
 from deforum.seeds import derive_seed
 from deforum.timeline.frame import Frame
 
 
-def noise_at(places: Places, seed: int, turn: int, shape: tuple[int, int, int], factor: int) -> NDArray[np.float32]:
+def noise_at(
+    noise_map: NoiseMap, seed: int, turn: int, shape: tuple[int, int, int], factor: int
+) -> NDArray[np.float32]:
     """Give the noise (C, h, w) of a seed where the places are: each number Gaussian with deviation 1, on its own.
 
     `turn` counts what is drawn from one seed; each latent cell covers `factor` px, and its noise is the sum of what
     its places have over the root of their count.
     """
     channels, rows, columns = shape
-    each = max(1, factor // places.spacing)
+    each = max(1, factor // noise_map.spacing)
     # A picture whose size is no multiple of the factor is filled up; so are its places, with some that do not move.
     numbers = -1 - np.arange(rows * columns * each**2, dtype=np.int64).reshape(rows * each, columns * each)
-    known = places.numbers[: rows * each, : columns * each]
+    known = noise_map.numbers[: rows * each, : columns * each]
     numbers[: known.shape[0], : known.shape[1]] = known
     found = _gaussian(numbers.ravel().astype(np.uint64), seed, turn, channels)
     noise: NDArray[np.float32] = found.reshape(channels, rows, each, columns, each).sum((2, 4)) / each
@@ -66,31 +68,31 @@ Tensor = torch.Tensor
 Shape = tuple[int, int, int]
 
 
-def draws(shape: Shape, seed: int, places: Places | None, factor: int) -> Callable[[], Tensor]:
-    """Return what draws unit noise (C, h, w) of a seed, time after time; with places, where they are.
+def draws(shape: Shape, seed: int, noise_map: NoiseMap | None, factor: int) -> Callable[[], Tensor]:
+    """Return what draws unit noise (C, h, w) of a seed, time after time; with a map, where its places are.
 
     A latent cell covers `factor` px.
     """
-    if places is None:
+    if noise_map is None:
         generator = torch.Generator().manual_seed(seed)
         return lambda: torch.randn(shape, generator=generator)
     turns = count()
-    return lambda: torch.from_numpy(noise_at(places, seed, next(turns), shape, factor))
+    return lambda: torch.from_numpy(noise_at(noise_map, seed, next(turns), shape, factor))
 
 
 def starting_noise(shape: Shape, frame: Frame, factor: int) -> Tensor:
     """Draw the noise (C, h, w) that a frame starts from; a subseed's noise is mixed in along the sphere."""
-    noise = draws(shape, frame.seed, frame.places, factor)()
+    noise = draws(shape, frame.seed, frame.noise_map, factor)()
     if frame.params.subseed_strength <= 0:
         return noise
-    other = draws(shape, frame.subseed, frame.places, factor)()
+    other = draws(shape, frame.subseed, frame.noise_map, factor)()
     # Angles are taken along the height, as the A1111 web UI has it, so that a strength means the same.
     return slerp(noise, other, min(frame.params.subseed_strength, 1.0), dim=1)
 
 
 def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:
     """Return a source of unit noise (B, C, h, w) for the steps, each item from its own seed, apart from the start's."""
-    each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.places, factor) for frame in frames]
+    each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.noise_map, factor) for frame in frames]
     return lambda: torch.stack([draw() for draw in each]).to(device)
 
 

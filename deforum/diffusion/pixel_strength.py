@@ -20,7 +20,7 @@ from deforum.pixels.image import Image, Mask
 
 Tensor = torch.Tensor
 
-Fill = Literal["original", "fill", "latent noise", "latent nothing"]
+MaskFill = Literal["original", "fill", "latent noise", "latent nothing"]
 """What painting starts from: the picture itself, the colours around smeared in, or latents of noise or of zeros."""
 
 
@@ -33,7 +33,7 @@ class Paint:
     """
 
     strength: Mask
-    fill: Fill = "original"
+    fill: MaskFill = "original"
 
 
 def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool) -> Tensor:

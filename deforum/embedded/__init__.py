@@ -4,3 +4,6 @@ from pathlib import Path
 
 DIFFUSION: Path = Path(__file__).parent / "diffusion"
 """A diffusers `StableDiffusionPipeline` folder: text to image at 256x256 (see README.md beside this file)."""
+
+DEPTH: Path = Path(__file__).parent / "depth"
+"""The folder of the depth model's weights, depth.safetensors."""

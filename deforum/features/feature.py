@@ -15,7 +15,7 @@ from deforum.settings.options import Settings
 if TYPE_CHECKING:
     import torch
 
-    from deforum.models.kept import Models
+    from deforum.models.kept import KeptModels
     from deforum.settings.profiles import Profile
     from deforum.timeline.timeline import Timeline
     from deforum.video.find import ClipSource
@@ -91,7 +91,7 @@ class Kit:
     device: torch.device
     cell: int
     """px that a cell of the latents covers, each way."""
-    models: Models
+    models: KeptModels
 
     def load(self, loader: Callable[[S, torch.device], T], source: S) -> T:
         """Load a model, unless the last run left it behind."""

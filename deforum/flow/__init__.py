@@ -1,6 +1,6 @@
 """Optical flow: which way everything moved from one picture to another. The estimators by name.
 
-A new estimator is a new row of `METHODS` and a function of the shape of `Load`. Motions made from flow are in
+A new estimator is a new row of `METHODS` and a function of the shape of `LoadFlow`. Motions made from flow are in
 `deforum.motion.flow_warp`.
 
 Convention: a `Flow` is (H, W, 2) float32 px, x then y, on the device of the pictures: what is at a place p in the first
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deforum.errors import Problem, UserError
 from deforum.models import catalogue
+from deforum.models.catalogue import Row
 
 if TYPE_CHECKING:
     import torch
@@ -48,19 +49,7 @@ class FlowSource:
 STAND_IN = "DIS Medium"
 """Serves where an estimator is missing, and is nearly as good as DIS Fine in a tenth of its time."""
 
-Load = Callable[[FlowSource, "Device"], FlowModel]
-
-
-@dataclass(frozen=True)
-class Row:
-    """An estimator: where its code is, which weights it needs, and where they come from."""
-
-    load: str
-    """Import path of its `Load`: module:function."""
-    files: tuple[str, ...] = ()
-    """Names under which its weights are known, best first; one of them is needed."""
-    url: str = ""
-    licence: str = ""
+LoadFlow = Callable[[FlowSource, "Device"], FlowModel]
 
 
 METHODS: Mapping[str, Row] = {
@@ -109,8 +98,8 @@ def resolve_or_stand_in(method: str, where: str, *, stands_in: bool) -> FlowSour
 
 
 def load_flow(source: FlowSource, device: Device) -> FlowModel:
-    """Load an estimator that was found. Raises UserError where its weights are not what their name says."""
-    load: Load = catalogue.find_function(METHODS[source.name].load)
+    """LoadFlow an estimator that was found. Raises UserError where its weights are not what their name says."""
+    load: LoadFlow = catalogue.find_function(METHODS[source.name].load)
     return load(source, device)
 
 

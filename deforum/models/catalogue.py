@@ -5,8 +5,24 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model of a table: where its code is, which weights it needs, and where they come from."""
+
+    load: str
+    """Import path of what loads it: module:function."""
+    files: tuple[str, ...] = ()
+    """Names under which its weights are known, best first; one of them is needed."""
+    url: str = ""
+    """Where a person gets the first of them."""
+    hub: str = ""
+    """Its name on the model hub, where it comes from there."""
+    licence: str = ""
 
 
 def find_function(path: str) -> Any:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Models:
+class KeptModels:
     """At most one model of each kind: before another is loaded, the memory of the last is given back."""
 
     _held: dict[Callable[..., Any], tuple[Hashable, Any]] = field(default_factory=dict)

@@ -136,7 +136,7 @@ def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: i
     half = math.radians(fv) / 2
     side = diagonal / math.cos(half)  # of the square
     distance = diagonal / (2 * math.sin(half))
-    (a, b), (c, d), (e, f) = _turn(math.radians(theta), math.radians(phi), math.radians(gamma))[:, :2]
+    (a, b), (c, d), (e, f) = turn(math.radians(phi), math.radians(gamma), math.radians(theta))[:, :2]
     # The focal length equals the distance: a point that stays at that distance keeps its place.
     seen = distance * np.array([[a, b, 0], [c, d, 0], [0, 0, 1]]) + np.array([[0, 0, 0], [0, 0, 0], [-e, -f, 1]])
     centred = translation(width / 2, height / 2) @ seen @ translation(-width / 2, -height / 2)
@@ -145,11 +145,11 @@ def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: i
     return flipped
 
 
-def _turn(theta: float, phi: float, gamma: float) -> Matrix:
-    """Rotate in space about z by theta, then y by gamma, then x by phi (radians)."""
-    about_x = [[1, 0, 0], [0, math.cos(phi), -math.sin(phi)], [0, math.sin(phi), math.cos(phi)]]
-    about_y = [[math.cos(gamma), 0, math.sin(gamma)], [0, 1, 0], [-math.sin(gamma), 0, math.cos(gamma)]]
-    about_z = [[math.cos(theta), -math.sin(theta), 0], [math.sin(theta), math.cos(theta), 0], [0, 0, 1]]
+def turn(x: float, y: float, z: float) -> Matrix:
+    """Give the rotation in space about x, then y, then z (radians), the order of Deforum's Euler angles: (3, 3)."""
+    about_x = [[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]]
+    about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
+    about_z = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
     turned: Matrix = np.array(about_x) @ np.array(about_y) @ np.array(about_z)
     return turned
 

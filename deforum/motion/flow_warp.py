@@ -22,10 +22,10 @@ from deforum.motion.positions import (
     Sampling,
     comes_back,
     follow,
+    inside,
     pixels,
     read_at,
     sample_at,
-    within,
 )
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
@@ -68,8 +68,8 @@ class FlowWarp:
 
         def solve() -> Charts:
             return (
-                Chart(source, within(source) * comes_back(source, there)),
-                Chart(there, within(there) * comes_back(there, source)),
+                Chart(source, inside(source) * comes_back(source, there)),
+                Chart(there, inside(there) * comes_back(there, source)),
             )
 
         return FlowWarp(source, solve, edge, sampling)

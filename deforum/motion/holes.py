@@ -11,7 +11,7 @@ from deforum.errors import UserError
 from deforum.motion.positions import (
     SAME_PLACE,
     Positions,
-    within,
+    inside,
 )
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 from deforum.motion.pose import Sight
 from deforum.motion.splat import HALF, index_of, position_of
 
-Fill = Literal["stretch", "far"]
+HoleFill = Literal["stretch", "far"]
 
 STEP = 1.15  # from one inverse depth to the next: less is a slope or noise, more is the outline of a thing
 
@@ -31,7 +31,7 @@ def fill_holes(
     hole: torch.Tensor,
     empty: torch.Tensor,
     moved: torch.Tensor,
-    fill: Fill,
+    fill: HoleFill,
 ) -> None:
     """Give numbered pixels (N,), that see nothing known, a source and an inverse depth; mark those that are holes."""
     height, width = hole.shape
@@ -56,7 +56,7 @@ def fill_holes(
     crack[crack.clone()] = ~_at_outline(moved, index[crack])
     source[:, empty] = torch.where(crack, point + (found - point).clamp(-HALF, HALF), found)
     seen[empty] = inverse
-    known[empty] = (within(found, width, height) == 0) | crack
+    known[empty] = (inside(found, width, height) == 0) | crack
     todo = empty[~known[empty]]
     if not len(todo):
         return

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from deforum.errors import UserError
+from deforum.motion.flat import turn
 from deforum.motion.positions import (
     Positions,
 )
@@ -36,7 +37,7 @@ class Pose:
         """Read one frame's motion: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
         p = params
         return Pose(
-            _turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
+            turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
             np.array([-p.translation_x, p.translation_y, -p.translation_z], np.float64) / UNITS,
         )
 
@@ -49,15 +50,6 @@ class Pose:
     @property
     def still(self) -> bool:
         return not self.translation.any() and bool((self.rotation == np.eye(3)).all())
-
-
-def _turn(x: float, y: float, z: float) -> Matrix:
-    """Rotate about x, then y, then z (radians), in the order that the names of Deforum's Euler angles say: XYZ."""
-    about_x = [[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]]
-    about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
-    about_z = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
-    turned: Matrix = np.array(about_x) @ np.array(about_y) @ np.array(about_z)
-    return turned
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def pixels(width: int, height: int, device: Device) -> Positions:
     return torch.stack((x, y))
 
 
-def within(positions: Positions, width: int = 0, height: int = 0) -> Mask:
+def inside(positions: Positions, width: int = 0, height: int = 0) -> Mask:
     """Tell which positions are within the picture: 1 inside, 0 beyond its edge, soft over a pixel."""
     height, width = (height, width) if height else positions.shape[1:]
     x, y = positions

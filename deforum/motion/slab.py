@@ -13,9 +13,9 @@ from deforum.motion.positions import (
     SAME_PLACE,
     Edge,
     Sampling,
+    inside,
     pixels,
     read_at,
-    within,
 )
 from deforum.pixels.image import CPU, Device
 
@@ -74,9 +74,9 @@ def warp_slab(
             reached = here + read_at(offset, reached)
         returns = (reached - read_at(offset, reached) - here).abs().amax(0) <= SAME_PLACE
         cells = cells_of(destination.flatten(1), width, height)
-        covers = within(source) * (spread(nearest_in(cells, (1 / old_z).flatten(), width, height)) > 0)
+        covers = inside(source) * (spread(nearest_in(cells, (1 / old_z).flatten(), width, height)) > 0)
         carried = read_at(moved_z.expand(1, height, width), source)[0]
-        return Lookup(source, covers, carried), Lookup(reached, within(reached) * returns, old_z)
+        return Lookup(source, covers, carried), Lookup(reached, inside(reached) * returns, old_z)
 
     return DepthWarp(lambda: source, solve, padding, sampling)
 

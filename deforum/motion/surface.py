@@ -30,17 +30,17 @@ from deforum.motion.positions import (
     Sampling,
     comes_back,
     follow,
+    inside,
     map_by,
     pixels,
     read_at,
     sample_at,
-    within,
 )
 from deforum.pixels.image import CPU, Device, Image, Mask
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
-from deforum.motion.holes import Fill, fill_holes
+from deforum.motion.holes import HoleFill, fill_holes
 from deforum.motion.pose import IN_FRONT, Depth, Lens, Pose, Sight
 from deforum.motion.positions import Matrix
 from deforum.motion.splat import HALF, cells_of, index_of, nearest_in, number, spread
@@ -54,7 +54,7 @@ class Rigid:
     pose: Pose
     old: Lens
     new: Lens
-    fill: Fill
+    fill: HoleFill
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class DepthWarp:
             # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
             source = map_by(unflipped, here.positions)
             height, width = source.shape[1:]
-            covers = here.covers * within(source)
+            covers = here.covers * inside(source)
             destination = map_by(matrix, pixels(width, height, source.device))
             back = Lookup(
                 follow(there.positions, destination), read_at(there.covers[None], destination)[0], there.depth
@@ -206,7 +206,7 @@ def warp_physical(
     *,
     before: Params[float] | None = None,
     fov_is_vertical: bool = False,
-    fill: Fill = "far",
+    fill: HoleFill = "far",
     padding: Edge = "border",
     sampling: Sampling = "bicubic",
     device: Device = CPU,
@@ -234,7 +234,7 @@ def warp_physical(
 
 def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
     @cache
-    def view() -> View:
+    def view() -> NewView:
         return _see(motion)
 
     def solve() -> tuple[Lookup, Lookup]:
@@ -244,15 +244,15 @@ def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
         back = seen.source.flatten(1).index_select(1, index_of(seen.destination)).view_as(here)
         returns = ((back - here).abs().amax(0) <= SAME_PLACE) & (seen.moved > 0)
         return (
-            Lookup(seen.source, within(seen.source) * ~seen.hole, 1 / seen.inverse_depth),
-            Lookup(seen.destination, within(seen.destination) * returns, motion.depth),
+            Lookup(seen.source, inside(seen.source) * ~seen.hole, 1 / seen.inverse_depth),
+            Lookup(seen.destination, inside(seen.destination) * returns, motion.depth),
         )
 
     return DepthWarp(lambda: view().source, solve, padding, sampling, rigid=motion)
 
 
 @dataclass(frozen=True)
-class View:
+class NewView:
     """What a physical camera sees from its new place: of each pixel, where it was in the old view, and how far off."""
 
     source: Positions
@@ -265,7 +265,7 @@ class View:
     """and their inverse depth there; 0 behind the camera."""
 
 
-def _see(motion: Rigid) -> View:
+def _see(motion: Rigid) -> NewView:
     (height, width), device = motion.depth.shape, motion.depth.device
     to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
     to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
@@ -277,7 +277,7 @@ def _see(motion: Rigid) -> View:
     hole = torch.zeros(height, width, dtype=torch.bool, device=device)
     if len(empty):
         fill_holes(to_old, source, seen, hole, empty, moved, motion.fill)
-    return View(source, seen, hole, destination, moved)
+    return NewView(source, seen, hole, destination, moved)
 
 
 def _look_again(

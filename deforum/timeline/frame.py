@@ -9,7 +9,7 @@ from deforum.settings.params import Params
 from deforum.timeline.prompts import Prompt
 
 if TYPE_CHECKING:
-    from deforum.motion.places import Places
+    from deforum.motion.noise_map import NoiseMap
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Frame:
     sampler: str
     checkpoint: str
     params: Params[float]
-    places: Places | None = None
+    noise_map: NoiseMap | None = None
     """Where the noise of its seeds is; None: where it always is."""
 
 

@@ -34,7 +34,7 @@ class ClipError(UserError):
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class VideoFile:
     """A video file."""
 
     path: Path
@@ -78,7 +78,7 @@ class ClipSource:
     """A clip that is there, and the frames of it that are used; see the convention in `deforum.video`."""
 
     path: Path
-    media: Film | Pictures
+    media: VideoFile | Pictures
     picks: NDArray[np.intp]
     """(F,) stored frame by place: the first frame used, then every `nth`."""
     end: End
@@ -89,7 +89,7 @@ class ClipSource:
         """Count the frames of the animation that the clip fills, without any that are held or looped."""
         return len(self.picks)
 
-    def place(self, t: int) -> int:
+    def stored(self, t: int) -> int:
         """Say which of the frames used belongs to frame t of the animation: 0..len-1.
 
         Raises IndexError for t below 0, and behind the end of a clip that stops.
@@ -106,12 +106,12 @@ class ClipSource:
     @property
     def rate(self) -> Fraction | None:
         """Frames of the animation per second at which the clip keeps its own speed; None for pictures."""
-        return self.media.rate / self.nth if isinstance(self.media, Film) else None
+        return self.media.rate / self.nth if isinstance(self.media, VideoFile) else None
 
     @property
     def start(self) -> float:
         """Seconds from the start of the file, as its sound is counted, to the first frame used."""
-        return self.media.delay + float(self.first / self.media.rate) if isinstance(self.media, Film) else 0.0
+        return self.media.delay + float(self.first / self.media.rate) if isinstance(self.media, VideoFile) else 0.0
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def _range_problems(path: Path, count: int, nth: int, first: int, last: int) -> 
         yield Problem(f"extract_to_frame: {last} is before extract_from_frame, {first}; nothing is left of the clip")
 
 
-def _look_at(path: Path, name: str) -> Film | Pictures:
+def _look_at(path: Path, name: str) -> VideoFile | Pictures:
     if path.is_dir():
         paths = sorted((each for each in path.iterdir() if _is_picture(each)), key=_by_number)
         if not paths:
@@ -216,7 +216,7 @@ _NO_TIME = np.iinfo(np.int64).min
 
 
 @lru_cache(maxsize=32)
-def _probe(path: Path, name: str, mtime: int, size: int) -> Film:
+def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
     """Read a video's headers and packets. (Time of change and size are there for the cache.) Raises ClipError."""
     said, listed = _list_packets(path, name, "-c", "copy")
     stream = _stream_lines(said)
@@ -236,7 +236,7 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> Film:
     rate = Fraction(len(ticks) - 1) / (span * base) if span else 1 / (max(int(spans[0]), 1) * base)
     times = np.asarray(ticks * float(base), np.float64)
     alpha_mode = bool(re.search(r"alpha_mode\s*:\s*1", stream, re.IGNORECASE))
-    return Film(
+    return VideoFile(
         path=path,
         width=shown[0],
         height=shown[1],
@@ -316,7 +316,7 @@ class Placement:
     y: int
 
 
-def place(clip: tuple[int, int], frame: tuple[int, int], fit: Fit) -> Placement:
+def fit_into(clip: tuple[int, int], frame: tuple[int, int], fit: Fit) -> Placement:
     """Fit a clip of (width, height) into a frame of (width, height), in the middle."""
     width, height = frame
     if fit != "stretch":

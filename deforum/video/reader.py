@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.video.ffmpeg import ffmpeg_path
-from deforum.video.find import ClipError, ClipSource, Film, Fit, place
+from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Device, Image, Mask
@@ -95,7 +95,7 @@ class Clip:
         self.close()
 
     def _frame(self, t: int) -> tuple[Image, Mask | None]:
-        where = self.source.place(t)
+        where = self.source.stored(t)
         if where not in self._kept:
             self._seek(where)
             while where not in self._kept:
@@ -188,8 +188,8 @@ def frames_from(source: ClipSource, where: int, width: int, height: int, fit: Fi
 
 def _to_the_end(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
     picks = source.picks[where:]
-    if isinstance(source.media, Film):
-        yield from _film_frames(source.media, picks, width, height, fit)
+    if isinstance(source.media, VideoFile):
+        yield from _video_frames(source.media, picks, width, height, fit)
     else:
         for pick in picks:
             yield read_picture(source.media.paths[pick], width, height, fit, alpha=source.alpha)
@@ -215,7 +215,7 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
         levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGBA if opaque else cv2.COLOR_BGRA2RGBA)
     else:
         levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGB)
-    at = place((levels.shape[1], levels.shape[0]), (width, height), fit)
+    at = fit_into((levels.shape[1], levels.shape[0]), (width, height), fit)
     if levels.shape[:2] != (at.height, at.width):
         shrinks = levels.shape[0] >= at.height and levels.shape[1] >= at.width
         levels = cv2.resize(
@@ -228,7 +228,7 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
     return frame
 
 
-def _film_frames(film: Film, picks: NDArray[np.intp], width: int, height: int, fit: Fit) -> Iterator[Levels]:
+def _video_frames(film: VideoFile, picks: NDArray[np.intp], width: int, height: int, fit: Fit) -> Iterator[Levels]:
     """Decode stored frames `picks` (ascending, maybe some twice) of a video."""
     steps = np.unique(np.diff(picks))
     stride = int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1
@@ -271,7 +271,7 @@ def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -
     return levels if got == levels.nbytes else None
 
 
-def _decoding(film: Film, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:
+def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:
     """Give the command that decodes every `stride`-th stored frame from `start` on, at a size, as raw RGB or RGBA."""
     chosen, seek = [], []
     if start:
@@ -281,7 +281,7 @@ def _decoding(film: Film, start: int, stride: int, width: int, height: int, fit:
             seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{film.times[start] - _MARGIN:.6f}"]
     if stride > 1:
         chosen.append(f"select='not(mod(n,{stride}))'")
-    at = place((film.width, film.height), (width, height), fit)
+    at = fit_into((film.width, film.height), (width, height), fit)
     shrinks = film.width >= at.width and film.height >= at.height
     # Area averaging down, Lanczos up, as `image.read`. Without full_chroma_int RGB comes out two levels too dark.
     flags = f"{'area' if shrinks else 'lanczos'}+accurate_rnd+full_chroma_int"

@@ -129,7 +129,7 @@ def test_folders_are_looked_into(nothing_at_home: Path) -> None:
 
 
 def test_embedded_is_missing_or_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deforum.depth, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(deforum.depth, "DEPTH", tmp_path)
     with pytest.raises(UserError, match="install the package again"):
         resolve_depth("embedded")
     put(tmp_path / "depth.safetensors")

@@ -9,7 +9,7 @@ import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
-from deforum.diffusion.pixel_strength import Fill, Paint, cell_steps, hold, smear
+from deforum.diffusion.pixel_strength import MaskFill, Paint, cell_steps, hold, smear
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
 from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
@@ -18,7 +18,7 @@ from tests.diffusion.test_solvers import CONFIG, crooked
 from tests.diffusion.tiny import frame, picture
 
 SCHEDULE = NoiseSchedule.from_config(CONFIG)
-FILLS: tuple[Fill, ...] = ("original", "fill", "latent noise", "latent nothing")
+FILLS: tuple[MaskFill, ...] = ("original", "fill", "latent noise", "latent nothing")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from deforum.diffusion.prompts.syntax import (
     BREAK,
-    Span,
+    Weighted,
     parse_attention,
     parse_composition,
     prompt_notes,
@@ -62,10 +62,10 @@ def test_attention(text: str, spans: list[tuple[str, float]]) -> None:
 
 
 def test_break_begins_a_chunk() -> None:
-    assert parse_attention("a BREAK b") == (Span("a", 1.0), BREAK, Span("b", 1.0))
-    assert parse_attention("(a BREAK b:2)") == (Span("a", 2.0), BREAK, Span("b", 2.0))
-    assert parse_attention("BREAKFAST") == (Span("BREAKFAST", 1.0),)
-    assert parse_attention("a BREAK") == (Span("a", 1.0), BREAK)
+    assert parse_attention("a BREAK b") == (Weighted("a", 1.0), BREAK, Weighted("b", 1.0))
+    assert parse_attention("(a BREAK b:2)") == (Weighted("a", 2.0), BREAK, Weighted("b", 2.0))
+    assert parse_attention("BREAKFAST") == (Weighted("BREAKFAST", 1.0),)
+    assert parse_attention("a BREAK") == (Weighted("a", 1.0), BREAK)
 
 
 COMPOSITION = {

@@ -1,4 +1,4 @@
-"""Models found and judged before anything is loaded; and real formats loaded by the real code."""
+"""KeptModels found and judged before anything is loaded; and real formats loaded by the real code."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def frame(
     texts = tuple(Prompt(prompt, "") if isinstance(prompt, str) else prompt for prompt in prompts or ("a red house",))
     values = SimpleNamespace(**(PARAMS | params))
     return SimpleNamespace(
-        index=index, seed=seed, subseed=subseed, prompts=texts, sampler=sampler, params=values, places=None
+        index=index, seed=seed, subseed=subseed, prompts=texts, sampler=sampler, params=values, noise_map=None
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from deforum.diffusion.prompts.encode import Embedding
-from deforum.diffusion.prompts.syntax import BREAK, Span
+from deforum.diffusion.prompts.syntax import BREAK, Weighted
 
 Tensor = torch.Tensor
 Chunks = list[list[tuple[int, float]]]
@@ -51,7 +51,7 @@ class ClipReader:
         """The number of tokens that CLIP reads at a time, two of which are the marks of start and end."""
         return min(int(model.config.max_position_embeddings) for model in self.modules)
 
-    def read(self, spans: Sequence[Span], clip_skip: int) -> Embedding:
+    def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
         """Return the embedding of a parsed prompt; `clip_skip` 2 reads one layer before the usual one, and so on."""
         chunks = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)
         read = [self._read(encoder, chunks, clip_skip) for encoder in self.encoders]
@@ -88,7 +88,7 @@ class ClipReader:
         return hidden, None if pooled is None or not self.pooled else pooled[0].float()
 
 
-def _chunks(tokenizer: Any, spans: Sequence[Span], size: int) -> Chunks:
+def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
     """Cut a prompt into chunks of at most `size` tokens; there is at least one, maybe empty."""
     comma = tokenizer.convert_tokens_to_ids(",</w>")
     chunks: Chunks = [[]]

@@ -12,9 +12,9 @@ from typing import Any
 
 from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.diffusion.families.checkpoint import inspect_checkpoint
+from deforum.embedded import DIFFUSION
 from deforum.errors import Problem, UserError
 
-EMBEDDED = Path(__file__).parents[2] / "embedded" / "diffusion"
 CONFIGS = Path(__file__).parents[1] / "configs"
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
@@ -94,12 +94,12 @@ def _fits(wanted: Mapping[str, object], config: Mapping[str, object]) -> bool:
 
 def _resolve(model: str, prediction: str | None) -> ModelSource:
     if model == "embedded":
-        if not (EMBEDDED / "model_index.json").is_file():
+        if not (DIFFUSION / "model_index.json").is_file():
             raise UserError(
                 "the embedded model is missing from this installation; install the package again, or "
                 "set `model` to a model of your own"
             )
-        return check_folder(model, EMBEDDED, prediction)
+        return check_folder(model, DIFFUSION, prediction)
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "model_index.json").is_file():

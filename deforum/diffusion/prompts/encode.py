@@ -13,7 +13,7 @@ import torch
 
 from deforum.diffusion.faults import guarded
 from deforum.diffusion.noise import slerp
-from deforum.diffusion.prompts.syntax import Span, parse_attention, prompt_notes, strip_networks
+from deforum.diffusion.prompts.syntax import Weighted, parse_attention, prompt_notes, strip_networks
 
 Tensor = torch.Tensor
 
@@ -43,7 +43,7 @@ class TextReader(Protocol):
     def chunk(self) -> int:
         """The number of tokens in a chunk; every embedding is whole chunks long."""
 
-    def read(self, spans: Sequence[Span], clip_skip: int) -> Embedding:
+    def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
         """Return the embedding of a parsed prompt; `clip_skip` 1 is the model's usual layer, 2 the one before."""
 
     def negative(self, text: str, embedding: Embedding) -> Embedding:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Span:
+class Weighted:
     """A stretch of text and how much attention it gets."""
 
     text: str
     weight: float
 
 
-BREAK = Span("BREAK", -1.0)
+BREAK = Weighted("BREAK", -1.0)
 """Stands between spans where a new chunk begins."""
 
 _TOKEN = re.compile(
@@ -40,7 +40,7 @@ _NETWORK = re.compile(r"<(lora|lyco|hypernet):[^<>]*>")
 _EDITING = re.compile(r"\[[^\[\]()]*(?:\|[^\[\]]*|:\s*\d*\.?\d+\s*)\]")
 
 
-def parse_attention(text: str) -> tuple[Span, ...]:
+def parse_attention(text: str) -> tuple[Weighted, ...]:
     """Split a prompt into spans of equal attention, with `BREAK` between chunks; an unclosed bracket closes at the end.
 
     Never fails: what is no bracket pair stays text. Gives at least one span.
@@ -62,7 +62,7 @@ def parse_attention(text: str) -> tuple[Span, ...]:
             texts.append(match.group() if kind == "weight" else word)
     for group in opened:
         group.close(len(texts))
-    return _join([Span(word, weight) for word, weight in zip(texts, _weights(groups, len(texts)), strict=True)])
+    return _join([Weighted(word, weight) for word, weight in zip(texts, _weights(groups, len(texts)), strict=True)])
 
 
 @dataclass
@@ -96,36 +96,38 @@ def _weights(groups: list[_Group], count: int) -> list[float]:
     return weights
 
 
-def _join(spans: list[Span]) -> tuple[Span, ...]:
+def _join(spans: list[Weighted]) -> tuple[Weighted, ...]:
     """Join neighbours of equal weight, then cut out the BREAKs (an escape may stand in the middle of a word)."""
-    joined: list[Span] = []
+    joined: list[Weighted] = []
     for span in spans:
         if joined and joined[-1].weight == span.weight:
-            joined[-1] = Span(joined[-1].text + span.text, span.weight)
+            joined[-1] = Weighted(joined[-1].text + span.text, span.weight)
         else:
             joined.append(span)
-    cut: list[Span] = []
+    cut: list[Weighted] = []
     for span in joined:
         for i, part in enumerate(_BREAK.split(span.text)):
             if i:
                 cut.append(BREAK)
             if part:
-                cut.append(Span(part, span.weight))
-    return tuple(cut) or (Span("", 1.0),)
+                cut.append(Weighted(part, span.weight))
+    return tuple(cut) or (Weighted("", 1.0),)
 
 
-def parse_composition(text: str) -> tuple[Span, ...]:
+def parse_composition(text: str) -> tuple[Weighted, ...]:
     """Split a prompt at AND into prompts with a weight each ("a AND b :0.5"); without AND it is one of weight 1.
 
     A number after a colon is a weight only beside an AND, so that "16:9" stays text.
     """
     parts = _AND.split(text)
     if len(parts) == 1:
-        return (Span(text.strip(), 1.0),)
+        return (Weighted(text.strip(), 1.0),)
     spans = []
     for part in parts:
         weight = _AND_WEIGHT.search(part)
-        spans.append(Span(part[: weight.start()].strip(), float(weight[1])) if weight else Span(part.strip(), 1.0))
+        spans.append(
+            Weighted(part[: weight.start()].strip(), float(weight[1])) if weight else Weighted(part.strip(), 1.0)
+        )
     return tuple(spans)
 
 

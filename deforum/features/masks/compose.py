@@ -17,7 +17,7 @@ from deforum.depth import DepthModel
 from deforum.errors import UserError
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import came_into_view, carried, followed
-from deforum.features.masks.language import Expression, Not, Operand, Operator, Pair
+from deforum.features.masks.language import Joined, MaskExpression, Not, Operand, Operator
 from deforum.pixels.image import Device, Image, Mask, read, to_gray
 from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
@@ -27,7 +27,7 @@ KEPT = 16
 OUTLIERS = 0.01
 """Share of a depth map at either end that does not count for its range."""
 
-PAIRS: dict[Operator, Callable[[Mask, Mask], Mask]] = {
+JOINED: dict[Operator, Callable[[Mask, Mask], Mask]] = {
     "&": torch.minimum,
     "|": torch.maximum,
     "^": lambda a, b: (a - b).abs(),
@@ -36,15 +36,15 @@ PAIRS: dict[Operator, Callable[[Mask, Mask], Mask]] = {
 """What the operators make of two masks: on black and white what logic has them be, on greys in between."""
 
 
-def evaluate(expression: Expression, mask_of: Callable[[Operand], Mask]) -> Mask:
+def evaluate(expression: MaskExpression, mask_of: Callable[[Operand], Mask]) -> Mask:
     """Make the mask of an expression from those of its operands."""
     match expression:
         case Operand():
             return mask_of(expression)
         case Not(of):
             return 1 - evaluate(of, mask_of)
-        case Pair(operator, left, right):
-            return PAIRS[operator](evaluate(left, mask_of), evaluate(right, mask_of))
+        case Joined(operator, left, right):
+            return JOINED[operator](evaluate(left, mask_of), evaluate(right, mask_of))
 
 
 @dataclass(frozen=True, eq=False)

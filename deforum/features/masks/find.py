@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
 from deforum.features.depth import depth_named
-from deforum.features.masks.language import Expression, Operand, name_files, operands, parse_masks
+from deforum.features.masks.language import MaskExpression, Operand, name_files, operands, parse_masks
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
@@ -34,9 +34,9 @@ WORD_FILES = (
 class MaskSource:
     """The masks of a run, nothing read yet."""
 
-    paint: tuple[Expression, ...]
+    paint: tuple[MaskExpression, ...]
     """Of each frame: where it is painted; empty where there is no mask."""
-    noise: tuple[Expression, ...]
+    noise: tuple[MaskExpression, ...]
     """Of each frame: where noise is put; empty where noise goes where paint goes."""
     init: Path | None
     """The picture that `{init_mask}` is read from."""
@@ -190,7 +190,7 @@ def find_masks(settings: Settings) -> MaskSource | None:
     )
 
 
-def _of_frames(schedule: TextSchedule, settings: Settings) -> tuple[Expression, ...]:
+def _of_frames(schedule: TextSchedule, settings: Settings) -> tuple[MaskExpression, ...]:
     parsed = parse_masks(schedule)
     texts = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
     return tuple(parsed[text] for text in texts)

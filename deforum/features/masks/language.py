@@ -46,39 +46,39 @@ class Operand:
 
 @dataclass(frozen=True)
 class Not:
-    of: Expression
+    of: MaskExpression
 
 
 @dataclass(frozen=True)
-class Pair:
+class Joined:
     operator: Operator
-    left: Expression
-    right: Expression
+    left: MaskExpression
+    right: MaskExpression
 
 
-Expression = Operand | Not | Pair
+MaskExpression = Operand | Not | Joined
 
 EVERYWHERE = Operand("name", "everywhere")
 
 
-def operands(expression: Expression) -> Iterator[Operand]:
+def operands(expression: MaskExpression) -> Iterator[Operand]:
     """Give every operand, from left to right."""
     match expression:
         case Operand():
             yield expression
         case Not(of):
             yield from operands(of)
-        case Pair(_, left, right):
+        case Joined(_, left, right):
             yield from operands(left)
             yield from operands(right)
 
 
-def parse_mask(text: str, *, name: str = "mask") -> Expression:
+def parse_mask(text: str, *, name: str = "mask") -> MaskExpression:
     """Read a mask expression. Raises ScheduleError, which points at the first mistake."""
     return _Reader(text, name).whole()
 
 
-def parse_masks(schedule: TextSchedule) -> dict[str, Expression]:
+def parse_masks(schedule: TextSchedule) -> dict[str, MaskExpression]:
     """Read the mask of every keyframe: expression by text. Raises ScheduleError, which points into the schedule."""
     return {text: _in_schedule(schedule, keyframe, text) for keyframe, text in _texts(schedule)}
 
@@ -110,7 +110,7 @@ def _texts(schedule: TextSchedule) -> Iterator[tuple[TextKeyframe, str]]:
     return ((keyframe, keyframe.value) for keyframe in schedule.keyframes if keyframe.value is not None)
 
 
-def _in_schedule(schedule: TextSchedule, keyframe: TextKeyframe, text: str) -> Expression:
+def _in_schedule(schedule: TextSchedule, keyframe: TextKeyframe, text: str) -> MaskExpression:
     try:
         return parse_mask(text, name=schedule.name)
     except ScheduleError as error:
@@ -139,7 +139,7 @@ class _Reader:
     name: str
     at: int = 0
 
-    def whole(self) -> Expression:
+    def whole(self) -> MaskExpression:
         if not self.text.strip():
             return EVERYWHERE
         expression = self.pair(0)
@@ -150,17 +150,17 @@ class _Reader:
             raise self.fault("expected an operator here", column, _OPERATOR_HINT)
         return expression
 
-    def pair(self, level: int) -> Expression:
+    def pair(self, level: int) -> MaskExpression:
         """Read operands that are joined by the operator of a level, or closer ones."""
         if level == len(OPERATORS):
             return self.single()
         left = self.pair(level + 1)
         while self.peek()[0] == OPERATORS[level]:
             self.take()
-            left = Pair(OPERATORS[level], left, self.pair(level + 1))
+            left = Joined(OPERATORS[level], left, self.pair(level + 1))
         return left
 
-    def single(self) -> Expression:
+    def single(self) -> MaskExpression:
         mark, column = self.take()
         if mark == "!":
             return Not(self.single())

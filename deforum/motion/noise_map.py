@@ -28,7 +28,7 @@ ROUNDS = 3  # in which places are shared out: what a position wanted may be anot
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class NoiseMap:
     """The places on the screen at one frame, (rows, columns) of them, which cover the picture."""
 
     spacing: int
@@ -42,14 +42,14 @@ class Places:
     """
 
     @staticmethod
-    def of(width: int, height: int, factor: int) -> Places:
+    def of(width: int, height: int, factor: int) -> NoiseMap:
         """Number the places of a first frame of so many px, whose latent cells cover `factor` px each way."""
         spacing = max(1, factor // PER_CELL)
         rows, columns = -(-height // spacing), -(-width // spacing)
         numbers = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
-        return Places(spacing, numbers, np.zeros((2, rows, columns), np.float32))
+        return NoiseMap(spacing, numbers, np.zeros((2, rows, columns), np.float32))
 
-    def moved(self, came: Chart, index: int) -> Places:
+    def moved(self, came: Chart, index: int) -> NoiseMap:
         """Go with a motion to frame `index`: `came` says where each pixel of that frame was, and whether it was seen.
 
         Where nothing was seen, and where one place would be in two, there are new places.
@@ -70,7 +70,7 @@ class Places:
         chosen = chosen[kept]
         numbers, beside = index * count + np.arange(count), np.zeros((2, count), np.float32)
         numbers[kept], beside[:, kept] = self.numbers.ravel()[place[chosen, kept]], off[:, chosen, kept]
-        return Places(self.spacing, numbers.reshape(rows, columns), beside.reshape(2, rows, columns))
+        return NoiseMap(self.spacing, numbers.reshape(rows, columns), beside.reshape(2, rows, columns))
 
 
 def _share_out(place: NDArray[np.int64], far: NDArray[np.float32]) -> NDArray[np.int64]:
