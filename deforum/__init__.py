@@ -1,6 +1,11 @@
 """Keyframe animation with Stable Diffusion: a settings file in, a video out.
 
-`from deforum import load, render`, then `render(load("my.yaml").settings, output="out")`.
+    from deforum import load, render
+
+    result = render(load("my.yaml").settings, output="out")
+
+`load` reads a settings file or a mapping, `check` finds mistakes, `render` writes a run's folder, `frames` hands out
+pictures. docs/library.md shows more.
 """
 
 from __future__ import annotations
@@ -8,23 +13,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from deforum.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from deforum.errors import UserError
     from deforum.events import RunResult
     from deforum.loading import Loaded, load
-    from deforum.rendering import render
+    from deforum.rendering import check, frames, render
     from deforum.settings.options import Settings
     from deforum.settings.read import dump
 
-__all__ = ["Loaded", "RunResult", "Settings", "UserError", "dump", "load", "render"]
-__version__ = "0.1.0"
+__all__ = ["Loaded", "RunResult", "Settings", "UserError", "check", "dump", "frames", "load", "render"]
 
 _HOMES = {
     "Loaded": "loading",
     "RunResult": "events",
     "Settings": "settings.options",
     "UserError": "errors",
+    "check": "rendering",
     "dump": "settings.read",
+    "frames": "rendering",
     "load": "loading",
     "render": "rendering",
 }
@@ -33,6 +41,11 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, so that `render.py --help` need not wait for torch."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names: those are what tab completion offers."""
+    return sorted([*__all__, "__version__"])

@@ -11,6 +11,7 @@ from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
+from deforum.settings.document import Place, Scalar
 from deforum.settings.files import Lookup
 from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
 from deforum.settings.read import (
@@ -39,17 +40,29 @@ class Loaded:
     report: tuple[str, ...]
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
     """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
+
+    In place of a file, `source` may be a mapping of the names and values that would stand in a YAML file.
 
     With `to_render`, what only a render needs is checked too (that the animation mode is available and files exist),
     and paths are made absolute. Relative paths start from the settings file's folder, or else from the current one.
     Raises UserError with all problems found.
     """
-    path = Path(path)
-    text, found, made_with = document.read_text(path), Findings(), ""
-    old_file = is_json(path, text)
-    if old_file:
+    if isinstance(source, Mapping):
+        return _load(source, Path(), "", overrides, to_render)
+    path = Path(source)
+    return _load(None, path, document.read_text(path), overrides, to_render)
+
+
+def _load(
+    values: Mapping[str, object] | None, path: Path, text: str, overrides: Sequence[str], to_render: bool
+) -> Loaded:
+    found, made_with = Findings(), ""
+    old_file = values is None and is_json(path, text)
+    if values is not None:
+        given = collect(flatten(_as_document(values, found), found), found)
+    elif old_file:
         translation = translate(parse_json(text, str(path)))
         made_with = translation.made_with
         found.notes.extend(translation.notes)
@@ -60,10 +73,23 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, to_render: bool = T
     if made_with and "model" not in given:
         found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
-    settings = _check(settings, readable, found, path.parent if to_render else None)
+    folder = path if values is not None else path.parent
+    settings = _check(settings, readable, found, folder if to_render else None)
     if found.problems:
         raise UserError(found.problems)
     return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
+
+
+def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapping:
+    """Turn a mapping of Python values into what a YAML file of them would be; what cannot be read is left out."""
+    entries = []
+    for name, value in values.items():
+        place = Place(f"settings[{name!r}]")
+        try:
+            entries.append((Scalar(str(name), place), document.of_values(value, place)))
+        except UserError as error:
+            found.problems.extend(error.problems)
+    return document.Mapping(tuple(entries), Place("settings"))
 
 
 def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:

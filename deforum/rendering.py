@@ -37,7 +37,21 @@ from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter
 
 if TYPE_CHECKING:
+    from deforum.animation.stages import Stages
     from deforum.pixels.image import Image
+
+
+Change = Callable[["Stages"], "Stages"]
+"""Gives other stages of the loop, made of those of a run."""
+
+
+def unchanged(stages: Stages) -> Stages:
+    """Leave the loop as the settings have it."""
+    return stages
+
+
+def _changed(animation: Animation, change: Change) -> Animation:
+    return replace(animation, stages=change(animation.stages))
 
 
 def levels(image: Image, bits: int) -> Pixels:
@@ -80,12 +94,14 @@ def render(
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     models: KeptModels | None = None,
+    change: Change = unchanged,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
     `observer` is told what happens, see `deforum.events`. `progress(done, total)` is called once all is loaded (done 0)
     and after every frame. `stop()` is asked after every frame, and ends the run early with everything closed. What is
-    in `models` is not loaded again, and what is loaded stays there for further runs. Raises UserError, before rendering
+    in `models` is not loaded again, and what is loaded stays there for further runs. `change` is given the stages of
+    the loop and gives those that are run: with a filter more, for instance. Raises UserError, before rendering
     wherever that can be known.
     """
     _settle_process()
@@ -97,7 +113,7 @@ def render(
     parent = runs_folder(settings, None if output is None else Path(output))
     folder = new_folder(parent, run_name(settings, datetime.now()))
     try:
-        animation = build(prepared, models)
+        animation = _changed(build(prepared, models), change)
     except BaseException:
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -121,19 +137,23 @@ def render(
 
 
 def frames(
-    settings: Settings, *, observer: Observer = nobody, models: KeptModels | None = None
+    settings: Settings,
+    *,
+    observer: Observer = nobody,
+    models: KeptModels | None = None,
+    change: Change = unchanged,
 ) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """Render settings and hand out each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 
-    `observer` and `models` as for `render`. Raises UserError when the first frame is asked for, or later where a frame
-    cannot be made.
+    `observer`, `models` and `change` as for `render`. Raises UserError when the first frame is asked for, or later
+    where a frame cannot be made.
     """
     from deforum.pixels.image import to_bytes
 
     _settle_process()
     prepared = prepare(settings)
     _tell_prepared(prepared, observer)
-    animation = build(prepared, models)
+    animation = _changed(build(prepared, models), change)
     total = len(animation.timeline)
     observer(RunLoaded(None, total))
     for done, (frame, image) in enumerate(_watched(animation, observer, lambda frame, image: None), 1):

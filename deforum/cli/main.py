@@ -12,27 +12,23 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from deforum import __version__
 from deforum.cli import inspect as commands
-
-if TYPE_CHECKING:
-    pass
 from deforum.cli.files import split_words
 from deforum.cli.render import INTERRUPTED, check, render, render_arguments, report
 from deforum.cli.terminal import say
+from deforum.version import __version__
 
 EPILOG = """\
 Give several files, folders or patterns to render them one after the other; what fails does not stop the others.
 An argument with '=' in it that is not the name of a file sets a setting, and wins over the file:
 
-    python render.py examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
+    {program} examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
 Several values make a sweep: a run for each combination, and a picture that compares them, sheet.png. Numbers may be
 lists and ranges, choices and samplers lists; lists in brackets do for everything:
 
-    python render.py my.yaml seed=1,2,3 cfg_scale=5..9:2 sampler="Euler a,DDIM" prompts='[a calm sea, a storm]'
+    {program} my.yaml seed=1,2,3 cfg_scale=5..9:2 sampler="Euler a,DDIM" prompts='[a calm sea, a storm]'
 
 The last line printed is the path of the video, or of the sheet. Ctrl-C finishes the frame and closes the video; twice
 stops at once.
@@ -51,19 +47,28 @@ class Command:
     needs_file: bool = True
 
 
+def program_name() -> str:
+    """Give the name that the program was started with: render.py, deforum, or python -m deforum."""
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.name == "__main__.py":
+        return "python -m deforum"
+    return started.name if started.stem in ("render", "deforum") else "render.py"
+
+
 def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """Read the command line. A first word that names a command is one, unless a file has that very name."""
-    name = "render"
+    name, program = "render", program_name()
+    typed = f"python {program}" if program.endswith(".py") else program
     if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
         name, argv = argv[0], argv[1:]
     command = COMMANDS[name]
     rows = "\n".join(f"  {word:8}{each.help}" for word, each in COMMANDS.items())
     about = f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}"
     parser = argparse.ArgumentParser(
-        prog="render.py",
-        usage=f"render.py {'[COMMAND]' if name == 'render' else name} {command.usage}",
+        prog=program,
+        usage=f"{program} {'[COMMAND]' if name == 'render' else name} {command.usage}",
         description=about if name == "render" else f"{command.help[:1].upper()}{command.help[1:]}.",
-        epilog=EPILOG if name == "render" else None,
+        epilog=EPILOG.replace("{program}", typed) if name == "render" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.arguments(parser)

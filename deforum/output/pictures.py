@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from deforum import __version__
+from deforum.version import __version__
 from deforum.video.writer import Pixels, to_depth
 
 if TYPE_CHECKING:

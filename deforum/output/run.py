@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from deforum import __version__
 from deforum.background import Background
 from deforum.errors import UserError, disk_error
 from deforum.output.pictures import PICTURES, describe, encode
 from deforum.output.subtitles import Subtitles
+from deforum.version import __version__
 from deforum.video.ffmpeg import VideoError
 from deforum.video.formats import FORMATS, exact_fps
 from deforum.video.writer import Pixels, VideoWriter, command_from_frames, frozen

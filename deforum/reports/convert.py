@@ -24,8 +24,8 @@ class Conversion:
 
     @property
     def text(self) -> str:
-        from deforum import __version__
         from deforum.settings.read import dump
+        from deforum.version import __version__
 
         # What has no effect is said whenever the file is read, and may have some in a later version.
         kept = (note for note in self.loaded.report if not note.startswith("without effect"))

@@ -6,6 +6,7 @@ text gets the text, one that wants a number reads it as a number.
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +104,29 @@ def parse_yaml_value(text: str, place: Place) -> Node:
         raise UserError(Problem(f"{shown!r} cannot be read: {mistake.meaning}", str(place))) from None
     assert node is not None  # the text is not empty
     return relocate(node, place)
+
+
+def of_values(value: object, place: Place) -> Node:
+    """Build the tree of plain Python values: mappings, sequences, texts, numbers, paths, booleans, None.
+
+    Raises UserError for anything else.
+    """
+    match value:
+        case None:
+            return Scalar("null", place)
+        case bool():
+            return Scalar("true" if value else "false", place)
+        case int() | float():
+            return Scalar(repr(value), place)
+        case str() | Path():
+            return Scalar(str(value), place, plain=False)
+        case collections.abc.Mapping():
+            entries = ((Scalar(str(key), place), of_values(inner, place)) for key, inner in value.items())
+            return Mapping(tuple(entries), place)
+        case collections.abc.Sequence():
+            return Sequence(tuple(of_values(item, place) for item in value), place)
+    kind = type(value).__name__
+    raise UserError(Problem(f"a value of type {kind} cannot be read; expected text, numbers, mappings", str(place)))
 
 
 def quote_line(line: str, column: int) -> str:

@@ -121,7 +121,7 @@ class ControlUnit:
 CONTROLS: Mapping[str, Declaration] = declarations(ControlUnit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """Everything a render is made from. Paths are as in the file."""
 
@@ -395,6 +395,15 @@ class Settings:
     def blending(self) -> Literal["hold", "linear", "spherical"]:
         """How prompts go over into each other, with what the mode has where `prompt_blend` says nothing."""
         return self.prompt_blend or self.mode.prompt_blend
+
+    def __repr__(self) -> str:
+        """Show what differs from the defaults."""
+        plain, defaults = Settings(), default_params()
+        params = {name: value for name, value in self.params.items() if value != getattr(defaults, name)}
+        options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) != getattr(plain, name)}
+        shown = [f"{name}={getattr(value, 'text', value)!r}" for name, value in (options | params).items()]
+        units = [f"control_units={self.control_units!r}"] if self.control_units else []
+        return f"Settings({', '.join([*shown, *units])})"
 
     @property
     def is_lenient(self) -> bool:
