@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deforum.animation.parts import Moment, Palette
-from deforum.pixels.color import ColorReference, Space
+from deforum.pixels.color import SPACES, ColorReference, Space
 from deforum.pixels.image import Image, read
 from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 
-COLOR_SPACES: dict[str, Space] = {"HSV": "HSV", "LAB": "LAB", "RGB": "RGB", "Image": "LAB", "Video Input": "LAB"}
+COLOR_SPACES: dict[str, Space] = {**{space: space for space in SPACES}, "Image": "LAB", "Video Input": "LAB"}
 """Where colours are matched, by color_coherence."""
 
 
@@ -37,7 +37,7 @@ def palette_of(settings: Settings, profile: Profile, first: Image | None = None)
     `first` is what frame 0 is painted from, where that is something else than the init image. Holding to a clip's
     colours is the business of the clip.
     """
-    if settings.color_coherence not in COLOR_SPACES or settings.color_coherence not in settings.mode.holds_to:
+    if settings.color_coherence not in COLOR_SPACES or not settings.mode.holds(settings.color_coherence):
         return no_palette
     reference = reference_of(settings, profile)
 

@@ -5,6 +5,7 @@ Convention: images are (3, H, W) RGB float32 0..1; every filter clips its result
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,24 +20,40 @@ Space = Literal["RGB", "HSV", "LAB"]
 Floats = NDArray[np.float64]
 
 
-# To the space and back, for pictures read as R, G, B and as B, G, R.
-CONVERSIONS: dict[tuple[str, bool], tuple[int, int]] = {
-    ("HSV", True): (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB),
-    ("HSV", False): (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR),
-    ("LAB", True): (cv2.COLOR_RGB2LAB, cv2.COLOR_LAB2RGB),
-    ("LAB", False): (cv2.COLOR_BGR2LAB, cv2.COLOR_LAB2BGR),
-}
-
 LEVELS = 256  # bins of a channel in 8 bit
 STEPS = 16384  # bins of a float channel: fine enough that no colour is seen to jump, and three fit into 16 bit
 GAP = 2 / 255  # of a channel's range: wider than between the levels of an 8-bit picture
 GRAY_WEIGHT = 1e-6  # what grey has to say about hue, against the 1 of a full colour: only where nothing else does
 CIRCLE = (0.0, 360.0)
 
-RANGES: dict[str, tuple[tuple[float, float], ...]] = {
-    "RGB": ((0, 1), (0, 1), (0, 1)),
-    "HSV": (CIRCLE, (0, 1), (0, 1)),
-    "LAB": ((0, 100), (-128, 128), (-128, 128)),
+
+@dataclass(frozen=True)
+class ColorSpace:
+    """A row of SPACES."""
+
+    ranges: tuple[tuple[float, float], ...]
+    """Lowest and highest value of each channel, for float pictures."""
+    from_rgb: tuple[int, int] | None = None
+    """OpenCV's conversions to the space and back, for pictures read as R, G, B; None: the pixels as they are."""
+    from_bgr: tuple[int, int] | None = None
+    """The same for pictures read as B, G, R."""
+    hue_first: bool = False
+    """The first channel is a hue: it counts by how colourful each pixel is."""
+
+
+SPACES: Mapping[Space, ColorSpace] = {
+    "RGB": ColorSpace(((0, 1), (0, 1), (0, 1))),
+    "HSV": ColorSpace(
+        (CIRCLE, (0, 1), (0, 1)),
+        (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB),
+        (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR),
+        hue_first=True,
+    ),
+    "LAB": ColorSpace(
+        ((0, 100), (-128, 128), (-128, 128)),
+        (cv2.COLOR_RGB2LAB, cv2.COLOR_LAB2RGB),
+        (cv2.COLOR_BGR2LAB, cv2.COLOR_LAB2BGR),
+    ),
 }
 
 
@@ -44,8 +61,8 @@ RANGES: dict[str, tuple[tuple[float, float], ...]] = {
 class ColorReference:
     """The colours that pictures are to have: a histogram of each channel, in a colour space; and their `fine_detail`.
 
-    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over RANGES, where hue counts by how colourful each
-    pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it, as Deforum does.
+    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue counts by how
+    colourful each pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it, as Deforum does.
     """
 
     space: Space
@@ -97,7 +114,7 @@ def _match_levels(image: Image, reference: ColorReference) -> Image:
 def _match_float(image: Image, reference: ColorReference) -> Image:
     space, true_channels = reference.space, reference.true_channels
     measured = _measure_float(image, space, true_channels)
-    curves = zip(measured.counts, reference.counts, RANGES[space], strict=True)
+    curves = zip(measured.counts, reference.counts, SPACES[space].ranges, strict=True)
     change = np.stack([_curve(counts, wanted, *ends) for counts, wanted, ends in curves])
     matched = change.astype(np.float32).ravel().take(measured.bins)
     matched += measured.channels
@@ -148,11 +165,11 @@ def _measure_float(image: Image, space: Space, true_channels: bool) -> _Measured
     channels = _convert(np.clip(to_array(image), 0, 1), space, true_channels)
     # One matrix brings the three channels to 0..16383, 16384..32767 and 32768..49151: the steps of one long table.
     below_top = STEPS - 1 / 64
-    scale = [below_top / (high - low) for low, high in RANGES[space]]
-    offset = [channel * STEPS - low * scale[channel] for channel, (low, _) in enumerate(RANGES[space])]
+    scale = [below_top / (high - low) for low, high in SPACES[space].ranges]
+    offset = [channel * STEPS - low * scale[channel] for channel, (low, _) in enumerate(SPACES[space].ranges)]
     bins = cv2.transform(channels, np.column_stack((np.diag(scale), offset))).astype(np.uint16)
     counts = _count(bins.reshape(len(bins), -1), 3 * STEPS).reshape(3, STEPS)
-    if space == "HSV":
+    if SPACES[space].hue_first:
         colorful = channels[..., 1] * channels[..., 2] + GRAY_WEIGHT
         counts[0] = np.bincount(bins[..., 0].ravel(), colorful.ravel(), STEPS)
     return _Measured(channels, bins, counts)
@@ -164,6 +181,6 @@ def _count(values: NDArray[Any], size: int) -> Floats:
 
 
 def _convert(pixels: NDArray[Any], space: Space, true_channels: bool, back: bool = False) -> NDArray[Any]:
-    if space == "RGB":
-        return pixels
-    return np.asarray(cv2.cvtColor(pixels, CONVERSIONS[space, true_channels][back]))
+    row = SPACES[space]
+    conversions = row.from_rgb if true_channels else row.from_bgr
+    return pixels if conversions is None else np.asarray(cv2.cvtColor(pixels, conversions[back]))

@@ -8,8 +8,6 @@ from typing import Literal
 
 Mode = Literal["2D", "3D", "Video Input", "Interpolation"]
 
-ANY_COLORS = ("HSV", "LAB", "RGB", "Image", "Video Input")
-
 
 @dataclass(frozen=True)
 class ModeFacts:
@@ -22,15 +20,19 @@ class ModeFacts:
     """The camera moves in space, by the picture's depth."""
     reads_clip: bool
     """Frames are painted from those of a clip."""
-    holds_to: tuple[str, ...]
-    """The choices of color_coherence that act."""
+    holds_to: tuple[str, ...] | None
+    """The choices of color_coherence that act; None: all of them."""
     prompt_blend: Literal["hold", "linear"] = "hold"
     """What prompt_blend is where it is null."""
 
+    def holds(self, color_coherence: str) -> bool:
+        """Whether a choice of color_coherence acts."""
+        return self.holds_to is None or color_coherence in self.holds_to
+
 
 MODES: Mapping[Mode, ModeFacts] = {
-    "2D": ModeFacts(goes_on=True, has_depth=False, reads_clip=False, holds_to=ANY_COLORS),
-    "3D": ModeFacts(goes_on=True, has_depth=True, reads_clip=False, holds_to=ANY_COLORS),
+    "2D": ModeFacts(goes_on=True, has_depth=False, reads_clip=False, holds_to=None),
+    "3D": ModeFacts(goes_on=True, has_depth=True, reads_clip=False, holds_to=None),
     "Video Input": ModeFacts(goes_on=False, has_depth=False, reads_clip=True, holds_to=("Image", "Video Input")),
     "Interpolation": ModeFacts(False, False, False, holds_to=(), prompt_blend="linear"),
 }
@@ -46,4 +48,4 @@ APART = modes_where(lambda facts: not facts.goes_on)
 WITH_DEPTH = modes_where(lambda facts: facts.has_depth)
 FLAT = modes_where(lambda facts: facts.goes_on and not facts.has_depth)
 FROM_CLIP = modes_where(lambda facts: facts.reads_clip)
-WITH_COLORS = modes_where(lambda facts: facts.holds_to)
+WITH_COLORS = modes_where(lambda facts: facts.holds_to != ())

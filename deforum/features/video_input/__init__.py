@@ -31,7 +31,7 @@ def feeds_back(settings: Settings) -> bool:
 
 def holds_colors(settings: Settings) -> bool:
     """Whether colours are held to the clip's. Deforum does so in hybrid video only."""
-    if settings.color_coherence != HOLD_TO or HOLD_TO not in settings.mode.holds_to:
+    if settings.color_coherence != HOLD_TO or not settings.mode.holds(HOLD_TO):
         return False
     return settings.profile != "deforum" or hybrid.is_on(settings)
 

@@ -44,7 +44,7 @@ def attach(stages: Stages, found: VideoSource, kit: Kit) -> Stages:
 def with_video(stages: Stages, settings: Settings, video: Video) -> Stages:
     """Paint the frames of a clip, each by itself or with feedback of the one before; or hold to its colours alone."""
     profile = PROFILES[settings.profile]
-    if settings.color_coherence == HOLD_TO and HOLD_TO in settings.mode.holds_to:
+    if settings.color_coherence == HOLD_TO and settings.mode.holds(HOLD_TO):
         every = settings.color_coherence_video_every_n_frames
         stages = replace(stages, palette=colors_of(video, reference_of(settings, profile), every))
     if settings.mode.reads_clip:
