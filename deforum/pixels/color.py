@@ -61,8 +61,9 @@ SPACES: Mapping[Space, ColorSpace] = {
 class ColorReference:
     """The colours that pictures are to have: a histogram of each channel, in a colour space; and their `fine_detail`.
 
-    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue counts by how
-    colourful each pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it, as Deforum does.
+    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue counts by
+    how colourful each pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it,
+    as Deforum does.
     """
 
     space: Space
