@@ -6,13 +6,8 @@ import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
 
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
 

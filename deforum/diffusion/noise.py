@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deforum.motion.noise_map import NoiseMap
 from deforum.seeds import derive_seed

@@ -6,29 +6,21 @@ centres have whole-number coordinates, x goes right, y goes down. A picture keep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from deforum.motion.positions import CV_EDGE, CV_SAMPLING, MARGIN, Chart, Charts, Edge, Matrix, Sampling, map_by, pixels
-from deforum.pixels.image import Device, Image, Mask
-from deforum.settings.params import Params
-
-if TYPE_CHECKING:
-    pass
-
-import math
 from typing import TYPE_CHECKING, Literal
 
 import cv2
+import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
 from deforum.errors import UserError
-from deforum.pixels.image import CPU, from_array, to_array
+from deforum.motion.positions import CV_EDGE, CV_SAMPLING, MARGIN, Chart, Charts, Edge, Matrix, Sampling, map_by, pixels
+from deforum.pixels.image import CPU, Device, Image, Mask, from_array, to_array
+from deforum.settings.params import Params
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params

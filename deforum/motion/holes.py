@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
 from deforum.errors import UserError
+from deforum.motion.pose import Sight
 from deforum.motion.positions import (
     SAME_PLACE,
     Positions,
     inside,
 )
-
-if TYPE_CHECKING:
-    pass
-from deforum.motion.pose import Sight
 from deforum.motion.splat import HALF, index_of, position_of
 
 HoleFill = Literal["stretch", "far"]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from deforum.motion.positions import (
     Positions,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 HALF = 0.501  # px from the middle of a pixel to its edge
 
