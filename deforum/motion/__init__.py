@@ -1,1 +1,1 @@
-"""Geometry without settings: how a picture moves, flat, in space by its depth, or by optical flow."""
+"""Geometry of motion, independent of settings: flat (2D), in space by depth (3D), and by optical flow."""

@@ -1,7 +1,7 @@
-"""Flat (2D) motion: the matrix of one frame's motion, and pictures moved by a matrix.
+"""Flat (2D) motion: the homography of one frame's motion, and pictures warped by a homography.
 
-Convention: a matrix is (3, 3) float64 and takes a source position (x, y, 1) in pixels to its destination. Pixel
-centres have whole-number coordinates, x goes right, y goes down. A picture keeps its size.
+Convention: a matrix is (3, 3) float64 and maps a source position (x, y, 1) in px to its destination. Pixel centres
+have whole-number coordinates, x goes right, y goes down. A picture keeps its size.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ class FlatWarp:
 Border = Literal["replicate", "wrap", "reflect", "mirror"]
 
 EDGES: Mapping[Border, Edge] = {"replicate": "border", "reflect": "reflection", "wrap": "wrap", "mirror": "mirror"}
-"""What each border is called where positions are read."""
+"""Name of each border in `deforum.motion.positions`."""
 
-STILL = 1e-5  # px; float32 positions are no finer than this
+STILL = 1e-5  # px; the resolution of float32 positions
 
 
 def flat_matrix(params: Params[float], width: int, height: int, *, flip: bool, flip_keeps_translation: bool) -> Matrix:
-    """Compose one frame's 2D motion: move first, then turn and zoom about the centre, then flip in perspective.
+    """Compose one frame's 2D motion: translate, then rotate and zoom about the centre, then perspective flip.
 
     Convention: (3, 3), source px -> destination px. `angle` in degrees turns the picture counter-clockwise, `zoom`
-    above 1 enlarges it, `translation_x` and `translation_y` in px move it right and down (and are enlarged by the
-    zoom). `flip` lets the perspective flip act; with it, `flip_keeps_translation` False loses the translation, as
-    Deforum does.
+    above 1 enlarges it, `translation_x` and `translation_y` in px move it right and down (and are scaled by the
+    zoom). `flip` enables the perspective flip; `flip_keeps_translation` False then drops the translation, as Deforum
+    does.
     Raises UserError where the zoom is 0.
     """
     if params.zoom == 0:
@@ -104,32 +104,32 @@ def flat_matrix(params: Params[float], width: int, height: int, *, flip: bool, f
 
 
 def translation(x: float, y: float) -> Matrix:
-    """Move by x px to the right and y px down."""
+    """Return the matrix (3, 3) that moves by x px to the right and y px down."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
 def rotation(angle: float, zoom: float, center_x: float, center_y: float) -> Matrix:
-    """Turn counter-clockwise by `angle` degrees and enlarge by `zoom`, about a centre given in px."""
+    """Return the matrix (3, 3) of a counter-clockwise turn by `angle` degrees and a `zoom`, about a centre in px."""
     cos, sin = zoom * math.cos(math.radians(angle)), zoom * math.sin(math.radians(angle))
     about_origin: Matrix = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float64)
     return translation(center_x, center_y) @ about_origin @ translation(-center_x, -center_y)
 
 
 def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: int, height: int) -> Matrix:
-    """Turn the picture in space, by theta about z, gamma about y and phi about x, and look at it with a camera.
+    """Return the homography (3, 3) of the picture turned by theta about z, gamma about y, phi about x, and projected.
 
-    Convention: degrees; `fv` is the camera's field of view. The camera stands so far off that an unturned picture keeps
-    its size, to within one part in `distance`.
-    Source: the rule behind Deforum's files, found from recorded matrices. It has two oddities that files rely on: the
-    distance is one unit too large, so that zero angles still shrink the picture by 0.2-0.3 %, and the pivot is not the
-    picture's centre but the centre of a square around it that the camera sees whole.
+    Convention: degrees, source px -> destination px; `fv` is the camera's field of view. The camera's distance keeps
+    the size of an unturned picture, to within one part in `distance`.
+    Source: the rule behind Deforum's files, found from recorded matrices. Files rely on two oddities of it. The
+    distance is one unit too large, so that zero angles still shrink the picture by 0.2-0.3 %. The pivot is the centre
+    of the square that the camera sees, its upper left corner at the picture's, instead of the picture's centre.
     """
     diagonal = math.hypot(width, height)
     half = math.radians(fv) / 2
-    side = diagonal / math.cos(half)  # of the square
+    side = diagonal / math.cos(half)  # px; of the square that the camera sees
     distance = diagonal / (2 * math.sin(half))
     (a, b), (c, d), (e, f) = turn(math.radians(phi), math.radians(gamma), math.radians(theta))[:, :2]
-    # The focal length equals the distance: a point that stays at that distance keeps its place.
+    # The focal length equals the distance: a point that stays at that distance keeps its position.
     seen = distance * np.array([[a, b, 0], [c, d, 0], [0, 0, 1]]) + np.array([[0, 0, 0], [0, 0, 0], [-e, -f, 1]])
     centred = translation(width / 2, height / 2) @ seen @ translation(-width / 2, -height / 2)
     off_x, off_y = (side - width) / 2, (side - height) / 2
@@ -138,7 +138,7 @@ def perspective_flip(theta: float, phi: float, gamma: float, fv: float, width: i
 
 
 def turn(x: float, y: float, z: float) -> Matrix:
-    """Give the rotation in space about x, then y, then z (radians), the order of Deforum's Euler angles: (3, 3)."""
+    """Return the rotation matrix Rx @ Ry @ Rz, (3, 3), for angles in radians: the order of Deforum's Euler angles."""
     about_x = [[1, 0, 0], [0, math.cos(x), -math.sin(x)], [0, math.sin(x), math.cos(x)]]
     about_y = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
     about_z = [[math.cos(z), -math.sin(z), 0], [math.sin(z), math.cos(z), 0], [0, 0, 1]]
@@ -147,7 +147,7 @@ def turn(x: float, y: float, z: float) -> Matrix:
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """Turn a motion back; that of a picture seen edge-on, which nothing can turn back, is at least finite."""
+    """Return the inverse of a motion (3, 3); a singular one (a picture seen edge-on) gets its pseudo-inverse."""
     try:
         return np.asarray(np.linalg.inv(matrix), np.float64)
     except np.linalg.LinAlgError:
@@ -155,12 +155,12 @@ def inverse(matrix: Matrix) -> Matrix:
 
 
 def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Sampling = "bilinear") -> Image:
-    """Move a picture by a matrix; identity gives the same image, and a move by whole pixels is exact.
+    """Warp a picture by a homography; the identity returns the same image, a shift by whole pixels is exact.
 
     Convention: image (C, H, W), any number of channels; matrix (3, 3), source px -> destination px. Beyond the edge
     `replicate` repeats the outermost pixels (aaa|abc|ccc), `wrap` starts again on the other side (abc|abc|abc),
     `reflect` mirrors at the edge (cba|abc|cba), and `mirror` at the outermost pixel (cb|abc|ba). Bicubic sampling may
-    leave 0..1 by a little.
+    overshoot 0..1 slightly.
     """
     height, width = image.shape[-2:]
     shift = _whole_shift(matrix, width, height)
@@ -169,7 +169,7 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
     if shift is not None:
         return _shift(image, shift, border)
     if image.device.type == "cpu":
-        # The same sampling, ten times as fast as torch's on a CPU.
+        # The same sampling as grid_sample, ten times as fast on a CPU.
         pixels = cv2.warpPerspective(
             to_array(image),
             inverse(matrix),
@@ -192,9 +192,10 @@ def warp_flat(image: Image, matrix: Matrix, *, border: Border, sampling: Samplin
 
 
 def coverage(matrix: Matrix, width: int, height: int, device: Device = CPU) -> Mask:
-    """Tell where the moved picture shows something of the source: 1 inside, 0 beyond its edge, soft over one pixel.
+    """Return the coverage mask of the moved picture: 1 where the source is visible, 0 beyond its edge.
 
-    Convention: (H, W) float32; matrix (3, 3), source px -> destination px. Places behind the camera show nothing.
+    Convention: (H, W) float32, soft over one pixel; matrix (3, 3), source px -> destination px. Positions behind the
+    camera are 0.
     """
     x, y, w = _source_positions(matrix, width, height, device)
     across = torch.minimum(x + 1, width - x).clamp(0, 1)
@@ -205,9 +206,9 @@ def coverage(matrix: Matrix, width: int, height: int, device: Device = CPU) -> M
 def _source_positions(
     matrix: Matrix, width: int, height: int, device: Device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Find where each destination pixel comes from.
+    """Return the source position of each destination pixel: x, y (H, W) float32 px, and w.
 
-    Convention: x, y (H, W) float32 px, and w, which is above 0 where that place is in front of the camera.
+    The homogeneous coordinate w is above 0 where the source is in front of the camera.
     """
     (a, b, c), (d, e, f), (g, h, i) = inverse(matrix).tolist()
     x = torch.arange(width, dtype=torch.float32, device=device)
@@ -216,12 +217,12 @@ def _source_positions(
     from_x, from_y, w = a * x + (b * y + c), d * x + (e * y + f), g * x + (h * y + i)
     if g == 0 and h == 0 and i == 1:
         return from_x, from_y, w
-    nonzero = torch.where(w == 0, torch.finfo(w.dtype).eps, w)  # on the horizon itself: far away, but finite
+    nonzero = torch.where(w == 0, torch.finfo(w.dtype).eps, w)  # on the horizon: far away, but finite
     return from_x / nonzero, from_y / nonzero, w
 
 
 def _whole_shift(matrix: Matrix, width: int, height: int) -> tuple[int, int] | None:
-    """Tell by how many whole pixels (right, down) the matrix moves the picture, if it does nothing else."""
+    """Return the shift (right, down) in px of a matrix that only moves by whole pixels; None for any other."""
     scaled = matrix / matrix[2, 2]
     shift = round(scaled[0, 2]), round(scaled[1, 2])
     corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
@@ -231,7 +232,7 @@ def _whole_shift(matrix: Matrix, width: int, height: int) -> tuple[int, int] | N
 
 
 def _shift(image: Image, shift: tuple[int, int], border: Border, grow: int = 0) -> Image:
-    """Move by whole pixels, right and down; `grow` widens the picture by as many pixels to the right and below."""
+    """Shift by whole pixels, right and down; `grow` px are added to the width and to the height, right and below."""
     height, width = image.shape[-2:]
     rows = _border_index(torch.arange(height + grow) - shift[1], height, border)
     columns = _border_index(torch.arange(width + grow) - shift[0], width, border)
@@ -241,7 +242,7 @@ def _shift(image: Image, shift: tuple[int, int], border: Border, grow: int = 0) 
 
 
 def _border_index(index: torch.Tensor, size: int, border: Border) -> torch.Tensor:
-    """Bring pixel indices outside 0..size-1 back inside."""
+    """Map pixel indices outside 0..size-1 back inside, by the border's rule."""
     if border == "replicate":
         return index.clamp(0, size - 1)
     if border == "wrap":
@@ -253,7 +254,7 @@ def _border_index(index: torch.Tensor, size: int, border: Border) -> torch.Tenso
 
 
 def _mirror(position: torch.Tensor, size: int) -> torch.Tensor:
-    """Bring positions beyond the outermost pixels back inside, mirrored there."""
+    """Mirror positions (px) beyond the outermost pixels back inside."""
     if size == 1:
         return torch.zeros_like(position)
     mirrored = position.remainder(2 * size - 2)

@@ -1,4 +1,4 @@
-"""Motions made from optical flow; and flow, masks and motions moved by each other.
+"""Warps made from optical flow; masks and flow moved by a warp; warps of different kinds composed.
 
 Convention: flow (H, W, 2) px from the old picture to the new: see `deforum.flow`.
 """
@@ -32,20 +32,20 @@ from deforum.pixels.image import Image, Mask
 
 Flow = torch.Tensor  # (H, W, 2) float32 px
 
-STEPS = 4  # towards where a pixel came from; the flow that takes it here is read there
-DOUBT_SHARE, DOUBT = 0.01, 0.2  # of the squared flow, and px^2, that the way back may miss the start by
+STEPS = 4  # fixed-point iterations of `invert`
+DOUBT_SHARE, DOUBT = 0.01, 0.2  # forward-backward tolerance: share of the squared flows, plus px^2
 
 
 @dataclass(frozen=True)
 class FlowWarp:
-    """A dense motion: `source` says, for each pixel of the new picture, where it comes from.
+    """A dense motion: `source` is the position in the old picture of each pixel of the new one.
 
-    Satisfies `deforum.motion.warps.Warp`. Motions are joined as positions, so that a picture is sampled once.
+    Satisfies `deforum.motion.warps.Warp`. Motions are composed as positions, so that a picture is sampled once.
     """
 
     source: Positions
     solve: Callable[[], Charts]
-    """Gives the whole geometry; asked when it is needed."""
+    """Computes the charts; called when first needed."""
     edge: Edge = "mirror"
     sampling: Sampling = "bilinear"
 
@@ -58,10 +58,10 @@ class FlowWarp:
         edge: Edge = "mirror",
         sampling: Sampling = "bilinear",
     ) -> FlowWarp:
-        """Move everything by a flow times a factor.
+        """Make the warp that moves a picture by `factor` times a flow, (H, W, 2) px from old to new.
 
-        A pixel comes from where the flow leads to it. That is searched for; from where `backward`, the flow from the
-        new picture to the old, says, if it is given: it knows where things lie behind each other.
+        The inverse of the flow is found by iteration. `backward`, the flow from the new picture to the old, is its
+        start where given: it resolves occlusions.
         """
         there = to_positions(flow, factor)
         source = invert(there, None if backward is None else to_positions(backward, factor))
@@ -79,9 +79,9 @@ class FlowWarp:
         return self.solve()
 
     def __call__(self, image: Image) -> Image:
-        """Move a picture, (C, H, W) in 0..1."""
+        """Warp a picture, (C, H, W) in 0..1."""
         moved = sample_at(image, self.source, self.sampling, self.edge)
-        return moved.clamp_(0, 1) if self.sampling == "bicubic" else moved  # it overshoots at edges
+        return moved.clamp_(0, 1) if self.sampling == "bicubic" else moved  # bicubic overshoots at edges
 
     def then(self, later: FlowWarp) -> FlowWarp:
         return replace(self, source=follow(self.source, later.source), solve=lambda: chain(self, later))
@@ -98,15 +98,16 @@ class FlowWarp:
 
 
 def to_positions(flow: Flow, factor: float = 1) -> Positions:
-    """Say where each pixel goes."""
+    """Return the destination of each pixel, (2, H, W) px, under `factor` times a flow (H, W, 2)."""
     height, width = flow.shape[:2]
     return torch.add(pixels(width, height, flow.device), flow.permute(2, 0, 1), alpha=factor)
 
 
 def invert(there: Positions, guess: Positions | None = None) -> Positions:
-    """Turn where each pixel goes into where each one comes from; where nothing comes to, the guess is left.
+    """Invert a map of destinations by fixed-point iteration: return the source of each pixel, (2, H, W) px.
 
-    Without a guess it is that the flow is the same here as where it started.
+    `guess` starts the iteration, and stays where no pixel lands. By default it takes the flow at the destination for
+    the flow at the source.
     """
     height, width = there.shape[1:]
     here = pixels(width, height, there.device)
@@ -119,7 +120,7 @@ def invert(there: Positions, guess: Positions | None = None) -> Positions:
 
 
 def lands(there: Positions, source: Positions) -> Mask:
-    """Tell where something comes to, when what is at `source` goes where `there` says: 1, or less where it misses."""
+    """Return the mask (H, W) of pixels whose `source` lands back on them: 1 to SAME_PLACE / 2 px, 0 from SAME_PLACE."""
     height, width = there.shape[1:]
     missed = (follow(there, source) - pixels(width, height, there.device)).abs().amax(0)
     soft: Mask = (2 * (1 - missed / SAME_PLACE)).clamp(0, 1)
@@ -127,9 +128,9 @@ def lands(there: Positions, source: Positions) -> Mask:
 
 
 def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampling | None = None) -> Warp:
-    """Join two motions of any kinds into one, so that a picture is sampled once.
+    """Compose two motions of any kinds into one, so that a picture is sampled once.
 
-    Two of a kind join as they do; others as positions, with the first one's edge and sampling where none are given.
+    Two of a kind use their own `then`; others are composed as positions. `edge` and `sampling` default to the first's.
     """
     if type(first) is type(later) and edge is None and sampling is None:
         return first.then(later)
@@ -138,13 +139,13 @@ def join(first: Warp, later: Warp, *, edge: Edge | None = None, sampling: Sampli
 
 
 def chain(first: Warp, later: Warp) -> Charts:
-    """Give the whole geometry of two motions, one after the other."""
+    """Compose the charts of two motions, one after the other."""
     (here, there), (later_here, later_there) = first.charts(), later.charts()
     source = follow(here.positions, later_here.positions)
     back = follow(later_there.positions, there.positions)
     covers = later_here.covers * read_at(here.covers[None], later_here.positions)[0]
     back_covers = there.covers * read_at(later_there.covers[None], there.positions)[0]
-    # What each motion uncovers or hides by less than a pixel shows when they are taken together.
+    # Disocclusions and occlusions of less than a pixel in each motion add up: test the round trip of both together.
     return Chart(source, covers * comes_back(source, back)), Chart(back, back_covers * comes_back(back, source))
 
 
@@ -153,12 +154,12 @@ def _source(warp: Warp) -> Positions:
 
 
 def move_mask(warp: Warp, mask: Mask) -> Mask:
-    """Move a mask, or other values that belong to places: (H, W). Where the picture is made up, its edge decides."""
+    """Warp a mask, or other values by position: (H, W). Sources beyond the edge read the outermost values."""
     return read_at(mask[None], _source(warp))[0]
 
 
 def move_flow(warp: Warp, flow: Flow) -> Flow:
-    """Move a flow: a vector between two places becomes that between the moved places, however they were moved."""
+    """Warp a flow, (H, W, 2) px: both ends of each vector are moved, so that rotation and scale act on it too."""
     here, there = warp.charts()
     start = here.positions
     end = start + read_at(flow.permute(2, 0, 1), start)
@@ -166,10 +167,10 @@ def move_flow(warp: Warp, flow: Flow) -> Flow:
 
 
 def consistency(forward: Flow, backward: Flow, *, blur: int = 0) -> Mask:
-    """Tell where a flow and that back agree: (H, W), 1 there, 0 where going there and back misses the start.
+    """Return the forward-backward consistency mask of two flows, (H, W): 1 where the round trip returns to its start.
 
-    `blur` in px softens it. Source: N. Sundaram et al., "Dense point trajectories by GPU-accelerated large displacement
-    optical flow", 2010; how much may be missed is what Deforum's recorded masks show.
+    `blur` is the deviation in px of a Gaussian that softens it. Source: N. Sundaram et al., "Dense point trajectories
+    by GPU-accelerated large displacement optical flow", 2010; the tolerance is taken from Deforum's recorded masks.
     """
     returned = read_at(backward.permute(2, 0, 1), to_positions(forward)).permute(1, 2, 0)
     missed = (forward + returned).square().sum(-1)
@@ -183,9 +184,9 @@ def consistency(forward: Flow, backward: Flow, *, blur: int = 0) -> Mask:
 
 
 def reliable_flow(forward: Flow, backward: Flow, *, blur: int = 0, opposed: float = 0) -> Flow:
-    """Give a flow only where it agrees with that back; elsewhere none, or, `opposed`, a part of it turned round.
+    """Return the forward flow where it is consistent with the backward flow; elsewhere -`opposed` times it, (H, W, 2).
 
-    Deforum turns it round by 0.75.
+    `blur` as in `consistency`. Deforum's `opposed` is 0.75.
     """
     agrees = consistency(forward, backward, blur=blur)[..., None]
     return forward * torch.lerp(torch.full_like(agrees, -opposed), torch.ones_like(agrees), agrees)

@@ -1,4 +1,4 @@
-"""What fills the places of a new view that the old one did not see."""
+"""Hole filling: source and depth for the pixels of a new view that the old view did not see."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deforum.motion.splat import HALF, index_of, position_of
 
 HoleFill = Literal["stretch", "far"]
 
-STEP = 1.15  # from one inverse depth to the next: less is a slope or noise, more is the outline of a thing
+STEP = 1.15  # ratio of neighbouring inverse depths: less is a slope or noise, more is a depth edge
 
 
 def fill_holes(
@@ -30,7 +30,13 @@ def fill_holes(
     moved: torch.Tensor,
     fill: HoleFill,
 ) -> None:
-    """Give numbered pixels (N,), that see nothing known, a source and an inverse depth; mark those that are holes."""
+    """Fill in place, for pixels that no splat reached: their source, their inverse depth, and whether they are holes.
+
+    `empty` (N,) holds their indices in the new view; `source` (2, H, W) px in the old view, `seen` (H, W) inverse depth
+    in the new view and `hole` (H, W) bool are written. `moved` (H, W) is the inverse depth in the new view of the old
+    view's pixels, 0 behind the camera.
+    Raises UserError where all of them are behind the camera.
+    """
     height, width = hole.shape
     nearest, farthest = moved.max(), moved.min()
     if not nearest > 0:
@@ -41,13 +47,13 @@ def fill_holes(
     known = torch.ones_like(seen, dtype=torch.bool)
     known[empty] = False
 
-    # Beyond the edge of the old view the surface goes on as it is at the edge.
+    # Beyond the edge of the old view the surface continues at the depth of the edge.
     sight, inverse = to_old.at(empty), farthest.expand(len(empty))
     for _ in range(4):
         index = index_of(sight(inverse), width, height)
         inverse = inverse_depth[index].clamp(min=farthest)
     found = sight(inverse)
-    # And cracks are left where depth is rough or steep, but they have no outline beside them.
+    # Cracks remain where depth is rough or steep; unlike disocclusions they are not beside a depth edge.
     point = position_of(index, width)
     crack = (found - point).abs().amax(0) <= SAME_PLACE
     crack[crack.clone()] = ~_at_outline(moved, index[crack])
@@ -59,20 +65,19 @@ def fill_holes(
         return
     hole.view(-1)[todo] = True
 
-    # What a near thing uncovers lies behind it.
+    # A disocclusion shows the background of the near thing that moved.
     place = position_of(todo, width)
     back, reach = _behind(to_old.at(todo), nearest, farthest)
     steps = math.ceil(float(reach.max())) + 2
     far_at, far_steps = _march(place, back, known, steps, width, height)
     if fill == "far":
-        # The outermost two pixels of what is behind have something of the near thing in them, once they are sampled
-        # between pixels; it must not stay there.
+        # Interpolation mixes the near thing into the outermost two background pixels: read them further inward.
         edge: torch.Tensor = torch.unique(far_at[far_steps == 1])
         inward, _ = _behind(to_old.at(edge), nearest, farthest)
         second = index_of(position_of(edge, width) + inward, width, height)
         clean = source[:, second] + inward, source[:, edge] + 2 * inward
         source[:, second], source[:, edge] = clean
-        # Mirrored from there, so that it has the texture of what is around it.
+        # Mirror the background into the hole, so that it has the texture of its surroundings.
         source[:, todo] = source[:, far_at] + far_steps * back
         seen[todo] = seen[far_at]
     else:
@@ -83,9 +88,9 @@ def fill_holes(
 
 
 def _behind(sight: Sight, nearest: torch.Tensor, farthest: torch.Tensor) -> tuple[Positions, torch.Tensor]:
-    """Say where, seen from pixels, what is far was before a near thing moved off it; and how far off at most.
+    """Return, for lines of sight, the unit direction (2, N) from a hole to its background, and the largest parallax.
 
-    It is against the direction in which nearness moves things.
+    The background lies opposite to the direction in which parallax moves near things. The parallax is (N,) px.
     """
     apart = sight(nearest) - sight(farthest)
     reach = torch.linalg.vector_norm(apart, dim=0)
@@ -93,7 +98,7 @@ def _behind(sight: Sight, nearest: torch.Tensor, farthest: torch.Tensor) -> tupl
 
 
 def _at_outline(inverse_depth: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Tell which numbered pixels have something much nearer or farther beside them."""
+    """Return which pixels of index (N,) lie at a depth edge: inverse depth in 3 x 3 px differs by more than STEP."""
     height, width = inverse_depth.shape
     steps = torch.tensor((-1, 0, 1), device=index.device)
     rows = (index // width + steps[:, None]).clamp(0, height - 1)
@@ -106,9 +111,9 @@ def _at_outline(inverse_depth: torch.Tensor, index: torch.Tensor) -> torch.Tenso
 def _march(
     place: Positions, direction: Positions, known: torch.Tensor, steps: int, width: int, height: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Go from each place in its direction to the first known pixel: its index, and how many steps away it is.
+    """Walk from each position (2, N) along its direction to the first known pixel: return its index and step count.
 
-    A place that finds none stays where it is, at 0 steps.
+    A position that finds none within `steps` keeps its own index, at 0 steps.
     """
     index = index_of(place, width, height)
     count = torch.zeros(len(index), device=place.device)

@@ -1,12 +1,12 @@
-"""Noise that moves with the picture: which piece of a seed's noise is where.
+"""Noise that moves with the picture: a map of which noise cell is where.
 
-A seed stands for noise that is nailed to the screen. Under a fixed seed the same noise falls on a picture that has
-moved on, and diffusion paints from it what was there before: the picture holds still, or boils. Here the noise is made
-of numbered places, a few px apart, which travel with the picture; what noise a place has follows from its number and
-the seed. What comes into view brings new places with it.
+The noise of a seed is fixed to the screen. With a fixed seed the same noise falls on a picture that has moved on, and
+diffusion paints from it what was there before: the picture holds still, or boils. Here the noise consists of numbered
+places, a few px apart, that move with the picture; the noise of a place follows from its number and the seed. Newly
+visible regions get new places.
 
-Source of the idea: P. Chang et al., "How I Warped Your Noise" (ICLR 2024), whose noise is moved by integration. Places
-are moved whole instead, which keeps the noise white, whatever the motion.
+Source of the idea: P. Chang et al., "How I Warped Your Noise" (ICLR 2024), which moves noise by integration. Here
+places are moved whole, which keeps the noise white under any motion.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ if TYPE_CHECKING:
     from deforum.motion.positions import Chart
 
 
-PER_CELL = 4  # places across a latent cell, and down
-BESIDE = 1.5  # places that one may be beside its own position
-UNEVEN = 0.004  # places; what would be as near to two positions is nearer to one, and to the same one all over
-ROUNDS = 3  # in which places are shared out: what a position wanted may be another's by then
+PER_CELL = 4  # places per latent cell, along each axis
+BESIDE = 1.5  # spacings; farthest that a place may be from the grid position it is assigned to
+UNEVEN = 0.004  # spacings; breaks ties between equally near positions, the same way all over the picture
+ROUNDS = 3  # of assignment: the place that a position chose may have gone to another
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseMap:
-    """The places on the screen at one frame, (rows, columns) of them, which cover the picture."""
+    """The noise places of one frame: a grid (rows, columns) that covers the picture."""
 
     spacing: int
-    """px from one to the next."""
+    """px between neighbouring grid positions."""
     numbers: NDArray[np.int64]
-    """0 and above, each once."""
+    """(rows, columns): the number of the place at each grid position, from 0, each number once."""
     beside: NDArray[np.float32]
-    """(2, rows, columns), x then y, in spacings: how far right and below of here each place really is.
+    """(2, rows, columns), x then y, in spacings: offset of each place's true position from its grid position.
 
-    Places go in whole steps; what is left over is remembered, so that a slow motion is not lost.
+    Places move in whole steps; the remainder is kept here, so that slow motion is not lost.
     """
 
     @staticmethod
     def of(width: int, height: int, factor: int) -> NoiseMap:
-        """Number the places of a first frame of so many px, whose latent cells cover `factor` px each way."""
+        """Number the places of the first frame, width x height px, with latent cells of `factor` x `factor` px."""
         spacing = max(1, factor // PER_CELL)
         rows, columns = -(-height // spacing), -(-width // spacing)
         numbers = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
         return NoiseMap(spacing, numbers, np.zeros((2, rows, columns), np.float32))
 
     def moved(self, came: Chart, index: int) -> NoiseMap:
-        """Go with a motion to frame `index`: `came` says where each pixel of that frame was, and whether it was seen.
+        """Move the places to frame `index`; `came` maps its pixels to the frame before, with their coverage.
 
-        Where nothing was seen, and where one place would be in two, there are new places.
+        Disoccluded positions, and those left without a free place, get new places.
         """
         rows, columns = self.numbers.shape
         count, every = rows * columns, slice(None, None, self.spacing)
         at = came.positions[:, every, every].cpu().numpy().reshape(2, count) / self.spacing
         seen = came.covers[every, every].cpu().numpy().reshape(count) > 0.5
         middle = np.rint(at.clip(-2, max(rows, columns) + 1)).astype(np.int64)
-        # Each position and the 3 x 3 places that may really be there.
+        # The 3 x 3 candidate places of each grid position.
         column, row = (middle[:, None] + np.mgrid[-1:2, -1:2].reshape(2, 9, 1)).reshape(2, 9, count)
         place = row.clip(0, rows - 1) * columns + column.clip(0, columns - 1)
         off = np.stack((column, row)).astype(np.float32) + self.beside.reshape(2, count)[:, place] - at[:, None]
@@ -74,9 +74,9 @@ class NoiseMap:
 
 
 def _share_out(place: NDArray[np.int64], far: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Say which of its candidates (9, N) each position gets, the nearest first and each place once; -1 for none.
+    """Assign to each position one of its candidates (9, N), nearest first, each place once: (N,) row, -1 for none.
 
-    `far` says how far off they are, infinite where they cannot be had.
+    `far` (9, N) is their squared distance in spacings, infinite for candidates that are ruled out.
     """
     chosen = np.full(place.shape[1], -1, np.int64)
     free = np.ones(place.max() + 1, bool)
@@ -87,7 +87,7 @@ def _share_out(place: NDArray[np.int64], far: NDArray[np.float32]) -> NDArray[np
         distance = open_far.min(0)
         order = distance.argsort(kind="stable")[: np.count_nonzero(distance < np.inf)]
         empty, best = empty[order], best[order]
-        taken, first = np.unique(place[best, empty], return_index=True)  # the first of them is the nearest
+        taken, first = np.unique(place[best, empty], return_index=True)  # `order` puts the nearest first
         chosen[empty[first]] = best[first]
         free[taken] = False
     return chosen

@@ -1,4 +1,4 @@
-"""Where a camera stands and how it sees: poses, lenses, and lines of sight from one view to another."""
+"""Camera geometry: poses (extrinsics), lenses (intrinsics), and reprojection of pixels from one view to another."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 from deforum.motion.positions import Matrix
 
 Depth = torch.Tensor  # (H, W) float32
-UNITS = 200  # translations, near and far in files are in this part of a scene unit
-IN_FRONT = 1e-3  # scene units; whatever comes nearer to the camera than this is behind it
+UNITS = 200  # translations, near and far in files are in 1/200 of a scene unit
+IN_FRONT = 1e-3  # scene units; points nearer to the camera than this count as behind it
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How the camera moves: a point X (a row, x y z) of the old view is at X @ rotation + translation in the new."""
+    """Rigid camera motion: a point X (row vector x y z) of the old view is X @ rotation + translation in the new."""
 
     rotation: Matrix  # (3, 3)
     translation: Matrix  # (3,) scene units
 
     @staticmethod
     def of(params: Params[float]) -> Pose:
-        """Read one frame's motion: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
+        """Make the pose of one frame: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
         p = params
         return Pose(
             turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
@@ -54,7 +54,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Lens:
-    """True intrinsics: focal lengths in px; the axis goes through the middle of the picture."""
+    """Intrinsics: focal lengths along x and y in px; the principal point is the centre of the picture."""
 
     x: float
     y: float
@@ -64,8 +64,8 @@ class Lens:
         """Make a lens from its field of view in degrees, across the width (or, `fov_is_vertical`, the height).
 
         `aspect_ratio` is that of a pixel: 1 is square, 2 is twice as wide as high. With `fov_is_vertical` pixels are
-        square; this is what Deforum's "old formula" of the aspect ratio comes to.
-        Raises UserError for a field of view that no lens has.
+        square, which is equivalent to Deforum's "old formula" of the aspect ratio.
+        Raises UserError for a field of view outside 0..180 degrees, ends excluded.
         """
         if not 0 < fov < 180:
             raise UserError(f"fov is {fov:g}; the physical camera needs one between 0 and 180 degrees, 70 is usual")
@@ -77,16 +77,16 @@ class Lens:
 
 @dataclass(frozen=True)
 class Sight:
-    """The lines of sight of one view's pixels, as another view sees them: inverse depth says which point of each."""
+    """Epipolar lines: the line of sight of each pixel of one view, projected into another, by inverse depth."""
 
     base: torch.Tensor
-    """(3, H, W) or (3, N): x and y in px and z / z, times the last, of what is infinitely far off"""
+    """(3, H, W) or (3, N): homogeneous position (x w, y w, w) in px of the point at infinity, w = z' / z."""
     slope: tuple[float, float, float]
-    """What each of the three gains by inverse depth."""
+    """Change of the three per unit of inverse depth."""
 
     @staticmethod
     def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
-        """Put back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+        """Compose back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
 
         def intrinsics(lens: Lens) -> Matrix:
             return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
@@ -101,15 +101,15 @@ class Sight:
         return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
 
     def at(self, index: torch.Tensor) -> Sight:
-        """Take those of numbered pixels."""
+        """Select the lines of sight of pixels by index (N,)."""
         return replace(self, base=self.base.flatten(1).index_select(1, index))
 
     def ratio(self, inverse_depth: torch.Tensor) -> torch.Tensor:
-        """Say how many times as far off points are in the other view, z' / z."""
+        """Return the depth ratio z' / z of points in the other view and in this one."""
         return torch.add(self.base[2], inverse_depth, alpha=self.slope[2])
 
     def __call__(self, inverse_depth: torch.Tensor) -> Positions:
-        """Find where points are in the other view; those behind its camera are somewhere far outside."""
+        """Project points of an inverse depth into the other view: (2, ...) px; far outside where behind its camera."""
         ratio = self.ratio(inverse_depth).clamp_(min=IN_FRONT)
         positions = torch.empty_like(self.base[:2])
         for out, base, slope in zip(positions, self.base, self.slope, strict=False):

@@ -1,7 +1,7 @@
-"""Where pixels are and where they come from: charts of positions, and pictures read at them.
+"""Position maps between pictures (charts): sampling at positions, composition, and round-trip checks.
 
-Convention: positions are (2, H, W) float32, x then y, in px; pixel centres have whole-number coordinates. A chart says
-for each pixel of one picture where it is in another.
+Convention: positions are (2, H, W) float32, x then y, in px; pixel centres have whole-number coordinates. A chart maps
+each pixel of one picture to its position in another.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Sampling = Literal["bicubic", "bilinear", "nearest"]
 Positions = torch.Tensor  # (2, H, W) float32 px
 Matrix = NDArray[np.float64]
 Edge = Literal["border", "reflection", "zeros", "wrap", "mirror"]
-"""What is beyond the edge: aaa|abc|ccc, cba|abc|cba, nothing, abc|abc|abc, or (the edge not repeated) cb|abc|ba."""
+"""Padding beyond the edge: aaa|abc|ccc, cba|abc|cba, zeros, abc|abc|abc, or (the edge not repeated) cb|abc|ba."""
 
-SAME_PLACE = 1.0  # px that a pixel may land beside itself on the way there and back
-SEEN = 0.99  # of a pixel; what was seen by less than this in another picture has come into view since
-MARGIN = 2  # px that bicubic sampling reaches beyond a position, on either side
+SAME_PLACE = 1.0  # px; tolerance of a round trip from one picture to another and back
+SEEN = 0.99  # coverage; pixels below this are disoccluded (newly visible)
+MARGIN = 2  # px; reach of bicubic sampling beyond a position, on either side
 
 CV_SAMPLING: dict[Sampling, int] = {
     "bicubic": cv2.INTER_CUBIC,
@@ -44,19 +44,19 @@ CV_EDGE: dict[Edge, int] = {
 
 @dataclass(frozen=True)
 class Chart:
-    """Where each pixel of one picture is in another, and whether it is seen there."""
+    """Position of each pixel of one picture in another, and its visibility there."""
 
     positions: Positions
     covers: Mask
-    """1 where what is here was seen there, 0 where it was hidden, or beyond the edge (soft over a pixel)."""
+    """(H, W), 1 where the pixel is visible there, 0 where occluded or beyond the edge (soft over a pixel)."""
 
 
 Charts = tuple[Chart, Chart]
-"""The whole geometry of a motion: from the new picture to the old one, and from the old one to the new."""
+"""Both directions of a motion: from the new picture to the old one, and from the old one to the new."""
 
 
 def pixels(width: int, height: int, device: Device) -> Positions:
-    """Give each pixel its own position."""
+    """Return the identity positions, (2, H, W) px."""
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
         torch.arange(width, dtype=torch.float32, device=device),
@@ -66,7 +66,7 @@ def pixels(width: int, height: int, device: Device) -> Positions:
 
 
 def inside(positions: Positions, width: int = 0, height: int = 0) -> Mask:
-    """Tell which positions are within the picture: 1 inside, 0 beyond its edge, soft over a pixel."""
+    """Return the mask of positions within the picture: 1 inside, 0 beyond its edge, soft over a pixel."""
     height, width = (height, width) if height else positions.shape[1:]
     x, y = positions
     covered: Mask = torch.minimum(x + 1, width - x).clamp_(0, 1) * torch.minimum(y + 1, height - y).clamp_(0, 1)
@@ -74,7 +74,7 @@ def inside(positions: Positions, width: int = 0, height: int = 0) -> Mask:
 
 
 def sample_at(image: torch.Tensor, positions: Positions, sampling: Sampling, edge: Edge) -> torch.Tensor:
-    """Sample (C, H, W) at positions (2, h, w): (C, h, w). Bicubic sampling may leave 0..1 by a little."""
+    """Sample (C, H, W) at positions (2, h, w): (C, h, w). Bicubic sampling may overshoot 0..1 slightly."""
     if image.device.type == "cpu":
         return _remap(image, positions, sampling, edge)
     if edge == "wrap" or edge == "mirror":
@@ -90,7 +90,7 @@ def sample_at(image: torch.Tensor, positions: Positions, sampling: Sampling, edg
 
 
 def _remap(image: torch.Tensor, positions: Positions, sampling: Sampling, edge: Edge) -> torch.Tensor:
-    """Sample as `sample_at` does, three times as fast as torch on a CPU; whichever way the image is stored."""
+    """Sample as `sample_at` does, three times as fast as torch on a CPU; for either memory layout of the image."""
     x, y = (axis.contiguous().numpy() for axis in positions)
 
     def remap(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,7 +103,7 @@ def _remap(image: torch.Tensor, positions: Positions, sampling: Sampling, edge: 
 
 
 def _fold(positions: Positions, edge: Edge, width: int, height: int) -> Positions:
-    """Bring positions beyond the edge back to where the same is seen inside; `edge` is wrap or mirror."""
+    """Map positions beyond the edge to the equivalent ones inside; `edge` is wrap or mirror."""
     size = torch.tensor((width, height), dtype=positions.dtype, device=positions.device).view(2, 1, 1)
     if edge == "wrap":
         return positions.remainder(size)
@@ -113,25 +113,25 @@ def _fold(positions: Positions, edge: Edge, width: int, height: int) -> Position
 
 
 def read_at(values: torch.Tensor, positions: Positions) -> torch.Tensor:
-    """Read values (C, H, W) at positions, between pixels linearly, beyond the edge as at the edge."""
+    """Sample values (C, H, W) at positions, bilinearly; beyond the edge the outermost values are repeated."""
     return sample_at(values, positions, "bilinear", "border")
 
 
 def follow(chart: Positions, at: Positions) -> Positions:
-    """Read positions at positions; beyond the edge the way from one to the other goes on as at the edge."""
+    """Compose positions: read `chart` at positions `at`; beyond the edge the displacement is that of the edge."""
     height, width = chart.shape[1:]
     found: Positions = at + read_at(chart - pixels(width, height, chart.device), at)
     return found
 
 
 def comes_back(there: Positions, back: Positions) -> torch.Tensor:
-    """Tell which pixels come back to their own place when they go there and back."""
+    """Return which pixels come back to within SAME_PLACE px of their start on a round trip: (H, W) bool."""
     height, width = there.shape[1:]
     return (follow(back, there) - pixels(width, height, there.device)).abs().amax(0) <= SAME_PLACE
 
 
 def map_by(matrix: Matrix, positions: Positions) -> Positions:
-    """Move positions by a matrix (3, 3)."""
+    """Transform positions by a homography (3, 3)."""
     x, y, w = (a * positions[0] + b * positions[1] + c for a, b, c in matrix.tolist())
     w = torch.where(w == 0, torch.finfo(w.dtype).eps, w)
     return torch.stack((x / w, y / w))

@@ -38,11 +38,11 @@ def warp_slab(
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:
-    """Move the camera as Deforum does; what comes into view is stretched.
+    """Move the camera as Deforum does; disoccluded regions are stretched.
 
-    Convention: depth (H, W) as `deforum.depth.scale.slab_depth` gives it, 1..2 near to far; None is flat at 1.
-    `old_aspect_formula` puts width / height in the place of the aspect ratio. Near and far have no effect. `device` is
-    asked where there is no depth.
+    Convention: depth (H, W) as `deforum.depth.scale.slab_depth` returns it, 1..2 near to far; None is flat at 1.
+    `old_aspect_formula` replaces the aspect ratio by width / height. Near and far have no effect. `device` is used
+    only without a depth.
     Source: the rule behind Deforum's files, checked against recorded sampling positions.
     Raises UserError for a field of view of 0 or +-180 degrees.
     """
@@ -57,7 +57,7 @@ def warp_slab(
     x = torch.linspace(-1, 1, width, device=device)
     y = torch.linspace(-1, 1, height, device=device)[:, None]
     z = torch.ones(1, 1, device=device) if depth is None else depth
-    rows = np.vstack((pose.rotation, pose.translation)).T  # of the matrix that takes (x, y, z, 1) to the moved point
+    rows = np.vstack((pose.rotation, pose.translation)).T  # of the matrix from (x, y, z, 1) to the moved point
     moved_z = _plane(rows[2, [0, 1, 3, 2]], x, y, z)
     offset = torch.empty(2, height, width, device=device)
     for out, row, old, reached in zip(offset, rows, (x, y), (reach * aspect, reach), strict=False):
@@ -68,9 +68,9 @@ def warp_slab(
 
     def solve() -> tuple[Lookup, Lookup]:
         old_z = z.expand(height, width)
-        destination = here + offset  # as a surface moves; that the new view fetches pixels is a little different:
+        destination = here + offset  # of the surface; backward sampling reaches a slightly different position:
         reached = destination
-        for _ in range(3):  # source(destination) = here, so the offset is that of the destination
+        for _ in range(3):  # fixed point of source(reached) = here: the offset is read at the destination
             reached = here + read_at(offset, reached)
         returns = (reached - read_at(offset, reached) - here).abs().amax(0) <= SAME_PLACE
         cells = cells_of(destination.flatten(1), width, height)
@@ -82,7 +82,7 @@ def warp_slab(
 
 
 def _plane(row: Matrix, x: torch.Tensor, y: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
-    """Sum row * (x, y, 1, depth) over the picture; x and y are a row and a column, so it is two passes."""
+    """Return the dot product row . (x, y, 1, depth) per pixel, (H, W); in two passes, as x is a row and y a column."""
     a, b, c, d = row.tolist()
     summed: torch.Tensor = a * x + (b * y + c)
     return torch.add(summed, depth, alpha=d) if d else summed

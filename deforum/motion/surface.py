@@ -1,12 +1,12 @@
-"""3D motion: a picture with depth becomes a surface in space, and a moved camera looks at it again.
+"""3D motion: a picture with depth becomes a surface in space, rendered again from a moved camera.
 
-Two cameras. The physical one back-projects pixels with true intrinsics, moves them as a rigid body and projects them
-again, nearest first. The slab is Deforum's: x and y run from -1 to 1 over the picture whatever the depth, and each
-pixel of the new picture is fetched from where its namesake in the old one would have come from.
+Two cameras. The physical one back-projects pixels with true intrinsics, moves them as a rigid body and reprojects them
+with a z-buffer. The slab camera is Deforum's: x and y run from -1 to 1 over the picture at every depth, and each pixel
+of the new picture is remapped by the displacement of the old picture's pixel at the same position.
 
 Convention: pixel centres have whole-number coordinates, x goes right, y goes down, z goes away from the camera. Depth
-is z, larger is farther, in scene units: Deforum's translations are 1/200 of one, and near things are at about 1.
-Positions are (2, H, W) float32, x then y, in px. What a user's number does to the picture is the same for both cameras:
+is z, larger is farther, in scene units: Deforum's translations are in 1/200 of one, and near things are at about 1.
+Positions are (2, H, W) float32, x then y, in px. A positive parameter moves the picture alike with both cameras:
 translation x left, y down, z larger; rotation x down, y left, z counter-clockwise.
 """
 
@@ -48,7 +48,7 @@ from deforum.motion.splat import HALF, cells_of, index_of, nearest_in, number, s
 
 @dataclass(frozen=True)
 class Rigid:
-    """All that a physical motion follows from: the depth of the old view, and how the camera and its lens change."""
+    """Inputs of a physical motion: depth (H, W) of the old view, camera motion, old and new lens, hole filling."""
 
     depth: Depth
     pose: Pose
@@ -59,35 +59,35 @@ class Rigid:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Where each pixel of one view is found in another, whether it is seen there at all, and how far off it is."""
+    """Position of each pixel of one view in another, its visibility there, and its own depth."""
 
     positions: Positions
     covers: Mask
-    """1 where what is here was seen in the other view, 0 where it was hidden, or beyond the edge (soft over a pixel)"""
+    """(H, W), 1 where visible in the other view, 0 where occluded or beyond the edge (soft over a pixel)."""
     depth: Depth
 
 
 @dataclass(frozen=True)
 class DepthWarp:
-    """A motion of the picture in space: `source` says, for each pixel of the new picture, where it comes from.
+    """A motion of the picture in space: `source` is the old position of each pixel of the new picture.
 
     Satisfies `deforum.motion.warps.Warp`. Beyond the border `edge` repeats the outermost pixels (border), mirrors
-    (reflection), or is black (zeros). Motions are joined before a picture is sampled: physical ones as camera poses,
-    so that however many there are the old view is looked at from the last place at once; others as positions.
+    (reflection), or is black (zeros). Motions are composed before a picture is sampled: physical ones as camera poses,
+    so that any number of them is one reprojection of the old view; others as positions.
     """
 
     chart: Callable[[], Positions]
-    """Gives `source`; asked when it is needed, which of a step that is only joined to others it never is."""
+    """Computes `source`; called when first needed. Steps that are only composed never need it."""
     solve: Callable[[], tuple[Lookup, Lookup]]
-    """Gives the whole geometry, from the new view to the old and from the old to the new; asked when it is needed."""
+    """Computes both directions, from the new view to the old and from the old to the new; called when first needed."""
     edge: Edge = "border"
     sampling: Sampling = "bicubic"
     still: bool = False
-    """Nothing moves: a picture is handed through as it is."""
+    """True where nothing moves: the picture is returned unchanged."""
     flip: tuple[Matrix, Border] | None = None
-    """A matrix, source px -> destination px, by which the picture is moved before, in a sampling of its own."""
+    """Flat motion applied first, with a resampling of its own: matrix (3, 3), source px -> destination px; border."""
     rigid: Rigid | None = None
-    """For a physical motion without a flip."""
+    """Set for a physical motion without a flip."""
 
     @cached_property
     def source(self) -> Positions:
@@ -98,18 +98,18 @@ class DepthWarp:
         return self.solve()
 
     def __call__(self, image: Image) -> Image:
-        """Move a picture, (C, H, W) in 0..1."""
+        """Warp a picture, (C, H, W) in 0..1."""
         if self.flip is not None:
             image = warp_flat(image, self.flip[0], border=self.flip[1])
         if self.still:
             return image
         moved = sample_at(image, self.source, self.sampling, self.edge)
-        if self.sampling == "bicubic":  # it overshoots at edges
+        if self.sampling == "bicubic":  # bicubic overshoots at edges
             moved.clamp_(0, 1)
         return moved
 
     def coverage(self) -> Mask:
-        """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
+        """Return the coverage mask, (H, W): 1 where the old picture is visible, 0 where disoccluded or beyond it."""
         return self._once()._solved[0].covers
 
     def charts(self) -> Charts:
@@ -118,7 +118,7 @@ class DepthWarp:
 
     @property
     def depth(self) -> Depth:
-        """The depth of the new view, carried along."""
+        """The depth of the new view, (H, W) in scene units, reprojected from the old one."""
         return self._once()._solved[0].depth
 
     def then(self, later: DepthWarp) -> DepthWarp:
@@ -134,7 +134,7 @@ class DepthWarp:
             back = follow(later_there.positions, there.positions)
             covers = later_here.covers * read_at(here.covers[None], later_here.positions)[0]
             back_covers = there.covers * read_at(later_there.covers[None], there.positions)[0]
-            # What each motion uncovers or hides by less than a pixel shows when they are taken together.
+            # Disocclusions and occlusions of less than a pixel in each motion add up: test the round trip of both.
             source = joined.source
             covers, back_covers = covers * comes_back(source, back), back_covers * comes_back(back, source)
             return Lookup(source, covers, later_here.depth), Lookup(back, back_covers, there.depth)
@@ -151,17 +151,17 @@ class DepthWarp:
         return replace(once, chart=lambda: there.positions, solve=lambda: (there, here), rigid=rigid)
 
     def flipped(self, matrix: Matrix, border: Border | None = None) -> DepthWarp:
-        """Put a flat motion before this one: matrix (3, 3), source px -> destination px.
+        """Prepend a flat motion: matrix (3, 3), source px -> destination px.
 
-        With a `border` it is a sampling of its own that knows this border, as Deforum's perspective flip is; without
-        one the picture is sampled once.
+        With a `border` it is a separate resampling with that border, as Deforum's perspective flip is; without one it
+        is composed, and the picture is sampled once.
         """
         if border is None:
             return replace(self, flip=(matrix, "replicate"))._once()
         return replace(self, flip=(matrix, border))
 
     def _once(self) -> DepthWarp:
-        """Give the same motion with the flip, if there is one, joined into the positions."""
+        """Return the same motion with a flip composed into the positions."""
         if self.flip is None:
             return self
         matrix = self.flip[0]
@@ -169,7 +169,7 @@ class DepthWarp:
 
         def solve() -> tuple[Lookup, Lookup]:
             here, there = replace(self, flip=None)._solved
-            # Depth belongs to the picture before the flip, pixel by pixel, as in Deforum.
+            # The depth map is of the picture before the flip, as in Deforum.
             source = map_by(unflipped, here.positions)
             height, width = source.shape[1:]
             covers = here.covers * inside(source)
@@ -191,7 +191,7 @@ def stay(
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:
-    """Make the motion that moves nothing."""
+    """Make the identity motion; depth (H, W), None is flat at 1."""
     here = pixels(width, height, device)
     seen = torch.ones(height, width, device=device)
     same = Lookup(here, seen, seen if depth is None else depth)
@@ -211,13 +211,14 @@ def warp_physical(
     sampling: Sampling = "bicubic",
     device: Device = CPU,
 ) -> DepthWarp:
-    """Move a real camera: a pan pans, a dolly dollies, and a change of the field of view zooms.
+    """Move a physical camera: a pan pans, a dolly dollies, and a change of the field of view zooms.
 
     Convention: depth (H, W), z > 0 in scene units; None is flat at 1. `before` are the parameters of the frame before,
-    whose lens took the picture; None is the same lens. `fov_is_vertical` as in `Lens.of`. What the old view did not
-    see is filled by `fill`: "stretch" pulls the surface over it, "far" mirrors what is behind into it; `coverage` has
-    it as 0 either way.
-    Raises UserError for a field of view that no lens has.
+    for the lens of the old view; None is the same lens. `fov_is_vertical` as in `Lens.of`. Disocclusions are filled by
+    `fill`: "stretch" stretches the surface over them, "far" mirrors the background into them; `coverage` is 0 there
+    either way.
+    Raises UserError for a field of view outside 0..180 degrees, and where the whole picture ends up behind the camera
+    (when the positions are first needed).
     """
     pose = Pose.of(params)
     device = device if depth is None else depth.device
@@ -253,16 +254,16 @@ def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
 
 @dataclass(frozen=True)
 class NewView:
-    """What a physical camera sees from its new place: of each pixel, where it was in the old view, and how far off."""
+    """View of a moved physical camera: source position in the old view and inverse depth of each new pixel."""
 
     source: Positions
     inverse_depth: torch.Tensor
     hole: torch.Tensor
-    """(H, W) bool: within the old view, but hidden there; made up here."""
+    """(H, W) bool: disoccluded and filled; within the old view, but hidden there."""
     destination: Positions
-    """Where the pixels of the old view come to,"""
+    """Positions in the new view of the old view's pixels."""
     moved: torch.Tensor
-    """and their inverse depth there; 0 behind the camera."""
+    """(H, W): their inverse depth in the new view; 0 behind the camera."""
 
 
 def _see(motion: Rigid) -> NewView:
@@ -283,13 +284,13 @@ def _see(motion: Rigid) -> NewView:
 def _look_again(
     to_old: Sight, destination: Positions, moved: torch.Tensor
 ) -> tuple[Positions, torch.Tensor, torch.Tensor]:
-    """Find where each pixel of the new view was in the old, and its inverse depth, nearest first.
+    """Return the source (2, H, W) and inverse depth (H, W) of each pixel of the new view, by splatting with a z-buffer.
 
-    Those that see nothing known come as numbers (N,), with an inverse depth of 0.
+    Pixels that no splat reaches have an inverse depth of 0; their indices (N,) are returned too.
 
-    A moved surface has cracks where it grew, through which what is behind would show. So each point is first taken to
-    cover the four pixels around it. Whether it covers one of them is decided in the old view: the place there that the
-    pixel would then see must lie within the point's own pixel. So outlines neither grow nor shrink, however often.
+    A magnified surface has cracks, through which the background would show. So each point is first splatted to the
+    four pixels around it. The old view decides whether it covers one of them: the pixel, traced back at the point's
+    depth, must land within the point's own pixel. So outlines neither grow nor shrink over repeated motions.
     """
     height, width = moved.shape
     cells = cells_of(destination.flatten(1), width, height)
@@ -301,7 +302,7 @@ def _look_again(
     x_apart, y_apart = point.sub_(source).abs_()
     doubt = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(seen == 0)
 
-    # What else may be seen comes to the pixel itself; only points beside a pixel in doubt are asked.
+    # Pixels in doubt take the nearest point that lands within them; only points beside such a pixel are splatted.
     around = torch.zeros(height + 3, width + 3, dtype=torch.bool, device=moved.device)
     around[2:-1, 2:-1] = doubt
     around[:-1] |= around[1:].clone()

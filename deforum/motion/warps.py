@@ -1,4 +1,4 @@
-"""What moves a whole picture: the protocol that every motion satisfies."""
+"""The protocol that every motion of a whole picture satisfies."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from deforum.pixels.image import Image, Mask
 
 
 class Warp(Protocol):
-    """A motion of the whole picture; calling it moves a picture."""
+    """A motion of the whole picture; calling it warps a picture (C, H, W)."""
 
     @property
     def edge(self) -> Edge:
-        """What is beyond the picture's edge."""
+        """Padding beyond the picture's edge."""
 
     @property
     def sampling(self) -> Sampling:
-        """How pixels are interpolated."""
+        """Interpolation between pixels."""
 
     def __call__(self, image: Image) -> Image: ...
 
     def then(self, later: Self) -> Self:
-        """Join two motions into one, so that the picture is sampled once."""
+        """Compose two motions into one, so that the picture is sampled once."""
 
     def inverse(self) -> Self: ...
 
     def coverage(self) -> Mask:
-        """Say where the moved picture shows something of the one before: (H, W), 1 there, 0 where it is made up."""
+        """Return the coverage mask, (H, W): 1 where the old picture is visible, 0 where disoccluded or beyond it."""
 
     def charts(self) -> Charts:
-        """Say where each pixel came from and where each one went, to move masks and flows by it, or to join motions."""
+        """Return the positions and visibility in both directions, to warp masks and flows, or to compose motions."""
