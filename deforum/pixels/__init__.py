@@ -1,1 +1,1 @@
-"""Pictures as tensors: the one convention, colour, sharpness, noise."""
+"""Pictures as tensors: the pixel convention, colour, sharpness, noise."""

@@ -1,6 +1,6 @@
-"""What changes a picture in place between motion and diffusion: colour and detail match, contrast, grey, sharpening.
+"""Colour match (histogram matching): a picture takes the colour distribution of a reference, channel by channel.
 
-Convention: images are (3, H, W) RGB float32 0..1; every filter clips its result to 0..1 and leaves its argument alone.
+Convention: images are (3, H, W) RGB float32 0..1; results are clipped to 0..1, arguments are left unchanged.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Floats = NDArray[np.float64]
 
 
 LEVELS = 256  # bins of a channel in 8 bit
-STEPS = 16384  # bins of a float channel: fine enough that no colour is seen to jump, and three fit into 16 bit
-GAP = 2 / 255  # of a channel's range: wider than between the levels of an 8-bit picture
-GRAY_WEIGHT = 1e-6  # what grey has to say about hue, against the 1 of a full colour: only where nothing else does
+STEPS = 16384  # bins of a float channel: fine enough that colours show no steps, and three channels fit into 16 bit
+GAP = 2 / 255  # of a channel's range; wider than the step between levels of an 8-bit picture
+GRAY_WEIGHT = 1e-6  # of grey in the hue histogram, against 1 for a full colour: decides only where all is grey
 CIRCLE = (0.0, 360.0)
 
 
 @dataclass(frozen=True)
 class ColorSpace:
-    """A row of SPACES."""
+    """A colour space: a row of SPACES."""
 
     ranges: tuple[tuple[float, float], ...]
     """Lowest and highest value of each channel, for float pictures."""
     from_rgb: tuple[int, int] | None = None
-    """OpenCV's conversions to the space and back, for pictures read as R, G, B; None: the pixels as they are."""
+    """OpenCV's conversions to the space and back, for pictures read as R, G, B; None: no conversion."""
     from_bgr: tuple[int, int] | None = None
     """The same for pictures read as B, G, R."""
     hue_first: bool = False
-    """The first channel is a hue: it counts by how colourful each pixel is."""
+    """True where the first channel is a hue: its histogram is weighted by saturation x value."""
 
 
 SPACES: Mapping[Space, ColorSpace] = {
@@ -59,11 +59,10 @@ SPACES: Mapping[Space, ColorSpace] = {
 
 @dataclass(frozen=True, eq=False)
 class ColorReference:
-    """The colours that pictures are to have: a histogram of each channel, in a colour space; and their `fine_detail`.
+    """The colours to match: a histogram of each channel in a colour space; and the `fine_detail` of the reference.
 
-    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue counts by
-    how colourful each pixel is. `true_channels` False exchanges red and blue on the way into the space and out of it,
-    as Deforum does.
+    Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue is weighted
+    by saturation x value. `true_channels` False swaps red and blue in both conversions, as Deforum does.
     """
 
     space: Space
@@ -74,14 +73,14 @@ class ColorReference:
 
     @classmethod
     def of(cls, image: Image, space: Space, *, true_channels: bool, float_color: bool) -> ColorReference:
-        """Take the colours of a picture of any size."""
+        """Measure the colours of a picture (3, H, W) of any size."""
         measure = _measure_float if float_color else _measure_levels
         return cls(space, true_channels, float_color, measure(image, space, true_channels).counts, fine_detail(image))
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """A picture in a colour space: its channels and their bins, (H, W, 3), and how many are in each bin."""
+    """A picture in a colour space: its channels and their bins, (H, W, 3), and the histograms, (3, bins)."""
 
     channels: NDArray[Any]
     bins: NDArray[Any]
@@ -89,12 +88,12 @@ class _Measured:
 
 
 def match_color(image: Image, reference: ColorReference) -> Image:
-    """Give a picture the reference's distribution of each channel in its colour space (histogram match).
+    """Match the histogram of each channel to the reference's, in its colour space; image (3, H, W).
 
-    With `float_color` each channel follows a smooth curve and keeps its fractions: a picture matched to its own
-    colours comes back as it was. Without, the picture is rounded to 8 bit, and each level of each channel becomes the
-    level that as many pixels of the reference do not exceed, cut off to whole numbers: Deforum's arithmetic, level for
-    level, which darkens by up to half a level each time.
+    With `float_color` each channel follows a smooth curve in floating point: a picture matched to its own colours is
+    unchanged. Without it the picture is rounded to 8 bit, and each level of each channel maps to the reference level of
+    the same cumulative share, truncated to a whole number: Deforum's arithmetic, level for level, which darkens by up
+    to half a level each time.
     Source: R. C. Gonzalez, R. E. Woods, "Digital Image Processing", histogram matching.
     """
     return (_match_float if reference.float_color else _match_levels)(image, reference)
@@ -119,8 +118,8 @@ def _match_float(image: Image, reference: ColorReference) -> Image:
     change = np.stack([_curve(counts, wanted, *ends) for counts, wanted, ends in curves])
     matched = change.astype(np.float32).ravel().take(measured.bins)
     matched += measured.channels
-    # OpenCV's way to LAB and back is off by up to 0.6 levels and darkens by 0.2. The difference of two ways back
-    # is not.
+    # OpenCV's round trip through LAB is off by up to 0.6 levels and darkens by 0.2. The difference of two conversions
+    # back cancels this error.
     before = _convert(measured.channels, space, true_channels, back=True)
     after = _convert(matched, space, true_channels, back=True)
     after -= before
@@ -129,10 +128,10 @@ def _match_float(image: Image, reference: ColorReference) -> Image:
 
 
 def _curve(counts: Floats, wanted: Floats, low: float, high: float) -> Floats:
-    """Tell how much is added to a channel's values in each of the STEPS from low to high.
+    """Return the change of a channel's value in each of the STEPS bins from low to high, (STEPS,).
 
-    A value goes to where the reference has the same share of pixels below. On the circle of hues there is no lowest
-    one to count from; the shift of shares that moves hues least is the median of the differences.
+    A value maps to the reference value with the same share of pixels below. Hues are circular, so that shares count
+    from an arbitrary start; the shift of shares that moves hues least is the median of the differences.
     Source: J. Rabin, J. Delon, Y. Gousseau, "Transportation distances on the circle", 2011.
     """
     values = low + (high - low) * (np.arange(STEPS) + 0.5) / STEPS
@@ -142,9 +141,9 @@ def _curve(counts: Floats, wanted: Floats, low: float, high: float) -> Floats:
     if (low, high) == CIRCLE:
         share = share - np.median(share - share_wanted)
         known, above = (np.concatenate((shares - 1, shares, shares + 1)) for shares in (known, above))
-        # All one round further than they are: OpenCV takes hues above 360, but gets those below 0 wrong.
+        # All shifted up by one full circle: OpenCV accepts hues above 360, but converts those below 0 wrongly.
         target = np.concatenate((target, target + high, target + 2 * high))
-    # Between values that are far apart nothing is to be invented: there the curve jumps.
+    # The curve jumps between values that are far apart, instead of interpolating colours that the reference lacks.
     last = np.flatnonzero(np.diff(target) > GAP * (high - low))
     known = np.insert(known, np.repeat(last + 1, 2), np.repeat(above[last], 2))
     target = np.insert(target, np.repeat(last + 1, 2), np.column_stack((target[last], target[last + 1])).ravel())
@@ -152,7 +151,7 @@ def _curve(counts: Floats, wanted: Floats, low: float, high: float) -> Floats:
 
 
 def _shares_below(counts: Floats) -> Floats:
-    """Tell for each bin which share of all is below its middle; that of one value shared by many is their middle."""
+    """Return the cumulative share of pixels below the middle of each bin; pixels in one bin count as half below."""
     return np.asarray((np.cumsum(counts) - counts / 2) / counts.sum(), np.float64)
 
 
@@ -164,7 +163,7 @@ def _measure_levels(image: Image, space: Space, true_channels: bool) -> _Measure
 
 def _measure_float(image: Image, space: Space, true_channels: bool) -> _Measured:
     channels = _convert(np.clip(to_array(image), 0, 1), space, true_channels)
-    # One matrix brings the three channels to 0..16383, 16384..32767 and 32768..49151: the steps of one long table.
+    # One matrix maps the three channels to 0..16383, 16384..32767 and 32768..49151: the bins of one long table.
     below_top = STEPS - 1 / 64
     scale = [below_top / (high - low) for low, high in SPACES[space].ranges]
     offset = [channel * STEPS - low * scale[channel] for channel, (low, _) in enumerate(SPACES[space].ranges)]
@@ -177,7 +176,7 @@ def _measure_float(image: Image, space: Space, true_channels: bool) -> _Measured
 
 
 def _count(values: NDArray[Any], size: int) -> Floats:
-    """Count how often each of the whole numbers 0..size-1 occurs."""
+    """Return the histogram of the whole numbers 0..size-1, (size,)."""
     return np.asarray(cv2.calcHist([values], [0], None, [size], [0, size]), np.float64).ravel()
 
 

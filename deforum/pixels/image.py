@@ -1,7 +1,7 @@
-"""The one pixel convention, and the only conversions.
+"""The pixel convention of the project, and all conversions to and from it.
 
 Convention: an `Image` is a torch tensor (3, H, W), RGB, float32, 0..1, on the render device. On the CPU it is stored
-pixel by pixel (as OpenCV and video files have it), so that going to a NumPy view and back copies nothing.
+channels last (as in OpenCV and video files), so that conversion to a NumPy view and back copies nothing.
 A `Mask` is a tensor (H, W), float32, 0..1. Pixel centres have whole-number coordinates; x goes right, y goes down.
 """
 
@@ -34,12 +34,12 @@ def to_array(image: Image) -> NDArray[np.float32]:
 
 
 def from_bytes(pixels: NDArray[np.uint8], device: Device = CPU) -> Image:
-    """Turn (H, W, 3) RGB levels 0..255 into an image."""
+    """Convert (H, W, 3) RGB levels 0..255 to an image."""
     return from_array(pixels.astype(np.float32) * np.float32(1 / 255), device)
 
 
 def to_bytes(image: Image) -> NDArray[np.uint8]:
-    """Round an image to (H, W, 3) RGB levels 0..255, without bias; values outside 0..1 are clipped."""
+    """Round an image to the nearest (H, W, 3) RGB levels 0..255; values outside 0..1 are clipped."""
     # convertScaleAbs would turn a negative overshoot positive: clip first.
     clipped = np.clip(to_array(image), 0, 1)
     return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), np.uint8)
@@ -51,7 +51,7 @@ def blend(a: Image, b: Image, weight: float) -> Image:
 
 
 def write_png(path: Path, image: Image) -> None:
-    """Write a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG; the folder is made if needed."""
+    """Write a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG; a missing folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     levels = to_bytes(image)[..., ::-1] if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy()
     cv2.imencode(".png", np.ascontiguousarray(levels))[1].tofile(path)
@@ -60,7 +60,7 @@ def write_png(path: Path, image: Image) -> None:
 def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
     """Read a picture file and stretch it to width x height (area averaging down, Lanczos up).
 
-    Raises UserError where the file is missing or is no picture.
+    Raises UserError where the file is missing or cannot be decoded.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such picture")
@@ -75,12 +75,12 @@ def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
 
 
 def adjust_contrast(image: Image, contrast: float) -> Image:
-    """Multiply a picture by a factor and clip it; 1 gives the same image."""
+    """Multiply a picture by a factor and clip it to 0..1; a factor of 1 returns the same image."""
     return image if contrast == 1 else image.mul(contrast).clamp_(0, 1)
 
 
 def to_gray(image: Image) -> Image:
-    """Take the colour out: each channel becomes the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B."""
+    """Convert to grey, (3, H, W): each channel becomes the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B."""
     red, green, blue = image
     luma: torch.Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
     return luma.expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)[0]

@@ -1,7 +1,7 @@
-"""Noise between frames: seeded fields of any size, and the ways to put them into a picture.
+"""Noise between frames: seeded noise fields of any size, and mixing them into a picture.
 
-Convention: a field is (3, H, W) float32 on the CPU, about 0. The numbers are those of PyTorch's CPU generator, so they
-are the same whatever device renders.
+Convention: a field is (3, H, W) float32 on the CPU, with mean 0. PyTorch's CPU generator makes the numbers, so that
+they are the same on every render device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GRID = 64  # px; Deforum makes noise at a size rounded down to multiples of this
 
 
 def uniform_noise(seed: int, width: int, height: int) -> torch.Tensor:
-    """Draw independent noise for each pixel and channel; called uniform by Deforum, it is Gaussian with deviation 1."""
+    """Draw white Gaussian noise of deviation 1 for each pixel and channel, (3, H, W); Deforum calls it uniform."""
     return _white(torch.Generator().manual_seed(seed), width, height)
 
 
@@ -30,11 +30,11 @@ def perlin_noise(
     octaves: int = 4,
     persistence: float = 0.5,
 ) -> torch.Tensor:
-    """Draw noise that is strong in some places and weak in others: Gaussian noise times (Perlin noise + 1) / 2.
+    """Draw noise of varying strength, (3, H, W): Gaussian noise times (Perlin noise + 1) / 2.
 
-    Convention: `grid` counts the cells of the first octave across and down (cut off to whole numbers); each further
+    Convention: `grid` counts the cells of the first octave across and down (truncated to whole numbers); each further
     octave has twice as many of each and `persistence` times the strength. As in Deforum the field is made at multiples
-    of 64 px and enlarged without smoothing where the picture is larger; a picture smaller than 64 px gets a field of
+    of 64 px and enlarged by nearest neighbour where the picture is larger; a picture smaller than 64 px gets a field of
     its own size.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -53,11 +53,11 @@ def perlin_noise(
 def perlin(
     generator: torch.Generator, width: int, height: int, across: int, down: int, octaves: int, persistence: float
 ) -> torch.Tensor:
-    """Sum octaves of gradient noise, (H, W) float32, each about within -1..1 times its strength.
+    """Return octaves of gradient noise (Perlin noise), summed, (H, W) float32; each is about -1..1 times its strength.
 
     In a cell the noise is the sum over its corners of (fade down) * (fade across) * (gradient . offset): products of a
-    part that depends on the row and one that depends on the column. So all octaves together are one matrix product.
-    Octaves with cells smaller than a pixel are left out: there they would be noise of another kind.
+    factor that depends on the row and one that depends on the column. So all octaves together are one matrix product.
+    Octaves with cells smaller than a pixel are left out: pixels sample them too coarsely for gradient noise.
     Source: K. Perlin, "Improving Noise", 2002.
     """
     left, right = [], []
@@ -78,9 +78,9 @@ def perlin(
 
 @lru_cache(maxsize=64)  # the same in every frame
 def _corner_weights(size: int, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """For `size` pixels along one axis, weigh the cells + 1 grid lines: the fade, and the fade times the offset.
+    """Return the weights of the grid lines at each pixel along one axis: the fade, and the fade times the offset.
 
-    Convention: both (size, cells + 1), two neighbouring entries set in each row.
+    Convention: both (size, cells + 1); two neighbouring entries are set in each row, the rest is 0.
     """
     position = torch.arange(size) * cells / size  # in cells
     cell = position.floor()
@@ -104,16 +104,16 @@ def _floor(size: int) -> int:
 def add_noise(
     image: Image, noise: torch.Tensor, amount: float, mask: Mask | None = None, *, zero_mean: bool = False
 ) -> Image:
-    """Mix noise into a picture: mid-grey plus half the field replaces the share `amount` of each pixel.
+    """Mix noise into a picture: blend each pixel by `amount` with mid-grey plus half the field.
 
-    Convention: image and noise (3, H, W); amount 0..1; where the mask (H, W) is 0 nothing changes. The mix draws
-    colours towards grey. With `zero_mean` half the field is added instead, which keeps the mean colour and contrast.
+    Convention: image and noise (3, H, W); amount 0..1; where the mask (H, W) is 0 nothing changes. The blend pulls
+    colours toward grey. With `zero_mean` half the field is added instead, which keeps the mean colour and contrast.
     """
     if amount == 0:
         return image
     half = noise.mul(0.5).to(image.device)
     weight = amount if mask is None else amount * mask
-    # Into the layout of the picture before the arithmetic: mixed layouts are slow.
+    # Convert to the picture's memory layout before the arithmetic: mixed layouts are slow.
     half = half[None].contiguous(memory_format=torch.channels_last)[0]
     if zero_mean:
         return half.mul_(weight).add_(image).clamp_(0, 1)

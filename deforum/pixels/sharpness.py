@@ -1,4 +1,4 @@
-"""Sharpness of pictures: blurring, sharpening, and fine detail brought to a measure."""
+"""Sharpness of pictures: Gaussian blur, unsharp mask, and matching of fine detail."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch.nn.functional import conv2d, pad
 
 from deforum.pixels.image import CPU, Image, Mask, from_array, to_array
 
-FINE = (5, 1.0)  # width and deviation in px of the blur that tells fine detail: antiblur's by default
-AMOUNTS = (-0.5, 1.0)  # by which detail is matched
-EVEN = 1e-4  # less detail is none: a fortieth of a level
+FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
+AMOUNTS = (-0.5, 1.0)  # least and largest amount of `match_detail`
+EVEN = 1e-4  # detail below 1/40 of a level counts as none
 
 
 def unsharp_mask(
     image: Image, amount: float, kernel: int = 5, sigma: float = 1.0, threshold: float = 0, mask: Mask | None = None
 ) -> Image:
-    """Sharpen: add `amount` times the difference to a blurred copy.
+    """Sharpen (unsharp mask): add `amount` times the difference from a blurred copy; image (3, H, W).
 
-    Convention: the blur is Gaussian over `kernel` x `kernel` px, an odd number, with deviation `sigma` in px (0 derives
-    it from the kernel, as OpenCV does). Channels that differ from the blurred ones by less than `threshold`, in levels
-    of 255, stay as they are. Where the mask (H, W) is 0 nothing changes.
+    Convention: the blur is Gaussian over `kernel` x `kernel` px (odd), with deviation `sigma` in px (0 derives it from
+    the kernel, as OpenCV does). Channels that differ from the blurred ones by less than `threshold`, in levels of 255,
+    are unchanged. Where the mask (H, W) is 0 nothing changes.
     """
     if amount == 0:
         return image
@@ -33,20 +33,20 @@ def unsharp_mask(
 
 
 def fine_detail(image: Image) -> float:
-    """Measure how much a picture holds that a small blur takes away: root mean square in the mean of R, G, B, 0..1."""
+    """Measure fine detail: root mean square, 0..1, of what a small blur removes from the mean of R, G, B."""
     return float((image - blur(image, *FINE)).mean(0).square().mean().sqrt())
 
 
 def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
-    """Sharpen or soften a picture until its `fine_detail` has come a `share` of the way, in ratios, to `wanted`.
+    """Sharpen or soften a picture (3, H, W): move its `fine_detail` by `share` of the way, in ratios, to `wanted`.
 
-    It is an `unsharp_mask` whose amount is solved for, and kept within AMOUNTS: what is not there cannot be sharpened.
-    A picture without any detail stays as it is.
+    The amount of the `unsharp_mask` is solved for and clamped to AMOUNTS: missing detail cannot be sharpened.
+    A picture without detail is returned unchanged.
     """
     if share == 0 or wanted < EVEN:
         return image
     fine = image - blur(image, *FINE)
-    # The detail of image + a fine is fine + a finest: a parabola in a.
+    # The detail of image + a fine is fine + a finest; its mean square is a parabola in a.
     finest = fine - blur(fine, *FINE)
     one, other = fine.mean(0), finest.mean(0)
     now, slope, bend = torch.stack([(one * one).mean(), (one * other).mean(), (other * other).mean()]).tolist()
@@ -59,7 +59,7 @@ def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
 
 
 def blur(image: Image, kernel: int, sigma: float) -> Image:
-    """Soften with a Gaussian of `kernel` x `kernel` px (odd) and deviation `sigma` px.
+    """Blur (3, H, W) with a Gaussian of `kernel` x `kernel` px (odd) and deviation `sigma` px.
 
     Convention: beyond the edge the picture is mirrored, the outermost pixel not repeated (dcb|abcd|cba).
     """
@@ -70,7 +70,7 @@ def blur(image: Image, kernel: int, sigma: float) -> Image:
 
 
 def blur_on_device(image: Image, kernel: int, sigma: float) -> Image:
-    """Do what `blur` does without visiting the host."""
+    """Blur as `blur` does, on the image's device, without a copy to the host."""
     weights = torch.from_numpy(cv2.getGaussianKernel(kernel, sigma, cv2.CV_32F)).to(image.device).view(1, 1, 1, -1)
     around = pad(image[:, None], 4 * (kernel // 2,), "reflect")
     return conv2d(conv2d(around, weights), weights.transpose(2, 3))[:, 0]
