@@ -1,6 +1,6 @@
-"""Depth of a picture: the models by name, found before anything is loaded, and one way to ask them all.
+"""Depth estimation: the models by name, found before anything is loaded, and their common protocol.
 
-A new model is a new row of `MODELS` and a function of the shape of `LoadDepth`.
+To add a model, add a row to `MODELS` and a function of type `LoadDepth`.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ if TYPE_CHECKING:
 
 Gives = Literal["inverse depth", "depth"]
 
-WEIGHTS = Path("models/depth")  # beside where the program is run
+WEIGHTS = Path("models/depth")  # relative to the working folder
 PICTURES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp"}
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
 class DepthModel(Protocol):
-    """Finds how far the things in a picture are: calling it gives (H, W) float32 of the picture's size and device."""
+    """Estimates depth: calling it returns a map (H, W) float32 of the picture's size, on its device."""
 
     @property
     def gives(self) -> Gives:
-        """Say which of the two: of inverse depth larger is nearer; either is up to an unknown scale and shift."""
+        """Kind of map: larger inverse depth is nearer, larger depth is farther; scale and shift are unknown."""
 
     def __call__(self, image: Image, index: int) -> torch.Tensor:
-        """Give the depth map of a frame's picture, (3, H, W) in 0..1; only maps given by the user ask its index."""
+        """Return the depth map of a picture, (3, H, W) in 0..1; only the user's own maps use the frame `index`."""
 
 
 @dataclass(frozen=True)
 class DepthSource:
-    """A depth model that was found and looks whole, not loaded yet."""
+    """A depth model that was found and looks complete, before it is loaded."""
 
     name: str
     """The model's own name, a row of `MODELS`."""
     path: Path | None
-    """Its weights, a file or a folder; None: it needs none, or the hub has to be asked for them."""
+    """Its weights, a file or a folder; None: it needs none, or they come from the hub."""
     says: str = ""
-    """What there is to tell the user: which model serves in the place of the one asked for, and why."""
+    """Note to the user: which model replaces the one asked for, and why; or empty."""
     raw: bool = False
-    """Deforum's "(old)" algorithms: its camera takes the values as they are for distances, not equalised."""
+    """For Deforum's "(old)" algorithms: the camera uses the values directly as distances, without equalising."""
     midas: DepthSource | None = None
-    """MiDaS, of whose answer a share is mixed in."""
+    """A MiDaS model whose distances are mixed in."""
     midas_share: float = 0.0
+    """Weight of MiDaS in the mix; 0 is none, 1 is MiDaS alone."""
 
 
 LoadDepth = Callable[[DepthSource, "Device"], DepthModel]
@@ -97,18 +98,19 @@ MODELS: Mapping[str, Row] = {
 }
 
 MIXED = "deforum.depth.network:Mixed"
-"""Import path of the model that mixes two others."""
+"""Import path of the model that mixes two others: module:class."""
 
 
 @dataclass(frozen=True)
 class Stand:
-    """What serves for a name that existing files have."""
+    """The substitute for a model name in existing files."""
 
     model: str
     why: str
     raw: bool = False
+    """As in `DepthSource`."""
     midas: str = ""
-    """The model that a share is mixed in of, where there is one and its weights are here."""
+    """The MiDaS model to mix in, if its weights are found; empty: none."""
 
 
 _LERES = "LeReS is no longer to be had, and was not for commercial use"
@@ -127,11 +129,11 @@ STANDS: Mapping[str, Stand] = {
 
 
 def resolve_depth(name: str, where: str = "") -> DepthSource | None:
-    """Find a depth model; None for "none", with which the scene is flat.
+    """Find a depth model; None for "none" (a flat scene).
 
-    `name` is a row of `MODELS`, a name that Deforum's files have, a file of MiDaS weights, a folder of a model for
-    transformers, or a folder or a video of depth maps. Raises UserError with `where` for a name that nothing answers
-    to, or for weights that are missing: which, where they are looked for, and how to get them. Does not import torch.
+    `name` is a row of `MODELS`, a name used in Deforum's files, a file of MiDaS weights, the folder of a transformers
+    model, or a folder or a video of depth maps. Raises UserError with `where` for an unknown name, or for missing
+    weights: which, where they are looked for, and how to get them. Does not import torch.
     """
     try:
         return _resolve(name.strip())
@@ -142,7 +144,7 @@ def resolve_depth(name: str, where: str = "") -> DepthSource | None:
 
 
 def load_depth(source: DepthSource, device: Device) -> DepthModel:
-    """LoadDepth a depth model that was found. Raises UserError where its files are not what their names say."""
+    """Load a depth model that was found. Raises UserError where its files are not what their names say."""
     load: LoadDepth = catalogue.find_function(MODELS[source.name].load)
     model = load(source, device)
     if source.midas is None:
@@ -180,7 +182,7 @@ def _resolve(name: str) -> DepthSource | None:
 
 
 def map_files(folder: Path) -> list[Path]:
-    """List the pictures of a folder in the order of their numbers: 2 before 10."""
+    """List the pictures of a folder in natural order: 2 before 10."""
 
     def order(path: Path) -> list[tuple[int, str]]:
         return [(int(part or -1), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
@@ -189,7 +191,7 @@ def map_files(folder: Path) -> list[Path]:
 
 
 def _look_into(path: Path) -> DepthSource:
-    """Tell by its files what a path of the user's is."""
+    """Identify the user's path by its files. Raises UserError where they are neither a model nor depth maps."""
     if path.is_dir():
         if (path / "config.json").is_file():
             return DepthSource(_hub_kind(path), path)
@@ -206,7 +208,7 @@ def _look_into(path: Path) -> DepthSource:
 
 
 def _hub_kind(folder: Path) -> str:
-    """Tell which family a transformers folder is of; all of one family load alike."""
+    """Return a row of `MODELS` of the same family as a transformers folder; all of one family load alike."""
     import json
 
     try:
@@ -234,10 +236,13 @@ def _find(name: str, says: str = "") -> DepthSource:
 
 
 def _find_on_hub(row: Row, says: str) -> Path | None:
-    """Find a model in the local hub cache; None where it has to be fetched, which is left to loading."""
+    """Find a model in the local hub cache; None where loading has to fetch it.
+
+    Raises UserError where it is not cached and the hub cannot be reached.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    # A cache may have the small files of a model whose weights never came.
+    # A cache may hold a model's small files without its weights.
     parts = [try_to_load_from_cache(row.hub, file) for file in ("config.json", "model.safetensors")]
     if all(isinstance(part, str) for part in parts):
         return Path(str(parts[0])).parent
@@ -246,10 +251,10 @@ def _find_on_hub(row: Row, says: str) -> Path | None:
     from huggingface_hub import HfApi
 
     try:
-        # Says at once whether the network is good, where a download would try for half a minute.
+        # Fails at once without a network, where a download would try for half a minute.
         HfApi().model_info(row.hub, timeout=5)
     except Exception as error:
-        # The hub library raises many kinds, of several packages; each means the same to the user.
+        # The hub library raises many types, of several packages; all mean the same to the user.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = f"not in the local hub cache, and the hub does not give it ({lines[0]})"
         raise UserError(_hub_message(row, says, reason)) from None

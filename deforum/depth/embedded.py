@@ -1,4 +1,4 @@
-"""The small depth network that ships with the package; `training/depth.py` says how it was made."""
+"""The small depth network that ships with the package, trained by `training/depth.py`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from deforum.pixels.image import Device
 
 BACKBONE = "mobilenetv4_conv_small"
 WIDTH, THIN = 64, 24  # channels
-SIZE = 192  # px, that it was trained for
+SIZE = 192  # px; side of the training pictures
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 class Join(nn.Module):
-    """Adds a finer level to a coarser one: each pixel's neighbourhood first, then its channels."""
+    """Adds a finer level to a coarser one: a depthwise 5 x 5 convolution, then a residual mix of the channels."""
 
     def __init__(self, finer: int, width: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Join(nn.Module):
 
 
 class SmallDepth(nn.Module):
-    """A MobileNet whose levels are joined from coarse to fine: (N, 3, H, W) to inverse depth (N, H, W) in 0..1."""
+    """MobileNet encoder with a coarse-to-fine decoder: (N, 3, H, W) to inverse depth (N, H, W) in 0..1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SmallDepth(nn.Module):
         finest, *middle, coarsest = cast(Any, self.backbone.feature_info).channels()
         self.whole = nn.Conv2d(coarsest, WIDTH, 1)
         self.joins = nn.ModuleList(Join(channels, WIDTH) for channels in reversed(middle))
-        # Outlines come from the finest level, which is too large for more than this.
+        # The finest level gives the outlines; it is too large for more layers than this.
         self.thin = nn.Conv2d(WIDTH, THIN, 1)
         self.fine = nn.Conv2d(finest, THIN, 1)
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(THIN, THIN, 3, padding=1), nn.ReLU(), nn.Conv2d(THIN, 1, 1))
@@ -55,7 +55,7 @@ class SmallDepth(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         finest, *middle, coarsest = self.backbone(pictures)
         x = self.whole(coarsest)
-        # What the picture is as a whole decides what its parts are.
+        # Global context: the picture as a whole tells how to read its parts.
         x = x + x.mean((2, 3), keepdim=True)
         for join, level in zip(self.joins, reversed(middle), strict=True):
             x = join(x, level)

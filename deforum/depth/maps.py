@@ -1,6 +1,6 @@
-"""Depth maps as files: those that the user gives, and those that are saved.
+"""Depth maps as files: reading the user's own, and saving the renderer's.
 
-Convention: in pictures and videos bright is near, levels are inverse depth; in EXR the channel Z is the distance in
+Convention: in pictures and videos levels are inverse depth, bright is near; in EXR the channel Z is the distance in
 scene units, as compositing programs expect.
 """
 
@@ -24,7 +24,7 @@ Map = NDArray[np.float32]
 
 
 class GivenMaps:
-    """The user's own depth maps, one per frame, 8 or 16 bit or float; the last is held when there are no more."""
+    """The user's own depth maps, one per frame, 8 or 16 bit or float; the last one is held for later frames."""
 
     gives: Gives = "inverse depth"
 
@@ -61,7 +61,7 @@ class GivenMaps:
 
 
 def load(source: DepthSource, device: Device) -> GivenMaps:
-    """Open depth maps; the first is read, so that what is wrong with them shows before any rendering."""
+    """Open depth maps. The first one is read at once, so that an unreadable one raises UserError before rendering."""
     assert source.path is not None
     maps = GivenMaps(source.path)
     maps(torch.empty(3, 1, 1), 0)
@@ -69,7 +69,7 @@ def load(source: DepthSource, device: Device) -> GivenMaps:
 
 
 def video_maps(path: Path) -> Iterator[Map]:
-    """Decode a video frame by frame as grey of 16 bit: (H, W) float32."""
+    """Decode a video frame by frame as 16-bit grey, (H, W) float32 levels. Raises UserError where ffmpeg fails."""
     import imageio_ffmpeg
 
     frames = imageio_ffmpeg.read_frames(str(path), pix_fmt="gray16le", bits_per_pixel=16)
@@ -85,9 +85,9 @@ def video_maps(path: Path) -> Iterator[Map]:
 
 
 def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[np.uint16]:
-    """Turn depth (H, W) into 16-bit levels, white at `nearest`, black at `farthest`, inverse depth between.
+    """Convert depth (H, W) to 16-bit levels: white at `nearest`, black at `farthest`, linear in inverse depth.
 
-    With the same two distances for a whole run a level means the same in each of its frames.
+    The same two distances for a whole run make levels comparable between its frames.
     """
     share = (1 / depth - 1 / farthest) / (1 / nearest - 1 / farthest)
     levels: NDArray[np.uint16] = share.clamp(0, 1).mul(65535).round().cpu().numpy().astype(np.uint16)
@@ -95,12 +95,12 @@ def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[n
 
 
 def write_png(path: Path, levels: NDArray[np.uint16]) -> None:
-    """Save levels (H, W) as a grey PNG of 16 bit."""
-    path.write_bytes(cv2.imencode(".png", levels)[1].tobytes())  # says so where the disk is full
+    """Save levels (H, W) as a 16-bit grey PNG."""
+    path.write_bytes(cv2.imencode(".png", levels)[1].tobytes())  # unlike cv2.imwrite, raises where the disk is full
 
 
 def write_exr(path: Path, depth: torch.Tensor) -> None:
-    """Save depth (H, W) as an OpenEXR picture: one 32-bit float channel Z, not compressed.
+    """Save depth (H, W) as an OpenEXR picture: one uncompressed 32-bit float channel Z.
 
     Source: the file layout in the technical introduction to OpenEXR.
     """
@@ -118,7 +118,7 @@ def write_exr(path: Path, depth: torch.Tensor) -> None:
         ("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
         ("screenWindowWidth", "float", struct.pack("<f", 1)),
     )
-    header = struct.pack("<2i", 20000630, 2)  # what the file is, and its version
+    header = struct.pack("<2i", 20000630, 2)  # magic number and version
     for name, kind, value in attributes:
         header += name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value
     header += b"\0"

@@ -1,7 +1,7 @@
-"""MiDaS: DPT-Large, DPT-Hybrid and MiDaS-small on timm backbones, under the names of the official weights.
+"""MiDaS: DPT-Large, DPT-Hybrid and MiDaS-small on timm backbones, with the parameter names of the official weights.
 
 Source: Ranftl et al., "Vision Transformers for Dense Prediction" (2021) and "Towards Robust Monocular Depth
-Estimation" (2020); the networks as the official checkpoints have them.
+Estimation" (2020); the architectures follow the official checkpoints.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deforum.pixels.image import Device
 
 
 class ResidualUnit(nn.Module):
-    """Two convolutions around which the input goes unchanged."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Adds a finer level to a coarser one, and makes the sum finer."""
+    """Adds a finer level to a coarser one, and resizes the sum."""
 
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.out_conv = nn.Conv2d(width, out_width, 1)
-        self.resConfUnit1 = ResidualUnit(width)  # checkpoints have it at the coarsest level too, where nothing is added
+        self.resConfUnit1 = ResidualUnit(width)  # in checkpoints at the coarsest level too, where it is unused
         self.resConfUnit2 = ResidualUnit(width)
 
     def forward(self, x: torch.Tensor, finer: torch.Tensor | None, size: Sequence[int]) -> torch.Tensor:
@@ -52,7 +52,7 @@ class Fusion(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From four levels of features, fine to coarse, to inverse depth at twice the finest level's size."""
+    """Decodes four levels of features, fine to coarse, to inverse depth (N, H, W) at four times the finest size."""
 
     def __init__(self, widths_in: Sequence[int], widths: Sequence[int], *, head_corners: bool) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
         )
         self.refinenet1, self.refinenet2, self.refinenet3 = Fusion(a, a), Fusion(b, a), Fusion(c, b)
         self.refinenet4 = Fusion(d, c)
-        # Numbered as in the checkpoints, where what has no weights is counted too.
+        # Numbered as in the checkpoints, which count layers without weights too.
         half = widths[0] // 2
         self.output_conv = nn.ModuleDict(
             {
@@ -89,7 +89,7 @@ class Decoder(nn.Module):
 
 
 class Readout(nn.Module):
-    """Tells every patch what the class token knows."""
+    """Readout projection: combines each patch token with the class token."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -102,17 +102,17 @@ class Readout(nn.Module):
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells one DPT from another."""
+    """Architecture of one DPT variant."""
 
     backbone: str
     width: int
     blocks: tuple[int, ...]
     """The transformer blocks whose output is used, early to late."""
     levels: tuple[int, int, int, int]
-    """Widths of the features, fine to coarse."""
+    """Channels of the features, fine to coarse."""
     features: int = 256
     changes: dict[str, Any] = field(default_factory=dict)
-    """What is changed of timm's backbone."""
+    """Arguments for timm that change the backbone."""
 
 
 SHAPES = {
@@ -122,14 +122,14 @@ SHAPES = {
 
 
 class Dpt(nn.Module):
-    """A vision transformer whose tokens become pictures of features again; sides must be multiples of 32."""
+    """DPT: a vision transformer whose tokens are reassembled into feature maps; sides must be multiples of 32."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.pretrained = nn.Module()
         self.pretrained.model = timm.create_model(shape.backbone, num_classes=0, **shape.changes)
-        # Of a hybrid, the two finest levels come from the convolutions before the transformer.
+        # In a hybrid, the two finest levels come from the convolutions before the transformer.
         for level in range(4 - len(shape.blocks), 4):
             out = shape.levels[level]
             parts: dict[str, nn.Module] = {"0": Readout(shape.width), "3": nn.Conv2d(shape.width, out, 1)}
@@ -165,7 +165,7 @@ class Dpt(nn.Module):
         return depth
 
     def _places(self, rows: int, columns: int) -> torch.Tensor:
-        """Stretch the embedding of the places from the square that was learnt to the shape of this picture."""
+        """Resize the position embedding from the square grid of training to rows x columns of patches."""
         vit: Any = self.pretrained.model
         embedding: torch.Tensor = vit.pos_embed
         side = round((embedding.shape[1] - 1) ** 0.5)
@@ -177,13 +177,13 @@ class Dpt(nn.Module):
 
 
 class MidasSmall(nn.Module):
-    """An EfficientNet-Lite3 and a decoder that grows wider with depth; sides must be multiples of 32."""
+    """EfficientNet-Lite3 encoder with a decoder that widens with depth; sides must be multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()
         net: Any = timm.create_model("tf_efficientnet_lite3", num_classes=0)
         self.pretrained = nn.Module()
-        # The checkpoint counts the activation behind the first normalisation, which timm keeps within it.
+        # The checkpoint counts the activation after the first normalisation; timm has it inside the normalisation.
         self.pretrained.layer1 = nn.Sequential(net.conv_stem, net.bn1, nn.Identity(), *net.blocks[:2])
         self.pretrained.layer2 = nn.Sequential(*net.blocks[2:3])
         self.pretrained.layer3 = nn.Sequential(*net.blocks[3:5])
@@ -200,23 +200,23 @@ class MidasSmall(nn.Module):
 
 
 def load(source: DepthSource, device: Device) -> Network:
-    """Load official weights. Raises UserError where the file does not hold them."""
+    """Load official weights. Raises UserError where the file does not contain them."""
     assert source.path is not None
     small = source.name == "midas-small"
     network = MidasSmall() if small else Dpt(SHAPES[source.name])
     try:
         weights = torch.load(source.path, map_location="cpu", weights_only=True)
-        # The hybrid's and the large one's classifiers came along from their first training; nothing uses them.
+        # Both DPT checkpoints contain the classifier of their pretraining, which is unused.
         weights = {key: value for key, value in weights.items() if not key.startswith("pretrained.model.head.")}
         network.load_state_dict(weights)
     except Exception as error:
-        # Unpickling a broken file may raise anything; what the user has to know is the same.
+        # Unpickling a broken file may raise anything; all mean the same to the user.
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{source.path}: not the weights of {source.name} ({reason}); is the download complete?"
         ) from None
     network.eval().requires_grad_(False)
-    # Half precision pays on an accelerator only; bf16 for its range, which DPT's features need.
+    # Half precision is faster on an accelerator only; bf16 for its range, which DPT's features need.
     network.to(device, torch.float32 if device.type == "cpu" else torch.bfloat16)
     if small:
         return Network(network, 256, fit_inside=True, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))

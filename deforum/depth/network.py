@@ -1,4 +1,4 @@
-"""Depth networks with what goes before and after them, one alone or two mixed."""
+"""Depth networks with pre- and postprocessing, one alone or two mixed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Network:
-    """Scales a picture to what a network was trained for, asks it, and scales the answer back."""
+    """Resizes a picture to a network's training size, runs the network, and resizes the map back."""
 
     network: nn.Module
-    """Takes (1, 3, H, W), normalised, with sides of a multiple of 32; gives (1, H, W)."""
+    """Takes (1, 3, H, W), normalised, with sides that are multiples of 32; returns (1, H, W)."""
     size: int
-    """The side, in px, that it was trained for."""
+    """Side in px of the training pictures."""
     fit_inside: bool = False
-    """The picture is scaled to fit inside a square of that side; otherwise by as little as makes one side fit."""
+    """True: scale the picture to fit inside a square of `size`. False: scale as little as brings one side to `size`."""
     mean: Channels = (0.5, 0.5, 0.5)
     deviation: Channels = (0.5, 0.5, 0.5)
     gives: Gives = "inverse depth"
@@ -41,12 +41,12 @@ class Network:
             return interpolate(depth[None], size=(height, width), mode="bicubic", align_corners=False)[0, 0]
 
 
-NEAREST, SPREAD = 50, 19  # MiDaS' answer for what is nearest, and what of it makes a unit of distance, in Deforum
+NEAREST, SPREAD = 50, 19  # Deforum's conversion of MiDaS to distance: its value at 0, and its values per unit
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """Distances of which a share is MiDaS', read as distances, and the rest those of a model of distances."""
+    """Mixes the distances of a metric model with those of MiDaS, converted to distance, by `share` of MiDaS."""
 
     midas: DepthModel
     metric: DepthModel

@@ -1,7 +1,7 @@
-"""From what a depth network returns to the distances that a camera moves in.
+"""Conversion of a depth network's output to distances in the camera's scene.
 
 Convention: `raw` is (H, W) float32 as the network returns it, up to an unknown scale and shift: inverse depth, larger
-is nearer, or depth, larger is farther; its model says which. Depth is z in scene units, larger is farther, about 1 for
+is nearer, or depth, larger is farther, as given by `gives`. Depth is z in scene units, larger is farther, about 1 for
 the nearest things.
 """
 
@@ -18,13 +18,13 @@ from deforum.pixels.image import Mask
 Depth = torch.Tensor  # (H, W) float32
 
 BINS = 1024
-OUTSTANDING = 1.5  # what is taken for the nearest may be this many times as near
+OUTSTANDING = 1.5  # upper limit of inverse depth on the scale where 0 is the far end of the range and 1 the near one
 
 
 def slab_depth(raw: torch.Tensor, gives: Gives, *, as_it_is: bool = False) -> Depth | None:
-    """Turn a depth map into what Deforum's camera takes for z: 1 near, 2 far; None (flat) where the map says nothing.
+    """Convert a depth map to z of Deforum's camera, (H, W): 1 near, 2 far; None (flat) for a map without relief.
 
-    `as_it_is` takes the values themselves for distances, as Deforum's "(old)" algorithms do.
+    `as_it_is` returns the values unchanged as distances, as Deforum's "(old)" algorithms do.
     """
     if as_it_is:
         return raw
@@ -35,16 +35,16 @@ def slab_depth(raw: torch.Tensor, gives: Gives, *, as_it_is: bool = False) -> De
 
 
 def equalize(raw: torch.Tensor) -> torch.Tensor | None:
-    """Bring a map to 0..1 such that each depth has an equal share of the picture, to 1024 steps.
+    """Equalise the histogram of a map (H, W) to 0..1 with 1024 bins, so that each depth has an equal share of pixels.
 
-    None where the map is constant or has a value that is no number.
+    None where the map is constant or has a value that is not finite.
     """
     low, high = raw.aminmax()
     if not torch.isfinite(high - low) or not high > low:
         return None
     place = (raw - low) / (high - low)
     share = torch.histc(place, BINS, 0, 1).cumsum(0) / raw.numel()
-    # A value at the lower edge of a step has the whole step's share; between edges it is interpolated.
+    # A value at the lower edge of a bin has the whole bin's share; between edges it is interpolated.
     place *= BINS
     step = place.to(torch.int64).clamp_(max=BINS - 1)
     rise = torch.diff(share, append=share[-1:])
@@ -53,23 +53,24 @@ def equalize(raw: torch.Tensor) -> torch.Tensor | None:
 
 @dataclass(frozen=True)
 class DepthRange:
-    """The raw inverse depths that are taken for the farthest and the nearest of a scene."""
+    """The raw inverse depths that map to the farthest and the nearest distance of a scene."""
 
     far: float
     near: float
 
     @staticmethod
     def of(inverse: torch.Tensor, outside: float = 0.02) -> DepthRange:
-        """Measure a map, leaving a small share at either end outside: single pixels decide nothing."""
+        """Measure a map of inverse depth (H, W), without the share `outside` at either end, to ignore outliers."""
         values = _coarse(inverse).flatten().sort().values
         margin = round(outside * len(values))
         return DepthRange(float(values[margin]), float(values[-1 - margin]))
 
     @staticmethod
     def like(inverse: torch.Tensor, wanted: torch.Tensor, known: Mask, range: float, least: float) -> DepthRange | None:
-        """Find the span with which a map comes out like another one, in mean and deviation, where that is known.
+        """Return the range that scales a map to another's mean and deviation, over the mask where that is known.
 
-        None where too little is known, or either is without relief.
+        `range` and `least` are the extent and the lower end of the scaled inverse depth. None where less than a tenth
+        is known, or either map is without relief.
         """
         weight = _coarse(known)
         if weight.mean() < 0.1:
@@ -84,7 +85,7 @@ class DepthRange:
         return DepthRange(far, far + range / slope)
 
     def toward(self, other: DepthRange, pace: float) -> DepthRange:
-        """Go a share of the way to another span."""
+        """Move by the share `pace` toward another range."""
         return DepthRange(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
 
 
@@ -99,14 +100,14 @@ def steady_depth(
     span_pace: float = 0.1,
     pace: float = 0.2,
 ) -> tuple[Depth, DepthRange]:
-    """Turn a depth map into distances that do not flicker; give them, and the span to hand to the next frame.
+    """Convert a depth map to temporally stable distances; return them, (H, W), and the range for the next frame.
 
     Convention: `near` and `far` are the distances, in scene units, of the nearest and the farthest things of the
-    picture. `carried` is the depth of the frame before, moved to this view, and where it is known: this frame's map,
-    whose scale and shift are arbitrary, is brought to its scale and shift, and only the share `pace` of it is new.
-    Without it the span of the frame before, `span`, takes its place. From there the span goes by `span_pace` to what
-    this frame's own is, so that `near` and `far` stay true as the scene changes. Inverse depth is what is scaled and
-    mixed: motion in the picture is proportional to it.
+    picture. `carried` is the depth of the frame before, reprojected to this view, with the mask where it is known.
+    This frame's map, of arbitrary scale and shift, is scaled to match it, then mixed into it by the share `pace`.
+    Without `carried` the range of the frame before, `span`, sets the scale. The range then moves by the share
+    `span_pace` toward this frame's own, so that `near` and `far` stay true as the scene changes. Inverse depth is
+    scaled and mixed, because motion in the picture is proportional to it.
     """
     inverse = raw if gives == "inverse depth" else 1 / raw.clamp(min=1e-6)
     least, most = 1 / far, 1 / near
@@ -115,17 +116,17 @@ def steady_depth(
         span = DepthRange.like(inverse, 1 / carried[0], carried[1], most - least, least) or span
     span = measured if span is None else span.toward(measured, span_pace)
     reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
-    # A little may stand out in front of what is taken for the nearest; nothing lies beyond the farthest.
+    # Things may stand out somewhat in front of the near end of the range; nothing lies beyond its far end.
     scaled = ((inverse - span.far) / reach).clamp_(0, OUTSTANDING).mul_(most - least).add_(least)
     if carried is not None:
         depth, known = carried
-        # Outlines moved by less than a pixel at a time would stay behind.
+        # Except at depth edges: moved by less than a pixel at a time, they would lag behind.
         scaled = torch.lerp(scaled, 1 / depth, known * _smooth(1 / depth) * (1 - pace))
     return 1 / scaled, span
 
 
 def _smooth(inverse: torch.Tensor, step: float = 1.15) -> Mask:
-    """Tell where there is no outline of a thing within two pixels."""
+    """Return the mask (H, W) of pixels with no depth edge within two pixels: 1 there, 0 near an edge."""
     highest = max_pool2d(torch.stack((inverse, -inverse))[None], 5, 1, 2)[0]
     return (highest[0] <= -step * highest[1]).to(inverse.dtype)
 
@@ -135,7 +136,7 @@ def _coarse(values: torch.Tensor) -> torch.Tensor:
 
 
 def _moments(values: torch.Tensor, weight: torch.Tensor) -> tuple[float, float]:
-    """Mean and standard deviation."""
+    """Return the weighted mean and standard deviation."""
     mean = (values * weight).sum() / weight.sum()
     deviation = ((values - mean).square() * weight).sum().div(weight.sum()).sqrt()
     return float(mean), float(deviation)
