@@ -1,10 +1,10 @@
-"""Optical flow: which way everything moved from one picture to another. The estimators by name.
+"""Optical flow, the displacement of each pixel from one picture to another: the estimators by name.
 
-A new estimator is a new row of `METHODS` and a function of the shape of `LoadFlow`. Motions made from flow are in
+To add an estimator, add a row to `METHODS` and a function of type `LoadFlow`. Warps made from flow are in
 `deforum.motion.flow_warp`.
 
-Convention: a `Flow` is (H, W, 2) float32 px, x then y, on the device of the pictures: what is at a place p in the first
-picture is at p + flow[p] in the second. Flow is in px everywhere; nothing scales it to a share of the picture.
+Convention: a `Flow` is (H, W, 2) float32 px, x then y, on the device of the pictures: the pixel at position p of the
+first picture is at p + flow[p] in the second. Flow is in px everywhere, never in shares of the picture's size.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
     from deforum.pixels.image import Device, Image
 
-WEIGHTS = Path("models/flow")  # beside where the program is run
+WEIGHTS = Path("models/flow")  # relative to the working folder
 
 
 class FlowModel(Protocol):
-    """Finds the flow from one picture to another."""
+    """Estimates the flow from one picture to another."""
 
     def __call__(self, a: Image, b: Image) -> torch.Tensor:
-        """Give (H, W, 2) px from `a` to `b`, both (3, H, W) RGB in 0..1, on their device."""
+        """Return the flow (H, W, 2) px from `a` to `b`, both (3, H, W) RGB in 0..1, on their device."""
 
 
 @dataclass(frozen=True)
 class FlowSource:
-    """An estimator that was found, not loaded yet."""
+    """An estimator that was found, before it is loaded."""
 
     name: str
     """A row of `METHODS`."""
     path: Path | None = None
     """Its weights; None: it needs none."""
     says: str = ""
-    """What there is to tell the user: which estimator serves in the place of the one asked for, and why."""
+    """Note to the user: which estimator replaces the one asked for, and why; or empty."""
 
 
 STAND_IN = "DIS Medium"
-"""Serves where an estimator is missing, and is nearly as good as DIS Fine in a tenth of its time."""
+"""Replaces a missing estimator; nearly as good as DIS Fine in a tenth of its time."""
 
 LoadFlow = Callable[[FlowSource, "Device"], FlowModel]
 
@@ -73,8 +73,8 @@ METHODS: Mapping[str, Row] = {
 def resolve_flow(method: str, where: str = "") -> FlowSource | None:
     """Find an estimator; None for "None".
 
-    Raises UserError with `where` for a name that nothing answers to, and for RAFT without its weights or without
-    torchvision: what is missing, where it is looked for, and how to get it. Does not import torch.
+    Raises UserError with `where` for an unknown name, and for RAFT without its weights or without torchvision: what is
+    missing, where it is looked for, and how to get it. Does not import torch.
     """
     if method == "None":
         return None
@@ -88,7 +88,7 @@ def resolve_flow(method: str, where: str = "") -> FlowSource | None:
 
 
 def resolve_or_stand_in(method: str, where: str, *, stands_in: bool) -> FlowSource | None:
-    """Find an estimator as `resolve_flow` does; one that is missing is replaced, and that said, where `stands_in`."""
+    """Find an estimator as `resolve_flow` does; with `stands_in` STAND_IN replaces a missing one, with a note."""
     try:
         return resolve_flow(method, where)
     except UserError as error:
@@ -98,13 +98,13 @@ def resolve_or_stand_in(method: str, where: str, *, stands_in: bool) -> FlowSour
 
 
 def load_flow(source: FlowSource, device: Device) -> FlowModel:
-    """LoadFlow an estimator that was found. Raises UserError where its weights are not what their name says."""
+    """Load an estimator that was found. Raises UserError where its weights are not what their name says."""
     load: LoadFlow = catalogue.find_function(METHODS[source.name].load)
     return load(source, device)
 
 
 def _find(method: str, row: Row) -> Path:
-    """Find weights, and the package that their network comes from."""
+    """Find weights, and check for torchvision. Raises UserError where either is missing."""
     found = catalogue.find(row.files, WEIGHTS)
     missing = []
     if found is None:

@@ -1,7 +1,7 @@
-"""Optical flow by OpenCV, on the CPU.
+"""Dense optical flow by OpenCV, on the CPU: DIS and Farneback.
 
 Source: T. Kroeger et al., "Fast optical flow using dense inverse search", 2016 (DIS); G. Farnebäck, "Two-frame motion
-estimation based on polynomial expansion", 2003. The settings are those that Deforum's files rely on.
+estimation based on polynomial expansion", 2003. The parameters are those that Deforum's files rely on.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from deforum.pixels.image import Device, Image, to_bytes
 Gray = NDArray[np.uint8]
 Estimate = Callable[[Gray, Gray], NDArray[Any]]
 
-SMALLEST = 16  # px; below this the estimators have no pyramid to search in
+SMALLEST = 16  # px; smaller pictures leave the estimators no pyramid level to search
 
 
 @dataclass(frozen=True)
 class Dense:
-    """An estimator that compares two grey pictures (H, W), and gives flow (H, W, 2)."""
+    """An estimator that takes two grey pictures (H, W) and returns flow (H, W, 2) px."""
 
     estimate: Estimate
 
@@ -36,7 +36,7 @@ class Dense:
 
 
 def to_levels(image: Image) -> Gray:
-    """Turn a picture into grey levels, (H, W)."""
+    """Convert a picture (3, H, W) to grey levels 0..255, (H, W)."""
     return np.asarray(cv2.cvtColor(to_bytes(image), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
@@ -45,7 +45,7 @@ def load_dis_medium(source: FlowSource, device: Device) -> FlowModel:
 
 
 def load_dis_fine(source: FlowSource, device: Device) -> FlowModel:
-    """Search down to single pixels, and refine the result until it no longer changes."""
+    """Make the DIS estimator with the search at full resolution, and 192 iterations of variational refinement."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     dis.setPatchSize(8)

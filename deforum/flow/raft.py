@@ -1,4 +1,4 @@
-"""Optical flow by RAFT, with torchvision's network and weights that the user has.
+"""Optical flow by RAFT, with torchvision's network and the user's weights.
 
 Source: Z. Teed, J. Deng, "RAFT: Recurrent all-pairs field transforms for optical flow", 2020.
 """
@@ -17,9 +17,9 @@ from deforum.errors import UserError
 from deforum.flow import FlowModel, FlowSource
 from deforum.pixels.image import Device, Image
 
-UPDATES = 50  # steps of the search, as in Deforum; the network was trained with 12
-FINEST = 8  # px; the network sees squares of this size
-SMALLEST = 128  # px; its coarsest level would have less than 2 squares
+UPDATES = 50  # iterations of refinement, as in Deforum; the network was trained with 12
+FINEST = 8  # px; size of a feature cell: sides must be multiples of it
+SMALLEST = 128  # px; for smaller pictures the coarsest level of correlation would have less than 2 cells
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Raft:
 
 
 def load(source: FlowSource, device: Device) -> FlowModel:
-    """Load the network that the weights are of, large or small. Raises UserError where they fit neither."""
+    """Load the network of the weights, large or small by their file name. Raises UserError where they do not fit it."""
     from torchvision.models.optical_flow import raft_large, raft_small
 
     assert source.path is not None
     weights = _read(source.path)
-    # The large network has layers with a normalisation that learns; the small one has narrower layers.
+    # The large network has normalisation layers with learnt weights; the small one has narrower layers.
     make = raft_small if "small" in source.path.name else raft_large
     network = make(weights=None)
     try:
@@ -62,11 +62,11 @@ def load(source: FlowSource, device: Device) -> FlowModel:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a state dict; a file with anything but tensors in it is refused."""
+    """Read a state dict. Raises UserError for a file that cannot be read or holds anything but tensors."""
     try:
         weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch raises many kinds for a file that is not what it says; each means the same to the user.
+        # torch raises many types for a file that is not what it says; all mean the same to the user.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as weights ({reason}); download it again") from None
     return weights
