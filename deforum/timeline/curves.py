@@ -1,4 +1,4 @@
-"""Curves of a run: schedules sampled for its frames, within their ranges."""
+"""Curves of a run: schedules sampled for every frame and clipped to their ranges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schedules import NumberSchedule, ScheduleError, Variables
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings over time, sampled as far as somebody asks: see `deforum.settings.declare.Sampled`."""
+    """Settings sampled over time, on demand: see `deforum.settings.declare.Sampled`."""
 
     settings: Settings
 
@@ -34,14 +34,14 @@ class Sampling:
 
 
 LOOK_AHEAD = 10_000
-"""Frames beyond the last one that are looked at where a schedule has no value on the timeline."""
+"""Frames sampled beyond the last one, where a schedule has no value on the timeline."""
 
 
 def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDArray[np.float64]:
-    """Sample a parameter for the frames of a run: (F,), within its range. Raises ScheduleError.
+    """Sample a parameter for the frames of a run: (F,), within its range.
 
-    By Deforum's profile a few frames of a file can be rendered whose values only begin later: what has no value on the
-    whole timeline has those of a longer run there.
+    Raises ScheduleError where the schedule has no value on the timeline. Deforum's profile is lenient: the schedule is
+    then sampled as in a longer run, so that the first frames of a file can be rendered alone.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     try:
@@ -60,7 +60,7 @@ def as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variable
 
 
 def within_range(name: str, curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring the curve (F,) of a parameter into its range; what `load` let pass from an old file is clipped here."""
+    """Clip the curve (F,) of a parameter to its range; values that `load` accepted from an old file may exceed it."""
     declaration = PARAMS[name]
     if declaration.low is None and declaration.high is None:
         return curve

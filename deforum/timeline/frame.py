@@ -1,4 +1,4 @@
-"""A frame, and the stretch of frames that one diffusion belongs to."""
+"""A frame, and the span of frames that one diffusion belongs to."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """All that a stage may know of the frame it works on."""
+    """The values of one frame that its stages may use."""
 
     index: int
     seed: int
-    """Of the diffusion that this frame belongs to; in-betweens have that of their newest diffused frame."""
+    """Seed of the diffusion that this frame belongs to; in-betweens have that of their newest diffused frame."""
     subseed: int
     prompts: tuple[Prompt, ...]
-    """One, or the ones that are blended."""
+    """One, or several that are blended."""
     sampler: str
     checkpoint: str
     params: Params[float]
     noise_map: NoiseMap | None = None
-    """Where the noise of its seeds is; None: where it always is."""
+    """Positions of the noise of its seeds; None: fixed to the screen."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the timeline with one diffusion in it.
+    """A stretch of the timeline with one diffusion, of the frame `key`.
 
-    `frames` are those shown, in order, and `fades` how much of the newly diffused picture is in each: 0 none, 1 all.
+    `frames` are the frames shown, in order; `fades` the weight of the newly diffused picture in each, 0..1.
     """
 
     key: Frame

@@ -1,6 +1,6 @@
 """Prompts as text: keyframes, the fields merged into each prompt, `--neg`, and back-quoted expressions.
 
-What becomes of attention weights such as `(word:1.2)` is the text encoder's business, in `deforum.diffusion`.
+Attention weights such as `(word:1.2)` pass through; the text encoders in `deforum.diffusion` parse them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPRESSION = re.compile(r"`([^`\n]*)`")
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to paint and what not, with its share where several are blended (shares sum to 1)."""
+    """A positive and a negative prompt, with the weight where several are blended (weights sum to 1)."""
 
     positive: str
     negative: str = ""
@@ -36,9 +36,9 @@ class PromptTrack:
     texts: tuple[str, ...]
 
     def at(self, frame: int, *, blend: bool) -> tuple[tuple[str, float], ...]:
-        """Give the texts in effect at a frame with their shares: one, or two between two keyframes if `blend`.
+        """Return the texts in effect at a frame with their weights: one, or two between two keyframes if `blend`.
 
-        Before the first keyframe its prompt is in effect already.
+        Frames before the first keyframe use its prompt.
         """
         left = max(bisect_right(self.keys, frame) - 1, 0)
         right = left + 1
@@ -55,7 +55,7 @@ def merge_fields(prompt: str, positive: str, negative: str) -> str:
 
 
 def split_negative(text: str) -> tuple[str, str]:
-    """Split a prompt at `--neg` into what to paint and what not; further marks only go on with the negative."""
+    """Split a prompt at `--neg` into positive and negative; further marks are removed from the negative."""
     positive, *negatives = text.split(NEGATIVE_MARK)
     return positive.strip(), "".join(negatives).strip()
 
@@ -63,9 +63,9 @@ def split_negative(text: str) -> tuple[str, str]:
 def fill_expressions(
     text: str, frame: int, num_frames: int, variables: Variables, write: Callable[[np.generic], str] = str
 ) -> str:
-    """Replace each back-quoted expression of one line by its value at `frame`, written with all digits.
+    """Replace each back-quoted expression within a line by its value at `frame`, in full precision.
 
-    Empty back-quotes are the weight 1. Raises ScheduleError, naming the expression.
+    Empty back-quotes are the weight 1. Raises ScheduleError, which names the expression.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -87,9 +87,9 @@ def prepare(text: str, weight: float, frame: int, num_frames: int, variables: Va
 def place_prompts(
     prompts: Sequence[tuple[str, str]], positive: str, negative: str, num_frames: int, variables: Variables
 ) -> PromptTrack:
-    """Sort prompts onto the timeline; keys may be expressions, negative ones never come into effect.
+    """Place prompts on the timeline, sorted by frame; keys may be expressions, negative ones are dropped.
 
-    A key beyond the last frame matters where prompts are blended: the blend is then under way when the video ends.
+    A key beyond the last frame matters where prompts are blended: the video then ends within the blend.
     Raises UserError for keys that cannot be read, and where no key is left.
     """
     placed: dict[int, str] = {}

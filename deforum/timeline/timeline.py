@@ -1,4 +1,4 @@
-"""Schedules sampled into a timeline: every frame's numbers, seed and prompts, known before the first is rendered."""
+"""Schedules sampled into a timeline: the parameters, seed and prompts of every frame, before any is rendered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schedules import Variables
 
 
 def iter_seeds(start: int, count: int, every: int, full_groups: bool) -> list[int]:
-    """Count up by one every so many frames; Deforum's first group is of one frame only (`full_groups` False)."""
+    """Return `count` seeds, +1 after each group of `every`; without `full_groups` the first group is 1 (Deforum)."""
     return [start + (i // every if full_groups else -(-i // every)) for i in range(count)]
 
 
@@ -30,11 +30,11 @@ SEED_SEQUENCES: dict[str, Callable[[int, int], list[int]]] = {
     "alternate": lambda start, count: [start + i % 2 for i in range(count)],
     "random": lambda start, count: [start, *(derive_seed(start, i, "seed") for i in range(1, count))],
 }
-"""Seed behaviours that need no more than (start seed, number of diffused frames)."""
+"""Seed behaviours as functions of (start seed, number of diffused frames)."""
 
 
 def key_indices(num_frames: int, cadence: int, *, on_time: bool) -> list[int]:
-    """Say which frames are diffused: every `cadence`-th; and the last, where keys are shown on time."""
+    """Return the indices of the diffused frames: every `cadence`-th, and with `on_time` the last one."""
     keys = list(range(0, num_frames, cadence))
     if on_time and keys[-1] != num_frames - 1:
         keys.append(num_frames - 1)
@@ -43,7 +43,7 @@ def key_indices(num_frames: int, cadence: int, *, on_time: bool) -> list[int]:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Everything sampled, for frames 0..num_frames-1; `timeline[i]` makes the Frame."""
+    """All schedules, sampled for frames 0..num_frames-1; `timeline[i]` is the Frame of index i."""
 
     num_frames: int
     fps: float
@@ -53,9 +53,9 @@ class Timeline:
     cadence: int
     on_time: bool
     curves: Params[NDArray[np.float64]]
-    """(F,) each."""
+    """(F,) for each parameter."""
     seeds: tuple[int, ...]
-    """Of each diffused frame, in the order of `keys`."""
+    """The seed of each diffused frame, in the order of `keys`."""
     samplers: tuple[str, ...]
     checkpoints: tuple[str, ...]
     prompts: PromptTrack
@@ -65,7 +65,7 @@ class Timeline:
         return self.num_frames
 
     def is_used(self, param: str) -> bool:
-        """Whether a parameter is anything but 0 in any frame."""
+        """Return whether a parameter is nonzero in any frame."""
         return bool(getattr(self.curves, param).any())
 
     @cached_property
@@ -94,10 +94,10 @@ class Timeline:
         return (self[i] for i in range(self.num_frames))
 
     def spans(self) -> Iterator[Span]:
-        """Cut the timeline into stretches of one diffusion each, which together show every frame once.
+        """Split the timeline into spans of one diffusion each, which together show every frame once.
 
-        On time: a stretch ends with its diffused frame. Otherwise (Deforum) it begins with it, which is then blended
-        in until the next one.
+        On time: a span ends with its diffused frame. Otherwise (Deforum) it begins with its diffused frame, which is
+        blended in until the next one.
         """
         if self.on_time:
             bounds = [(before + 1, key) for before, key in zip((-1, *self.keys), self.keys, strict=False)]
@@ -105,17 +105,16 @@ class Timeline:
             ends = (*(key - 1 for key in self.keys[1:]), self.num_frames - 1)
             bounds = list(zip(self.keys, ends, strict=True))
         for key, (first, last) in zip(self.keys, bounds, strict=True):
-            # The last stretch may be cut short: on time its fades end at 1 all the same, Deforum's do not.
+            # The last span may be shorter: on time its fades still end at 1, Deforum's do not.
             length = last - first + 1 if self.on_time else self.cadence
             indices = range(first, last + 1)
             yield Span(self[key], tuple(self[i] for i in indices), tuple((i - first + 1) / length for i in indices))
 
 
 def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.float64]) -> tuple[int, ...]:
-    """Give the seed of each diffused frame; `schedule` (F,) is read by the behaviour of that name only.
+    """Return the seed of each diffused frame; only the behaviour "schedule" reads `schedule` (F,).
 
-    Numbers of the schedule are cut off towards zero; a negative one is a random seed that follows from the start seed
-    and the frame.
+    Its values are truncated toward zero; a negative one is a random seed derived from the start seed and the frame.
     """
     if settings.seed_behavior == "schedule":
         scheduled = ((key, int(schedule[key])) for key in keys)
@@ -129,9 +128,9 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
 
-    `starts_from_picture`: frame 0 is painted from a picture, with init_strength.
+    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength.
 
-    Raises ScheduleError where an expression has no value at some frame, UserError for prompt keyframes.
+    Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     on_time = PROFILES[settings.profile].keys_on_time
