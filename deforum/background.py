@@ -1,4 +1,4 @@
-"""Work in other threads, beside the renderer."""
+"""A bounded work queue with threads of its own, beside the renderer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """Do `work` on items in other threads, while at most `waiting` items are held.
+    """Call `work` on items in background threads; the queue holds at most `waiting` items.
 
-    `put` blocks while the line is full, so memory does not grow when the work is slower than what feeds it. The first
+    `put` blocks while the queue is full, so that memory is bounded when the work is slower than the caller. The first
     error in a thread is raised by the next `put`, or by `close`; items after it are dropped.
     """
 
@@ -34,13 +34,13 @@ class Background(Generic[T]):
                     self._error = error
 
     def put(self, item: T) -> None:
-        """Hand over one item; returns at once unless the line is full."""
+        """Queue one item; returns at once unless the queue is full. Raises the first error of the threads."""
         if self._error is not None:
             raise self._error
         self._line.put(item)
 
     def close(self) -> None:
-        """Wait until all items are done; raises the first error."""
+        """Wait until all items are done. Raises the first error of the threads."""
         for _ in self._threads:
             self._line.put(None)
         for thread in self._threads:
@@ -50,7 +50,7 @@ class Background(Generic[T]):
             raise self._error
 
     def abandon(self) -> None:
-        """Drop what still waits and let the threads end by themselves."""
+        """Drop the queued items and let the threads end by themselves, without waiting for them."""
         threads, self._threads = self._threads, []
         for _ in threads:
             while True:

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: they end with exit status 2 and never with a traceback."""
+"""Errors that the user can fix: the program ends with exit status 2, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where: `where` is 'file:line:column' or as much of it as is known."""
+    """One problem and its place: `where` is 'file:line:column', or the known part of it."""
 
     message: str
     where: str = ""
@@ -20,7 +20,7 @@ class Problem:
 
 
 class UserError(Exception):
-    """Something the user asked for cannot be done; carries every problem found, not only the first."""
+    """A request of the user's that cannot be done; holds every problem found, not only the first."""
 
     def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
         if isinstance(problems, str):
@@ -42,6 +42,6 @@ _DISK = {
 
 
 def disk_error(error: OSError, path: Path) -> UserError:
-    """Say why nothing can be written, and what helps; `path` is named where the error names no file."""
+    """Return the UserError for a failed write: the reason and a remedy; `path` is used where `error` names no file."""
     reason = _DISK.get(error.errno or 0, error.strerror or str(error))
     return UserError(f"{error.filename or path}: cannot be written: {reason}")

@@ -1,4 +1,4 @@
-"""The models that travel with the package, so that everything runs with nothing else to download."""
+"""Paths of the models that ship with the package, so that it runs without any download."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""KeptModels on disk and in memory: where they are looked for, what they run on, and which are kept."""
+"""Models on disk and in memory: where their weights are found, their device and precision, which stay loaded."""

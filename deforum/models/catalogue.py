@@ -1,4 +1,4 @@
-"""What tables of models share: functions named by import path, and weights that a person fetches by hand."""
+"""Shared parts of the model tables: functions named by import path, and weights that the user downloads by hand."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """A model of a table: where its code is, which weights it needs, and where they come from."""
+    """A row of a model table: where its code is, which weights it needs, and where they come from."""
 
     load: str
-    """Import path of what loads it: module:function."""
+    """Import path of its loader: module:function."""
     files: tuple[str, ...] = ()
-    """Names under which its weights are known, best first; one of them is needed."""
+    """File names of its weights, best first; one of them is needed."""
     url: str = ""
-    """Where a person gets the first of them."""
+    """Download address of the first file."""
     hub: str = ""
-    """Its name on the model hub, where it comes from there."""
+    """Its name on the model hub; empty: it is not fetched from there."""
     licence: str = ""
 
 
 def find_function(path: str) -> Any:
-    """Import what a row names as module:function; only then is its module loaded."""
+    """Import the function that a row names as module:function; its module is imported only now."""
     module, function = path.split(":")
     return getattr(importlib.import_module(module), function)
 
 
 def find(files: Sequence[str], beside: Path) -> Path | None:
-    """Find a file that goes by one of these names, best first: in `beside`, or where torch keeps what it fetched."""
+    """Find a file of one of these names, best first, in `beside` or in torch's checkpoint cache; None if missing."""
     return next((folder / file for file in files for folder in _folders(beside) if (folder / file).is_file()), None)
 
 
 def missing(name: str, files: Sequence[str], beside: Path, url: str, licence: str) -> str:
-    """Say that a model's weights are not there, where they were looked for, and how to get the first of them."""
+    """Return the message for missing weights: where they were looked for, and how to get the first of them."""
     looked = " and ".join(str(folder.absolute()) for folder in _folders(beside))
     return (
         f"{name}, {' or '.join(files)} ({licence}); looked for in {looked}. Get them with: "

@@ -1,4 +1,4 @@
-"""What computes, and with which numbers."""
+"""Choice of the compute device and of the floating-point precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device for "auto" (CUDA, then Apple's MPS, then the CPU), or the named one if it is there."""
+    """Return the device for "auto" (CUDA, then Apple's MPS, then the CPU), or the named one.
+
+    Raises UserError where the named one is not available.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return torch.device(next(name for name, is_there in there.items() if is_there))
@@ -21,10 +24,11 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the number format of UNet and text encoders for "fp32", "bf16", "fp16" or "auto".
+    """Return the dtype of UNet and text encoders for "fp32", "bf16", "fp16" or "auto".
 
-    "auto" is fp16 on graphics cards: it holds more digits than bf16, and its rare overflows are caught and done again.
-    On the CPU it is bf16 where the processor itself multiplies in bf16, and fp32 elsewhere: there bf16 is slower.
+    "auto" is fp16 on graphics cards: it has more digits than bf16, and its rare overflows are caught and computed
+    again. On the CPU it is bf16 where the processor has bf16 instructions, and fp32 elsewhere, where bf16 is slower.
+    Raises UserError for any other name.
     """
     if precision in DTYPES:
         return DTYPES[precision]

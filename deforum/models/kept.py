@@ -1,4 +1,4 @@
-"""Loaded models, kept from one run to the next where both ask for the same."""
+"""A cache of loaded models: a run reuses a model of the run before if both ask for the same."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KeptModels:
-    """At most one model of each kind: before another is loaded, the memory of the last is given back."""
+    """At most one model per load function: its memory is freed before another one is loaded."""
 
     _held: dict[Callable[..., Any], tuple[Hashable, Any]] = field(default_factory=dict)
 
     def get(self, load: partial[T]) -> T:
-        """Call `load`, or give what the same function with the same arguments gave last time.
+        """Return the model that `load` makes; reuse the last one of the same function if the arguments are equal.
 
-        Its arguments are hashable, and say all that the model depends on.
+        The arguments must be hashable, and everything that the model depends on must be among them.
         """
         key = (load.args, tuple(sorted(load.keywords.items())))
         held = self._held.get(load.func)
@@ -33,5 +33,5 @@ class KeptModels:
         return model
 
     def clear(self) -> None:
-        """Give all memory back, as after a run that broke, whose models may be in any state."""
+        """Free all models; needed after a failed run, which may leave them in any state."""
         self._held.clear()
