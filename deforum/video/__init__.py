@@ -1,12 +1,12 @@
-"""One door to clips: a video file, a folder of pictures, or a single picture, read frame by frame at a wanted size.
+"""Reading clips (a video file, a folder of pictures, or a single picture) frame by frame at a given size.
 
-`resolve_clip` looks at what is there, without a model or torch; `open_clip` reads it. What every user of a clip asks
-is "the frame of the clip that belongs to frame t of the animation": `clip(t)`.
+`resolve_clip` inspects a clip, without a model or torch; `open_clip` reads it. `clip(t)` is the frame of the clip that
+belongs to frame t of the animation.
 
 Convention: frame t of the animation has the clip's frame `first + t * nth`, where the clip's frames are counted from
-0 at the clip's own average rate. In a clip of constant frame rate those are its frames as they are stored; in one of
-variable frame rate each is what is on the screen in the middle of its share of the time, so motion keeps its speed
-and stays with the sound, and there are as many as are stored.
+0 at the clip's own average rate. At a constant frame rate those are the stored frames. At a variable frame rate each
+is the stored frame on the screen in the middle of its share of the time, so that motion keeps its speed and stays in
+sync with the sound; their number is that of the stored frames.
 """
 
 from deforum.video.find import (

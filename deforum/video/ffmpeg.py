@@ -1,4 +1,4 @@
-"""Running ffmpeg."""
+"""Running ffmpeg: its path and errors, frame counts, and a test for sound."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deforum.errors import UserError
 
 
 class VideoError(UserError):
-    """ffmpeg could not do what was asked; carries ffmpeg's own words."""
+    """A video that cannot be made: unusable arguments, or a failure of ffmpeg's, with ffmpeg's own message."""
 
 
 def ffmpeg_path() -> str:
-    """Find ffmpeg: the variable IMAGEIO_FFMPEG_EXE, else the one that imageio-ffmpeg brings."""
+    """Return the path of ffmpeg: variable IMAGEIO_FFMPEG_EXE, else imageio-ffmpeg's. Raises VideoError if missing."""
     import imageio_ffmpeg
 
     try:
@@ -36,14 +36,14 @@ QUIET = ("-hide_banner", "-loglevel", "error", "-y")
 
 
 def last_words(stderr: bytes) -> str:
-    """Take the end of what ffmpeg said, indented: the first lines name the cause, repeats follow."""
+    """Return the first 12 distinct lines of ffmpeg's messages, indented: they name the cause, repeats follow."""
     lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
     kept = list(dict.fromkeys(lines))[:12]
     return "\n".join(f"    {line}" for line in kept) or "    (it said nothing)"
 
 
 def run_ffmpeg(arguments: Sequence[str], doing: str) -> str:
-    """Run ffmpeg to its end and return its stdout; VideoError with its own message where it fails."""
+    """Run ffmpeg to its end and return its stdout. Raises VideoError with ffmpeg's message; `doing` names the task."""
     command = [ffmpeg_path(), *QUIET, "-nostdin", *arguments]
     try:
         done: subprocess.CompletedProcess[bytes] = subprocess.run(
@@ -58,7 +58,7 @@ def run_ffmpeg(arguments: Sequence[str], doing: str) -> str:
 
 def count_frames(path: Path) -> int:
     """Count the pictures stored in a video file, without decoding them."""
-    # A line for each packet. (What -progress says will not do: ffmpeg 7.0 counts no frames where it only copies.)
+    # framecrc lists one line per packet. (-progress does not work: ffmpeg 7.0 counts no frames with -c copy.)
     listed = run_ffmpeg(
         ["-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"],
         f"counting the frames of {path}",
@@ -67,7 +67,7 @@ def count_frames(path: Path) -> int:
 
 
 def has_sound(path: Path) -> bool:
-    """Say whether a file has a sound track that can be read."""
+    """Return whether a file has a readable sound track."""
     try:
         run_ffmpeg(["-i", str(path), "-map", "0:a:0", "-c", "copy", "-t", "0.1", "-f", "null", os.devnull], "looking")
     except VideoError:

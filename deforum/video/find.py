@@ -1,4 +1,4 @@
-"""Finding a clip and looking at it: what it is, how large, how many frames, and which of them are used."""
+"""Finding and inspecting a clip: its kind, size and number of frames, and which frames are used."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
     from deforum.settings.options import Settings
 
 Fit = Literal["fill", "fit", "stretch"]
-"""How a clip comes to the frame's size: cut at two edges, with black bars at two edges, or out of proportion."""
+"""How a clip is fitted to the frame's size: cropped at two edges, with black bars at two edges, or distorted."""
 
 End = Literal["hold", "loop", "stop"]
-"""What follows a clip's last frame: that frame, the first one again, or nothing."""
+"""What follows a clip's last frame: the last frame, the first one again, or an IndexError."""
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class ClipError(UserError):
-    """A clip is not there, is none, or has no such frames."""
+    """A clip that is missing, cannot be read, or lacks the frames asked for."""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFile:
-    """A video file."""
+    """A video file: its size, the times of its frames, and what ffmpeg needs to decode it."""
 
     path: Path
     width: int
-    """px as shown: turned as its tags say, its pixels made square."""
+    """px as shown: rotated by its tags, with square pixels."""
     height: int
     times: NDArray[np.float64]
     """(N,) seconds at which each stored frame is shown, ascending; on the file's own clock."""
     rate: Fraction
-    """Frames/s on average."""
+    """Average frames/s."""
     delay: float
     """Seconds from the start of the file, where its sound may begin, to its first frame."""
     alpha: bool
     decoder: str = ""
-    """ffmpeg's name of the decoder where its own choice will not do."""
+    """ffmpeg's name of the decoder, where its default drops the alpha channel; empty: the default."""
     matrix: str = ""
-    """ffmpeg's name of the YCbCr matrix, where the file does not say it and ffmpeg would guess wrong."""
+    """ffmpeg's name of the YCbCr matrix, where the file has no tag and ffmpeg would guess wrong; empty: the file's."""
     seekable: bool = False
-    """The file has an index of its frames, so that reading can begin anywhere."""
+    """True where the file has an index of its frames, so that reading can start anywhere."""
 
     def stored(self) -> NDArray[np.intp]:
-        """Say which stored frame each frame at the average rate is: (N,)."""
+        """Return the index of the stored frame for each frame at the average rate, (N,)."""
         middles = (np.arange(len(self.times)) + 0.5) / float(self.rate)
         found = np.searchsorted(self.times - self.times[0], middles, side="right") - 1
         return np.clip(found, 0, len(self.times) - 1)
@@ -64,7 +64,7 @@ class VideoFile:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Picture files in the order of their names, numbers in them by value. They have no rate of their own."""
+    """Picture files in natural order of their names (2 before 10). They have no frame rate of their own."""
 
     paths: tuple[Path, ...]
     alpha: bool
@@ -75,24 +75,24 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class ClipSource:
-    """A clip that is there, and the frames of it that are used; see the convention in `deforum.video`."""
+    """A clip that was found, with the choice of its frames; see the convention in `deforum.video`."""
 
     path: Path
     media: VideoFile | Pictures
     picks: NDArray[np.intp]
-    """(F,) stored frame by place: the first frame used, then every `nth`."""
+    """(F,) indices of the stored frames used: the first one, then every `nth`."""
     end: End
     nth: int
     first: int
 
     def __len__(self) -> int:
-        """Count the frames of the animation that the clip fills, without any that are held or looped."""
+        """Return the number of frames used, before the clip is held or looped."""
         return len(self.picks)
 
     def stored(self, t: int) -> int:
-        """Say which of the frames used belongs to frame t of the animation: 0..len-1.
+        """Return which of the frames used belongs to frame t of the animation: 0..len-1.
 
-        Raises IndexError for t below 0, and behind the end of a clip that stops.
+        Raises IndexError for t below 0, and after the end of a clip that stops.
         """
         if t < 0 or (self.end == "stop" and t >= len(self)):
             raise IndexError(f"frame {t} of {self.path.name}, of which {len(self)} frames are used")
@@ -100,17 +100,17 @@ class ClipSource:
 
     @property
     def alpha(self) -> bool:
-        """Whether the clip says what of it is transparent."""
+        """Whether the clip has an alpha channel."""
         return self.media.alpha
 
     @property
     def rate(self) -> Fraction | None:
-        """Frames of the animation per second at which the clip keeps its own speed; None for pictures."""
+        """The animation's frames/s at which the clip keeps its own speed; None for pictures."""
         return self.media.rate / self.nth if isinstance(self.media, VideoFile) else None
 
     @property
     def start(self) -> float:
-        """Seconds from the start of the file, as its sound is counted, to the first frame used."""
+        """Seconds from the start of the file and its sound to the first frame used; 0 for pictures."""
         return self.media.delay + float(self.first / self.media.rate) if isinstance(self.media, VideoFile) else 0.0
 
 
@@ -118,7 +118,7 @@ class ClipSource:
 
 
 def video_init(settings: Settings) -> ClipSource:
-    """Look at the clip that the settings of section video_input name. Raises ClipError."""
+    """Inspect the clip that the settings of section video_input name. Raises ClipError."""
     return resolve_clip(
         settings.video_init_path,
         nth=settings.extract_nth_frame,
@@ -137,10 +137,10 @@ def resolve_clip(
     last: int = -1,
     end: End = "hold",
 ) -> ClipSource:
-    """Look at a video file, a folder of pictures, or a picture, and choose frames first, first + nth, ..., last.
+    """Inspect a video file, a folder of pictures, or a picture, and choose frames first, first + nth, ..., last.
 
-    `last` is used too where the steps meet it; -1 is the clip's end. `name` is the setting that errors speak of. No
-    frame of a video is decoded. Raises ClipError.
+    `last` is included if the steps reach it; -1 is the clip's end. `name` is the setting named in errors. Frames are
+    decoded only where a video's packets lack times or hide frames. Raises ClipError.
     """
     if not str(path):
         raise ClipError(f"{name}: this has to name a clip: a video, a folder of pictures, or a picture")
@@ -186,12 +186,12 @@ def _is_picture(path: Path) -> bool:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Order names as people count: frame2 before frame10."""
+    """Return the sort key for natural order: frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
 
 
 def _has_alpha(path: Path, name: str) -> bool:
-    """Decode a picture to see whether it has an alpha channel. Raises ClipError where it is no picture."""
+    """Decode a picture and return whether it has an alpha channel. Raises ClipError where it cannot be decoded."""
     import cv2
 
     encoded = np.fromfile(path, np.uint8)
@@ -204,26 +204,26 @@ def _has_alpha(path: Path, name: str) -> bool:
 # --- looking at a video -----------------------------------------------------------------------------------------------
 
 _DISCARDED = 4
-"""The packet's flag for what an edit list cuts away: it is decoded, and not shown."""
+"""Packet flag of frames that an edit list cuts: decoded, but not shown."""
 _ALPHA_FORMATS = re.compile(r"\b(yuva\w+|rgba\w*|bgra\w*|argb\w*|abgr\w*|gbrap\w*|ya8|ya16\w*)\b")
 _MATRICES = re.compile(r"\b(bt709|bt470bg|smpte170m|smpte240m|bt2020nc|bt2020c|fcc|ycgco|gbr)\b")
 _INDEXED = ("mov", "matroska")
 _ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
-"""ffmpeg's own decoders of these leave the alpha channel out."""
+"""Decoders by codec, where ffmpeg's own decoder drops the alpha channel."""
 _HIDES_FRAMES = ("vp8",)
-"""Codecs whose packets may hold no frame that is shown: their frames have to be decoded to be counted."""
+"""Codecs with packets that hold no visible frame: frames must be decoded to be counted."""
 _NO_TIME = np.iinfo(np.int64).min
 
 
 @lru_cache(maxsize=32)
 def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
-    """Read a video's headers and packets. (Time of change and size are there for the cache.) Raises ClipError."""
+    """Read a video's headers and packets. (`mtime` and `size` are part of the cache key.) Raises ClipError."""
     said, listed = _list_packets(path, name, "-c", "copy")
     stream = _stream_lines(said)
     codec = _find(r"Video: (\w+)", stream)
     header, ticks, spans = _read_packets(listed)
     shown = _shown_size(header, _find(r"rotation of (-?[\d.]+)", stream))
-    if codec in _HIDES_FRAMES or _NO_TIME in ticks:  # old containers, such as avi, give no time to some
+    if codec in _HIDES_FRAMES or _NO_TIME in ticks:  # old containers, such as avi, lack some times
         _, listed = _list_packets(path, name, "-vf", "scale=2:2", "-fps_mode", "passthrough")
         header, ticks, spans = _read_packets(listed)
     if not len(ticks):
@@ -232,7 +232,7 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
     order = np.argsort(ticks, kind="stable")
     ticks = ticks[order]
     span = int(ticks[-1] - ticks[0])
-    # The last frame counts as long as the others do on average: what files say of its length is often wrong.
+    # The last frame gets the average duration of the others: the duration in the file is often wrong.
     rate = Fraction(len(ticks) - 1) / (span * base) if span else 1 / (max(int(spans[0]), 1) * base)
     times = np.asarray(ticks * float(base), np.float64)
     alpha_mode = bool(re.search(r"alpha_mode\s*:\s*1", stream, re.IGNORECASE))
@@ -251,7 +251,7 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
 
 
 def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
-    """Let ffmpeg tell of a file, and list the packets of its first stream of pictures. Raises ClipError."""
+    """Return ffmpeg's description of a file, and the packets of its first video stream (framecrc). Raises ClipError."""
     command = [
         ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-copyts", "-i", str(path),
         "-map", "0:V:0", *output, "-f", "framecrc", "-",
@@ -268,7 +268,7 @@ def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
 
 
 def _read_packets(listed: str) -> tuple[dict[str, str], NDArray[np.int64], NDArray[np.int64]]:
-    """Read ffmpeg's framecrc format: the header, and the time and duration (in `tb`) of each packet that is shown."""
+    """Parse ffmpeg's framecrc format: the header, and the time and duration (in `tb`) of each packet that is shown."""
     header = dict(re.findall(r"^#(\w+) 0: (.+)$", listed, re.MULTILINE))
     shown = []
     for line in listed.splitlines():
@@ -288,14 +288,14 @@ def _find(pattern: str, text: str) -> str:
 
 
 def _stream_lines(said: str) -> str:
-    """Cut out what ffmpeg says of the input's first stream of pictures, leaving cover art aside."""
+    """Return ffmpeg's lines on the input's first video stream, skipping cover art; empty if there is none."""
     streams = re.split(r"(?m)^  (?=Stream #0:)", said.partition("\nStream mapping:")[0])[1:]
     pictures = (each for each in streams if ": Video:" in each and "(attached pic)" not in each.splitlines()[0])
     return next(pictures, "")
 
 
 def _shown_size(header: dict[str, str], rotation: str) -> tuple[int, int]:
-    """Give width and height as shown."""
+    """Return width and height in px as shown: with square pixels, and rotated."""
     width, height = (int(side) for side in header["dimensions"].split("x"))
     across, down = (int(part) for part in header.get("sar", "1/1").split("/"))
     if across > 0 and down > 0:
@@ -308,7 +308,7 @@ def _shown_size(header: dict[str, str], rotation: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Placement:
-    """A clip's picture in a frame, in px: its size, and where its upper left corner lies (negative: cut off)."""
+    """A clip's picture in a frame, in px: its size, and the position of its upper left corner (negative: cropped)."""
 
     width: int
     height: int
@@ -317,7 +317,7 @@ class Placement:
 
 
 def fit_into(clip: tuple[int, int], frame: tuple[int, int], fit: Fit) -> Placement:
-    """Fit a clip of (width, height) into a frame of (width, height), in the middle."""
+    """Fit a clip of (width, height) px into a frame of (width, height) px, centred."""
     width, height = frame
     if fit != "stretch":
         choose = max if fit == "fill" else min

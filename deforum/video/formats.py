@@ -1,4 +1,4 @@
-"""The formats of videos, as a table."""
+"""The table of video formats, and exact frame rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Quality:
-    """How a codec spells its quality: lower is better for a crf, higher for a percentage."""
+    """A codec's quality option and its range: lower is better for a crf, higher for a percentage."""
 
     option: str
     default: int
@@ -34,12 +34,12 @@ class Format:
     grid: tuple[int, int] = (1, 1)  # width and height are padded up to multiples of these
     largest: int = 16384  # px along either side
     max_fps: int = 1000
-    bits: Literal[8, 16] = 8  # 16: frames with more than 8 bits are worth handing over
+    bits: Literal[8, 16] = 8  # per channel of the frames handed over; 16: the format keeps more than 8
     audio: tuple[str, ...] = ()  # empty: this format has no sound
     countable: bool = True  # False: the container joins equal frames, so frames cannot be counted without decoding
 
 
-# A fragment a second: what a dead machine loses of the film is little, and a player needs no index at the end.
+# One fragment a second: a crash of the machine loses little of the film, and players need no index at the end.
 FRAGMENTS = ("-movflags", "+empty_moov+default_base_moof", "-frag_duration", "1000000")
 _AV1_PRESETS = ("8", *(str(n) for n in range(14) if n != 8))
 _X26X_PRESETS = ("medium", "ultrafast", "superfast", "veryfast", "faster", "fast", "slow", "slower", "veryslow")
@@ -51,8 +51,8 @@ _FAST_START = ("-c:v", "copy", "-movflags", "+faststart")
 _AAC = ("-c:a", "aac", "-b:a", "192k")
 
 
-# One palette per frame: 256 colours for all frames of a film that changes all the time would band. It is chosen from a
-# smaller picture, which measures as well and is twenty times as fast: choosing slows down with every distinct colour.
+# One palette per frame: 256 colours for a whole film that keeps changing would band. It is computed from a smaller
+# picture, with equal quality in twenty times less time: the time grows with every distinct colour.
 _GIF = (
     "split[a][b];[a]scale=w=max(min(iw\\,64)\\,iw/4):h=-1:flags=area,"
     "palettegen=stats_mode=single:reserve_transparent=0[palette];[b][palette]paletteuse=new=1:dither=sierra2_4a"
@@ -111,7 +111,7 @@ _NTSC = (24, 30, 48, 60, 120)
 
 
 def exact_fps(fps: float | Fraction) -> Fraction:
-    """Turn a frame rate as people write it into the fraction they mean: 23.976 is 24000/1001, 12.5 is 25/2."""
+    """Convert a frame rate as commonly written to the exact fraction: 23.976 is 24000/1001, 12.5 is 25/2."""
     if isinstance(fps, Fraction):
         return fps
     for whole in _NTSC:

@@ -1,4 +1,4 @@
-"""An open clip: decoded beside the renderer, ahead of what is asked for, and never more than a few frames of it."""
+"""An open clip: frames are decoded ahead in a thread beside the renderer, with only a few of them in memory."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from deforum.pixels.image import Device, Image, Mask
 
 Levels = NDArray[np.uint8]
-"""(H, W, 3) RGB or (H, W, 4) with alpha that the colours are not multiplied with."""
+"""(H, W, 3) RGB or (H, W, 4) RGBA levels; alpha is straight (not premultiplied)."""
 
 KEPT = 4
-"""Frames that stay at hand behind the newest one asked for."""
+"""Frames kept after decoding, including the newest."""
 _AHEAD = 16
 _AHEAD_BYTES = 48 * 2**20
 _SKIP = 32
-"""Frames that are read over rather than starting anew."""
+"""Farthest frame ahead that is reached by decoding on; beyond it the clip is opened again."""
 _MARGIN = 2.0
-"""Seconds before the wanted frame at which reading starts."""
+"""Seconds before the wanted frame to which the file is sought."""
 
 _log = logging.getLogger(__name__)
 
 
 def open_clip(source: ClipSource, width: int, height: int, *, fit: Fit = "fill", device: Device | None = None) -> Clip:
-    """Open a clip for frames of width x height on a device (None: the CPU). Nothing is read before it is asked for."""
+    """Open a clip for frames of width x height px on a device (None: the CPU). Reading starts with the first frame."""
     return Clip(source, width, height, fit=fit, device=device)
 
 
@@ -53,9 +53,9 @@ class Clip:
             for t in range(len(clip)):
                 picture = clip(t)  # (3, 512, 512)
 
-    Frames may be asked for in any order. Going forward they are decoded ahead by a thread; the last few stay at hand;
-    going back starts reading anew. Memory does not grow with the clip. Not for several threads at once.
-    Raises ClipError where ffmpeg cannot decode; a clip that breaks off early holds its last frame, with a warning.
+    Frames may be asked for in any order. Forward, a thread decodes them ahead; the last few are kept; a jump back opens
+    the clip again. Memory does not grow with the clip. Not thread-safe.
+    Raises ClipError where ffmpeg cannot decode; a clip that ends early holds its last frame, with a warning.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class Clip:
         self._kept: OrderedDict[int, tuple[Image, Mask | None]] = OrderedDict()
         self._ahead: _Ahead | None = None
         self._next = 0
-        """Place of the frame that `_ahead` gives next."""
+        """Index, among the frames used, of the next frame from `_ahead`."""
 
     def __len__(self) -> int:
-        """Count the frames of the animation that the clip fills, without any that are held or looped."""
+        """Return the number of frames used, before the clip is held or looped."""
         return len(self.source)
 
     def __call__(self, t: int) -> Image:
-        """Give the picture (3, H, W) of frame t; do not change it. Raises IndexError where the clip has none."""
+        """Return the picture (3, H, W) of frame t; do not modify it. Raises IndexError where the clip has none."""
         return self._frame(t)[0]
 
     def alpha(self, t: int) -> Mask | None:
-        """Give what of frame t is there: (H, W), 0 is transparent. None for a clip that has no alpha channel."""
+        """Return the alpha of frame t, (H, W): 0 transparent, 1 opaque. None for a clip without an alpha channel."""
         return self._frame(t)[1] if self.source.alpha else None
 
     def close(self) -> None:
-        """Stop reading ahead; a frame that is asked for later opens the clip again."""
+        """Stop decoding ahead; a later call for a frame opens the clip again."""
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None
@@ -103,7 +103,7 @@ class Clip:
         return self._kept[where]
 
     def _seek(self, where: int) -> None:
-        """Make sure that reading on comes to a frame soon."""
+        """Start decoding at a frame, unless decoding on reaches it within _SKIP frames."""
         count = len(self.source)
         distance = (where - self._next) % count if self.source.end == "loop" else where - self._next
         if self._ahead is None or not 0 <= distance <= _SKIP:
@@ -137,7 +137,7 @@ class Clip:
 
 
 class _Ahead:
-    """Run an iterator of frames in a thread, at most `room` frames ahead."""
+    """Run an iterator of frames in a thread; its queue holds at most `room` frames."""
 
     def __init__(self, frames: Iterator[Levels], room: int) -> None:
         self._line: queue.Queue[Levels | BaseException] = queue.Queue(room)
@@ -156,14 +156,14 @@ class _Ahead:
             self._line.put(error)
 
     def get(self) -> Levels:
-        """Wait for the next frame. Raises what the iterator raised."""
+        """Wait for the next frame, (H, W, 3) or (H, W, 4). Raises the iterator's exceptions."""
         got = self._line.get()
         if isinstance(got, BaseException):
             raise got
         return got
 
     def close(self) -> None:
-        """Let the thread end by itself: it waits for room at most, and there is room from now on."""
+        """Stop the thread without waiting for it: emptying the queue unblocks its `put`, then it sees the flag."""
         self._stopped.set()
         while True:
             try:
@@ -176,7 +176,7 @@ class _Ahead:
 
 
 def frames_from(source: ClipSource, where: int, width: int, height: int, fit: Fit) -> Iterator[Levels]:
-    """Decode the frames used from place `where` on, and from the first again where the clip is looped."""
+    """Decode the frames used, from number `where` on; a looped clip continues with the first one, endlessly."""
     yield from _to_the_end(source, where, width, height, fit)
     if source.end == "loop":
         again = functools.partial(_to_the_end, source, 0, width, height, fit)
@@ -196,9 +196,10 @@ def _to_the_end(source: ClipSource, where: int, width: int, height: int, fit: Fi
 
 
 def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) -> Levels:
-    """Read a picture file at a size (area averaging down, Lanczos up). Raises ClipError where it is none.
+    """Read a picture file, fitted to width x height px (area averaging down, Lanczos up): (H, W, 3), or (H, W, 4).
 
-    A picture without alpha among others with it is there everywhere; bars are there nowhere.
+    With `alpha` a picture without an alpha channel is opaque; bars are transparent. Raises ClipError where the file
+    cannot be read.
     """
     import cv2
 
@@ -229,7 +230,7 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
 
 
 def _video_frames(film: VideoFile, picks: NDArray[np.intp], width: int, height: int, fit: Fit) -> Iterator[Levels]:
-    """Decode stored frames `picks` (ascending, maybe some twice) of a video."""
+    """Decode the stored frames `picks` (ascending, possibly repeated) of a video; the last is held if it ends early."""
     steps = np.unique(np.diff(picks))
     stride = int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1
     channels = 4 if film.alpha else 3
@@ -266,16 +267,16 @@ def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -
     """Read one frame of raw video; None at the end."""
     assert process.stdout is not None
     levels = np.empty(shape, np.uint8)
-    # (readinto of a buffered pipe fills all of it, or comes to the end.)
+    # (readinto on a buffered pipe fills the whole array, or reaches the end of the stream.)
     got = process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
     return levels if got == levels.nbytes else None
 
 
 def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:
-    """Give the command that decodes every `stride`-th stored frame from `start` on, at a size, as raw RGB or RGBA."""
+    """Return the ffmpeg command that decodes every `stride`-th stored frame from `start` on as raw RGB or RGBA."""
     chosen, seek = [], []
     if start:
-        # Between two frames' times. (Times stay those of the file: -copyts.)
+        # Halfway between the times of two frames; -copyts keeps the file's times.
         chosen.append(f"select='gte(t,{(film.times[start - 1] + film.times[start]) / 2:.9f})'")
         if film.seekable and film.times[start] - film.times[0] > 2 * _MARGIN:
             seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{film.times[start] - _MARGIN:.6f}"]
@@ -283,7 +284,7 @@ def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int,
         chosen.append(f"select='not(mod(n,{stride}))'")
     at = fit_into((film.width, film.height), (width, height), fit)
     shrinks = film.width >= at.width and film.height >= at.height
-    # Area averaging down, Lanczos up, as `image.read`. Without full_chroma_int RGB comes out two levels too dark.
+    # Area averaging down, Lanczos up, as in `image.read`. Without full_chroma_int RGB is two levels too dark.
     flags = f"{'area' if shrinks else 'lanczos'}+accurate_rnd+full_chroma_int"
     matrix = f":in_color_matrix={film.matrix}" if film.matrix else ""
     pixels = "rgba" if film.alpha else "rgb24"

@@ -1,13 +1,14 @@
-"""Writing video while frames are rendered, with the ffmpeg that imageio-ffmpeg brings.
+"""Writing video while frames are rendered, with the ffmpeg of imageio-ffmpeg.
 
-A film is made in two steps. While rendering, raw frames go down a pipe into a *working file* (`film.mp4.partial.mp4`)
-of a kind that is playable at any length: fragmented mp4 or mov, Matroska. At the end it is copied, without encoding
-again, into a file that starts quickly and seeks well, gets its sound, is counted, and only then takes its final name.
-So a file with the final name is always whole. If the renderer is killed, ffmpeg sees the end of the pipe, finishes
-what it was given and leaves the working file playable; if ffmpeg dies too, all but the last seconds are playable.
+A film is made in two steps. While rendering, ffmpeg encodes raw frames from a pipe into a *working file*
+(`film.mp4.partial.mp4`) of a container that is playable at any length: fragmented mp4 or mov, Matroska. At the end it
+is remuxed (GIF and WebP: encoded) into a file that starts quickly and seeks well, gets its sound, has its frames
+counted, and only then takes its final name. So a file with the final name is always complete. If the renderer is
+killed, ffmpeg sees the end of the pipe, encodes what it was given and leaves the working file playable; if ffmpeg dies
+too, all but the last seconds are playable.
 
-Convention: frames are (H, W, 3) RGB, uint8 or uint16 levels over the full range, sRGB. Formats that store luma and
-chroma get them by the BT.709 matrix in limited range, and carry the tags that say so.
+Convention: frames are (H, W, 3) RGB, uint8 or uint16 levels over the full range, sRGB. Formats of luma and chroma
+store BT.709 in limited range, with the tags for it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 
 
 def frozen(pixels: Pixels) -> Pixels:
-    """Copy writable pixels into an array that cannot change; a read-only array is returned as it is."""
+    """Return pixels as a read-only, contiguous array; an array that is both already is returned uncopied."""
     if not pixels.flags.writeable and pixels.flags.c_contiguous:
         return pixels
     copy = np.array(pixels, order="C")
@@ -53,7 +54,7 @@ def frozen(pixels: Pixels) -> Pixels:
 
 
 def to_depth(pixels: Pixels, bits: int) -> Pixels:
-    """Give levels of 8 or 16 bits; 255 is 65535, and the way down rounds."""
+    """Convert levels to 8 or 16 bits; 255 becomes 65535, and 16 bits are rounded to 8."""
     if bits == 16 and pixels.dtype == np.uint8:
         return pixels.astype(np.uint16) * np.uint16(257)
     if bits == 8 and pixels.dtype == np.uint16:
@@ -63,13 +64,13 @@ def to_depth(pixels: Pixels, bits: int) -> Pixels:
 
 @dataclass(frozen=True)
 class Soundtrack:
-    """Sound for a film: a file with a sound track, from `start` seconds into it. It ends where the film ends."""
+    """Sound for a film: a file with a sound track, played from `start` seconds on and cut at the end of the film."""
 
     path: Path
     start: float = 0.0
 
     def check(self, format: str) -> None:
-        """Raise VideoError where this cannot be the sound of a film in `format`."""
+        """Raise VideoError where `format` has no sound, or the file is missing or has no readable sound."""
         if not FORMATS[format].audio:
             raise VideoError(f"{format} has no sound; leave the soundtrack out or choose another format")
         if not self.path.is_file():
@@ -85,13 +86,13 @@ class VideoWriter:
             for pixels in frames:  # (512, 512, 3) uint8 RGB
                 video.write(pixels)
 
-    `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade of time
-    for size. Frames are uint8 or uint16; more than 8 bits are kept where the format's row says so. Sizes that a format
-    cannot store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
+    `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade-off of
+    time and size. Frames are uint8 or uint16; formats with `bits` 16 keep more than 8 bits. Sizes that a format cannot
+    store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
 
     Leaving the block without an error completes the file: it has exactly the frames written, or VideoError is raised
     and the working file stays. An error in the block also completes it, with the frames so far; KeyboardInterrupt
-    does not wait, and leaves the working file. Raises VideoError for arguments that cannot work before ffmpeg starts.
+    does not wait, and leaves the working file. Raises VideoError for unusable arguments before ffmpeg starts.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class VideoWriter:
             error.add_note(str(second))
 
     def write(self, pixels: Pixels) -> None:
-        """Hand over the next frame: (H, W, 3) RGB. Raises VideoError if ffmpeg has stopped."""
+        """Queue the next frame: (H, W, 3) RGB. Raises VideoError if ffmpeg has stopped."""
         if pixels.shape != (self._height, self._width, 3) or pixels.dtype not in (np.uint8, np.uint16):
             raise ValueError(
                 f"frame {self.num_frames} is {pixels.shape} {pixels.dtype}; "
@@ -175,11 +176,11 @@ class VideoWriter:
         assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
         try:
             self._ffmpeg.stdin.write(np.ascontiguousarray(pixels).data)
-        except OSError as error:  # the pipe broke: ffmpeg is gone, and has said why
+        except OSError as error:  # the pipe broke: ffmpeg has ended, and its stderr has the cause
             raise self._failure() from error
 
     def close(self) -> None:
-        """Finish the file. Raises VideoError where the film is not whole; the working file then stays."""
+        """Finish the file. Raises VideoError where the film is incomplete; the working file then stays."""
         feeder, self._feeder = self._feeder, None
         if feeder is None:
             return
@@ -195,17 +196,17 @@ class VideoWriter:
         self.working_path.unlink(missing_ok=True)
 
     def abort(self) -> None:
-        """Stop at once. ffmpeg completes the working file, as far as it got, by itself."""
+        """Stop at once. ffmpeg completes the working file with the frames it has, by itself."""
         feeder, self._feeder = self._feeder, None
         if feeder is not None:
             feeder.abandon()
-            # Not here: the feeder may be inside a write that blocks, and closing would wait for it.
+            # In a thread: the feeder may be inside a write that blocks, and closing would wait for it.
             threading.Thread(target=self._end_of_frames, daemon=True).start()
 
     def _end_of_frames(self) -> int:
         """Close the pipe and wait for ffmpeg to end; returns its exit status."""
         assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
-        with contextlib.suppress(OSError):  # ffmpeg is gone; its status says so
+        with contextlib.suppress(OSError):  # ffmpeg has ended; its status shows it
             self._ffmpeg.stdin.close()
         return self._ffmpeg.wait()
 
@@ -227,9 +228,9 @@ class VideoWriter:
         sound_input: list[str] = []
         if self._soundtrack is not None:
             sound_input = ["-ss", f"{self._soundtrack.start:.6f}", "-i", str(self._soundtrack.path)]
-            # The filter, not -t, cuts the sound: -t would weigh the film's last frame against rounded times.
+            # The sound is cut by a filter, because -t acts on the film too and its rounded times may drop a frame.
             sound = ["-map", "1:a:0", "-af", f"atrim=end={seconds:.6f},asetpts=PTS-STARTPTS", *row.audio]
-        # Matroska rounds times to milliseconds: where frames are encoded anew their rate is said again.
+        # Matroska rounds times to milliseconds: where frames are encoded again, the exact rate is passed again.
         again = "copy" not in row.finish
         video = () if "-filter_complex" in row.finish else ("-map", "0:v:0")
         quality = _quality_options(row, self._quality) if row.quality_at_end else []
@@ -267,10 +268,10 @@ def _working_suffix(row: Format) -> str:
 
 
 def _encoding(row: Format, quality: int | None, preset: str | None) -> list[str]:
-    """Give ffmpeg's options from RGB frames to the working file."""
+    """Return ffmpeg's options to encode RGB frames into the working file."""
     options: list[str] = []
     if row.pixels.startswith("yuv"):
-        # The scaler must be told the matrix, and the tags must be told too: each alone shifts the colours.
+        # Both the scaler and the tags must have the matrix: one without the other shifts the colours.
         options += [
             "-vf",
             "scale=in_range=pc:out_range=tv:out_color_matrix=bt709:flags=bicubic+accurate_rnd+full_chroma_int,"
@@ -295,7 +296,7 @@ def _check(
     preset: str | None,
     soundtrack: Soundtrack | None,
 ) -> None:
-    """Raise VideoError with everything that cannot work."""
+    """Raise VideoError with all arguments that cannot work."""
     row = FORMATS.get(format)
     if row is None:
         raise VideoError(f"{format!r} is no video format; expected one of {', '.join(FORMATS)}")
@@ -335,7 +336,7 @@ def probe(
     quality: int | None = None,
     preset: str | None = None,
 ) -> None:
-    """Encode one black frame for real, so that a missing encoder or an impossible size is known before rendering.
+    """Encode one black frame, so that a missing encoder or an impossible size fails before rendering.
 
     Raises VideoError with ffmpeg's own message.
     """
@@ -357,9 +358,9 @@ def command_from_frames(
     quality: int | None = None,
     preset: str | None = None,
 ) -> str:
-    """Write down the ffmpeg command that makes the film (without sound) from numbered pictures, for a shell.
+    """Return the shell command of ffmpeg that makes the film (without sound) from numbered pictures.
 
-    `pattern` is ffmpeg's way to name them, such as frames/%09d.png.
+    `pattern` names them in ffmpeg's notation, such as frames/%09d.png.
     """
     row = FORMATS[format]
     if "copy" in row.finish:
