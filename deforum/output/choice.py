@@ -1,4 +1,4 @@
-"""What a run writes: pictures, films, subtitles."""
+"""The outputs of a run, read from settings: pictures, films, subtitles."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Film:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a run writes besides its settings. The first film is the one that is shown as the result."""
+    """The files that a run writes besides its settings. The first film is shown as the result."""
 
     picture: str = "png"
     films: tuple[Film, ...] = (Film(),)
     subtitles: tuple[str, ...] = ()
-    """Fields of a frame that subtitles show: seed, prompt, any parameter. Empty: no subtitles."""
+    """Fields of a frame shown in subtitles: seed, prompt, any parameter. Empty: no subtitles."""
     keep_frames: bool = True
-    """False: frames are removed once every film is whole, unless the run was stopped early."""
+    """False: frames are deleted once every film is complete, unless the run was stopped early."""
 
     @staticmethod
     def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
-        """Read what settings ask for; also gives notes on what does nothing, one line each."""
-        # crf is Deforum's setting, and its scale is that of h264 alone.
+        """Read the outputs from settings; also return notes on settings without effect, one line each."""
+        # crf is Deforum's setting, on the scale of h264 only.
         quality = settings.crf if settings.video_format == "h264" else settings.video_quality
         films = [Film(settings.video_format, quality, settings.video_preset, _soundtrack(settings))]
         if settings.make_gif and settings.video_format != "gif":
@@ -61,7 +61,7 @@ class Outputs:
         return outputs, tuple(notes)
 
     def check(self, width: int, height: int, fps: float) -> None:
-        """Encode one frame in every chosen way. Raises UserError with all that cannot work, before anything renders."""
+        """Encode one frame in every chosen format. Raises UserError with all problems, before anything renders."""
         problems: list[Problem] = []
         if self.picture not in PICTURES:
             problems.append(Problem(f"{self.picture!r} is no frame format; expected one of {', '.join(PICTURES)}"))
@@ -84,7 +84,7 @@ class Outputs:
 
     @property
     def bits(self) -> Literal[8, 16]:
-        """How many bits per channel are worth handing over."""
+        """Bits per channel of the frames to hand over: 16 if any output keeps more than 8."""
         deep = PICTURES[self.picture].bits == 16 or any(FORMATS[film.format].bits == 16 for film in self.films)
         return 16 if deep else 8
 
@@ -103,7 +103,7 @@ def _soundtrack(settings: Settings) -> Soundtrack | None:
 
 
 def seconds_before(settings: Settings) -> float:
-    """Say when the first frame used of the clip is shown, in seconds of its sound; 0 for a file without pictures."""
+    """Return when the clip's first used frame is shown, in seconds of its sound; 0 for a file without pictures."""
     from deforum.video import ClipError, video_init
 
     try:

@@ -1,4 +1,4 @@
-"""What a run is called, and the folder of that name: a new one each time."""
+"""The name of a run, and a new folder of that name for each run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 _RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f]')
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 LONGEST_NAME = 120  # bytes; leaves room for suffixes within the 255 of most file systems and Windows' 260 for a path
-LONGEST_VALUE = 50  # characters, of a setting within a name
+LONGEST_VALUE = 50  # characters of a setting's value within a name
 
 
 def safe_name(text: str) -> str:
-    """Turn any text into a file name that every file system takes, and that stays where it is put."""
+    """Convert any text to a file name that is valid on every file system and cannot leave its folder."""
     name = _RESERVED.sub("_", unicodedata.normalize("NFC", text))
     name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
-    name = name.rstrip(".")  # Windows drops trailing dots; this also disposes of '.' and '..'
+    name = name.rstrip(".")  # Windows drops trailing dots; this also removes '.' and '..'
     if name.startswith(("-", "~")) or _DEVICES.fullmatch(name):
-        name = f"_{name}"  # an option, a home folder, or one of DOS's devices
+        name = f"_{name}"  # else read as an option, a home folder, or a DOS device
     return name or "run"
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """Replace `{name}` by values, whose names are lower-case; a name that is not known stays as it is written."""
+    """Replace each `{name}` by its value, cut to LONGEST_VALUE; keys are lower-case, unknown names stay unchanged."""
 
     def value_of(match: re.Match[str]) -> str:
         value = values.get(match[1].lower())
@@ -42,7 +42,7 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 
 def name_values(settings: Settings, now: datetime) -> dict[str, object]:
-    """List what `{...}` in a run's name can stand for: every setting, and the time."""
+    """Return the values for `{...}` in a run's name: every setting, and the time."""
     from deforum.settings.options import DECLARATIONS
     from deforum.settings.yaml_writer import write_value
     from schedules import NumberSchedule, TextSchedule
@@ -67,12 +67,12 @@ def name_values(settings: Settings, now: datetime) -> dict[str, object]:
 
 
 def run_name(settings: Settings, now: datetime) -> str:
-    """Give the name of a run's folder: the setting batch_name, filled in and made safe."""
+    """Return the name of a run's folder: the setting batch_name, filled in and made a safe file name."""
     return safe_name(fill(settings.batch_name, name_values(settings, now)))
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that was not there: `name`, else `name_2`, `name_3`. Raises UserError where that cannot be."""
+    """Create a new folder: `name`, else `name_2`, `name_3`, ... Raises UserError where it cannot be created."""
     number = 1
     while True:
         folder = parent / (name if number == 1 else f"{name}_{number}")
@@ -89,7 +89,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def runs_folder(settings: Settings, output: Path | None) -> Path:
-    """Choose the folder that runs are made in. Raises UserError where that cannot be."""
+    """Return the parent folder of runs: `output`, or the setting. Raises UserError for a file or a read-only folder."""
     folder = (Path(settings.output) if output is None else output).expanduser()
     if folder.is_file():
         raise UserError(f"{folder}: is a file; output takes the folder for the runs")

@@ -1,4 +1,4 @@
-"""Frames as picture files, which say in texts what they were made from."""
+"""Frames as picture files, with their seed, prompt and parameters as text metadata."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Picture:
     suffix: str
     bits: Literal[8, 16]
     options: tuple[tuple[str, int], ...]
-    """Of cv2.imencode, by the names of its constants."""
+    """Options of cv2.imencode, as names of its constants and values."""
     label: Callable[[bytes, Mapping[str, str]], bytes]
-    """Puts texts into the encoded picture."""
+    """Adds text metadata to the encoded picture."""
 
 
 def label_png(png: bytes, texts: Mapping[str, str]) -> bytes:
-    """Add text chunks behind the header: tEXt where Latin-1 will do, which every reader knows, else iTXt."""
+    """Add text chunks after the header: tEXt for ASCII, which every reader supports, else iTXt."""
     chunks = bytearray()
     for key, text in texts.items():
         if text.isascii():
@@ -44,13 +44,13 @@ def label_png(png: bytes, texts: Mapping[str, str]) -> bytes:
 
 
 def label_jpeg(jpeg: bytes, texts: Mapping[str, str]) -> bytes:
-    """Add one comment behind the start: the texts as JSON, cut to what a comment holds."""
+    """Add one comment segment after the start marker: the texts as JSON, cut to 65533 bytes."""
     body = json.dumps(dict(texts), ensure_ascii=False).encode()[:65533]
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
 PICTURES: dict[str, Picture] = {
-    # OpenCV's own choice of compression is its fastest; asking for level 1 makes it three times slower.
+    # OpenCV's default compression is its fastest; level 1 is three times slower.
     "png": Picture("PNG, 8 bits", ".png", 8, (), label_png),
     "png16": Picture("PNG, 16 bits", ".png", 16, (), label_png),
     "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), label_jpeg),
@@ -58,7 +58,7 @@ PICTURES: dict[str, Picture] = {
 
 
 def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
-    """Encode (H, W, 3) RGB levels as a picture file that carries `texts`."""
+    """Encode (H, W, 3) RGB levels as a picture file of a `kind` in PICTURES, with `texts` as metadata."""
     import cv2
 
     row = PICTURES[kind]
@@ -70,7 +70,7 @@ def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
 
 
 def describe(frame: Frame) -> dict[str, str]:
-    """Say in texts what a frame was made from."""
+    """Return the text metadata of a frame: seed, prompts, parameters."""
 
     def blended(texts: list[tuple[str, float]]) -> str:
         return texts[0][0] if len(texts) == 1 else " | ".join(f"{text} ({weight:.4g})" for text, weight in texts)

@@ -1,11 +1,11 @@
-"""A run: one folder with its frames, its settings and its film, filled beside the renderer and never overwritten.
+"""A run: one folder with its frames, settings and film, written beside the renderer and never overwritten.
 
     output/Deforum_20260131_2/
         settings.yaml              renders the same again
-        frames/000000000.png       each carries its seed, prompt and all its numbers
+        frames/000000000.png       each with its seed, prompt and parameters
         Deforum_20260131_2.mp4
 
-What is on the disk under its final name is whole: frames and films are written under another name first.
+Files under their final names are complete: frames and films are written under another name first.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Run:
             for frame, image in animation.frames():
                 run.write(frame, to_bytes(image))
 
-    `folder` exists and is empty. Memory does not grow with the number of frames: `write` waits when the disk or the
-    encoder is slower than the renderer. If ffmpeg fails, the frames go on being written; leaving the block then raises
-    VideoError, with ffmpeg's words and the command that makes the film from the frames. Leaving the block by an error
-    completes what was finished and says where it is (a note on the error); KeyboardInterrupt does not wait.
+    `folder` must exist and be empty. Memory does not grow with the number of frames: `write` waits when the disk or the
+    encoder is slower than the renderer. If ffmpeg fails, frames are still written; leaving the block then raises
+    VideoError, with ffmpeg's message and the command that makes the film from the frames. An error in the block
+    completes the files with the frames so far and gets a note with their folder; KeyboardInterrupt does not wait.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Run:
         self.num_frames = 0
         self.keep_frames = outputs.keep_frames
         self.films: tuple[Path, ...] = ()
-        """The films that are whole; known when the run is closed."""
+        """The complete films; set by `close`."""
         self._settings_text = settings_text
         self._digest = hashlib.sha256(settings_text.encode()).hexdigest()[:16]
         self._size, self._fps = (width, height), fps
@@ -69,7 +69,7 @@ class Run:
         self._subtitles: Subtitles | None = None
 
     def film_path(self, film: Film) -> Path:
-        """Name a film after the folder, so that it says what it is elsewhere too; the format tells two apart."""
+        """Return the path of a film, named after the folder; of two with one suffix the second has its format added."""
         suffix = FORMATS[film.format].suffix
         first = next(other for other in self.outputs.films if FORMATS[other.format].suffix == suffix)
         return self.folder / f"{self.folder.name}{'' if film == first else f'_{film.format}'}{suffix}"
@@ -97,7 +97,7 @@ class Run:
         return self
 
     def write(self, frame: Frame, pixels: Pixels) -> None:
-        """Hand over the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError if the disk is full."""
+        """Queue the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError where it cannot be written."""
         if self._pictures is None:
             raise ValueError("the run is not open: write inside `with Run(...)`")
         pixels = frozen(pixels)
@@ -122,7 +122,7 @@ class Run:
         unfinished.replace(path)
 
     def _lose(self, film: Film, writer: VideoWriter, error: VideoError) -> None:
-        """Go on without a film: frames matter more."""
+        """Give up a film and continue with the frames; the error is raised by `close`."""
         self._writers.remove((film, writer))
         writer.abort()
         pattern = self.frames_folder / f"%09d{PICTURES[self.outputs.picture].suffix}"
@@ -138,7 +138,7 @@ class Run:
         )
 
     def close(self) -> None:
-        """Wait until all is on the disk. Raises UserError for frames, else VideoError for films, that are not."""
+        """Wait until all files are written. Raises UserError if frames failed, VideoError if only films did."""
         pictures, self._pictures = self._pictures, None
         if pictures is None:
             return
@@ -170,7 +170,7 @@ class Run:
     def _remove_frames(self) -> None:
         for index in range(self.num_frames):
             self.picture_path(index).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # someone else's files are in it
+        with contextlib.suppress(OSError):  # it holds files of others
             self.frames_folder.rmdir()
 
     def _remove_empty(self) -> None:
@@ -208,6 +208,6 @@ class Run:
             error.add_note(self._place())
 
     def _place(self) -> str:
-        """Say what is on the disk: not all that was handed over need be."""
+        """Return a note on the frames on the disk, which may be fewer than were handed over."""
         written = sum(1 for _ in self.frames_folder.glob(f"*{PICTURES[self.outputs.picture].suffix}"))
         return f"frames finished: {written}, in {self.folder}"

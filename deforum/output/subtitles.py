@@ -1,4 +1,4 @@
-"""Subtitles that show what each frame was made with, as an SRT file."""
+"""Subtitles with the seed, prompt and parameters of each frame, as an SRT file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def subtitle_fields() -> set[str]:
 
 
 class Subtitles:
-    """Write an SRT file with one line per frame; frames with the same words share an entry."""
+    """Write an SRT file with one line of text per frame; consecutive frames with equal text share an entry."""
 
     def __init__(self, path: Path, fields: tuple[str, ...], fps: Fraction) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="\n")
@@ -46,7 +46,7 @@ class Subtitles:
 
     def _value(self, field: str, frame: Frame) -> str:
         word = FRAME_FIELDS.get(field)
-        # A blank line would end the entry, and an arrow would be read as a time.
+        # A blank line would end the entry, and "-->" would be parsed as a time.
         text = word(frame) if word else f"{getattr(frame.params, field):.6g}"
         return " ".join(text.replace("-->", "->").split())
 
