@@ -1,8 +1,8 @@
-"""Time the diffusion of a 256x256 frame with the embedded model (or another: give a folder), one figure per line.
+"""Time the diffusion of a 256x256 frame with the embedded model, or the model of a folder; one figure per line.
 
     python benchmarks/diffusion.py [MODEL] [--size 256]
 
-Seconds are those of the processor as well as of the clock, since the machine may be shared.
+Times are wall-clock and processor seconds, since the machine may be shared.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REPEATS = 4
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the best of some runs, by the clock and by the processor, after one to warm up."""
+    """Return the least wall-clock and processor seconds of REPEATS runs, after one run to warm up."""
     work()
     taken = []
     for _ in range(REPEATS):

@@ -1,13 +1,13 @@
-"""Sharpness of in-betweens that follow optical flow, beside plain ones that fade, and how near both come to the truth.
+"""Sharpness and error of in-betweens that follow optical flow, compared with plain ones that fade.
 
     python -m benchmarks.flow_cadence [--size 256] [--cadence 4] [--video FOLDER]
 
 The scene is known at any time: a world with detail of all sizes down to 4 px, whose ground sways, over which discs with
-hard edges may drift, and a camera that zooms. Diffusion is replaced by a look at this world, so that all that is
-measured comes from cadence.
-Sharpness is the variance of the Laplacian, in per cent of that of the world at the same time; the error is the mean
-difference to it, in levels of 255. Deforum's cadence is measured apart: there a picture is whole some frames after it
-was painted, and no in-between has a time that it ought to show. `--video` writes the frames of each, side by side.
+hard edges may drift, and a camera that zooms. Diffusion is replaced by a render of this world, so that cadence alone is
+measured.
+Sharpness is the variance of the Laplacian, in per cent of the world's at the same time; the error is the mean absolute
+difference from the world, in levels of 255. Deforum's cadence has no error figure: it fades a picture in over the
+frames after its keyframe, so that an in-between has no true time. `--video` writes the frames of every case.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ DISCS = 7
 
 @dataclass(frozen=True)
 class World:
-    """A ground and discs of their own textures; all of it is known between pixels and frames."""
+    """A textured ground and textured discs, defined at any sub-pixel position and any time."""
 
     size: int
     discs: int = 0
 
     def texture(self, seed: int) -> NDArray[np.float32]:
-        """Paint detail of all sizes down to 4 px, twice as large as a frame."""
+        """Return a texture (2 size, 2 size, 3) in 0..1 with detail of all sizes down to 4 px."""
         random, side = np.random.default_rng(seed), 2 * self.size
         layers = [
             cv2.GaussianBlur(random.standard_normal((side, side, 3)).astype(np.float32), (0, 0), blur) * blur**1.3
@@ -57,7 +57,7 @@ class World:
         return np.asarray((0.5 + 0.16 * summed / summed.std()).clip(0, 1), np.float32)
 
     def __call__(self, at: float) -> Image:
-        """Look at the world at a time, in frames."""
+        """Render the world, (3, H, W), at a time in frames."""
         size, scale = self.size, ZOOM**at
         y, x = np.mgrid[:size, :size].astype(np.float32)
         x, y = ((axis - size / 2) / scale + size / 2 for axis in (x, y))
@@ -105,7 +105,7 @@ def settings_of(size: int, cadence: int, profile: str) -> Settings:
 
 
 def render(settings: Settings, method: str, world: World) -> tuple[list[Image], float]:
-    """Render with one estimator, or None; gives the frames, and the time of each in ms."""
+    """Render with an estimator, or with "None"; return the frames, and the mean time per frame in ms."""
     timeline = sample(settings)
     painted = {key: world(key) for key in timeline.keys}
     stages = stages_of(settings, each(lambda init, frame: painted[frame.index]), CPU)

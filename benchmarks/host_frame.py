@@ -1,8 +1,8 @@
-"""Time the work on a 512x512 2D frame outside the model: motion, colours twice, contrast, sharpening, noise, writing.
+"""Time the work on a 512x512 2D frame outside the model: motion, 2 colour matches, contrast, sharpening, noise, files.
 
-The stages run one after the other, as in a render without the model, with a real run folder: PNG and film are written
-by other threads beside them, on the same cores. The baseline is the same work written the plain way, step by step in
-8 bit, with the PNG written in line and no film. Needs scikit-image (the `test` extra).
+The stages run one after the other, as in a render without the model, with a real run folder: other threads write PNG
+and film at the same time, on the same cores. The baseline is a plain implementation of the same work, step by step in
+8 bit, that writes the PNG in line and no film. Needs scikit-image (the `test` extra).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Collects how long each stage takes, in ms."""
+    """Collects the times of each stage, in ms."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
@@ -65,7 +65,7 @@ class Clock:
 
 
 def ours(clock: Clock, image: Image, reference: ColorReference, frame: Frame, run: Run) -> Image:
-    """What the default settings do to a picture between two diffusions, behind the second, and to write it."""
+    """Run the default settings' stages on a picture: between two diffusions, after the second, and writing."""
     matrix = flat_matrix(frame.params, SIZE, SIZE, flip=False, flip_keeps_translation=True)
     image = clock("motion", warp_flat, image, matrix, border="replicate")
     image = clock("colour match", match_color, image, reference)
@@ -92,7 +92,7 @@ def time_ours(picture: Levels, float_color: bool, folder: Path) -> Clock:
     return clock
 
 
-# The plain way
+# The plain implementation (baseline)
 
 
 def plain_match(levels: Levels, sample: Levels) -> Levels:

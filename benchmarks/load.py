@@ -1,8 +1,8 @@
-"""How long it takes to load and check a large settings file, start-up included: `python benchmarks/load.py`.
+"""Time loading and checking a large settings file, start-up included: `python benchmarks/load.py`.
 
 A file as Deforum's web UI saves it: 250 keys, every schedule an expression or keyframes, 10,000 frames. Each figure is
-of a process of its own, from its start to its end: once for `load`, which finds every mistake in the file, and once for
-`render.py check`, which also looks for the model and encodes a frame in the chosen formats.
+the whole life of a process: of `load`, which finds every mistake in the file, of `render.py check`, which also looks
+for the model and encodes a frame in the chosen formats, and of Python alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ assert load(Path(sys.argv[1]), to_render=False).settings.max_frames == {FRAMES}
 
 
 def value(declaration: Declaration, number: int) -> object:
-    """Give a setting a value that is in its range at every frame, and takes some work to find out."""
+    """Return a value for a setting that is within its range at every frame and takes some work to check."""
     if declaration.type is NumberSchedule:
         default = declaration.default if isinstance(declaration.default, str) else "1"
         if declaration.odd or declaration.least or declaration.high == 1 or "(" in default:
@@ -47,7 +47,7 @@ def value(declaration: Declaration, number: int) -> object:
 
 
 def write_file(path: Path) -> None:
-    """Write the file: the settings under Deforum's names, then units of ControlNet until there are enough keys."""
+    """Write the file: the settings under Deforum's names, then ControlNet units up to KEYS keys."""
     file = {
         (each.old[0] if each.old else name): value(each, number)
         for number, (name, each) in enumerate(DECLARATIONS.items())
@@ -64,7 +64,7 @@ def write_file(path: Path) -> None:
 
 
 def timed(*command: str) -> tuple[float, float]:
-    """Give the seconds on the clock and on the processors that a process took, medians of several runs."""
+    """Return the wall-clock and processor seconds of a process, medians of REPEATS runs."""
     clock, processor = [], []
     for _ in range(REPEATS):
         before, start = os.times(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Compare the memory that a long run has taken at its end with that of a short one: it must not grow with frames."""
+"""Compare the peak memory of a long run with that of a short one: it must not grow with the number of frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = (60, 1200)
 
-# Each run is a process of its own, since the peak of a process never falls.
+# Each run is a process of its own, since the peak memory of a process never falls.
 RUN = """
 import resource, sys
 from deforum.cli import main
@@ -21,7 +21,7 @@ sys.exit(status)
 
 
 def peak(frames: int) -> float:
-    """Render so many small frames and give the peak of resident memory in MiB."""
+    """Render a number of small frames and return the peak resident memory in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         small = ["width=64", "height=64", "steps=2", f"max_frames={frames}"]
         command = [sys.executable, "-c", RUN, "examples/quickstart.yaml", *small, "-o", folder]

@@ -1,4 +1,4 @@
-"""Time the README's first command, whole: `render.py examples/quickstart.yaml`."""
+"""Time the README's first command from start to end: `render.py examples/quickstart.yaml`."""
 
 from __future__ import annotations
 

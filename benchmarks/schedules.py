@@ -1,7 +1,7 @@
-"""How long it takes to sample all schedules of a settings file: `python benchmarks/schedules.py`.
+"""Time sampling all schedules of a settings file: `python benchmarks/schedules.py`.
 
-Thirty schedules of numbers and ten expressions, parsed and sampled from nothing, at three lengths. For comparison the
-same ten expressions are evaluated by numexpr one frame at a time, as Deforum does.
+Thirty schedules of numbers and ten expressions are parsed and sampled, at three lengths. For comparison numexpr
+evaluates nine of the expressions one frame at a time, as Deforum does.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ EXPRESSIONS = [
     "smoothstep(0, max_f, t)*clip(sin(sec), 0, 1)",
 ]
 MANY_KEYS = 10_000
-PER_FRAME = 200  # frames evaluated one at a time; the figure is scaled up from these
+PER_FRAME = 200  # frames of the baseline; its figure is scaled up from these
 REPEATS = 5
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Give the seconds of the quickest of several calls."""
+    """Return the seconds of the fastest of REPEATS calls."""
     best = float("inf")
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -51,7 +51,7 @@ def parse() -> list[NumberSchedule]:
 
 
 def one_frame_at_a_time(num_frames: int) -> None:
-    """Evaluate what numexpr itself knows of the expressions at each frame alone."""
+    """Evaluate the expressions that plain numexpr supports, once per frame."""
     plain = [expression for expression in EXPRESSIONS if "smoothstep" not in expression]
     for expression in plain:
         for t in range(num_frames):

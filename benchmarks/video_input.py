@@ -1,9 +1,9 @@
-"""Time Video Input: reading a clip at 512x512, several frames at a time against one by one, memory over a long clip.
+"""Time Video Input: reading a clip at 512x512, batches of frames against one by one, memory over a long clip.
 
     python benchmarks/video_input.py [reading] [batching] [memory]
 
-Each figure is by the clock and, where that means something, by the processor too, as the machine may be shared; what is
-compared is measured in turns within one process.
+Speeds are by wall clock and by processor time, as the machine may be shared; figures to compare are measured in turns
+within one process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROUNDS = 3
 
 
 def film(path: Path, width: int, height: int, count: int) -> Path:
-    """Write a film that pans over a picture with detail at every scale."""
+    """Write a film of `count` frames that pans over a picture with detail at every scale."""
     rng = np.random.default_rng(0)
     land = np.zeros((height + 128, width + 512, 3), np.float32)
     for cells in (4, 12, 40, 120):
@@ -57,13 +57,13 @@ def film(path: Path, width: int, height: int, count: int) -> Path:
 
 
 def processor() -> float:
-    """Give the seconds of processor that this process and those that it has waited for took."""
+    """Return the processor seconds of this process and of the child processes that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def read_all(path: Path) -> tuple[float, float]:
-    """Hand over every frame at 512x512; give frames per second by the clock, and per second of processor."""
+    """Read every frame at 512x512; return frames per wall-clock second, and per processor second."""
     source = resolve_clip(path)
     clock, used = time.perf_counter(), processor()
     with open_clip(source, 512, 512) as clip:
@@ -125,7 +125,7 @@ def levels(t: int) -> NDArray[np.uint8]:
 
 
 def resident() -> float:
-    """Give the memory of this process, in MB."""
+    """Return the resident memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 

@@ -1,12 +1,12 @@
-"""Time of a 3D warp with depth given, beside the plain formulation of the same motion; and of the embedded depth.
+"""Time a 3D warp with depth given, compared with a plain implementation of the same motion; and the embedded depth.
 
     python -m benchmarks.warp3d [--size 512] [--rounds 40]
 
-The baseline goes the way that a first version goes: a list of points is transformed by 4x4 matrices, divided, and
-turned into sampling positions; the picture visits 8 bit on the way in and out. All are timed in the same run, in turn,
-on two threads (one where there is but one core); given are the shortest and the median time of each, and the ratio of
-its shortest to the baseline's. On a machine that has other work too the shortest says more, and OMP_WAIT_POLICY=passive
-helps: threads that wait for each other by spinning take the time away from those they wait for.
+The baseline is the straightforward implementation: a list of points is transformed by 4x4 matrices, divided, and
+turned into sampling positions; the picture is converted from and to 8 bit. All tasks are timed in turn in one run, on
+two threads (one on a single core). Printed are the shortest and the median time of each, and the ratio of its shortest
+to the baseline's. On a busy machine the shortest is more reliable, and OMP_WAIT_POLICY=passive helps: threads that spin
+while they wait take time away from those they wait for.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PARAMETERS: Params[float] = Params(**(dict.fromkeys(PARAMS, 0.0) | {"fov": 70.0,
 
 
 def plain_warp(levels: NDArray[np.uint8], depth: torch.Tensor) -> NDArray[np.uint8]:
-    """Move an 8-bit picture with the slab camera, every step spelt out."""
+    """Warp an 8-bit picture (H, W, 3) with the slab camera, every step written out; depth (H, W)."""
     height, width = depth.shape
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     points = torch.stack((x.flatten(), y.flatten(), depth.flatten(), torch.ones(height * width)), dim=1)
@@ -55,7 +55,7 @@ def plain_warp(levels: NDArray[np.uint8], depth: torch.Tensor) -> NDArray[np.uin
 
 
 def times(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time the tasks in turn, so that whatever else the machine does befalls them alike; in ms."""
+    """Return the times in ms of the tasks, run in turn, so that other load on the machine affects all alike."""
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 3):
         for name, task in tasks.items():
@@ -90,7 +90,7 @@ def main() -> None:
         moved(image)
         return moved.coverage()
 
-    # Random weights take as long as learnt ones.
+    # Random weights take as long as trained ones.
     network, small = Network(SmallDepth().eval().to(memory_format=torch.channels_last), SIZE), torch.rand(3, 256, 256)
     tasks: dict[str, Callable[[], object]] = {
         "plain, 8 bit (baseline)": lambda: plain_warp(levels, depth),
