@@ -159,7 +159,7 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
 def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animation:
     """Load the models, and put the stages together. Raises UserError.
 
-    KeptModels that `models` has are not loaded again; those that are loaded stay in it.
+    Models that `models` has are not loaded again; those that are loaded stay in it.
     """
     prepared = prepare(run) if isinstance(run, Settings) else run
     models = KeptModels() if models is None else models

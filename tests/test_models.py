@@ -1,4 +1,4 @@
-"""KeptModels are loaded once for runs that agree, and never two of a kind are held."""
+"""Models are loaded once for runs that agree, and never two of a kind are held."""
 
 from __future__ import annotations
 

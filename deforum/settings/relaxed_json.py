@@ -48,7 +48,7 @@ class _Reader:
         raise UserError(Problem(message + quote_line(line, place.column - 1), str(place)))
 
     def place(self) -> Place:
-        # NoiseMap are asked for from left to right, or for the very first one again.
+        # Places are asked for from left to right, or for the very first one again.
         if self.at < self._line_start:
             self._line, self._line_start = 1, 0
         self._line += self.text.count("\n", self._line_start, self.at)

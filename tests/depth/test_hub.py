@@ -1,4 +1,4 @@
-"""KeptModels of transformers, small ones with random weights, from a local folder."""
+"""Models of transformers, small ones with random weights, from a local folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KeptModels found and judged before anything is loaded; and real formats loaded by the real code."""
+"""Models found and judged before anything is loaded; and real formats loaded by the real code."""
 
 from __future__ import annotations
 

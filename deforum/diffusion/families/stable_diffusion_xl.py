@@ -72,7 +72,7 @@ class StableDiffusionXL(StableDiffusion):
     def _time_ids(self, pulls: Sequence[Pull], width: int, height: int) -> torch.Tensor:
         """Return what the UNet is told of sizes (B, 6): the original height and width, the crop, the size to reach.
 
-        KeptModels that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
+        Models that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
         """
         rows: list[list[float]] = []
         for pull in pulls:
