@@ -1,6 +1,7 @@
 """Diffusion of a frame with a model of any family in `families`.
 
-`resolve_model` and `resolve_sampler` check what a settings file asks for, without torch; `load_diffuser` then loads.
+`resolve_model` and `resolve_sampler` check a settings file's model and sampler without importing torch;
+`load_diffuser` loads the model.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def load_diffuser(
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
-    `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures whose edges meet. `prompt_blend` is "linear" or
-    "spherical": the way between prompts that are mixed. `vae_refinement`: see `autoencoder.Autoencoder`. Raises
-    UserError.
+    `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures that tile seamlessly. `prompt_blend` is the
+    interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see `autoencoder.Autoencoder`.
+    Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.families.load import load_model

@@ -1,4 +1,4 @@
-"""The door between pictures and latents, through the model's autoencoder."""
+"""Encoding of pictures to latents and decoding of latents, with the model's autoencoder."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ Tensor = torch.Tensor
 
 
 class Autoencoder:
-    """Pictures (3, H, W) of any size to latents (C, h, w) and back, around a diffusers AutoencoderKL."""
+    """Wrapper of a diffusers AutoencoderKL: pictures (3, H, W) of any size to latents (C, h, w) and back."""
 
     def __init__(self, vae: Any, refinement: int = 0) -> None:
-        """`refinement` is how often latents are corrected by what they decode to, see `encode`."""
+        """`refinement` is the number of correction passes over the encoded latents, see `encode`."""
         self._vae = vae
         self._refinement = refinement
         self._scale = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
         self.channels = int(vae.config.latent_channels)
-        # One halving between each two blocks: 8 for Stable Diffusion, 16 for others.
+        # The resolution is halved between blocks: a factor of 8 for Stable Diffusion, 16 for others.
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Return (C, h, w) for a picture; sizes that are no multiple of the factor are rounded up."""
+        """Return (C, h, w) for a picture of width x height px; h and w are rounded up."""
         return self.channels, -(-height // self.factor), -(-width // self.factor)
 
     def encode(self, images: Sequence[Image], frame: int) -> Tensor:
-        """Return latents (B, C, h, w), float32: the middle of what the encoder deems likely, so without randomness.
+        """Encode pictures (3, H, W), 0..1, to latents (B, C, h, w), float32: the mode of the posterior, deterministic.
 
-        Pictures are filled up at the right and at the bottom with their mirror image, or, where they are smaller than
-        the filling, with their edge.
+        Pictures are padded at the right and at the bottom to a multiple of the factor: by reflection, or by edge
+        replication where a picture is smaller than the padding.
 
-        An encoder is only nearly the inverse of its decoder, so what comes back is a little off, in the same direction
-        each time: after twenty passes details are gone. A refinement decodes the latents, encodes that again, and adds
-        what is missing against the picture's own (P. van Cittert's iteration, 1931, with the encoder in the place of
-        the inverse). Each costs a decoding and an encoding.
+        The encoder is only an approximate inverse of the decoder. The error of a round trip has the same direction each
+        time, so details are lost after twenty round trips. Each refinement decodes the latents, encodes the result
+        again and adds the difference to the picture's own latents (van Cittert's iteration, 1931, with the encoder in
+        the place of the inverse). It costs one decoding and one encoding. Raises RenderError, naming `frame`, where
+        the latents hold NaN or Inf.
         """
         batch = torch.stack(tuple(images)).to(self._vae.device)
         height, width = batch.shape[-2:]
@@ -66,9 +67,9 @@ class Autoencoder:
         return guarded("the autoencoder (encoding)", frame, [self._vae], work)
 
     def decode(self, latents: Tensor, width: int, height: int, frame: int, *, may_be_blank: bool) -> list[Image]:
-        """Return pictures (3, height, width), 0..1; what was filled up is cut off.
+        """Decode latents (B, C, h, w) to pictures (3, height, width), 0..1; padding is cropped.
 
-        Raises RenderError, naming `frame`, for a picture without numbers or, unless `may_be_blank`, of one colour.
+        Raises RenderError, naming `frame`, for a picture with NaN or Inf or, unless `may_be_blank`, of one colour.
         """
 
         def work() -> tuple[Tensor, str]:
@@ -76,7 +77,7 @@ class Autoencoder:
             batch = self._vae.decode(given).sample.float()
             fault = _fault(batch)
             batch = (batch / 2 + 0.5)[..., :height, :width]
-            # Before it is clamped: what is white all over because it is too bright everywhere is a picture.
+            # Checked before clamping: an overexposed picture, white all over only once it is clamped, is not blank.
             if not fault and not may_be_blank and any(is_blank(image, 1 / 255) for image in batch):
                 fault = "a picture of one colour"
             return batch.clamp(0, 1), fault
@@ -90,7 +91,7 @@ def _fault(values: Tensor) -> str:
 
 
 def skip_silent(*blocks: Any) -> None:
-    """Let the residual blocks in blocks of an autoencoder hand their input on, where their last weights are all 0."""
+    """Replace each residual branch whose last convolution is all zeros by its shortcut, in blocks of an autoencoder."""
     for block in blocks:
         for resnet in block.resnets:
             if not (resnet.conv2.weight.any() or resnet.conv2.bias.any()):

@@ -1,4 +1,4 @@
-"""One frame's diffusion: from a picture, or from nothing, to the picture that the prompt asks for."""
+"""Diffusion of frames: img2img from an init picture, or text to image from noise, by the frame's prompts."""
 
 from __future__ import annotations
 
@@ -27,32 +27,35 @@ from deforum.timeline.frame import Frame
 Tensor = torch.Tensor
 
 _BLANK = 1e-4
-"""Latents, of deviation about 1, that vary by less than this hold no picture."""
+"""Range of values in every channel below which latents (standard deviation about 1) count as blank."""
 
 ON_CPU = 4
-"""Beyond this little is gained, and each takes memory."""
+"""Batch size on a CPU: larger batches take more memory and are hardly faster."""
 
 MOST = 16
+"""Largest batch size on a CUDA device."""
 MEMORY = 2**30
-"""Bytes that one frame of 512x512 takes on the way, with guidance, in 16 bits; decoding takes most."""
+"""Peak memory of one frame of 512x512, in bytes, with guidance, in 16 bits; the peak is in decoding."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What frames must share to go through the model together."""
+    """Sampling parameters that the frames of one batch have in common."""
 
     sampler: Sampler
     steps: int
     run: int
+    """Number of steps that are run, the last ones of `steps`; 0 where the whole init is kept."""
     eta: float
     from_image: bool
+    """Image to image; False: text to image."""
     tokens: int
-    """Length of the embeddings: filling them up for the sake of a longer neighbour would change the picture."""
+    """Length of the embeddings in tokens. Padding them to a longer one in the batch would change the picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A frame with all that its diffusion is made from."""
+    """The inputs of one frame's diffusion."""
 
     init: Image | None
     frame: Frame
@@ -60,11 +63,11 @@ class Task:
     plan: Plan
     paint: Paint | None
     cell_steps: Tensor | None
-    """Where there is a paint: the steps run at each place of the latent, (h, w)."""
+    """The number of steps to run at each latent cell, (h, w); None without a paint."""
 
 
 class Diffuser:
-    """Makes a frame's picture with a diffusion model; the same frame and init always give the same picture."""
+    """Renders frames with a diffusion model, deterministically: equal frames and inits give equal pictures."""
 
     def __init__(
         self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear", vae_refinement: int = 0
@@ -75,16 +78,16 @@ class Diffuser:
         self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
         self.device: torch.device = model.device
         self.factor = self._door.factor
-        """px that a latent cell covers, each way."""
+        """Side of a latent cell in px."""
 
     def __call__(
         self, init: Image | None, frame: Frame, *, width: int, height: int, paint: Paint | None = None
     ) -> Image:
         """Diffuse one frame: image to image from `init` (3, height, width), or text to image where it is None.
 
-        `paint` says how much of the init each pixel keeps, in place of the frame's strength; without an init there is
-        nothing to keep, and it is not read. The picture comes back on the diffuser's device. Raises RenderError where
-        no whole picture can be made.
+        `paint` gives a strength per pixel in place of the frame's; it is ignored where `init` is None. Returns a
+        picture (3, height, width), 0..1, on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a
+        blank picture.
         """
         return self.diffuse_batch([init], [frame], width=width, height=height, paints=[paint])[0]
 
@@ -98,7 +101,7 @@ class Diffuser:
         height: int,
         paints: Sequence[Paint | None] | None = None,
     ) -> list[Image]:
-        """Diffuse frames that do not depend on each other; neighbours of one plan go through the model together."""
+        """Diffuse independent frames, see `__call__`; consecutive frames with equal `Plan` form one batch."""
         paints = [None] * len(frames) if paints is None else paints
         tasks = [self._task(*each) for each in zip(inits, frames, paints, strict=True)]
         pictures: list[Image] = []
@@ -109,14 +112,14 @@ class Diffuser:
             except RenderError:
                 if len(members) == 1:
                     raise
-                # One frame by itself at a time: those that can be made are, and the one that cannot is named.
+                # Retry frame by frame: the error then names the frame that failed.
                 pictures += [self._diffuse(plan, [member], width, height)[0] for member in members]
-        # A picture that leaves here may be changed in place and kept: it must be an ordinary tensor.
+        # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
 
     def _diffuse_beside(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
-        """Diffuse frames; on a processor of several cores, some beside the others, each on cores of its own."""
+        """Diffuse one batch; on a multi-core CPU it is split over threads, each with its share of the cores."""
         cores = torch.get_num_threads()
         crews = min(cores, len(tasks)) if self.device.type == "cpu" else 1
         if crews == 1:
@@ -124,7 +127,7 @@ class Diffuser:
 
         @torch.inference_mode()
         def work(part: Sequence[Task]) -> list[Image]:
-            torch.set_num_threads(max(1, cores // crews))  # of this thread
+            torch.set_num_threads(max(1, cores // crews))  # holds for this thread only
             with shared():
                 return self._diffuse(plan, part, width, height)
 
@@ -151,7 +154,7 @@ class Diffuser:
     def _diffuse(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
         inits = [_prepared(task.init, task.paint) for task in tasks if task.init is not None]
         if plan.run == 0:
-            return inits  # nothing is to be painted
+            return inits  # the whole init is kept
         frames = [task.frame for task in tasks]
         model, index = self._model, frames[0].index
         sigmas = visit(model.schedule, plan.sampler.grid, plan.steps, skip_penultimate=plan.sampler.skip_penultimate)
@@ -170,7 +173,7 @@ class Diffuser:
                 held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
         else:
-            # The deviation of x0 + sigma * noise, for latents x0 of deviation 1.
+            # The standard deviation of x0 + sigma * noise, for latents x0 of standard deviation 1.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
         padded = shape[2] * self.factor, shape[1] * self.factor
         may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
@@ -193,11 +196,11 @@ class Diffuser:
                 hold=held,
             )
             latents = SOLVERS[plan.sampler.solver](start, walk)
-            # One look at the device for all evaluations.
+            # One transfer from the device for all evaluations.
             faults = (~torch.stack([*finite, torch.isfinite(latents).all()])).nonzero().flatten().tolist()
             if faults:
                 return latents, f"NaN or Inf at evaluation {min(faults[0] + 1, len(finite))} of {len(finite)}"
-            # (A picture of a single latent has nothing to vary over.)
+            # A single latent cell always has a range of 0, so it is not checked.
             blank = not may_be_blank and latents[0, 0].numel() > 1 and any(is_blank(own, _BLANK) for own in latents)
             return latents, "a picture of one colour" if blank else ""
 
@@ -205,11 +208,11 @@ class Diffuser:
         return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
 
     def _refilled(self, latents: Tensor, tasks: Sequence[Task]) -> Tensor:
-        """Put noise or zeros into the masked places of latents (B, C, h, w) whose paint asks for it."""
+        """Fill the masked cells of latents (B, C, h, w) with noise or zeros, in place, where the paint asks for it."""
         for own, task in zip(latents, tasks, strict=True):
             if task.paint is None or task.cell_steps is None or not task.paint.fill.startswith("latent"):
                 continue
-            seed = derive_seed(task.frame.seed, 0, "fill")  # apart from the noise that is put over it
+            seed = derive_seed(task.frame.seed, 0, "fill")  # independent of the starting noise, which is added to it
             zeros = torch.zeros_like(own)
             draw = draws(own.shape, seed, task.frame.noise_map, self.factor)
             noise = draw().to(own.device) if "noise" in task.paint.fill else zeros
@@ -217,10 +220,10 @@ class Diffuser:
         return latents
 
     def _pulls(self, frame: Frame) -> list[Pull]:
-        """List the prompts to evaluate: guidance is uncond + cfg * sum of w (cond - uncond), with 0 parts left out."""
+        """List the conditionings to evaluate: uncond + cfg * sum of w (cond - uncond), without terms of weight 0."""
         skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale
         if self._model.reads_guidance:
-            # The scale is an input of the network instead.
+            # The network takes the guidance scale as an input.
             cfg = 1.0
 
         def embed(text: str, negative: bool = False) -> Embedding:
@@ -233,7 +236,7 @@ class Diffuser:
         if all(len(parts) == 1 for parts, _ in composed):
             positive = [(blend([(embed(parts[0].text), weight) for parts, weight in composed]), 1.0)]
         else:
-            # Compositions are blended as compositions: every part pulls with its prompt's share.
+            # AND compositions are not blended as embeddings: each part's weight is multiplied by its prompt's.
             positive = [(embed(part.text), part.weight * weight) for parts, weight in composed for part in parts]
         rest = 1 - cfg * sum(weight for _, weight in positive)
         pulls = [Pull(embedding, cfg * weight, False) for embedding, weight in positive]
@@ -249,15 +252,15 @@ class Diffuser:
 
 
 def _prepared(init: Image, paint: Paint | None) -> Image:
-    """Smear the colours around into what is masked, where the paint asks for it."""
+    """Fill the masked part of the init with the colours around it, where the paint asks for it."""
     return smear(init, paint.strength.to(init.device) < 1) if paint is not None and paint.fill == "fill" else init
 
 
 def batch_size(device: torch.device, width: int, height: int) -> int:
-    """Choose by the device's memory and the size of the frames: the same in every run, so that pictures are too."""
+    """Choose a batch size for frames of width x height px from the device's total memory: the same in every run."""
     if device.type == "cpu":
         return ON_CPU
     if device.type != "cuda":
-        return 1  # memory is shared with everything else
+        return 1  # memory is shared with the rest of the system
     share = torch.cuda.get_device_properties(device).total_memory / 2
     return max(1, min(MOST, int(share / (MEMORY * width * height / 512**2))))

@@ -1,4 +1,4 @@
-"""A picture that is not a number or blank is caught at the stage that made it, and never handed on."""
+"""Detection of NaN, Inf and blank results at the stage that made them, with one retry in float32."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _alone: ContextVar[bool] = ContextVar("alone", default=True)
-"""Whether nobody else uses the modules now, so that their precision may be changed."""
+"""Whether the modules are used by this thread only, so that their precision may be changed."""
 
 
 class RenderError(UserError):
-    """A frame cannot be made; names the frame and the stage."""
+    """A frame cannot be rendered; the message names the frame and the stage."""
 
 
 def guarded(stage: str, frame: int, modules: Sequence[Any], work: Callable[[], tuple[T, str]]) -> T:
-    """Run a stage; where it says that something is wrong, run it once more with its modules in float32.
+    """Run a stage, and again with its modules in float32 where the result is faulty.
 
-    `work` returns its result and the fault in it, "" for none. The modules' own precision is restored afterwards, so
-    that a frame does not depend on whether an earlier one needed this. Raises RenderError where the fault stays.
+    `work` returns its result and a description of its fault, "" for none. The modules' precision is restored
+    afterwards, so that later frames do not depend on the retry. There is no retry while modules are `shared` or already
+    in float32. Raises RenderError where a fault remains.
     """
     result, fault = work()
     if not fault:
@@ -54,7 +55,7 @@ def guarded(stage: str, frame: int, modules: Sequence[Any], work: Callable[[], t
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Let stages of this thread use modules beside other threads: what would be run once more in float32 fails."""
+    """Let this thread share modules with other threads: a faulty stage raises RenderError without a retry."""
     token = _alone.set(False)
     try:
         yield
@@ -64,8 +65,8 @@ def shared() -> Iterator[None]:
 
 @contextmanager
 def in_float32(modules: Sequence[Any]) -> Iterator[None]:
-    """Hold modules in float32 for a while; going up and back changes no weight."""
-    # Past the libraries' own `to`, which warns of casts.
+    """Convert modules to float32 for the duration of the context; the conversion and its reverse are lossless."""
+    # torch.nn.Module.to is called directly because the libraries' own `to` warns of casts.
     before = [module.dtype for module in modules]
     try:
         for module in modules:
@@ -77,5 +78,5 @@ def in_float32(modules: Sequence[Any]) -> Iterator[None]:
 
 
 def is_blank(picture: torch.Tensor, span: float) -> bool:
-    """Say whether a picture (C, H, W) is of one colour: no channel varies by as much as `span`."""
+    """Whether a picture (C, H, W) is of one colour: the range of values in every channel is below `span`."""
     return bool((picture.amax((-2, -1)) - picture.amin((-2, -1))).amax() < span)

@@ -1,4 +1,4 @@
-"""Noise for latents: drawn on the CPU in float32 from a frame's seed, so that every device starts from the same."""
+"""Gaussian noise for latents, drawn on the CPU in float32 from a frame's seed: the same on every device."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from deforum.timeline.frame import Frame
 def noise_at(
     noise_map: NoiseMap, seed: int, turn: int, shape: tuple[int, int, int], factor: int
 ) -> NDArray[np.float32]:
-    """Give the noise (C, h, w) of a seed where the places are: each number Gaussian with deviation 1, on its own.
+    """Return white Gaussian noise (C, h, w), standard deviation 1, of a seed, which moves with the places of a map.
 
-    `turn` counts what is drawn from one seed; each latent cell covers `factor` px, and its noise is the sum of what
-    its places have over the root of their count.
+    `turn` is the index of the draw from this seed. A latent cell covers `factor` px; its noise is the sum of its
+    places' noise over the square root of their count.
     """
     channels, rows, columns = shape
     each = max(1, factor // noise_map.spacing)
-    # A picture whose size is no multiple of the factor is filled up; so are its places, with some that do not move.
+    # A picture is padded to a multiple of the factor; the padding gets places of its own, with negative numbers, which
+    # do not move.
     numbers = -1 - np.arange(rows * columns * each**2, dtype=np.int64).reshape(rows * each, columns * each)
     known = noise_map.numbers[: rows * each, : columns * each]
     numbers[: known.shape[0], : known.shape[1]] = known
@@ -34,10 +35,10 @@ def noise_at(
 
 
 def _gaussian(numbers: NDArray[np.uint64], seed: int, turn: int, channels: int) -> NDArray[np.float32]:
-    """Give Gaussian numbers (channels, N) that follow from the (N,) given ones, a seed and a turn.
+    """Return Gaussian numbers (channels, N), a function of the place numbers (N,), the seed and the turn.
 
-    Each pair of channels is one random integer of 64 bit (the mixing of G. Steele et al., "Fast Splittable
-    Pseudorandom Number Generators", 2014), made two Gaussian numbers by Box and Muller's transform.
+    Each pair of channels takes one 64-bit hash of the number (the mixing function of G. Steele et al., "Fast Splittable
+    Pseudorandom Number Generators", 2014), which the Box-Muller transform turns into two Gaussian numbers.
     """
     streams = np.random.SeedSequence(seed, spawn_key=(turn,)).generate_state(-(-channels // 2), np.uint64)
     bits = _mixed(_mixed(numbers)[None] + streams[:, None])
@@ -50,7 +51,7 @@ def _gaussian(numbers: NDArray[np.uint64], seed: int, turn: int, channels: int) 
 
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit integers, so that neighbours have nothing in common (splitmix64)."""
+    """Hash 64-bit integers, so that consecutive ones give uncorrelated results (splitmix64)."""
     value = value * np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -62,7 +63,7 @@ Shape = tuple[int, int, int]
 
 
 def draws(shape: Shape, seed: int, noise_map: NoiseMap | None, factor: int) -> Callable[[], Tensor]:
-    """Return what draws unit noise (C, h, w) of a seed, time after time; with a map, where its places are.
+    """Return a source of unit noise (C, h, w) of a seed, new at each call; with a noise map it moves with the places.
 
     A latent cell covers `factor` px.
     """
@@ -74,25 +75,25 @@ def draws(shape: Shape, seed: int, noise_map: NoiseMap | None, factor: int) -> C
 
 
 def starting_noise(shape: Shape, frame: Frame, factor: int) -> Tensor:
-    """Draw the noise (C, h, w) that a frame starts from; a subseed's noise is mixed in along the sphere."""
+    """Draw a frame's starting noise (C, h, w), blended with the subseed's noise by spherical interpolation."""
     noise = draws(shape, frame.seed, frame.noise_map, factor)()
     if frame.params.subseed_strength <= 0:
         return noise
     other = draws(shape, frame.subseed, frame.noise_map, factor)()
-    # Angles are taken along the height, as the A1111 web UI has it, so that a strength means the same.
+    # Vectors are columns of height h, as in the A1111 web UI, so that a subseed strength has the same effect.
     return slerp(noise, other, min(frame.params.subseed_strength, 1.0), dim=1)
 
 
 def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:
-    """Return a source of unit noise (B, C, h, w) for the steps, each item from its own seed, apart from the start's."""
+    """Return a source of unit noise (B, C, h, w) for the steps; seeds are per frame, independent of the start's."""
     each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.noise_map, factor) for frame in frames]
     return lambda: torch.stack([draw() for draw in each]).to(device)
 
 
 def slerp(a: Tensor, b: Tensor, weight: float, *, dim: int) -> Tensor:
-    """Go from `a` (weight 0) to `b` (weight 1) along the sphere, for each vector along `dim`; straight where parallel.
+    """Interpolate spherically from `a` (weight 0) to `b` (weight 1), per vector along `dim`; linearly where parallel.
 
-    The coefficients alone are spherical, so lengths in between follow those of `a` and `b` (Shoemake 1985).
+    The vectors are not normalised: only the coefficients are spherical, so lengths interpolate too (Shoemake 1985).
     """
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=dim).unsqueeze(dim).clamp(-1, 1)
     angle = torch.acos(cosine)

@@ -1,9 +1,8 @@
-"""How much of each place of a picture diffusion may change: a strength of its own for every pixel.
+"""Img2img with a strength per pixel.
 
-All of a frame goes through the model from the highest noise level that any of its pixels asks for. A place that keeps
-more of the init is held: until the level at which its own strength lets it begin, it is the init with that level's
-noise, so that what is painted beside it sees it and fits to it. Source: Levin and Fried, "Differential Diffusion:
-Giving Each Pixel Its Strength" (arXiv 2306.00950).
+The whole frame is sampled from the highest noise level that any of its pixels needs. A pixel with more strength joins
+at a lower level: above it, it is held at the init plus that level's noise, so that the pixels being painted around it
+fit to it. Source: Levin and Fried, "Differential Diffusion: Giving Each Pixel Its Strength" (arXiv 2306.00950).
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from deforum.pixels.image import Image, Mask
 Tensor = torch.Tensor
 
 MaskFill = Literal["original", "fill", "latent noise", "latent nothing"]
-"""What painting starts from: the picture itself, the colours around smeared in, or latents of noise or of zeros."""
+"""Initial content of the masked area: the init itself, the surrounding colours, or latents of noise or of zeros."""
 
 
 @dataclass(frozen=True, eq=False)
 class Paint:
-    """Where and how much a frame is painted; it takes the place of the frame's own `strength`.
+    """A strength per pixel, in place of the frame's own `strength`, and the fill of the masked area.
 
-    `strength` (H, W) is the share of the init that each pixel keeps: 1 is never changed (but for what the way through
-    the autoencoder does), 0 is painted from noise alone. `fill` says what the pixels below 1 start from.
+    `strength` (H, W) is the share of the init that each pixel keeps: 1 is unchanged except for the autoencoder's round
+    trip, 0 is painted from noise alone. `fill` is the initial content of the pixels below 1.
     """
 
     strength: Mask
@@ -37,15 +36,16 @@ class Paint:
 
 
 def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool) -> Tensor:
-    """Count the steps that are run at each place of the latent: (h, w), 0 where the init is kept whole.
+    """Return the number of steps to run at each latent cell, (h, w), 0 where the init is kept.
 
-    A latent cell covers `factor` x `factor` px and is painted as much as the one of them that keeps least: no pixel
-    that is to be repainted is held back by its neighbours. Steps are counted as `count_steps` does for whole frames.
+    A latent cell covers `factor` x `factor` px of `strength` (H, W) and takes the lowest strength among them, so that
+    every pixel is repainted at least as much as it asks. The count is that of `count_steps`. Raises UserError where
+    `steps` is below 1.
     """
     height, width = strength.shape
     given = pad(1 - strength[None, None].float().cpu(), (0, -width % factor, 0, -height % factor))
     lowest = 1 - max_pool2d(given, factor)[0, 0]
-    # Six digits are more than a file gives, and make 0.3 in float32 the 0.3 that it was.
+    # Rounding to six digits undoes the error of float32: 0.3 counts as 0.3.
     values, place = torch.unique(lowest, return_inverse=True)
     kept = [round(value, 6) for value in values.tolist()]
     return torch.tensor([0 if share >= 1 else count_steps(steps, share, exact=exact) for share in kept])[place]
@@ -53,23 +53,24 @@ def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool) -> Tenso
 
 @dataclass(frozen=True, eq=False)
 class Hold:
-    """Keeps places at the init under the noise level that a sampler has reached, until each may begin."""
+    """Holds latent cells at the init plus noise of the current level until the level at which each begins."""
 
     latents: Tensor
-    """The init's (B, C, h, w)."""
+    """The init's latents (B, C, h, w)."""
     noise: Tensor
-    """What the walk started from, of the same shape: latents + noise * sigma."""
+    """Unit noise of the same shape; sampling starts from latents + noise * sigma."""
     begins: Tensor
-    """The noise level at which each place is let go, (B, 1, h, w); 0: never."""
+    """The noise level at which each cell begins, (B, 1, h, w); 0: never."""
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        # At its own level a place starts from exactly what it would start from alone. (Levels of a walk are farther
-        # apart than rounding.)
+        """Return latents x at a noise level with the cells that have not begun put back."""
+        # A cell is still reset at its own level, and so starts exactly as it would in a frame of that strength. The
+        # tolerance covers rounding; successive levels differ by more.
         return torch.where(self.begins <= sigma * 1.0001, self.latents + self.noise * sigma, x)
 
 
 def hold(latents: Tensor, noise: Tensor, counts: Sequence[Tensor | None], sigmas: Sequence[float]) -> Hold:
-    """Make the Hold of a walk over `sigmas` from the steps (h, w) of each frame's places; None: the whole walk."""
+    """Make the Hold for sampling over `sigmas` from each frame's steps per cell (h, w); None: all steps everywhere."""
     levels = torch.tensor([0.0, *reversed(sigmas[:-1])])
     all_steps = torch.full(latents.shape[-2:], len(sigmas) - 1)
     steps = torch.stack([all_steps if count is None else count for count in counts])
@@ -77,10 +78,10 @@ def hold(latents: Tensor, noise: Tensor, counts: Sequence[Tensor | None], sigmas
 
 
 def smear(image: Image, masked: Tensor) -> Image:
-    """Fill the masked places (H, W, bool) with the colours around them; the farther in, the softer.
+    """Fill the masked pixels (H, W, bool) of an image (3, H, W) with the colours around them, softer farther in.
 
-    Convention: image (3, H, W); outside of `masked` it comes back as it is. Where nothing is outside, all becomes the
-    mean colour. Source: the pull-push interpolation of Gortler et al., "The Lumigraph", 1996.
+    Pixels outside of `masked` are unchanged. A fully masked image becomes its mean colour. Source: the pull-push
+    interpolation of Gortler et al., "The Lumigraph", 1996.
     """
     known = (~masked).to(image)[None, None]
     if not bool(known.any()):
@@ -89,7 +90,7 @@ def smear(image: Image, masked: Tensor) -> Image:
 
 
 def _pull_push(color: Tensor, weight: Tensor) -> Tensor:
-    """Fill in from ever coarser pictures: color (1, 3, H, W), 0 where weight (1, 1, H, W) is 0."""
+    """Fill color (1, 3, H, W) where weight (1, 1, H, W) is 0 from successively halved resolutions."""
     if bool((weight > 0).all()):
         return color
     height, width = color.shape[-2:]

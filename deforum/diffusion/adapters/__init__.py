@@ -1,5 +1,5 @@
-"""Adapters: LoRA, ControlNet, IP-Adapter and others that change a loaded model. None is supported yet.
+"""Adapters that change a loaded model: LoRA, ControlNet, IP-Adapter and others. None is supported yet.
 
-An adapter wraps what a family gives: the function (x, sigma) -> x0 that `Model.denoiser` returns, or the `Model`
-itself. Each has a module of its own here, and the families stay as they are.
+An adapter wraps the denoiser (x, sigma) -> x0 that `Model.denoiser` returns, or the `Model` itself. Each adapter is a
+module in this package; the families' modules are not changed.
 """

@@ -1,8 +1,8 @@
-"""Families of diffusion models, a row each. This table imports neither torch nor diffusers.
+"""The table of model families, one row each. It imports neither torch nor diffusers.
 
-To add a family, write a module beside this one whose `load` returns a `Model` (see model.py and load.py), and add a row
-to `FAMILIES`. Single files of the family also need a folder in ../configs that describes them as a diffusers folder
-would. Remove the family from the unsupported models in checkpoint.py.
+To add a family, write a module in this package whose `load` returns a `Model` (see model.py and load.py), and add a row
+to `_ROWS`. Single-file checkpoints of the family also need a folder in ../configs with the configurations of a
+diffusers folder. Remove the family from the unsupported models in checkpoint.py.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from itertools import groupby
 
 @dataclass(frozen=True)
 class SingleFile:
-    """The names of a family's weights in a checkpoint of one file; a part is there if a name begins as given here."""
+    """Weight names in a family's single-file checkpoints; each part is recognised by the prefix given here."""
 
     network: str
     text_encoder: str
     autoencoder: str
     first_layer: str
-    """The weight of the network that reads the latents: (out, channels, ...)."""
+    """Full name of the network's input layer weight, (out, channels, ...)."""
     channels: int
-    """Channels of the first layer; other numbers belong to inpainting and other special models."""
+    """Input channels of that layer; inpainting and other special models have other counts."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """How the models of a family are recognised, what their folders must hold, and what loads them."""
+    """How to recognise a family's models, the required parts of their folders, and their loader."""
 
     name: str
-    """As `ModelSource.family` has it; configs/<name> describes the family's single files."""
+    """Key of the family, see `ModelSource.family`; configs/<name> holds the configurations of its single files."""
     title: str
-    """The name in messages."""
+    """The family's name in messages."""
     pipelines: tuple[str, ...]
-    """Folder: `_class_name` of model_index.json. Families of the same pipelines have the same parts."""
+    """Folder: accepted `_class_name` of model_index.json. Families that share pipelines have the same parts."""
     file: SingleFile
     load: str
     """Import path of its `Load` (see load.py), module:function."""
     network: str = "unet"
-    """Folder: the part that predicts, which the parts vae and scheduler stand beside."""
+    """Folder: subfolder of the denoising network, beside vae/ and scheduler/."""
     network_name: str = "UNet"
-    """The network in messages."""
+    """The network's name in messages."""
     network_config: Mapping[str, object] = field(default_factory=dict)
-    """Folder: values in the network's config.json by which a family is told from others of the same pipelines."""
+    """Folder: values in the network's config.json that distinguish the family from others with the same pipelines."""
     channels_per_latent: int = 1
-    """Channels that the network takes for each channel of the latents; 4 for networks that read 2x2 latents as one."""
+    """Input channels of the network per latent channel; 4 for networks that pack 2x2 latents into one."""
     text_encoders: tuple[str, ...] = ("text_encoder",)
-    """Folder: each has a tokenizer of its own, of the same name but for "tokenizer"."""
+    """Folder: subfolders of the text encoders; each has a tokenizer in the corresponding folder "tokenizer..."."""
     usual_prediction: str | None = "epsilon"
-    """What a single file predicts that does not say so; None: its loader has to find out."""
+    """Prediction type of a single file that does not state one; None: the loader determines it."""
 
 
 _STABLE_DIFFUSION = "deforum.diffusion.families.stable_diffusion:load"
@@ -62,7 +62,7 @@ _SD_PIPELINES = (
 
 
 def _ldm(text_encoder: str) -> SingleFile:
-    """Name the weights as the original training code of Stable Diffusion does."""
+    """Return the weight names of Stable Diffusion's original training code, with the given text encoder prefix."""
     return SingleFile(
         network="model.diffusion_model.input_blocks.",
         text_encoder=text_encoder,
@@ -100,11 +100,11 @@ _ROWS = (
 )
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ROWS}
-"""By name. The first row that fits a model is its family."""
+"""Families by name. A model belongs to the first row that fits."""
 
 
 def any_of(families: Iterable[Family] = _ROWS) -> str:
-    """Name families for a message: "Stable Diffusion 1.x, 2.x or XL"."""
+    """Join the families' titles for a message: "Stable Diffusion 1.x, 2.x or XL"."""
     words = sorted(family.title.rsplit(" ", 1) for family in families)
     names: list[str] = []
     for _, group in groupby(words, key=lambda title: title[:-1]):

@@ -1,4 +1,4 @@
-"""What a checkpoint in one file holds, told from its header alone: no weights are read and nothing in it is run."""
+"""Detection of a single-file checkpoint's family from its header: no weights are read and no pickle is executed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from deforum.errors import UserError
 _LONGEST_HEADER = 100 << 20  # bytes; the limit of the safetensors library itself
 
 _OTHER_MODELS = (
-    # (a key begins so, what the file is)
+    # (key prefix, what the file is)
     ("conditioner.embedders.0.model.", "the SDXL refiner, which cannot paint a picture alone; give the base model"),
     ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 model"),
     ("model.diffusion_model.double_blocks.", "a Flux model"),
 )
-"""Whole models of families that are not supported."""
+"""Complete models of unsupported families."""
 _OTHER_FILES = (
     ("lora_", "a LoRA: it changes another model and is none itself"),
     ("control_model.", "a ControlNet"),
@@ -35,20 +35,20 @@ _OTHER_FILES = (
     ("encoder.", "an autoencoder alone"),
     ("emb_params", "a textual inversion"),
 )
-"""What a file without a known network may be."""
+"""Kinds of file in which no known network was found."""
 _KNOWN = f"expected a {any_of()} checkpoint with UNet, text encoder and autoencoder"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A single-file model: which family it is of, and what it predicts, where the file says so."""
+    """A single-file model's family and its prediction type; None where the file does not state it."""
 
     family: Family
     prediction: str | None
 
 
 def inspect_checkpoint(path: Path) -> Checkpoint:
-    """Tell the family of a `.safetensors` or `.ckpt` file; raises UserError for what cannot be rendered with."""
+    """Return family and prediction type of a `.safetensors` or `.ckpt` file; raises UserError if it is unsupported."""
     shapes, metadata = _read_ckpt(path) if path.suffix == ".ckpt" else _read_safetensors(path)
     return Checkpoint(_family(path, shapes), _prediction(path, shapes, metadata))
 
@@ -80,8 +80,8 @@ def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
 
 
 def _prediction(path: Path, shapes: Iterable[str], metadata: Mapping[str, str]) -> str | None:
-    """Find where the file, or the A1111 web UI's `.yaml` beside it, says what the model predicts."""
-    if "v_pred" in shapes:  # an empty tensor of this name is how some SDXL models say it
+    """Read the prediction type from the file, or from the A1111 web UI's `.yaml` beside it; None where not stated."""
+    if "v_pred" in shapes:  # some SDXL models mark v-prediction with an empty tensor of this name
         return "v_prediction"
     said = " ".join(metadata.get(key, "") for key in ("modelspec.prediction_type", "modelspec.architecture")).lower()
     if "epsilon" in said:
@@ -95,7 +95,7 @@ def _prediction(path: Path, shapes: Iterable[str], metadata: Mapping[str, str]) 
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read names, shapes and metadata: 8 bytes of length, then JSON."""
+    """Read weight names, shapes and metadata from the header: its length in 8 bytes, then JSON."""
     broken = UserError(f"{path}: not a whole .safetensors file (an interrupted download?); fetch it again")
     with path.open("rb") as file:
         start = file.read(8)
@@ -114,7 +114,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
 
 
 def _read_ckpt(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read the names in a `.ckpt` by listing its pickle's strings, without unpickling; shapes stay empty."""
+    """Read the weight names of a `.ckpt` from its pickle's string opcodes, without unpickling; shapes are empty."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))

@@ -1,4 +1,4 @@
-"""Prompts through CLIP text encoders: chunks of 75 words, attention weights, the layer that is read."""
+"""CLIP text encoding of prompts: chunks of 75 tokens, attention weights, clip skip."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from deforum.diffusion.prompts.syntax import BREAK, Weighted
 
 Tensor = torch.Tensor
 Chunks = list[list[tuple[int, float]]]
-"""Tokens with their weights, in the portions that a text encoder reads at a time."""
+"""Tokens with their attention weights, in chunks of one text encoder context each."""
 
 _COMMA_REACH = 20
-"""A chunk that is full ends at a comma this many tokens back, if there is one, so that phrases stay whole."""
+"""A full chunk ends at its last comma, if it is at most this many tokens back, so that phrases stay whole."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One text encoder of a model and the tokenizer that belongs to it."""
+    """A text encoder of a model and its tokenizer."""
 
     model: Any
     tokenizer: Any
@@ -29,18 +29,18 @@ class Encoder:
 
 @dataclass(frozen=True)
 class ClipReader:
-    """A `TextReader` of one or more CLIP text encoders, whose hidden states are joined by width."""
+    """A `TextReader` of one or more CLIP text encoders, whose hidden states are concatenated along the width."""
 
     encoders: tuple[Encoder, ...]
-    """Their tokenizers have one vocabulary and differ in their padding only."""
+    """Their tokenizers share one vocabulary and differ only in their padding token."""
     layer: int = 1
-    """The layer that clip_skip 1 reads, counted from the last."""
+    """The layer for clip_skip 1, counted from the last."""
     final_norm: bool = True
-    """A layer is read through the encoder's last normalisation."""
+    """Apply the encoder's final layer norm to the hidden states."""
     pooled: bool = False
-    """The last encoder's summary of the first chunk belongs to the embedding."""
+    """Add the last encoder's pooled embedding of the first chunk."""
     zero_empty: bool = False
-    """An empty negative prompt is all zeros."""
+    """Use an embedding of zeros for an empty negative prompt."""
 
     @property
     def modules(self) -> tuple[Any, ...]:
@@ -48,25 +48,25 @@ class ClipReader:
 
     @property
     def chunk(self) -> int:
-        """The number of tokens that CLIP reads at a time, two of which are the marks of start and end."""
+        """The number of tokens in the encoders' context, including the start and end tokens."""
         return min(int(model.config.max_position_embeddings) for model in self.modules)
 
     def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
-        """Return the embedding of a parsed prompt; `clip_skip` 2 reads one layer before the usual one, and so on."""
+        """Return the embedding of a parsed prompt; `clip_skip` 2 takes the layer before the usual one, and so on."""
         chunks = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)
         read = [self._read(encoder, chunks, clip_skip) for encoder in self.encoders]
         tokens = torch.cat([hidden for hidden, _ in read], dim=-1).flatten(0, 1)
         return Embedding(tokens, read[-1][1])
 
     def negative(self, text: str, embedding: Embedding) -> Embedding:
-        """Return what a negative prompt is to be, given its embedding."""
+        """Return the embedding to use for a negative prompt: zeros for an empty one with `zero_empty`."""
         if not self.zero_empty or text.strip():
             return embedding
         pooled = None if embedding.pooled is None else torch.zeros_like(embedding.pooled)
         return Embedding(torch.zeros_like(embedding.tokens), pooled)
 
     def _read(self, encoder: Encoder, chunks: Chunks, clip_skip: int) -> tuple[Tensor, Tensor | None]:
-        """Run one text encoder: weighted hidden states (chunks, tokens, width), and its summary (width,) if asked."""
+        """Run one text encoder: weighted hidden states (chunks, tokens, width), and pooled (width,) or None."""
         model, tokenizer, length = encoder.model, encoder.tokenizer, self.chunk
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         rows, weights = [], []
@@ -77,11 +77,11 @@ class ClipReader:
             weights.append(row_weights + [1.0] * (length - len(ids)))
         device = model.device
         out = model(torch.tensor(rows, device=device), output_hidden_states=True)
-        # No deeper than the first layer, whatever was asked for.
+        # A larger clip_skip than there are layers takes the first layer.
         depth = min(clip_skip + self.layer - 1, len(out.hidden_states) - 1)
         hidden = out.hidden_states[-depth]
         if self.final_norm:
-            # transformers keeps it at the top of the model or, in some versions and classes, inside `text_model`.
+            # transformers has the norm at the top of the model or, in some versions and classes, inside `text_model`.
             hidden = getattr(model, "text_model", model).final_layer_norm(hidden)
         hidden = _emphasize(hidden.float(), torch.tensor(weights, device=device))
         pooled = getattr(out, "text_embeds", None)
@@ -89,7 +89,7 @@ class ClipReader:
 
 
 def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
-    """Cut a prompt into chunks of at most `size` tokens; there is at least one, maybe empty."""
+    """Tokenize a prompt and split it into chunks of at most `size` tokens; at least one, which may be empty."""
     comma = tokenizer.convert_tokens_to_ids(",</w>")
     chunks: Chunks = [[]]
     for span in spans:
@@ -107,14 +107,14 @@ def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
 
 
 def _emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
-    """Scale (chunks, tokens, width) by (chunks, tokens), then bring the mean back to what it was (A1111's rule)."""
+    """Scale hidden states (chunks, tokens, width) by weights (chunks, tokens) and restore their mean (A1111's rule)."""
     if bool((weights == 1).all()):
         return hidden
     before = hidden.mean()
     scaled = hidden * weights.unsqueeze(-1)
     ratio = float(scaled.mean() / before)
-    # The ratio of means is an average weight only while the tokens' own means agree in sign. Near zero it is noise, and
-    # would scale the prompt by anything: then the average weight itself stands in.
+    # The ratio of means is an average weight only while the tokens' own means agree in sign. Where the mean is near
+    # zero the ratio is arbitrary, and the average weight is used instead.
     low, high = float(weights.min()), float(weights.max())
     if not low <= ratio <= high or ratio <= 0:
         ratio = float(weights.mean())

@@ -1,4 +1,4 @@
-"""From what a settings file calls `model` to what is to be loaded, with every fault found before anything is loaded."""
+"""Resolution of the setting `model` to a checked folder, single file or hub name; no weights are loaded."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _WAYS = 'give "embedded", a diffusers model folder, a .safetensors file, or a hu
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that was found and looks whole, not loaded yet."""
+    """A model that was found and checked, not loaded yet."""
 
     name: str
-    """As the user gave it."""
+    """The model as the user gave it."""
     kind: str
-    """"folder", "file", or "hub" for a model that must be fetched first."""
+    """"folder", "file", or "hub" for a model that must be downloaded first."""
     path: Path | None
     """The folder or file; None for "hub"."""
     family: str
-    """A name in `FAMILIES`; empty for "hub"."""
+    """A key of `FAMILIES`; empty for "hub"."""
     prediction: str | None
-    """What the model predicts, where it is known or was asked for; None: the folder's own word, or, for a file of a
-    family without a usual prediction, what its loader finds out."""
+    """The prediction type: the user's, or for a file its own or its family's usual one. None for a folder: as in its
+    scheduler config; None for a file: the loader determines it."""
     config: Path | None
-    """For a file: the folder that says what its weights mean."""
+    """For a file: the folder of its family's configurations."""
     variant: str | None = None
-    """"fp16" for a folder that has no other weights."""
+    """"fp16" for a folder with fp16 weights only."""
 
 
 def resolve_model(model: str, where: str = "", *, prediction: str | None = None) -> ModelSource:
     """Find a model: "embedded", a diffusers folder, a `.safetensors` (or `.ckpt`) file, or a hub name "owner/name".
 
-    `prediction` ("epsilon", "v_prediction", "sample") overrides what the model says of itself. A hub name is looked for
-    in the local cache, and on the hub unless the hub library's own HF_HUB_OFFLINE forbids it; the fetching itself is
-    left to `load_diffuser`. Raises UserError with `where` and every fault found. Does not import torch.
+    `prediction` ("epsilon", "v_prediction", "sample") overrides the model's own prediction type. A hub name is looked
+    up in the local cache, then on the hub unless HF_HUB_OFFLINE forbids it; `load_diffuser` downloads it. Raises
+    UserError with every fault found, each at `where`. Does not import torch.
     """
     try:
         if prediction is not None and prediction not in PREDICTIONS:
@@ -61,10 +61,10 @@ def resolve_model(model: str, where: str = "", *, prediction: str | None = None)
 
 
 def check_folder(name: str, folder: Path, prediction: str | None = None) -> ModelSource:
-    """Check a diffusers pipeline folder for everything that loading and rendering needs."""
+    """Check that a diffusers pipeline folder is complete and supported; raises UserError with every missing file."""
     index = _read_json(folder / "model_index.json")
     families = _families(str(folder), index)
-    parts = families[0]  # all of them have the same parts
+    parts = families[0]  # families of one pipeline have the same parts
     fp16 = bool(list((folder / parts.network).glob("*.fp16.*"))) and not _weights(folder / parts.network, variant="")
     problems = list(_missing(folder, parts, "fp16" if fp16 else ""))
     if problems:
@@ -80,7 +80,7 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
 
 
 def _families(where: str, index: Mapping[str, Any]) -> list[Family]:
-    """Return the families whose pipelines a model_index.json may be of, at least one."""
+    """Return the families of a model_index.json's pipeline class, at least one; raises UserError for an unknown one."""
     pipeline = str(index.get("_class_name"))
     families = [family for family in FAMILIES.values() if pipeline in family.pipelines]
     if not families:
@@ -131,13 +131,13 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
             f"{name}: neither a folder here nor in the local hub cache, and HF_HUB_OFFLINE forbids fetching it; {fetch}"
         )
     try:
-        # Says at once whether name and network are good, where the download would try for half a minute.
+        # Fails at once for a wrong name or without a network; the download would retry for half a minute.
         HfApi().model_info(name, timeout=5)
         index = _read_json(Path(hf_hub_download(name, "model_index.json", etag_timeout=5)))
     except UserError:
         raise
     except Exception as error:
-        # The hub library raises many kinds, of several packages; each means the same to the user.
+        # The hub library raises errors of several packages; all mean the same to the user.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{name}: neither a folder here nor in the local hub cache, and the hub does not give it "
@@ -148,7 +148,7 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
 
 
 def _missing(folder: Path, family: Family, variant: str) -> Iterator[str]:
-    """Yield what is absent. A missing tokenizer would load without a word and fail at the first prompt."""
+    """Yield a message for each missing file. Without a tokenizer a model would load and fail at the first prompt."""
     for part in (family.network, "vae", *family.text_encoders):
         if not (folder / part / "config.json").is_file():
             yield f"{folder}: {part}/config.json is missing; is the model's download complete?"

@@ -1,4 +1,4 @@
-"""A model that was found, onto a device, in the precision that suits both."""
+"""Loading of a resolved model onto a device in a given precision."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
 
 Load = Callable[[ModelSource, torch.dtype], Model]
-"""Loads a folder or single file of one family onto the CPU.
+"""A family's loader: reads a folder or single file onto the CPU.
 
-It may let the libraries' errors about broken files through; `load_model` explains them to the user.
+Errors of the libraries about broken files may pass through; `load_model` turns them into a UserError.
 """
 
 
 def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool = False) -> Model:
-    """Load a model; raises UserError where its files are not what they seemed."""
+    """Load a model, see `load_diffuser` for the arguments; raises UserError for damaged or incomplete files."""
     target = choose_device(device)
     dtype = choose_dtype(precision, target)
     if source.kind == "hub":
@@ -34,8 +34,8 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         with _quiet():
             model = load(source, dtype)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        # The libraries say these for damaged, renamed and mismatched files alike, and NotImplementedError for a weight
-        # that no file has.
+        # The libraries raise these alike for damaged, renamed and mismatched files, and NotImplementedError (a
+        # RuntimeError) for a weight that is missing in all files.
         reason = "some weights are missing" if isinstance(error, NotImplementedError) else str(error).strip()[:500]
         raise UserError(
             f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole {any_of()} model; fetch it "
@@ -52,13 +52,13 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
 
 
 def _fetch(source: ModelSource) -> ModelSource:
-    """Download a hub model into the hub library's own cache."""
+    """Download a hub model into the hub library's cache and check it; raises UserError where that fails."""
     from diffusers import DiffusionPipeline
 
     try:
         folder = DiffusionPipeline.download(source.name)
     except Exception as error:
-        # The hub library raises many kinds, of several packages; each means the same to the user.
+        # The hub library raises errors of several packages; all mean the same to the user.
         raise UserError(
             f"{source.name}: could not be fetched from the hub ({str(error).strip()[:300]}); try again, or give a "
             f"folder or .safetensors file"
@@ -68,7 +68,7 @@ def _fetch(source: ModelSource) -> ModelSource:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and advice out of the terminal while they load."""
+    """Suppress the progress bars and warnings of diffusers and transformers."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
@@ -87,7 +87,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _wrap_edges(module: torch.nn.Module) -> None:
-    """Make convolutions see the opposite edge beyond an edge, so that pictures tile."""
+    """Give all convolutions circular padding, so that pictures tile."""
     for layer in module.modules():
         if isinstance(layer, torch.nn.Conv2d):
             layer.padding_mode = "circular"

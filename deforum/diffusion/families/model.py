@@ -1,4 +1,4 @@
-"""What a loaded model gives the rest of the program, whichever family it is of."""
+"""The interface of a loaded model, common to all families."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deforum.diffusion.prompts.encode import Embedding, TextReader
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 
 Denoise = Callable[[torch.Tensor, float], torch.Tensor]
-"""(x, sigma) -> x0: predicts the clean latents from noisy ones, both (B, C, h, w) float32; x = x0 + sigma * noise."""
+"""Denoiser (x, sigma) -> x0: clean latents from noisy ones, both (B, C, h, w) float32; x = x0 + sigma * noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pull:
-    """One prompt's part in the guided prediction, which is the sum of the parts by weight."""
+    """One prompt's term in the guided prediction, the weighted sum of the predictions of all terms."""
 
     embedding: Embedding
     weight: float
@@ -26,20 +26,20 @@ class Pull:
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """What the prediction of one frame depends on besides its latent."""
+    """The conditioning of one frame: weighted prompt embeddings and the guidance scale."""
 
     pulls: tuple[Pull, ...]
-    """At least one; the embeddings of all frames of a batch are equally long."""
+    """At least one; the embeddings of all frames of a batch have the same length."""
     guidance: float
-    """The guidance scale, for models that read it; the pulls' weights hold it for all others."""
+    """The guidance scale, for models that take it as an input; for others it is part of the pulls' weights."""
 
 
 class Model(Protocol):
-    """A model, loaded. Adapters may wrap it."""
+    """A loaded diffusion model. Adapters may wrap it."""
 
     @property
     def networks(self) -> Sequence[Any]:
-        """The modules that the denoiser runs. A retry in float32 needs all of them."""
+        """The modules that the denoiser runs, all that a retry in float32 must convert."""
 
     @property
     def network_name(self) -> str:
@@ -47,15 +47,15 @@ class Model(Protocol):
 
     @property
     def vae(self) -> Any:
-        """The autoencoder, as diffusers' AutoencoderKL."""
+        """The autoencoder, with the interface of diffusers' AutoencoderKL."""
 
     @property
     def text(self) -> TextReader:
-        """The reading of prompts."""
+        """The text encoding of prompts."""
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The noise levels of the training."""
+        """The training noise levels and the prediction type."""
 
     @property
     def device(self) -> torch.device:
@@ -63,19 +63,19 @@ class Model(Protocol):
 
     @property
     def reads_guidance(self) -> bool:
-        """Whether the guidance scale is an input of the network; then no negative prompt is evaluated."""
+        """Whether the network takes the guidance scale as an input; no negative prompt is evaluated then."""
 
     def denoiser(self, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
-        """Return the prediction for a batch of frames, whose pictures are of this size in px."""
+        """Return the denoiser of a batch of frames, whose pictures are width x height px."""
 
     def settled(self, name: str) -> Model:
-        """Return the model with what can only be found out once it is on its device; `name` is for messages."""
+        """Return the model with all properties that need it on its device determined; `name` is for messages."""
 
 
 def in_rounds(frames: Sequence[Conditioning]) -> list[list[Pull]]:
-    """Arrange the pulls for one batch: the first of each frame, then the second of each, and so on.
+    """Arrange the pulls for one batch: (rounds, frames), the first pull of each frame, then the second, and so on.
 
-    Frames with fewer pulls than others are filled up with pulls of weight 0.
+    Frames with fewer pulls than others are padded with pulls of weight 0.
     """
     idle = [Pull(frame.pulls[0].embedding, 0.0, is_negative=False) for frame in frames]
     return [

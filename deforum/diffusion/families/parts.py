@@ -1,4 +1,4 @@
-"""The parts of a model from its files, by the classes of diffusers and transformers."""
+"""Reading of a model's parts from its files with the classes of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deforum.diffusion.sampling.sigmas import NoiseSchedule
 
 
 def read_folder(source: ModelSource, classes: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """Load parts of a diffusers folder, by name; the autoencoder is in float32.
+    """Load the parts of a diffusers folder by subfolder name, in `dtype`, the autoencoder in float32.
 
     Raises ValueError for missing weights.
     """
@@ -22,9 +22,9 @@ def read_folder(source: ModelSource, classes: Mapping[str, Any], dtype: torch.dt
 
 
 def read_file(source: ModelSource, pipeline: Any, dtype: torch.dtype, **given: Any) -> dict[str, Any]:
-    """Load the parts of a single file, by name, as the pipeline class divides it; the autoencoder is in float32.
+    """Load a single file's parts by the pipeline's component names, in `dtype`, the autoencoder in float32.
 
-    `given` are parts that the file does not hold. Raises ValueError for missing weights.
+    `given` are components that the file does not hold. Raises ValueError for missing weights.
     """
     from diffusers import AutoencoderKL
 
@@ -44,7 +44,7 @@ def read_index(source: ModelSource) -> dict[str, Any]:
 
 
 def read_schedule(source: ModelSource) -> NoiseSchedule:
-    """Read the noise levels; `prediction` stays empty for a single file that does not say what it predicts."""
+    """Read the noise levels and prediction type; `prediction` is "" for a single file whose type is unknown."""
     schedule = NoiseSchedule.from_config(_read_config(source, "scheduler/scheduler_config.json"), source.prediction)
     is_silent = source.kind == "file" and source.prediction is None
     return dataclasses.replace(schedule, prediction="") if is_silent else schedule
@@ -69,7 +69,7 @@ def _part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
         local_files_only=True,
         output_loading_info=True,
     )
-    # The libraries would go on with random numbers in their place.
+    # The libraries initialise missing weights randomly and continue.
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"{name}/ lacks {len(missing)} weights, among them {missing[0]}")
     return module

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: a UNet that reads one CLIP text encoder (Rombach et al. 2022, arXiv 2112.10752)."""
+"""Stable Diffusion 1.x and 2.x: a UNet conditioned on one CLIP text encoder (Rombach et al., arXiv 2112.10752)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PADDING = {"sd1": "<|endoftext|>", "sd2": "!"}
 
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
-    """Load a model of SD 1 or 2 onto the CPU."""
+    """Load a Stable Diffusion 1.x or 2.x model onto the CPU."""
     from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -49,10 +49,10 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
 
 
 def with_precision(vae: Any, dtype: torch.dtype) -> Any:
-    """Let an autoencoder in float32 follow the UNet to fp16.
+    """Convert a float32 autoencoder to fp16 where `dtype` is fp16; it stays in float32 otherwise.
 
-    bf16 holds fewer digits than the 8 bits of a picture: it was seen to darken each frame by 0.15 levels, which adds up
-    in a loop.
+    bf16 has a coarser resolution than 8-bit pictures: it was seen to darken each frame by 0.15 of 255 levels, which
+    accumulates in a loop.
     """
     return vae.to(dtype) if dtype == torch.float16 else vae
 
@@ -81,11 +81,11 @@ class StableDiffusion:
 
     @property
     def reads_guidance(self) -> bool:
-        """Latent consistency models do (Luo et al. 2023, arXiv 2310.04378)."""
+        """Whether the UNet takes the guidance scale, as latent consistency models do (Luo et al., arXiv 2310.04378)."""
         return self._guidance_width > 0
 
     def denoiser(self, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
-        """Return the prediction; the UNet sees the pulls of all frames as one batch."""
+        """Return the denoiser; the UNet evaluates the pulls of all frames as one batch."""
         unet, schedule = self.unet, self.schedule
         table = in_rounds(frames)
         rounds, order = len(table), [pull for row in table for pull in row]
@@ -114,7 +114,7 @@ class StableDiffusion:
         return denoise
 
     def settled(self, name: str) -> Self:
-        """Find out what the UNet predicts, where its file does not say."""
+        """Determine the prediction type by `look_at_prediction`, where the model's file does not state it."""
         if self.schedule.prediction:
             return self
         prediction = look_at_prediction(self.unet, self.schedule)
@@ -122,7 +122,7 @@ class StableDiffusion:
         return replace(self, schedule=replace(self.schedule, prediction=prediction))
 
     def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
-        """Return further inputs of the UNet for a batch of pulls."""
+        """Return additional keyword inputs of the UNet for a batch of pulls."""
         return {}
 
     @property
@@ -130,7 +130,7 @@ class StableDiffusion:
         return int(getattr(self.unet.config, "time_cond_proj_dim", None) or 0)
 
     def _guidance(self, scales: Sequence[float]) -> Tensor:
-        """Return the sinusoids (B, width) by which a latent consistency model is told its guidance scale."""
+        """Return the sinusoidal embedding (B, width) of the guidance scale, for latent consistency models."""
         from diffusers.models.embeddings import get_timestep_embedding
 
         scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
@@ -139,9 +139,9 @@ class StableDiffusion:
 
 
 def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
-    """Tell epsilon from v-prediction by giving the UNet nothing but noise at the highest level.
+    """Distinguish epsilon from v-prediction by the UNet's output for pure noise at the highest noise level.
 
-    There a model that predicts the noise must return it, while v is all but the negative picture.
+    There epsilon is the input itself, so the output correlates with it; v is nearly -x0, and does not.
     """
     config = unet.config
     noise = torch.randn((1, config.in_channels, 32, 32), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, and a UNet that is told the size of its picture (arXiv 2307.01952)."""
+"""Stable Diffusion XL: two text encoders, and a UNet conditioned on picture size and crop (arXiv 2307.01952)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deforum.diffusion.families.vocabulary import clip_tokenizer
 
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
-    """Load a model of SDXL onto the CPU."""
+    """Load a Stable Diffusion XL model onto the CPU."""
     from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -40,12 +40,12 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
         layer=2,
         final_norm=False,
         pooled=True,
-        zero_empty=bool(index.get("force_zeros_for_empty_prompt", True)),  # the base model was trained so
+        zero_empty=bool(index.get("force_zeros_for_empty_prompt", True)),  # as the base model was trained
     )
     vae = parts["vae"]
     return StableDiffusionXL(
         unet=parts["unet"],
-        # The published autoencoder overflows in fp16, and says so.
+        # The published autoencoder overflows in fp16; its config says force_upcast.
         vae=vae if vae.config.get("force_upcast") else with_precision(vae, dtype),
         text=text,
         schedule=read_schedule(source),
@@ -55,10 +55,10 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
 
 @dataclass(frozen=True, eq=False)
 class StableDiffusionXL(StableDiffusion):
-    """A `Model` whose UNet also reads the prompt's summary and sizes."""
+    """A `Model` whose UNet is also conditioned on the pooled prompt embedding and on sizes."""
 
     aesthetics: bool
-    """The UNet reads an aesthetic score instead of the size to reach."""
+    """The UNet takes an aesthetic score in place of the target size."""
 
     def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
         pooled = torch.stack([pull.embedding.pooled for pull in pulls if pull.embedding.pooled is not None])
@@ -70,9 +70,9 @@ class StableDiffusionXL(StableDiffusion):
         }
 
     def _time_ids(self, pulls: Sequence[Pull], width: int, height: int) -> torch.Tensor:
-        """Return what the UNet is told of sizes (B, 6): the original height and width, the crop, the size to reach.
+        """Return the size conditioning (B, 6) in px: original height and width, crop top and left, target size.
 
-        Models that were trained with aesthetic scores read one instead of the size to reach: (B, 5).
+        With `aesthetics` (B, 5): a score in place of the target size, 6.0, or 2.5 for the negative prompt.
         """
         rows: list[list[float]] = []
         for pull in pulls:

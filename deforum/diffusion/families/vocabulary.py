@@ -1,4 +1,4 @@
-"""CLIP's tokenizer, which all families with a CLIP text encoder share."""
+"""CLIP's tokenizer, shared by all families with a CLIP text encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from deforum.diffusion.families.find import CONFIGS
 
 _MERGES = 49152 - 256 - 2
-"""CLIP's vocabulary: 256 bytes, 256 bytes that end a word, these merges, and two marks: 49408 in all."""
+"""Merges of CLIP's BPE. Vocabulary of 49408: 256 bytes, 256 bytes ending a word, merges, start and end tokens."""
 
 
 def clip_tokenizer(pad_token: str) -> Any:
@@ -26,6 +26,6 @@ def clip_tokenizer(pad_token: str) -> Any:
 
 
 def _byte_letters() -> list[str]:
-    """Return the letters that stand for the 256 bytes, in CLIP's order: printable ones for themselves first."""
+    """Return the characters that represent the 256 bytes, in CLIP's order: printable bytes first, as themselves."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]

@@ -1,1 +1,1 @@
-"""Prompts: what their syntax says, and the embeddings that a model reads."""
+"""Prompts: their syntax, and their text embeddings."""

@@ -1,4 +1,4 @@
-"""Prompts as embeddings: read by the model's family, cached, filled up to one length, and blended."""
+"""Prompt embeddings: computed by the model's text encoders, cached, padded to one length, and blended."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Tensor = torch.Tensor
 
 _log = logging.getLogger(__name__)
 _CACHED = 64
-"""Embeddings that are kept; one of 75 words takes up to 0.6 MB."""
+"""Number of cached embeddings; one of a single chunk takes up to 0.6 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A prompt as the model reads it, float32."""
+    """The text embedding of a prompt, float32."""
 
     tokens: Tensor
-    """(chunks * tokens per chunk, width)."""
+    """Hidden states, (chunks * tokens per chunk, width)."""
     pooled: Tensor | None
-    """(width,), for models that also read a summary of the prompt."""
+    """Pooled embedding (width,), for models that use one."""
 
 
 class TextReader(Protocol):
-    """How the models of a family turn one prompt into an embedding."""
+    """The text encoding of a family's models."""
 
     @property
     def modules(self) -> Sequence[Any]:
@@ -41,20 +41,20 @@ class TextReader(Protocol):
 
     @property
     def chunk(self) -> int:
-        """The number of tokens in a chunk; every embedding is whole chunks long."""
+        """The number of tokens in a chunk; the length of an embedding is a multiple of it."""
 
     def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
         """Return the embedding of a parsed prompt; `clip_skip` 1 is the model's usual layer, 2 the one before."""
 
     def negative(self, text: str, embedding: Embedding) -> Embedding:
-        """Return what stands for a negative prompt, given the embedding of its text."""
+        """Return the embedding to use for a negative prompt, given the embedding of its text."""
 
 
 class PromptEncoder:
-    """Turns prompts into embeddings; each distinct prompt is computed once."""
+    """Encodes prompts; embeddings are cached by text and clip_skip."""
 
     def __init__(self, reader: TextReader, *, spherical: bool) -> None:
-        """`spherical`: blend along the sphere instead of along a line."""
+        """`spherical`: blend embeddings by spherical instead of linear interpolation."""
         self._reader = reader
         self._spherical = spherical
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
@@ -62,7 +62,7 @@ class PromptEncoder:
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
         """Return the embedding of a prompt; `clip_skip` 1 is the model's usual layer, 2 the one before, and so on.
 
-        Raises RenderError, naming `frame`, where the text encoder gives no numbers.
+        Raises RenderError, naming `frame`, where the embedding holds NaN or Inf.
         """
         key = (text, clip_skip)
         if key in self._cache:
@@ -77,7 +77,7 @@ class PromptEncoder:
         return self._reader.negative(text, found) if negative else found
 
     def blend(self, parts: Sequence[tuple[Embedding, float]], clip_skip: int, *, frame: int) -> Embedding:
-        """Mix embeddings by weight; shorter ones are first filled up with empty chunks."""
+        """Blend embeddings by weight; shorter ones are padded with chunks of the empty prompt."""
         if len(parts) == 1:
             return parts[0][0]
         length = max(len(embedding.tokens) for embedding, _ in parts)
@@ -87,7 +87,7 @@ class PromptEncoder:
         return Embedding(tokens, self._mix(pooled) if pooled else None)
 
     def fill(self, embedding: Embedding, length: int, clip_skip: int, *, frame: int) -> Embedding:
-        """Append empty chunks until there are `length` tokens."""
+        """Pad an embedding to `length` tokens with chunks of the empty prompt."""
         missing = (length - len(embedding.tokens)) // self._reader.chunk
         if missing == 0:
             return embedding

@@ -1,10 +1,10 @@
-"""The prompt language of the A1111 web UI: attention weights, BREAK and AND. Nothing here needs torch.
+"""Prompt syntax of the A1111 web UI: attention weights, BREAK and AND. Does not import torch.
 
-(word)  (word:1.3)  [word]      attention times 1.1, times 1.3, divided by 1.1; they nest and multiply
+(word)  (word:1.3)  [word]      attention times 1.1, times 1.3, divided by 1.1; nested weights multiply
 \\(  \\)  \\[  \\]  \\\\          the character itself
 one thing BREAK another         a new chunk of the text encoder begins
-one thing AND another :0.5      two prompts, each with its own pull on the picture
-<lora:name:1>                   names an extra network; these do not act yet and are taken out
+one thing AND another :0.5      two conditionings, each with its own weight in the guidance
+<lora:name:1>                   an extra network; not supported yet, removed from the prompt
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Weighted:
-    """A stretch of text and how much attention it gets."""
+    """A span of text and its attention weight."""
 
     text: str
     weight: float
 
 
 BREAK = Weighted("BREAK", -1.0)
-"""Stands between spans where a new chunk begins."""
+"""Marks the start of a new chunk between two spans."""
 
 _TOKEN = re.compile(
     r"""\\(?P<literal>[\\()\[\]])
@@ -43,11 +43,11 @@ _EDITING = re.compile(r"\[[^\[\]()]*(?:\|[^\[\]]*|:\s*\d*\.?\d+\s*)\]")
 def parse_attention(text: str) -> tuple[Weighted, ...]:
     """Split a prompt into spans of equal attention, with `BREAK` between chunks; an unclosed bracket closes at the end.
 
-    Never fails: what is no bracket pair stays text. Gives at least one span.
+    Raises nothing: an unmatched closing bracket stays text. Returns at least one span.
     """
     texts: list[str] = []
-    groups: list[_Group] = []  # as they open
-    opened: list[_Group] = []
+    groups: list[_Group] = []  # all, in opening order
+    opened: list[_Group] = []  # the stack of those not closed yet
 
     for match in _TOKEN.finditer(text):
         kind, word = match.lastgroup, match.group(match.lastgroup or 0)
@@ -67,7 +67,7 @@ def parse_attention(text: str) -> tuple[Weighted, ...]:
 
 @dataclass
 class _Group:
-    """A pair of brackets around the texts start..end-1."""
+    """A bracket pair around the texts start..end-1; `factor` multiplies their attention."""
 
     bracket: str
     start: int
@@ -80,9 +80,9 @@ class _Group:
 
 
 def _weights(groups: list[_Group], count: int) -> list[float]:
-    """Multiply for each text the factors of the brackets around it, in one pass."""
+    """Return for each text the product of the factors of the brackets around it, in one pass."""
     weights: list[float] = []
-    around: list[tuple[int, float]] = []  # (where it ends, product so far), innermost last
+    around: list[tuple[int, float]] = []  # (end, product up to this bracket), innermost last
     waiting = iter(groups)
     group = next(waiting, None)
     for i in range(count):
@@ -97,7 +97,7 @@ def _weights(groups: list[_Group], count: int) -> list[float]:
 
 
 def _join(spans: list[Weighted]) -> tuple[Weighted, ...]:
-    """Join neighbours of equal weight, then cut out the BREAKs (an escape may stand in the middle of a word)."""
+    """Join neighbours of equal weight, then split at BREAK; in this order, as an escape may split a word."""
     joined: list[Weighted] = []
     for span in spans:
         if joined and joined[-1].weight == span.weight:
@@ -117,7 +117,7 @@ def _join(spans: list[Weighted]) -> tuple[Weighted, ...]:
 def parse_composition(text: str) -> tuple[Weighted, ...]:
     """Split a prompt at AND into prompts with a weight each ("a AND b :0.5"); without AND it is one of weight 1.
 
-    A number after a colon is a weight only beside an AND, so that "16:9" stays text.
+    A number after a colon is a weight only in a prompt with AND, so that "16:9" stays text.
     """
     parts = _AND.split(text)
     if len(parts) == 1:
@@ -132,12 +132,12 @@ def parse_composition(text: str) -> tuple[Weighted, ...]:
 
 
 def strip_networks(text: str) -> str:
-    """Take out the names of extra networks, which would otherwise be read as words."""
+    """Remove extra-network tags (<lora:name:1>), which the text encoder would read as words."""
     return _NETWORK.sub("", text)
 
 
 def prompt_notes(text: str) -> tuple[str, ...]:
-    """Say in one line each what in a prompt does not act."""
+    """Return a line for each part of a prompt that has no effect."""
     notes = [f"{match.group()} does not act: extra networks are not supported yet" for match in _NETWORK.finditer(text)]
     notes += [
         f"{match.group()} does not act as a change during a frame's steps; its words are read as they stand"

@@ -1,1 +1,1 @@
-"""Samplers: a solver on a grid of noise levels, by the names people know."""
+"""Samplers: solvers and noise-level grids, combined under the names people know."""

@@ -1,7 +1,7 @@
-"""The samplers by the names people know, as a table; nothing here needs torch.
+"""The table of samplers by the names people know. Does not import torch.
 
 A sampler is a solver (the algorithm, `solvers.py`) on a grid (the noise levels it visits, `sigmas.py`). Every solver
-can be asked for on every grid by adding the grid's name, as in "Heun SGM Uniform".
+runs on every grid: add the grid's name to the sampler's, as in "Heun SGM Uniform".
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from deforum.errors import UserError
 
 @dataclass(frozen=True)
 class Sampler:
-    """One row: what a name stands for."""
+    """A row of the table: a sampler's name, solver and grid."""
 
     name: str
     solver: str
-    """The function of `solvers.py`."""
+    """A key of `solvers.SOLVERS`."""
     grid: str = "normal"
-    """The entry of `sigmas.GRIDS`."""
+    """A key of `sigmas.GRIDS`."""
     eta: str = ""
-    """Which parameter of the frame scales its random part: "ancestral_eta", "ddim_eta", or none."""
+    """The frame parameter that scales the random part: "ancestral_eta", "ddim_eta", or "" for none."""
     skip_penultimate: bool = False
-    """Leave out the last noise level but one, where second-order steps gain nothing (as k-diffusion's hosts do)."""
+    """Skip the last noise level above 0, where second-order steps gain nothing (as hosts of k-diffusion do)."""
     also: tuple[str, ...] = ()
-    """Names in other hosts that no rule of `_squash` leads here."""
+    """Names in other hosts that `_squash` does not reduce to `name`."""
     note: str = ""
-    """What differs, where the name asks for something that is not here."""
+    """The difference from the sampler of this name, for one that is substituted."""
 
 
 ANCESTRAL = "ancestral_eta"
@@ -75,21 +75,21 @@ _GRID_ALIASES = {"polyexponential": "Exponential", "uniform": "Normal", "trailin
 
 
 def resolve_sampler(name: str) -> str:
-    """Return the canonical name of a sampler, from any of the spellings in use.
+    """Return the canonical name of a sampler for any known spelling.
 
-    Raises UserError, with the nearest names, where there is no such sampler.
+    Raises UserError, suggesting the nearest name, for an unknown sampler.
     """
     return find_sampler(name).name
 
 
 def sampler_note(name: str) -> str:
-    """Say in one line what differs from the sampler that was asked for; empty where it is exactly that one."""
+    """Return one line on the difference from the sampler that was asked for, "" for none. Raises as `find_sampler`."""
     return find_sampler(name).note
 
 
 @cache
 def find_sampler(name: str) -> Sampler:
-    """Return the row for a name: case, spaces, underscores, `k_`, `_gpu` and "ancestral" for "a" do not matter.
+    """Return the row of a sampler name; case, spaces, underscores, `k_`, `_gpu` and "ancestral" for "a" do not matter.
 
     Raises UserError as `resolve_sampler` does.
     """
@@ -124,12 +124,12 @@ def _index() -> dict[str, Sampler]:
 @cache
 def _grid_suffixes() -> dict[str, str]:
     names = {_squash(name): name for name in GRID_NAMES} | _GRID_ALIASES | {"automatic": ""}
-    # The longest first: "ddimuniform" must not be taken for "uniform".
+    # Longest first: "ddimuniform" also ends with "uniform".
     return dict(sorted(names.items(), key=lambda item: -len(item[0])))
 
 
 def _squash(name: str) -> str:
-    """Reduce the spellings of the hosts to one: "k_dpmpp_2s_ancestral" and "DPM++ 2S a" both become "dpmpp2sa"."""
+    """Normalise a sampler name: "k_dpmpp_2s_ancestral" and "DPM++ 2S a" both become "dpmpp2sa"."""
     word = re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
     word = word.removesuffix("scheduler").removesuffix("gpu").replace("ancestral", "a").replace("discrete", "")
     return word.removeprefix("k") if word.startswith(("keuler", "kdpm", "kheun", "klms")) else word

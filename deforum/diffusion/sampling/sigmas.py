@@ -1,7 +1,7 @@
-"""Noise levels: what a model was trained on, and which of them a sampler visits. Nothing here needs torch.
+"""Noise levels (sigmas): a model's training schedule, and the grids of levels that samplers visit. No torch.
 
-Convention: sigma is the noise's deviation for a picture of weight 1, x = x0 + sigma * noise (Karras et al. 2022,
-arXiv 2206.00364), whatever the model itself expects. A time is a (fractional) index into the training's levels.
+Convention: x = x0 + sigma * noise with unit noise (Karras et al. 2022, arXiv 2206.00364), whatever input scaling a
+model expects. A time is a timestep: a (fractional) index into the training levels.
 """
 
 from __future__ import annotations
@@ -18,34 +18,41 @@ Sigmas = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """The noise levels of a model's training, rising, (T,), and what its UNet predicts."""
+    """The training noise levels of a model, and its prediction type."""
 
     sigmas: Sigmas
+    """Ascending, (T,)."""
     prediction: str
     """"epsilon", "v_prediction" or "sample"."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], prediction: str | None = None) -> NoiseSchedule:
-        """Compute the levels from a diffusers `scheduler_config.json`; `prediction` overrides what it says."""
+        """Compute the levels from a diffusers `scheduler_config.json`; `prediction` overrides its prediction type.
+
+        Raises ValueError for an unknown beta_schedule.
+        """
         alphas = np.cumprod(1 - _betas(config))
         if config.get("rescale_betas_zero_snr"):
-            # Lin et al. 2023 (arXiv 2305.08891), but for the last level, which would be infinite.
+            # Zero terminal SNR, Lin et al. 2023 (arXiv 2305.08891); the last level, infinite there, is kept finite.
             root = np.sqrt(alphas)
             root = (root - root[-1]) * root[0] / (root[0] - root[-1])
             alphas = np.maximum(root**2, 2.0**-24)
         return cls(np.sqrt((1 - alphas) / alphas), prediction or str(config.get("prediction_type", "epsilon")))
 
     def time_of(self, sigma: float) -> float:
-        """Return the time of a noise level, log-linear between the training's levels."""
+        """Return the time (fractional timestep) of a noise level, interpolated in log sigma and clamped to 0..T-1."""
         return float(np.interp(np.log(sigma), np.log(self.sigmas), np.arange(len(self.sigmas))))
 
     def sigma_at(self, time: float | NDArray[np.float64]) -> Sigmas:
-        """Return the noise level at a time, log-linear between the training's levels."""
+        """Return the noise level at a time (fractional timestep), interpolated in log sigma and clamped."""
         return np.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
 
 
 def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: bool = False) -> tuple[float, ...]:
-    """Return the steps + 1 noise levels that a sampler walks down, ending with 0."""
+    """Return the steps + 1 noise levels that a sampler visits, descending, ending with 0.
+
+    `grid` is a key of `GRIDS`; `skip_penultimate`: see `samplers.Sampler`.
+    """
     levels = GRIDS[grid](schedule, steps + skip_penultimate)
     if skip_penultimate:
         levels = levels[:-1]
@@ -72,42 +79,42 @@ def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def _normal(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Evenly in time from the highest level to the lowest (k-diffusion's default)."""
+    """Evenly spaced timesteps from the highest level to the lowest (k-diffusion's default)."""
     return schedule.sigma_at(np.linspace(len(schedule.sigmas) - 1, 0, steps))
 
 
 def _karras(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Karras et al. 2022, equation 5, rho 7."""
+    """Karras et al. 2022 (arXiv 2206.00364), equation 5, with rho = 7."""
     high, low = schedule.sigmas[-1] ** (1 / 7), schedule.sigmas[0] ** (1 / 7)
     levels: Sigmas = (high + np.linspace(0, 1, steps) * (low - high)) ** 7
     return levels
 
 
 def _exponential(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Evenly in the logarithm of the level."""
+    """Evenly spaced in log sigma."""
     return np.exp(np.linspace(np.log(schedule.sigmas[-1]), np.log(schedule.sigmas[0]), steps))
 
 
 def _sgm_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Evenly in time, without the lowest level ("trailing"): what distilled models of few steps expect."""
+    """Evenly spaced timesteps without the lowest level ("trailing" spacing), as few-step distilled models expect."""
     return schedule.sigma_at(np.linspace(len(schedule.sigmas) - 1, 0, steps + 1)[:-1])
 
 
 def _simple(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Every T/steps-th level of the training, from the highest."""
+    """Every T/steps-th training level, from the highest."""
     count = len(schedule.sigmas)
     return schedule.sigmas[[count - 1 - int(i * count / steps) for i in range(steps)]]
 
 
 def _ddim_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """Whole times at equal distances, from the low end, one up ("leading", offset 1): Stable Diffusion's own."""
+    """Integer timesteps 1, 1 + T/steps, ... ("leading" spacing, steps_offset 1), as in Stable Diffusion's own DDIM."""
     count = len(schedule.sigmas)
     times = np.arange(steps)[::-1] * max(count // steps, 1) + 1
     return schedule.sigma_at(np.minimum(times, count - 1).astype(float))
 
 
 def _lcm(schedule: NoiseSchedule, steps: int) -> Sigmas:
-    """A choice of the 50 levels that latent consistency models were distilled at (arXiv 2310.04378)."""
+    """A subset of the 50 levels at which latent consistency models were distilled (arXiv 2310.04378)."""
     count = len(schedule.sigmas)
     distilled = (np.arange(1, max(50, steps) + 1) * count / max(50, steps)).astype(int)[::-1] - 1
     picks = np.floor(np.linspace(0, len(distilled), steps, endpoint=False)).astype(int)
@@ -123,4 +130,4 @@ GRIDS: dict[str, Callable[[NoiseSchedule, int], Sigmas]] = {
     "ddim uniform": _ddim_uniform,
     "lcm": _lcm,
 }
-"""Grids by name; each gives `steps` noise levels, falling."""
+"""Grids by name; each returns `steps` noise levels, descending, without the final 0."""

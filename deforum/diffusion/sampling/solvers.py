@@ -1,10 +1,10 @@
-"""The algorithms of the samplers, each walking a latent down the noise levels.
+"""Solvers: the algorithms of the samplers, which take latents from the highest noise level to 0.
 
 Convention: x = x0 + sigma * noise, float32 (B, C, h, w); `Walk.denoise(x, sigma)` predicts x0 and costs one evaluation
-of the model; `Walk.sigmas` falls and ends with 0. With lambda = -log(sigma), the exponential integrators of the papers
-become their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022
-(DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu et al.
-2022 (PLMS, 2202.09778), and, for what the names mean in practice, k-diffusion (Crowson, MIT).
+of the model; `Walk.sigmas` descends and ends with 0. With lambda = -log(sigma), the exponential integrators of the
+papers take their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et al.
+2022 (DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu et
+al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-diffusion (Crowson, MIT).
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class Walk:
-    """What a solver is given besides the latent."""
+    """The inputs of a solver besides the latents: denoiser, noise levels, noise source and eta."""
 
     denoise: Callable[[Tensor, float], Tensor]
+    """(x, sigma) -> x0, both (B, C, h, w)."""
     sigmas: tuple[float, ...]
+    """(steps + 1) noise levels, descending, the last 0."""
     noise: Callable[[], Tensor]
-    """Fresh unit noise of the latent's shape."""
+    """Fresh unit noise of the latents' shape."""
     eta: float
-    """Scale of the random part: 0 none, 1 as in the paper. Solvers without one take no notice."""
+    """Scale of the random part: 0 none, 1 as in the paper. Solvers without an eta ignore it."""
     schedule: NoiseSchedule
+    """The model's training noise levels."""
     hold: Callable[[Tensor, float], Tensor] = lambda x, sigma: x
-    """Puts places of the latent that are not to be changed yet back where they belong at a noise level. Solvers ask it
-    for every latent that a step ends with; what a step tries on its way is `denoise`'s to hold."""
+    """(x, sigma) -> x with the cells that have not begun reset, see `pixel_strength.Hold`. Solvers apply it to the
+    result of every step; `denoise` applies it to the intermediate latents within a step."""
 
     def __iter__(self) -> Iterator[tuple[float, float]]:
         """Yield (sigma, next sigma) for each step."""
@@ -45,9 +48,9 @@ Solver = Callable[[Tensor, Walk], Tensor]
 
 
 def split(sigma: float, target: float, eta: float) -> tuple[float, float]:
-    """Split a step into a part that goes down without noise and noise that comes back: (down, up).
+    """Split an ancestral step into the level of its deterministic part and the noise added after it: (down, up).
 
-    down**2 + up**2 = target**2. At eta 1 this is the posterior of DDPM and of DDIM's own eta.
+    down**2 + up**2 = target**2. `eta` is DDIM's; at 1 the step is the posterior of DDPM.
     """
     up = min(target, eta * sqrt(max(target**2 * (sigma**2 - target**2), 0)) / sigma)
     return sqrt(target**2 - up**2), up
@@ -61,7 +64,7 @@ def euler(x: Tensor, walk: Walk) -> Tensor:
 
 
 def euler_ancestral(x: Tensor, walk: Walk) -> Tensor:
-    """Euler's step to a level below the target, then noise up to it. On DDIM's grid this is DDIM with its eta."""
+    """Ancestral Euler: a step to a level below the target, then noise up to it. On DDIM's grid this is DDIM."""
     for sigma, target in walk:
         down, up = split(sigma, target, walk.eta)
         slope = (x - walk.denoise(x, sigma)) / sigma
@@ -73,7 +76,7 @@ def euler_ancestral(x: Tensor, walk: Walk) -> Tensor:
 
 
 def heun(x: Tensor, walk: Walk) -> Tensor:
-    """Karras et al. 2022, algorithm 1 without churn: a trapezoid, two evaluations a step but the last."""
+    """Heun's method (Karras et al. 2022, algorithm 1 without churn): two evaluations per step, one in the last."""
     for sigma, target in walk:
         slope = (x - walk.denoise(x, sigma)) / sigma
         reached = x + slope * (target - sigma)
@@ -93,7 +96,7 @@ def dpm_2_ancestral(x: Tensor, walk: Walk) -> Tensor:
 
 
 def _dpm_2(x: Tensor, walk: Walk, eta: float) -> Tensor:
-    """Midpoint rule, the midpoint in log sigma (DPM-Solver-2): two evaluations a step but the last."""
+    """DPM-Solver-2: the midpoint rule in log sigma, two evaluations per step, one in the last."""
     for sigma, target in walk:
         down, up = split(sigma, target, eta)
         slope = (x - walk.denoise(x, sigma)) / sigma
@@ -109,7 +112,7 @@ def _dpm_2(x: Tensor, walk: Walk, eta: float) -> Tensor:
 
 
 def dpmpp_2s_ancestral(x: Tensor, walk: Walk) -> Tensor:
-    """DPM-Solver++(2S): two evaluations a step but the last."""
+    """DPM-Solver++(2S) with ancestral noise: two evaluations per step, one in the last."""
     for sigma, target in walk:
         down, up = split(sigma, target, walk.eta)
         x0 = walk.denoise(x, sigma)
@@ -124,7 +127,7 @@ def dpmpp_2s_ancestral(x: Tensor, walk: Walk) -> Tensor:
 
 
 def dpmpp_2m(x: Tensor, walk: Walk) -> Tensor:
-    """DPM-Solver++(2M): the slope of x0 is taken from the last step's."""
+    """DPM-Solver++(2M): x0 is extrapolated from this step's and the previous step's prediction."""
     before: Tensor | None = None
     h_before = 0.0
     for sigma, target in walk:
@@ -141,14 +144,14 @@ def dpmpp_2m(x: Tensor, walk: Walk) -> Tensor:
 
 
 def dpmpp_sde(x: Tensor, walk: Walk) -> Tensor:
-    """DPM-Solver++ as an SDE, single step, midpoint: two evaluations a step but the last."""
+    """DPM-Solver++ SDE, single-step midpoint: two evaluations per step, one in the last."""
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
             x = walk.hold(x0, target)
             continue
         middle = sqrt(sigma * target)
-        # The noise of the whole step continues that of its first half: increments of one Brownian path in sigma.
+        # The noise of the step and of its first half are increments of one Brownian path in sigma.
         first, second = walk.noise(), walk.noise()
         whole = (first * sqrt(sigma - middle) + second * sqrt(middle - target)) / sqrt(sigma - target)
         down, up = split(sigma, middle, walk.eta)
@@ -167,7 +170,7 @@ def dpmpp_2m_sde_heun(x: Tensor, walk: Walk) -> Tensor:
 
 
 def _dpmpp_2m_sde(x: Tensor, walk: Walk, correction: Callable[[float], float]) -> Tensor:
-    """SDE-DPM-Solver++(2M); `correction` weighs the slope of x0."""
+    """SDE-DPM-Solver++(2M); `correction(h)` is the weight of the slope of x0."""
     before: Tensor | None = None
     h_before = 0.0
     for sigma, target in walk:
@@ -214,7 +217,7 @@ def dpmpp_3m_sde(x: Tensor, walk: Walk) -> Tensor:
 
 
 def lms(x: Tensor, walk: Walk) -> Tensor:
-    """Linear multistep of order 4: the polynomial through the last slopes, integrated over the step."""
+    """Linear multistep of order 4: integrates the polynomial through the last four slopes over the step."""
     slopes: list[Tensor] = []  # newest first
     for i, (sigma, target) in enumerate(walk):
         slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
@@ -229,7 +232,7 @@ def lms(x: Tensor, walk: Walk) -> Tensor:
 
 
 def plms(x: Tensor, walk: Walk) -> Tensor:
-    """Pseudo linear multistep: Adams-Bashforth weights, and one evaluation more at the first step."""
+    """Pseudo linear multistep (PLMS): Adams-Bashforth weights; the first step takes one more evaluation."""
     slopes: list[Tensor] = []  # newest first
     for sigma, target in walk:
         slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
@@ -251,7 +254,7 @@ _ADAMS = {
 
 
 def deis(x: Tensor, walk: Walk) -> Tensor:
-    """DEIS, tAB of order 2 with rho = sigma: the line through two slopes over log sigma, integrated over sigma."""
+    """DEIS (tAB2 with rho = sigma): the line through two slopes in log sigma, integrated over sigma."""
     before: tuple[Tensor, float] | None = None
     for sigma, target in walk:
         slope = (x - walk.denoise(x, sigma)) / sigma
@@ -261,7 +264,7 @@ def deis(x: Tensor, walk: Walk) -> Tensor:
             older, older_sigma = before
 
             def integral(at: float, zero: float, one: float) -> float:
-                """The antiderivative over sigma of the line in log sigma that is 0 at `zero` and 1 at `one`."""
+                """Antiderivative in sigma, at `at`, of the line in log sigma that is 0 at `zero` and 1 at `one`."""
                 return at * (log(at / zero) - 1) / log(one / zero)
 
             newest = integral(target, older_sigma, sigma) - integral(sigma, older_sigma, sigma)
@@ -272,9 +275,9 @@ def deis(x: Tensor, walk: Walk) -> Tensor:
 
 
 def unipc(x: Tensor, walk: Walk) -> Tensor:
-    """UniPC of order 2 with B(h) = e^h - 1 ("bh2"): a prediction is corrected with the evaluation that follows it."""
+    """UniPC of order 2 with B(h) = e^h - 1 ("bh2"): the next step's evaluation also corrects the predicted latents."""
     past: list[tuple[Tensor, float]] = []  # (x0, sigma) of the last two steps, newest first
-    origin = x  # the corrected latent that the last prediction started from
+    origin = x  # the corrected latents from which the last prediction started
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
@@ -293,7 +296,7 @@ def unipc(x: Tensor, walk: Walk) -> Tensor:
 
 
 def _unipc_correct(origin: Tensor, x0: Tensor, sigma: float, past: list[tuple[Tensor, float]]) -> Tensor:
-    """Redo the step from `origin` to `sigma`, now that x0 at its end is known."""
+    """Correct the step from `origin` to `sigma`, given the x0 predicted at its end."""
     start, start_sigma = past[0]
     h = log(start_sigma / sigma)
     estimate = start + (x0 - start) / 2
@@ -308,9 +311,9 @@ def _unipc_correct(origin: Tensor, x0: Tensor, sigma: float, past: list[tuple[Te
 
 
 def lcm(x: Tensor, walk: Walk) -> Tensor:
-    """Latent consistency (arXiv 2310.04378): to x0 in one evaluation, and back up with fresh noise.
+    """Latent consistency sampling (LCM, arXiv 2310.04378): predict x0, then add fresh noise of the target level.
 
-    The boundary scalings of the paper are left out: over the visited levels they differ from 0 and 1 by under 1e-5.
+    The paper's boundary scalings are left out: at the visited levels they differ from 0 and 1 by less than 1e-5.
     """
     for sigma, target in walk:
         x = walk.denoise(x, sigma)
@@ -321,7 +324,7 @@ def lcm(x: Tensor, walk: Walk) -> Tensor:
 
 
 def tcd(x: Tensor, walk: Walk) -> Tensor:
-    """Trajectory consistency (arXiv 2402.19159) with gamma 0.3: to below the target in one evaluation, then noise."""
+    """Trajectory consistency (TCD, arXiv 2402.19159), gamma 0.3: a step to below the target, then noise up to it."""
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
@@ -354,4 +357,4 @@ SOLVERS: dict[str, Solver] = {
         tcd,
     )
 }
-"""Solvers by the name that `samplers.SAMPLERS` uses."""
+"""Solvers by name, the keys that `samplers.SAMPLERS` uses."""
