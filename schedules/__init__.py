@@ -1,6 +1,6 @@
-"""The keyframe language: texts such as `0:(1), 30:(sin(t/10))` become arrays over the timeline.
+"""Keyframe schedules: parses texts such as `0:(1), 30:(sin(t/10))` and samples them to an array over all frames.
 
-Knows nothing of images, models or settings. Importing it loads neither numpy nor numexpr.
+Independent of images, models and settings. Importing the package loads neither numpy nor numexpr.
 """
 
 from schedules.errors import ScheduleError, nearest

@@ -1,4 +1,4 @@
-"""The one error of the schedule language: what is wrong, in whose text, under which column."""
+"""`ScheduleError`, the one error type of the schedule language, with text, column and hint; spelling suggestions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ LONGEST_WORD = 60  # difflib's cost grows with the square of a word's length
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Give the choice that `word` was most likely meant to be, or None where none is close."""
+    """Return the choice whose spelling is nearest to `word`, ignoring case, or None where none is close."""
     if len(word) > LONGEST_WORD:
         return None
-    from difflib import get_close_matches  # rarely needed, and slow to import
+    from difflib import get_close_matches  # imported here: rarely needed and slow to import
 
     by_lower = {choice.lower(): choice for choice in choices}
     close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
@@ -20,17 +20,17 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str | None:
-    """Turn `nearest` into the hint of a message."""
+    """Return a message's hint that suggests the nearest choice, or None."""
     choice = nearest(word, choices)
     return None if choice is None else f"did you mean {choice!r}?"
 
 
 class ScheduleError(Exception):
-    """A schedule cannot be read, or has no value at some frame.
+    """A schedule cannot be parsed, or has no value at some frame.
 
-    `name` is the setting, `text` what the user wrote, `column` the 0-based place in `text`, `message` what is wrong and
-    what was expected, `hint` what to do about it. `key` is set where the schedule is a mapping: `text` is then the
-    value of that key alone.
+    `name` is the setting, `text` the user's text, `column` the 0-based position of the error in it, `message` the error
+    and what was expected, `hint` how to correct it. Where the schedule is a mapping, `key` is the keyframe and `text`
+    its value only.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ScheduleError(Exception):
         super().__init__(message)
 
     def within(self, text: str, offset: int, name: str, key: object = None) -> ScheduleError:
-        """Say the same of a longer text, in which the present one begins at column `offset`."""
+        """Return the same error for a longer text, in which this one's text begins at column `offset`."""
         column = offset + self.column
         return ScheduleError(self.message, text=text, column=column, name=name, hint=self.hint, key=key)
 
@@ -67,13 +67,13 @@ class ScheduleError(Exception):
 
 
 def _quote(text: str, column: int) -> tuple[str, str]:
-    """Give the line of `text` that holds `column`, cut to a readable width, and a caret to stand under it."""
+    """Return the line of `text` at `column`, cropped to `QUOTED_WIDTH`, and a line with a caret under the column."""
     start = text.rfind("\n", 0, column) + 1
     end = text.find("\n", column)
     end = len(text) if end < 0 else end
     left = max(start, min(column - QUOTED_WIDTH // 2, end - QUOTED_WIDTH))
     right = min(end, left + QUOTED_WIDTH)
     before, after = "…" if left > start else "", "…" if right < end else ""
-    # A tab or another odd blank would put the caret under the wrong character.
+    # A tab or another unprintable character would misplace the caret.
     line = "".join(letter if letter.isprintable() else " " for letter in text[left:right])
     return f"{before}{line}{after}", " " * (len(before) + column - left) + "^"

@@ -1,4 +1,4 @@
-"""Expressions: text that is checked once and then evaluated over whole arrays of frames."""
+"""Expressions: checked once when parsed, then evaluated over arrays of frames with numexpr."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from schedules.variables import Variables
 if TYPE_CHECKING:
     import numpy as np
 
-# What numexpr raises for an expression that it cannot compile.
+# The exceptions that numexpr raises for an expression it cannot compile.
 _COMPLAINTS = (ArithmeticError, MemoryError, NotImplementedError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression; equal to another that says the same, whatever the spacing."""
+    """A checked expression; expressions with equal `program` are equal, whatever their spacing."""
 
     program: Program
     name: str = field(default="expression", compare=False, repr=False)
-    source: str = field(default="", compare=False, repr=False)  # the text it was written in, for messages
-    column: int = field(default=0, compare=False, repr=False)  # where in that text
+    source: str = field(default="", compare=False, repr=False)  # the text that contains it, for messages
+    column: int = field(default=0, compare=False, repr=False)  # its 0-based position in `source`
 
     @property
     def text(self) -> str:
@@ -31,16 +31,17 @@ class Expression:
         return self.program.text
 
     def uses(self, *names: str) -> bool:
-        """Whether one of the variables occurs."""
+        """Whether the expression contains at least one of these variables."""
         return not self.program.names.isdisjoint(names)
 
     def evaluate(self, t: np.ndarray | float, variables: Variables, num_frames: int) -> np.ndarray:
         """Evaluate at the frames `t`, whole numbers of any shape, in one call of numexpr.
 
-        Returns bool, int or float64 in the shape of `t`, as numexpr decides: 6 stays a whole number, t > 3 a truth
-        value. NaN and infinities are returned as they are. Raises ScheduleError where numexpr has no such operation.
+        Returns bool, int or float64 in the shape of `t`, by numexpr's typing: 6 is an int, t > 3 a bool. NaN and
+        infinities are returned unchanged. Raises ScheduleError where numexpr cannot evaluate the expression or the
+        result is complex, ValueError where `t` holds fractions.
         """
-        import numpy as np  # here and not above: reading a schedule needs neither numpy nor numexpr
+        import numpy as np  # imported here: parsing a schedule needs neither numpy nor numexpr
 
         frames = np.asarray(t)
         whole = frames.astype(np.int64)
@@ -61,18 +62,18 @@ class Expression:
         import numpy as np
 
         try:
-            with np.errstate(all="ignore"):  # numexpr folds constants with numpy, which would warn of log(0)
+            with np.errstate(all="ignore"):  # numexpr folds constants with numpy, which warns of log(0)
                 return np.asarray(numexpr.evaluate(code, local_dict=values, global_dict={}))
         except _COMPLAINTS as error:
             raise self.fault(*_explain(str(error))) from None
 
     def fault(self, message: str, hint: str | None = None) -> ScheduleError:
-        """Make the error that points at this expression."""
+        """Return a ScheduleError that points at this expression."""
         return ScheduleError(message, text=self.source, column=self.column, name=self.name, hint=hint)
 
 
 def _explain(complaint: str) -> tuple[str, str | None]:
-    """Say in the user's words why numexpr refuses an expression, with a hint where there is one."""
+    """Translate an error message of numexpr into a message for the user and a hint, or None."""
     if "negative integer powers" in complaint:
         return "a whole number cannot have a negative whole power", "write 1/t**2, or t**-2.0"
     if "couldn't find matching opcode" in complaint or "unsupported operand" in complaint:
@@ -85,16 +86,16 @@ def _explain(complaint: str) -> tuple[str, str | None]:
 
 
 def parse_expression(text: str, *, name: str = "expression") -> Expression:
-    """Read an expression, for instance the text between back-quotes of a prompt; quotes around it are let go.
+    """Parse an expression, such as the text between back-quotes in a prompt; one pair of quotes around it is removed.
 
-    Raises ScheduleError for all that is not arithmetic over the language's names and functions.
+    Raises ScheduleError for everything but arithmetic over the language's names and functions.
     """
     inner, column = unquote(text)
     return expression_at(inner, text, column, name)
 
 
 def expression_at(part: str, source: str, column: int, name: str) -> Expression:
-    """Read an expression which stands in a longer text at `column`."""
+    """Parse an expression `part` that begins at `column` of the text `source`."""
     column += len(part) - len(part.lstrip())
     try:
         program = admit(part.strip())
@@ -104,7 +105,7 @@ def expression_at(part: str, source: str, column: int, name: str) -> Expression:
 
 
 def unquote(text: str) -> tuple[str, int]:
-    """Take one pair of quotes off, also from within parentheses; give what is inside and its column."""
+    """Remove one pair of quotes, also inside of parentheses; return the inner text and its column."""
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     inner = text[start:end]
     if inner.startswith("(") and inner.endswith(")"):

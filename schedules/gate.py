@@ -1,9 +1,9 @@
-"""The gate before numexpr: only a checked and rebuilt expression passes.
+"""Validation of expressions before numexpr: only a checked and rebuilt expression is evaluated.
 
 `numexpr.evaluate` runs Python's `eval` on its text, so a text can execute code (CVE-2023-39631 and later findings),
-hang in the folding of constants, or end the process (whole-number division of -2**63 by -1). Here the text is parsed,
-every node is compared with an allow-list, constants are folded within bounds, and a new tree is built from known
-parts; numexpr sees only `ast.unparse` of that tree.
+hang in constant folding, or crash the process (integer division of -2**63 by -1). This module parses the text, checks
+every node against an allow-list, folds constants within bounds, and builds a new tree from known parts; numexpr gets
+only `ast.unparse` of that tree.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from schedules.errors import ScheduleError, did_you_mean
 from schedules.variables import CONSTANTS, LARGEST_INT, VARIABLES, Kind
 
 LONGEST = 10_000  # characters of one expression
-DEEPEST = 200  # nested operations; Python's own parser stops at 200 parentheses
-MOST_NODES = 1_500  # numexpr compiles in quadratic time, and holds 255 values at most
-MOST_DIGITS = 4_300  # of a whole number; Python's own reader of numbers stops there, in words of its own
-MOST_BITS = 4_096  # of a whole number that arises while constants are folded
+DEEPEST = 200  # levels of nesting; Python's parser allows 200 nested parentheses
+MOST_NODES = 1_500  # nodes of the tree; numexpr compiles in quadratic time and holds at most 255 values
+MOST_DIGITS = 4_300  # digits of an integer literal; Python's own limit, which raises an error of its own wording
+MOST_BITS = 4_096  # bits of an integer that results from constant folding
 
 Number = bool | int | float
 
-# Functions that numexpr has, by number of arguments.
+# numexpr's functions, by number of arguments.
 _ONE = [
     "abs", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "ceil", "conj", "copy", "cos", "cosh", "exp",
     "expm1", "floor", "imag", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "ones_like", "real",
     "round", "sign", "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 ]  # fmt: skip
 _TWO = ["arctan2", "copysign", "fmod", "hypot", "maximum", "minimum", "nextafter"]
-# Functions of this language, and numexpr's reductions, which over the one value of a frame are that value.
+# Functions of this language with (fewest, most) arguments, and numexpr's reduction sum, here the identity of one value.
 _OWN = {"clip": (3, 3), "lerp": (3, 3), "smoothstep": (3, 3), "min": (1, 99), "max": (1, 99), "sum": (1, 1)}
 FUNCTIONS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(_ONE, (1, 1)),
@@ -47,7 +47,7 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 }
 _TESTS = {"isfinite", "isinf", "isnan", "signbit"}
 _KEEP_KIND = {"abs", "copy", "ones_like", "round", "sign"}
-_ELSEWHERE = {  # what other languages say
+_ELSEWHERE = {  # names of other languages, and this language's equivalents
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "acosh": "arccosh", "asinh": "arcsinh",
     "atanh": "arctanh", "clamp": "clip", "mix": "lerp", "ln": "log", "int": "trunc", "frame": "t", "seed": "s",
     "max_frames": "max_f", "frames": "max_f", "seconds": "sec", "mod": "fmod", "fabs": "abs",
@@ -66,7 +66,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Number]] = {
 }  # fmt: skip
 _BITWISE = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 
-# Everything else that Python's grammar knows, with what to write instead where there is such a thing.
+# Python syntax that is rejected with a message of its own, and a hint at what to write instead.
 _REFUSED: dict[type[ast.AST], tuple[str, str | None]] = {
     ast.IfExp: ("'if ... else' is not known", "write where(condition, value, otherwise)"),
     ast.BoolOp: ("'and' and 'or' are not known", "write (t > 1) & (t < 4) for and, (t < 1) | (t > 4) for or"),
@@ -82,7 +82,7 @@ _INSTEAD = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "—": "-",
 
 @dataclass(frozen=True)
 class Program:
-    """An expression that passed: `text` in the language's own words, `code` for numexpr, or a `constant`."""
+    """A validated expression: canonical `text`, `code` for numexpr, variable `names`, and the value if `constant`."""
 
     text: str
     code: str
@@ -92,9 +92,9 @@ class Program:
 
 @dataclass(frozen=True)
 class _Term:
-    """A checked part of an expression: its tree for numexpr, or its value where it is constant.
+    """A checked subexpression: its tree for numexpr, or its value if it is constant.
 
-    The kind "int" means that it may be a whole number: numexpr makes some functions of whole numbers floats.
+    The kind "int" means that it may be an integer: some of numexpr's functions return floats for integers.
     """
 
     tree: ast.expr | None
@@ -105,7 +105,7 @@ class _Term:
 
 
 class _Refusal(Exception):
-    """What `admit` turns into a ScheduleError; `column` counts in the expression without its outer blanks."""
+    """A rejection, which `admit` turns into a ScheduleError; `column` counts in the stripped expression."""
 
     def __init__(self, message: str, column: int, hint: str | None) -> None:
         super().__init__(message)
@@ -120,14 +120,15 @@ def _fail(message: str, at: ast.AST | int, hint: str | None = None) -> NoReturn:
 def admit(source: str) -> Program:
     """Check one expression and translate it for numexpr.
 
-    Raises ScheduleError for all that is not arithmetic over known names, and for what is too long, deep or large.
+    Raises ScheduleError for everything but arithmetic over known names, and for exceeded limits of length, depth and
+    size.
     """
     blank = len(source) - len(source.lstrip())
     try:
         return _admit(re.sub(r"\s", " ", source.strip()))
     except _Refusal as refusal:
         raise ScheduleError(refusal.message, text=source, column=blank + refusal.column, hint=refusal.hint) from None
-    except (RecursionError, MemoryError):  # both from Python's parser as well as from here
+    except (RecursionError, MemoryError):  # Python's parser raises both, this module RecursionError
         message = f"the expression is nested too deeply; expected at most {DEEPEST} levels"
         raise ScheduleError(message, text=source, column=blank) from None
 
@@ -170,10 +171,10 @@ def _balance(source: str) -> None:
 def _parse(body: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python remarks on doubtful spellings such as '1if'
+            warnings.simplefilter("ignore")  # Python warns of doubtful spellings such as '1if'
             return ast.parse(body, mode="eval").body
     except (SyntaxError, ValueError) as error:
-        offset = getattr(error, "offset", None)  # 1-based; 0 stands for the end
+        offset = getattr(error, "offset", None)  # 1-based; 0 means the end
         column = offset - 1 if offset else len(body)
         before, after = body[:column].rstrip()[-1:], body[column:]
         if re.match(r"[\d.]+[A-Za-z_]", after) or (re.match(r"[\w)]", before) and re.match(r"[\w.(]", after)):
@@ -184,7 +185,7 @@ def _parse(body: str) -> ast.expr:
 
 
 def _tree(term: _Term, node: ast.AST) -> ast.expr:
-    """Give the tree of a term; a folded number is written so that no sign binds wrongly."""
+    """Return the tree of a term; a negative constant becomes a unary minus, so that its sign binds correctly."""
     if term.tree is not None:
         return term.tree
     value = term.value
@@ -200,7 +201,7 @@ def _kind(value: Number) -> Kind:
 
 
 class _Checker:
-    """One walk over the tree of an expression: checks each node and builds the tree for numexpr."""
+    """Visitor over the tree of an expression: checks each node and builds the tree for numexpr."""
 
     def __init__(self, body: str) -> None:
         self.body = body
@@ -235,7 +236,7 @@ class _Checker:
         _fail(f"{message}; expected numbers, known names and functions, and operators", at, hint)
 
     def behind(self, node: ast.expr) -> int:
-        """Give the column of the operator behind an operand."""
+        """Return the column of the operator that follows an operand."""
         blank = re.compile(r"[\s)]*").match(self.body, node.end_col_offset or 0)
         return blank.end() if blank else 0
 
@@ -284,7 +285,7 @@ class _Checker:
         return self._function(node, name, terms)
 
     def _function(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
-        """Call a function of numexpr."""
+        """Return the call of one of numexpr's functions."""
         kinds = [term.kind for term in terms]
         kind: Kind = "float"
         if name in _TESTS:
@@ -298,7 +299,7 @@ class _Checker:
         return self._join(node, lambda *trees: ast.Call(ast.Name(name, ast.Load()), list(trees), []), kind, terms)
 
     def _operation(self, node: ast.AST, op: ast.AST, terms: list[_Term]) -> _Term:
-        """Apply an operator: to constants at once, to others in numexpr."""
+        """Apply an operator: folded if all operands are constant, else as a tree for numexpr."""
         values = [term.value for term in terms if term.value is not None]
         kinds = [term.kind for term in terms]
         if isinstance(op, (*_BITWISE, ast.Invert)) and "float" in kinds:
@@ -324,19 +325,19 @@ class _Checker:
             return self._join(node, lambda a: ast.UnaryOp(op, a), kind, terms)
         assert isinstance(op, ast.operator)
         if terms[0].tree is None and isinstance(op, ast.BitAnd | ast.BitOr | ast.BitXor):
-            terms = terms[::-1]  # numexpr has t & 7, but not 7 & t
-        elif terms[0].tree is None and isinstance(op, ast.FloorDiv):  # and t // 7, but not 7 // t
+            terms = terms[::-1]  # numexpr supports t & 7, but not 7 & t
+        elif terms[0].tree is None and isinstance(op, ast.FloorDiv):  # it supports t // 7, but not 7 // t
             if terms[0].kind == "float":
                 return self._function(node, "floor", [self._apply(node, ast.Div(), terms)])
-            terms = [self._function(node, "round", terms[:1]), terms[1]]  # of a number of numexpr it has
+            terms = [self._function(node, "round", terms[:1]), terms[1]]  # it supports round(7) // t
         if kinds == {"bool"} and isinstance(op, ast.BitAnd | ast.BitOr | ast.BitXor | ast.Add | ast.Mult):
             kind = "bool"
         return self._join(node, lambda a, b: ast.BinOp(a, op, b), kind, terms)
 
     def _whole_division(self, node: ast.AST, op: ast.AST, a: _Term, b: _Term) -> _Term:
-        """Divide whole numbers without ever dividing by -1, at which -2**63 ends the process.
+        """Divide integers (// or %) without a divisor of -1, which crashes the process for a dividend of -2**63.
 
-        Division of a by -1 is that of -a by 1, for the remainder with the sign changed.
+        a // -1 becomes -a // 1, and a % -1 becomes -(-a % 1).
         """
         one = _Term(None, "int", 1)
         by_minus_one = self._apply(node, op, [self._apply(node, ast.USub(), [a]), one])
@@ -356,13 +357,13 @@ class _Checker:
             raise RecursionError
         return _Term(build(*(_tree(term, node) for term in terms)), kind, None, size, depth)
 
-    # -- the functions of this language, in terms of numexpr's
+    # -- functions of this language, built from numexpr's
 
     def _both(self, node: ast.AST, op: ast.AST, a: _Term, b: _Term) -> _Term:
         return self._operation(node, op, [a, b])
 
     def _fewer(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
-        """Take minimum or maximum of any number of terms, two at a time."""
+        """Nest numexpr's two-argument minimum or maximum over any number of terms."""
         result = terms[0]
         for term in terms[1:]:
             result = self._function(node, name, [result, term])
@@ -378,7 +379,7 @@ class _Checker:
         return self._both(node, ast.Add(), a, self._both(node, ast.Mult(), self._both(node, ast.Sub(), b, a), x))
 
     def _smoothstep(self, node: ast.AST, terms: list[_Term]) -> _Term:
-        """u * u * (3 - 2 * u) with u from 0 at a to 1 at b, as in shading languages"""
+        """u * u * (3 - 2 * u) with u = clip((x - a) / (b - a), 0, 1), as in shading languages"""
         a, b, x = terms
         span, way = self._both(node, ast.Sub(), b, a), self._both(node, ast.Sub(), x, a)
         zero, one, two, three = (_Term(None, "float", value) for value in (0.0, 1.0, 2.0, 3.0))
@@ -399,7 +400,7 @@ _OWN_MEANING: dict[str, Callable[[_Checker, ast.AST, list[_Term]], _Term]] = {
 
 
 def _fold(node: ast.AST, op: ast.AST, values: list[Number]) -> Number:
-    """Work out an operation on constants as Python does, which is what numexpr would do, but within bounds."""
+    """Fold an operation on constants with Python's operators, as numexpr would, but within `MOST_BITS`."""
     bits = [value.bit_length() for value in values if isinstance(value, int)]
     if len(bits) == len(values) == 2:
         right = int(values[1])
@@ -412,7 +413,7 @@ def _fold(node: ast.AST, op: ast.AST, values: list[Number]) -> Number:
         if max(bits) > MOST_BITS:
             _fail("the number is too large", node)
     if isinstance(op, ast.Invert):
-        values = [int(values[0])]  # ~True is -2, which newer Pythons deprecate
+        values = [int(values[0])]  # ~True is -2, deprecated in newer Python versions
     try:
         value = _OPERATORS[type(op)](*values)
     except ZeroDivisionError:

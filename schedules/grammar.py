@@ -1,8 +1,8 @@
-"""From a setting's text, number or mapping to keyframes.
+"""Parser of schedules: a setting's text, number or mapping to keyframes.
 
-Deforum cuts a text at every comma, and each part at its colons; parts after the second colon are dropped. Where each
-part has a colon that reading holds, so that existing files keep their values. Where one has none (a comma inside a
-function, say) Deforum stops with an error, and the text is read with regard to parentheses and quotes instead.
+Deforum splits a text at every comma and each part at its colons, and drops what follows the second colon. That reading
+is used where every part has a colon, so that existing files keep their values. Where a part has none, such as after a
+comma inside a function, Deforum fails; such a text is split outside of parentheses and quotes instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EXPECTED = "expected a schedule such as 0:(1), 30:(sin(t/10))"
 
 
 class _Part(NamedTuple):
-    """One keyframe as written; `key` is None where there is no colon."""
+    """The text of one keyframe, with 0-based columns; `key` is None in a part without a colon."""
 
     key: str | None
     key_column: int
@@ -41,9 +41,9 @@ class _Part(NamedTuple):
 
 
 def parse_number(text: str | int | float | Mapping[object, object], *, name: str = "schedule") -> NumberSchedule:
-    """Read a schedule of numbers: Deforum's text, a number or an expression alone, or a mapping {0: 1, 30: "sin(t)"}.
+    """Parse a number schedule: Deforum's text, a single number or expression, or a mapping {0: 1, 30: "sin(t)"}.
 
-    Raises ScheduleError, which points at the first mistake.
+    Raises ScheduleError, which points at the first error.
     """
     if isinstance(text, str):
         reader = _NumberReader(text, name)
@@ -55,10 +55,10 @@ def parse_number(text: str | int | float | Mapping[object, object], *, name: str
 
 
 def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -> TextSchedule:
-    """Read a schedule of texts: Deforum's text, a text alone, or a mapping {0: "Euler a", 30: "DDIM"}.
+    """Parse a text schedule: Deforum's text, a single text, or a mapping {0: "Euler a", 30: "DDIM"}.
 
-    One outer pair of parentheses and one of quotes are taken off each text; inside of quotes a doubled quote is one.
-    Raises ScheduleError, which points at the first mistake.
+    In a schedule's text, one outer pair of parentheses and one of quotes are removed from each value; a doubled quote
+    inside of quotes stands for one. Raises ScheduleError, which points at the first error.
     """
     if isinstance(text, str):
         return TextSchedule(tuple(_text_keyframes(text, name)), name, text)
@@ -68,11 +68,11 @@ def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -
     raise ScheduleError(f'{text!r} is no text; expected one such as 0:("Euler a")', text=str(text), name=name)
 
 
-# -- cutting
+# -- splitting
 
 
 def _cut_as_deforum(text: str) -> list[_Part] | None:
-    """Cut at every comma and colon; None where a part has no colon. Empty parts are left out."""
+    """Split at every comma and at colons, as Deforum does; None if a part has no colon. Empty parts are skipped."""
     parts: list[_Part] = []
     column = 0
     for piece in text.split(","):
@@ -86,17 +86,17 @@ def _cut_as_deforum(text: str) -> list[_Part] | None:
 
 
 class _Unpaired(Exception):
-    """A parenthesis or quote has no partner; carries its column."""
+    """An unmatched parenthesis or quote; its argument is the column."""
 
 
 def _marks(text: str) -> Iterator[tuple[int, str, int]]:
-    """Give place, character and the depth behind it of all parentheses, commas and colons outside of quotes.
+    """Yield (column, character, nesting depth after it) of all parentheses, commas and colons outside of quotes.
 
-    Quotes count at the beginning of a key or value only, so that an apostrophe inside a word is none. Raises _Unpaired.
+    A quote opens only at the beginning of a key or value; an apostrophe inside a word is text. Raises _Unpaired.
     """
     opened: list[int] = []
     position = 0
-    fresh = True  # nothing but blanks and parentheses since the beginning of the key or value
+    fresh = True  # only blanks and parentheses since the beginning of the key or value
     while match := _MARK.search(text, position):
         at, mark = match.start(), match.group()
         fresh = fresh and (at == position or text[position:at].isspace())
@@ -121,7 +121,7 @@ def _marks(text: str) -> Iterator[tuple[int, str, int]]:
 
 
 def _cut(text: str) -> Iterator[_Part]:
-    """Cut at the commas and first colons that are outside of parentheses and quotes. Raises _Unpaired."""
+    """Split at commas, and each part at its first colon, outside of parentheses and quotes. Raises _Unpaired."""
     start, colon = 0, -1
 
     def part(end: int) -> _Part:
@@ -139,7 +139,7 @@ def _cut(text: str) -> Iterator[_Part]:
 
 
 def _end_of_quote(text: str, start: int) -> int:
-    """Find the quote that closes the one at `start`; a doubled one does not."""
+    """Return the column of the closing quote for the one at `start`, skipping doubled quotes. Raises _Unpaired."""
     quote = text[start]
     end = text.find(quote, start + 1)
     while end >= 0 and text[end + 1 : end + 2] == quote:
@@ -158,7 +158,7 @@ def _is_blank(part: _Part) -> bool:
 
 @dataclass(frozen=True)
 class _NumberReader:
-    """Reads the values of one text."""
+    """Parser of the number schedule in one text."""
 
     text: str
     name: str
@@ -203,7 +203,7 @@ class _NumberReader:
         return NumberKeyframe(key, value, easing or default_easing(value), column, source)
 
     def value(self, written: str, column: int, glued: bool) -> tuple[float | Expression, Easing | None]:
-        """Read a number or an expression, and the easing behind it."""
+        """Parse a number or an expression and the optional easing after it."""
         head, word, word_column = _last_word(written)
         if head:
             for easing in EASINGS:
@@ -218,14 +218,14 @@ class _NumberReader:
             raise self.fail(message, column + word_column, did_you_mean(word, EASINGS)) from None
 
     def bare_value(self, written: str, column: int, glued: bool) -> float | Expression:
-        """Read a number or an expression; with `glued` a number may be in pieces, as in Deforum: (1).5 is 1.5."""
+        """Parse a number or an expression; with `glued` a number may contain ( ) ' ", as in Deforum: (1).5 is 1.5."""
         bare = written.strip()
         column += len(written) - len(written.lstrip())
         plain = bare.translate(STRIPPED) if glued else _without_parentheses(bare)
         if not PLAIN.fullmatch(plain):
             inner, inside = unquote(bare)
             return expression_at(inner, self.text, column + inside, self.name)
-        if not plain[-1:].isdigit():  # nothing, or a sign alone
+        if not plain[-1:].isdigit():  # empty, or only a sign
             raise self.fail("expected a number or an expression such as sin(t/10)", column)
         number = float(plain)
         if math.isinf(number):
@@ -233,7 +233,7 @@ class _NumberReader:
         return number
 
     def reads(self, written: str, glued: bool) -> bool:
-        """Whether a text is a value without an easing."""
+        """Whether a text parses as a value without an easing."""
         try:
             self.bare_value(written, 0, glued)
         except ScheduleError:
@@ -242,7 +242,7 @@ class _NumberReader:
 
 
 def _last_word(text: str) -> tuple[str, str, int]:
-    """Split a word such as ease-in off the end, where a blank, a parenthesis or a quote stands before it."""
+    """Split off a last word such as ease-in after a blank, a parenthesis or a quote: (rest, word, column)."""
     text = text.rstrip()
     start = len(text)
     while start > 0 and (text[start - 1].isalpha() or text[start - 1] in "-_"):
@@ -253,7 +253,7 @@ def _last_word(text: str) -> tuple[str, str, int]:
 
 
 def _without_parentheses(text: str) -> str:
-    """Take paired outer parentheses off a text that has no others."""
+    """Remove all outer parentheses from a text if as many close at its end as open at its beginning."""
     inner = text.lstrip("(")
     opened = len(text) - len(inner)
     value = inner.rstrip(")")
@@ -261,7 +261,7 @@ def _without_parentheses(text: str) -> str:
 
 
 def _number(value: object, name: str, key: object = None) -> float:
-    """Check a number of YAML or Python."""
+    """Convert a number from YAML or Python to float; raises ScheduleError unless it is finite."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -317,7 +317,7 @@ def _text_keyframes(text: str, name: str) -> Iterator[TextKeyframe]:
 
 
 def _unpaired_texts(text: str, name: str, column: int) -> Iterator[TextKeyframe]:
-    """Read a text whose parentheses or quotes do not pair as Deforum does, if its way of cutting is possible."""
+    """Parse a text with unmatched parentheses or quotes as Deforum does, if every part has a colon."""
     parts = _cut_as_deforum(text)
     if parts is None:
         raise ScheduleError(f"this {text[column]} has no partner", text=text, column=column, name=name)
@@ -328,7 +328,7 @@ def _unpaired_texts(text: str, name: str, column: int) -> Iterator[TextKeyframe]
 
 
 def _text_value(written: str) -> str | None:
-    """Take one outer pair of parentheses and one of quotes off; None for a plain number, and for nothing."""
+    """Remove one outer pair of parentheses and one of quotes; None for a plain number or an empty value."""
     inner = written
     if _closes_at_end(inner):
         inner = inner[1:-1].strip()
@@ -343,7 +343,7 @@ def _text_value(written: str) -> str | None:
 
 
 def _closes_at_end(text: str) -> bool:
-    """Whether the text is one pair of parentheses with all the rest inside."""
+    """Whether the parenthesis at the start of the text closes at its end."""
     if not text.startswith("("):
         return False
     return next((at for at, _, depth in _marks(text) if depth == 0), None) == len(text) - 1

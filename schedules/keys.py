@@ -10,7 +10,7 @@ from schedules.errors import ScheduleError
 from schedules.expression import Expression, expression_at, unquote
 from schedules.variables import CHANGING, LARGEST_INT, Variables
 
-# What Deforum takes for a number. Anything else is an expression, also 1. and 1e-2.
+# Deforum's pattern of a number. Everything else is an expression, including 1. and 1e-2.
 PLAIN = re.compile(r"[+-]?\d*(?:\.\d+)?", re.ASCII)
 LATEST_SECOND = 1e9
 _SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*s", re.ASCII)
@@ -18,14 +18,14 @@ _SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*s", re.ASCII)
 
 @dataclass(frozen=True)
 class Seconds:
-    """A time on the timeline, which is at frame `value` * fps."""
+    """A time in seconds, at frame `value` * fps."""
 
     value: float
 
 
 @dataclass(frozen=True)
 class Key:
-    """Where a keyframe stands; which frame that is may depend on the length, the rate and the seed of the run."""
+    """The position of a keyframe; its frame may depend on the run's number of frames, fps and seed."""
 
     at: int | Seconds | Expression
 
@@ -39,7 +39,7 @@ class Key:
         return f'"{self.at.text}"'
 
     def frame(self, variables: Variables, num_frames: int) -> int:
-        """Give the frame: expressions are cut off towards zero, as in Deforum, and seconds go to the nearest frame.
+        """Return the frame: expressions are truncated towards zero, as in Deforum; seconds go to the nearest frame.
 
         It may lie outside the timeline. Raises ScheduleError where an expression has no finite value.
         """
@@ -54,7 +54,7 @@ class Key:
 
 
 def decimal(number: float) -> str:
-    """Write a number without an exponent, with just the digits that read back as the same float."""
+    """Format a number without an exponent, with the fewest digits that parse to the same float."""
     from decimal import Decimal
 
     text = format(Decimal(repr(number)), "f")
@@ -62,9 +62,9 @@ def decimal(number: float) -> str:
 
 
 def parse_key(text: str | int | float, *, name: str = "keyframe") -> Key:
-    """Read the position of a keyframe.
+    """Parse the position of a keyframe: a frame number, seconds such as "1.5s", or an expression such as "max_f-2".
 
-    Raises ScheduleError for fractions of a frame, for expressions that change over time, and for all else.
+    Raises ScheduleError for fractions of a frame, for expressions that change over time, and for anything else.
     """
     if isinstance(text, str):
         return key_at(text, text, 0, name)
@@ -75,9 +75,9 @@ def parse_key(text: str | int | float, *, name: str = "keyframe") -> Key:
 
 
 def key_at(part: str, source: str, column: int, name: str) -> Key:
-    """Read a position which stands in a longer text at `column`."""
+    """Parse a position `part` that begins at `column` of the text `source`."""
     plain = part.strip()
-    if plain.isascii() and plain.isdigit() and len(plain) < 19:  # nearly all of them
+    if plain.isascii() and plain.isdigit() and len(plain) < 19:  # fast path for nearly all keys
         return Key(int(plain))
     inner, inside = unquote(part)
     column += inside + len(inner) - len(inner.lstrip())

@@ -1,4 +1,4 @@
-"""From keyframes to arrays over the whole timeline."""
+"""Sampling of schedules: keyframes to arrays over all frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schedules.variables import Variables
 
 K = TypeVar("K", NumberKeyframe, TextKeyframe)
 
-# How far the value has gone to the next keyframe's, at the share x of the way in time.
+# Weight of the next keyframe's value at the fraction x of the time between two keyframes.
 WEIGHTS: dict[Easing, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,
     "step": lambda x: 0 * x,
@@ -27,10 +27,10 @@ WEIGHTS: dict[Easing, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def sample_numbers(schedule: NumberSchedule, num_frames: int, variables: Variables) -> np.ndarray:
-    """Evaluate a schedule of numbers, see NumberSchedule.sample.
+    """Sample a number schedule to (F,) float64, see NumberSchedule.sample.
 
-    Values stand where keyframes put them; what is empty or not a number is then filled in a line between its
-    neighbours. A line from a number to the next keyframe needs nothing more.
+    Keyframes set the values of their own frame or span; frames left empty or NaN are then interpolated linearly between
+    their neighbours, which also gives the linear easing. `_ease` applies the other easings.
     """
     placed = _place(schedule.keyframes, num_frames, variables)
     if not placed:
@@ -62,7 +62,7 @@ def sample_numbers(schedule: NumberSchedule, num_frames: int, variables: Variabl
 def sample_texts(
     schedule: TextSchedule, num_frames: int, variables: Variables, deforum_stripping: bool
 ) -> tuple[str, ...]:
-    """Hold each text until the next, see TextSchedule.sample."""
+    """Sample a text schedule: each text is held until the next, see TextSchedule.sample."""
     placed = _place(schedule.keyframes, num_frames, variables)
     if not placed:
         first = schedule.keyframes[0]
@@ -83,7 +83,10 @@ def sample_texts(
 
 
 def _place(keyframes: tuple[K, ...], num_frames: int, variables: Variables) -> dict[int, K]:
-    """Give the keyframes by frame, in order; the last of several at one frame counts, those outside do not."""
+    """Return the keyframes on the timeline by frame, in order; of several at one frame the last counts.
+
+    Raises ValueError where num_frames is below 1.
+    """
     if num_frames < 1:
         raise ValueError(f"num_frames is {num_frames}; expected at least 1")
     placed = {keyframe.key.frame(variables, num_frames): keyframe for keyframe in keyframes}
@@ -106,8 +109,8 @@ def _evaluate(
     keyframe: NumberKeyframe,
     variables: Variables,
 ) -> None:
-    """Put the values of an expression into all its spans, by one call of numexpr."""
-    place: slice | np.ndarray  # one slice is filled three times as fast as frames by number
+    """Write the values of an expression into all its spans of the curve (F,), with one call of numexpr."""
+    place: slice | np.ndarray  # assigning to a slice is three times as fast as to an index array
     if len(spans) == 1:
         place, frames = slice(*spans[0]), np.arange(*spans[0])
     else:
@@ -119,7 +122,7 @@ def _evaluate(
 
 
 def _fill(curve: np.ndarray, schedule: NumberSchedule, first: NumberKeyframe) -> None:
-    """Replace NaN by the line between its neighbours, at the ends by the nearest number."""
+    """Replace NaN by linear interpolation between its neighbours, at the ends by the nearest number, in place."""
     empty = np.isnan(curve)
     if empty.all():
         raise schedule.fault(first, f"the value is not a number at any frame from 0 to {len(curve) - 1}")
@@ -129,7 +132,7 @@ def _fill(curve: np.ndarray, schedule: NumberSchedule, first: NumberKeyframe) ->
 
 
 def _ease(curve: np.ndarray, placed: dict[int, NumberKeyframe], schedule: NumberSchedule) -> None:
-    """Bend the ways that are neither Deforum's line from a number nor a step."""
+    """Apply the easings other than steps and Deforum's default to the frames between keyframes, in place."""
     for (start, keyframe), end in zip(placed.items(), list(placed)[1:], strict=False):
         if keyframe.easing in ("step", default_easing(keyframe.value)):
             continue

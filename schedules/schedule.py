@@ -1,4 +1,4 @@
-"""Parsed schedules: keyframes with values, which are equal when they say the same."""
+"""Parsed schedules and their keyframes; schedules with equal keyframes are equal."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 Easing = Literal["linear", "step", "ease-in", "ease-out", "ease-in-out"]
 EASINGS: tuple[Easing, ...] = ("linear", "step", "ease-in", "ease-out", "ease-in-out")
 
-# Deforum deletes these from a value before it looks whether the value is a plain number.
+# Deforum deletes these characters from a value before testing whether it is a plain number.
 STRIPPED = str.maketrans("", "", "\"'()")
 
 
 def default_easing(value: float | Expression) -> Easing:
-    """Give Deforum's way to the next keyframe: from a number in a line, from an expression in a jump."""
+    """Return Deforum's easing to the next keyframe: linear from a number, a step from an expression."""
     return "step" if isinstance(value, Expression) else "linear"
 
 
 @dataclass(frozen=True)
 class NumberKeyframe:
-    """From `key` on the value is `value`, and `easing` is its way to the value of the next keyframe."""
+    """A number or expression from the position `key` on; `easing` is the transition to the next keyframe's value."""
 
     key: Key
     value: float | Expression
     easing: Easing
-    column: int = field(default=0, compare=False, repr=False)  # of the value in the schedule's source
-    source: str = field(default="", compare=False, repr=False)  # the text of the value, where not the schedule's
+    column: int = field(default=0, compare=False, repr=False)  # 0-based, of the value in the source text
+    source: str = field(default="", compare=False, repr=False)  # text of the value in a mapping; else the schedule's
 
     @property
     def text(self) -> str:
@@ -41,7 +41,7 @@ class NumberKeyframe:
         if isinstance(self.value, Expression):
             value = self.value.text
             if PLAIN.fullmatch(value.translate(STRIPPED)):
-                value = f" {value} "  # blanks inside the parentheses make an expression of what else is a number
+                value = f" {value} "  # blanks inside the parentheses mark an expression that would parse as a number
         else:
             value = decimal(self.value)
         easing = "" if self.easing == default_easing(self.value) else f" {self.easing}"
@@ -50,7 +50,7 @@ class NumberKeyframe:
 
 @dataclass(frozen=True)
 class NumberSchedule:
-    """Numbers over time."""
+    """A schedule of numbers."""
 
     keyframes: tuple[NumberKeyframe, ...]
     name: str = field(default="schedule", compare=False, repr=False)
@@ -64,14 +64,15 @@ class NumberSchedule:
     def sample(self, num_frames: int, variables: Variables) -> np.ndarray:
         """Evaluate at the frames 0 .. num_frames-1: (F,) float64, without NaN; infinities are kept.
 
-        Raises ScheduleError where no keyframe is on the timeline or an expression has no value.
+        Raises ScheduleError where no keyframe is on the timeline, an expression cannot be evaluated, or the values are
+        NaN at every frame.
         """
         from schedules.sampling import sample_numbers
 
         return sample_numbers(self, num_frames, variables)
 
     def fault(self, keyframe: NumberKeyframe, message: str, hint: str | None = None) -> ScheduleError:
-        """Make the error that points at a keyframe's value."""
+        """Return a ScheduleError that points at a keyframe's value."""
         key = keyframe.key.text if keyframe.source else None
         text = keyframe.source or self.source
         return ScheduleError(message, text=text, column=keyframe.column, name=self.name, hint=hint, key=key)
@@ -79,9 +80,9 @@ class NumberSchedule:
 
 @dataclass(frozen=True)
 class TextKeyframe:
-    """From `key` on the text is `value`; None is a plain number or nothing, at which the text before stays.
+    """A text from the position `key` on. None stands for a plain number or an empty value, which keep the text before.
 
-    `written` is the value as the file has it, with its parentheses and quotes.
+    `written` is the value in the file's spelling, with its parentheses and quotes.
     """
 
     key: Key
@@ -96,14 +97,14 @@ class TextKeyframe:
 
     @property
     def deforum_value(self) -> str | None:
-        """What Deforum makes of it: cut at a colon, without any quotes and parentheses."""
+        """The value as Deforum reads it: cut at the first colon, without quotes and parentheses; None for a number."""
         value = self.written.partition(":")[0].translate(STRIPPED)
         return None if PLAIN.fullmatch(value) else value
 
 
 @dataclass(frozen=True)
 class TextSchedule:
-    """Texts over time, such as samplers, checkpoints and masks: each is held until the next keyframe."""
+    """A schedule of texts, such as samplers, checkpoints and masks: each is held until the next keyframe."""
 
     keyframes: tuple[TextKeyframe, ...]
     name: str = field(default="schedule", compare=False, repr=False)
@@ -115,15 +116,15 @@ class TextSchedule:
         return ", ".join(keyframe.text for keyframe in self.keyframes)
 
     def sample(self, num_frames: int, variables: Variables, *, deforum_stripping: bool = False) -> tuple[str, ...]:
-        """Give the text of each frame 0 .. num_frames-1.
+        """Return the text of each frame 0 .. num_frames-1.
 
-        With `deforum_stripping` texts are mutilated as by Deforum: cut at the first colon, and without all their quotes
-        and parentheses. Raises ScheduleError where no keyframe with a text is on the timeline.
+        With `deforum_stripping` texts are cut at the first colon and lose all quotes and parentheses, as in Deforum.
+        Raises ScheduleError where no keyframe is on the timeline or the first one there holds no text.
         """
         from schedules.sampling import sample_texts
 
         return sample_texts(self, num_frames, variables, deforum_stripping)
 
     def fault(self, message: str, column: int = 0, hint: str | None = None) -> ScheduleError:
-        """Make the error that points into this schedule."""
+        """Return a ScheduleError that points at `column` of this schedule's text."""
         return ScheduleError(message, text=self.source, column=column, name=self.name, hint=hint)

@@ -1,4 +1,4 @@
-"""The names an expression may use, and their values."""
+"""Variables and constants of expressions, and their values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 Kind = Literal["bool", "int", "float"]
 
-# name: kind, what it is. `t` and `sec` change from frame to frame, the others do not.
+# name: (kind, description). `t` and `sec` change from frame to frame, the others are constant.
 VARIABLES: dict[str, tuple[Kind, str]] = {
     "t": ("int", "frame number, from 0"),
     "sec": ("float", "time in seconds: t / fps"),
@@ -24,10 +24,10 @@ LARGEST_INT = 2**63 - 1  # whole numbers are 64-bit, as in numexpr
 
 @dataclass(frozen=True)
 class Variables:
-    """Values of the names `s`, `fps` and `max_f`; `max_f` is num_frames - 1 unless it is given.
+    """Values of the variables `s` (the seed), `fps` and `max_f`; the default of `max_f` is num_frames - 1.
 
-    Raises ValueError for a seed beyond 64 bits, for a rate outside of 0 .. HIGHEST_FPS and for a `max_f` that is not
-    whole.
+    Raises ValueError for a seed beyond 64 bits, for an `fps` of 0 or less or above HIGHEST_FPS, and for a fractional
+    `max_f`.
     """
 
     seed: int = -1
@@ -43,6 +43,6 @@ class Variables:
             raise ValueError(f"max_f is {self.max_f}; expected a whole number")
 
     def steady(self, num_frames: int) -> dict[str, int | float]:
-        """Give the values that are the same at every frame, by name."""
+        """Return the values that are the same at every frame, by name."""
         max_f = num_frames - 1 if self.max_f is None else int(self.max_f)
         return {"s": self.seed, "max_f": max_f, "fps": float(self.fps)}
