@@ -1,1 +1,1 @@
-"""How the embedded models are made, from nothing: a drawn world, and the models trained on it."""
+"""Training of the embedded models from scratch, on procedurally drawn pictures."""

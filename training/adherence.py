@@ -1,13 +1,13 @@
-"""Do pictures show what their prompts say?  A small classifier, trained on drawn pictures, judges sampled ones.
+"""Prompt adherence: a small classifier, the judge, trained on drawn pictures, labels generated ones.
 
     python -m training.adherence --data build/training --model deforum/embedded/diffusion
 
-trains the judge once (``judge.ckpt`` in the data folder; minutes on one core), prints how often it is right on held-out
-drawn pictures, then lets the renderer make pictures of combinations that training never showed (`world.UNSEEN`), each
-from nothing, and prints the share in which it names the scene, the palette and the time of day that was asked for.
+trains the judge once (``judge.ckpt`` in the data folder; minutes on one core) and prints its accuracy on held-out drawn
+pictures. It then renders pictures, each from noise, of combinations held out from training (`world.UNSEEN`), and
+prints the share in which the judge names the scene, palette and time of day of the prompt.
 
-The judge sees 48x48 px, blurred, noisy and shifted in its training, so that it judges what is there and not how crisp
-it is.  Palette: one of `world.PALETTES`, a style, or neither ("natural").  Time: of natural pictures under a sky.
+The judge sees 48x48 px and is trained with blur, noise and shifts, so that it judges content and not sharpness.
+Palette: one of `world.PALETTES`, a style, or neither ("natural"). Time: only of natural pictures with a sky.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ TIMES = list(world.LIGHTS)
 UNSEEN_SEED = 3
 Images = NDArray[np.uint8]
 
-PASSES = 10  # of the judge over its training pictures
-OTHERS = 12000  # pictures of all combinations, for the judge
+PASSES = 10  # epochs of the judge's training
+OTHERS = 12000  # training pictures of all combinations, for the judge
 
 
 class Judge(nn.Module):
-    """Pictures (N, 3, 48, 48) in 0..1 to scores of scenes, palettes and times, side by side."""
+    """The classifier: pictures (N, 3, 48, 48) in 0..1 to logits of scenes, palettes and times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,14 +62,14 @@ class Judge(nn.Module):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Small pictures (N, 48, 48, 3) and their labels (N, 3): scene, palette, time; -1 where there is none to tell."""
+    """Pictures (N, 48, 48, 3) and their labels (N, 3): scene, palette, time; -1 for no label."""
 
     pictures: Images
     labels: NDArray[np.int64]
 
 
 def numbers(named: dict[str, str]) -> tuple[int, int, int]:
-    """A picture's labels as numbers; time is told where neither palette nor style hides it."""
+    """Convert a picture's labels to class indices; the time is -1 where a palette or style hides it."""
     look = named["style"] or named["palette"]
     palette = -1 if named["scene"] == "abstract" else PALETTES.index(look)
     time = TIMES.index(named["time"]) if named["time"] and not look else -1
@@ -81,7 +81,7 @@ def small(pictures: Images) -> Images:
 
 
 def drawn(folder: Path) -> Labelled:
-    """The pictures of `training.draw`, made small once."""
+    """Load the pictures of `training.draw` at 48x48 px, from a cache after the first time, with their labels."""
     cache = folder / f"small_{SIDE}.npy"
     if not cache.exists():
         pictures = np.load(folder / "pictures.npy", mmap_mode="r")
@@ -91,10 +91,10 @@ def drawn(folder: Path) -> Labelled:
 
 
 def of_all(seed: int, count: int) -> Labelled:
-    """Pictures of all combinations: the judge has to know what the models' training leaves out.
+    """Draw pictures of all combinations, including those held out from the models' training, for the judge.
 
-    Half of them are of the small world's places, half of places of their own.  A judge that had met the held-back
-    combinations in few pictures called a crimson sea hills, as no sea was crimson.
+    Half of them show the small world's places, half places of their own. A judge trained on few pictures of the
+    held-out combinations took a crimson sea for hills, because it knew no crimson sea.
     """
     found = [world.draw(seed, index, unseen=True, anywhere=index % 2 == 0) for index in range(count)]
     named = [numbers(labels(picture.facts)) for picture in found]
@@ -102,7 +102,7 @@ def of_all(seed: int, count: int) -> Labelled:
 
 
 def worn(pictures: Tensor) -> Tensor:
-    """Blur, noise, shifts and mirrors, at random."""
+    """Augment pictures (N, 3, 48, 48) with random blur, contrast, noise, shifts and mirroring."""
     count = len(pictures)
     if torch.rand(()) < 0.5:
         pictures = pictures.flip(3)
@@ -121,21 +121,21 @@ def to_tensor(pictures: Images) -> Tensor:
 
 @torch.no_grad()
 def named(judge: Judge, pictures: Images) -> NDArray[np.int64]:
-    """What the judge names in pictures of 48x48 px: (N, 3)."""
+    """Return the judge's class indices (N, 3) for pictures (N, 48, 48, 3)."""
     judge.eval()
     scores = judge(to_tensor(pictures))
     return torch.stack([part.argmax(1) for part in scores], 1).cpu().numpy()
 
 
 def right(judge: Judge, known: Labelled) -> dict[str, float]:
-    """Percentages of right answers among the pictures that have one."""
+    """Return the judge's accuracy in percent for scene, palette and time, over the pictures with a label."""
     hits = named(judge, known.pictures) == known.labels
     columns = zip(("scene", "palette", "time"), hits.T, (known.labels >= 0).T, strict=True)
     return {name: round(100 * float(hit[told].mean()), 1) for name, hit, told in columns if told.any()}
 
 
 def train(data: Path, passes: int = PASSES, batch: int = 128, others: int = OTHERS) -> Judge:
-    """Train the judge, or load it where it is trained."""
+    """Train the judge and save it, or load it if it is saved."""
     judge, kept = Judge(), data / "judge.ckpt"
     if kept.exists():
         judge.load_state_dict(progress.load(kept)["judge"])
@@ -166,7 +166,7 @@ def train(data: Path, passes: int = PASSES, batch: int = 128, others: int = OTHE
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt and the number of what it asks for: scene, palette, time; -1 where it names none."""
+    """A prompt and the class indices that it asks for: scene, palette, time; -1 where it names none."""
 
     prompt: str
     scene: int
@@ -175,7 +175,7 @@ class Asked:
 
 
 def prompts(count: int, seed: int = 0) -> list[Asked]:
-    """Prompts of the combinations of `world.UNSEEN`, in turn, in the words of the captions."""
+    """Write ``count`` prompts for the combinations of `world.UNSEEN`, in turn, with the captions' phrases."""
     rng = np.random.default_rng(seed)
     said = {**captions.SCENES, "flowers": captions.SCENES["flower field"]}
     asked = []

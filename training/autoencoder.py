@@ -1,13 +1,13 @@
-"""The autoencoder: a diffusers `AutoencoderKL` whose encoder is linear and whose decoder is linear and then more.
+"""Training of the autoencoder: an `AutoencoderKL` with a linear encoder, and a decoder that starts linear.
 
     python -m training.autoencoder --data build/training --linear-minutes 20 --minutes 60
 
-1. A linear pair is trained: stride-2 convolutions down, and "repeat every value in 2x2, then convolve" up, as an
-   `AutoencoderKL` has them.  It starts at a patch PCA.  A linear pair that reconstructs best is nearly a projection,
-   so that going through it again loses little; see `training.linear_pair`.
-2. The pair is written into an `AutoencoderKL`, whose residual branches are silent: encoding is the same linear map at
-   every size, and latents for the diffusion model can be computed at once, while
-3. the decoder's residual branches are trained on top, for edges and small things that no linear map can draw.
+1. A linear pair of encoder and decoder is trained: stride-2 convolutions down, and nearest-neighbour upsampling by 2
+   with a convolution up, as in an `AutoencoderKL`. It starts at a patch PCA. The best linear reconstruction is nearly a
+   projection, so that further round trips lose little; see `training.linear_pair`.
+2. The pair is written into an `AutoencoderKL` whose residual branches output zero: encoding is the same linear map at
+   every size, so the latents for the diffusion model can be computed now, while
+3. the decoder's residual branches are trained on top, for edges and small details that a linear map cannot draw.
 
 Latents: float (C, H/16, W/16); pictures: RGB in [-1, 1], (3, H, W).
 """
@@ -46,33 +46,33 @@ from training.linear_pair import (
 )
 from training.written_pair import build, is_branch, keep_constants, write
 
-# Share of the way home that each round trip is to lead a worn picture: where something fine is, and where nothing is.
+# Target of a round trip: the fraction of the way back to the original picture, in detailed and in flat areas.
 HOMEWARD, HOMEWARD_FLAT = 0.05, 0.4
-STRAY = 0.25  # deviation of the noise that half of the latents are decoded with, at most
-# What a change of latents may grow by on a round trip, the deviation of the changes tried, and what it weighs.
+STRAY = 0.25  # largest standard deviation of the noise added to half of the latents before decoding
+# Allowed growth factor of a perturbation of the latents per round trip, its standard deviation, and the loss weight.
 GROWTH, CHANGE, GROWTH_WEIGHT = 0.97, 0.05, 5.0
 
 
 def load(data: Path) -> AutoencoderKL:
-    """The autoencoder as it stands, on the device."""
+    """Load the current autoencoder from ``data``/vae onto the device."""
     vae = AutoencoderKL.from_pretrained(data / "vae")
     return vae.to(device.current(), memory_format=torch.channels_last)
 
 
 def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) to latents (B, C, H/16, W/16): the mean of the encoder's posterior."""
+    """Encode pictures (B, 3, H, W) to latents (B, C, H/16, W/16), the mean of the encoder's posterior."""
     moments = vae.encoder(images.contiguous(memory_format=torch.channels_last))
     return moments[:, : moments.shape[1] // 2].float()  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
 def write_latents(code: Callable[[Tensor], Tensor], data: Path) -> None:
-    """Latents of all pictures and of their mirror images, training and held-out: float16 (2, N, C, 16, 16)."""
+    """Write the latents of all training and held-out pictures and of their mirror images: float16 (2, N, C, 16, 16)."""
     for part in ("train", "heldout"):
         pictures = np.load(data / part / "pictures.npy", mmap_mode="r")
         channels = code(to_float(pictures[:1])).shape[1]
         side = pictures.shape[1] // PATCH
-        # Whole or not at all: a diffusion training beside this one may be reading the last ones.
+        # Written to another file first: a diffusion training that runs meanwhile may be reading the previous latents.
         path, unfinished = data / part / "latents.npy", data / part / "latents.part.npy"
         shape = (2, len(pictures), channels, side, side)
         out = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
@@ -85,20 +85,20 @@ def write_latents(code: Callable[[Tensor], Tensor], data: Path) -> None:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per picture in dB, of pictures in [-1, 1]."""
+    """Return the peak signal-to-noise ratio (B,) in dB of pictures (B, 3, H, W) in [-1, 1]."""
     return 10 * torch.log10(4 / (a - b).square().flatten(1).mean(1))
 
 
 def eight_bits(made: Tensor) -> Tensor:
-    """Pictures as they come back from a frame on disk: clipped and rounded."""
+    """Quantise pictures in [-1, 1] to 8 bits, clipped and rounded, as frames on disk are."""
     return ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 @torch.no_grad()
 def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20, refinement: int = 0) -> list[Tensor]:
-    """The pictures in [-1, 1], and what is left of them after each of ``count`` round trips, all in 8 bits.
+    """Return the pictures (N, 3, H, W) in [-1, 1] and their state after each of ``count`` round trips, in 8 bits.
 
-    The way is the renderer's, whose `vae_refinement` can be tried.
+    Round trips use the renderer's autoencoder class; ``refinement`` is its setting `vae_refinement`.
     """
     door, (height, width), states = Autoencoder(vae, refinement), pictures.shape[1:3], [to_float(pictures)]
     for trip in range(count):
@@ -114,7 +114,7 @@ def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20
 def evaluate(
     vae: AutoencoderKL, pca: PatchPCA, pictures: NDArray[np.uint8], trips: tuple[int, ...] = (1, 5, 20)
 ) -> dict[str, float]:
-    """Mean PSNR in dB after one and more round trips, and of the linear floor; mean and deviation of the latents."""
+    """Return the mean PSNR in dB after each number of ``trips`` and of the PCA; mean and std of the latents."""
     states = round_trips(vae, pictures, max(trips))
     codes = encode(vae, states[0])
     floor = pca.decode(pca.encode(states[0])).clamp(-1, 1)
@@ -129,10 +129,10 @@ def evaluate(
 
 @torch.no_grad()
 def settle_colours(vae: AutoencoderKL, pictures: NDArray[np.uint8], trips: int = 4) -> list[float]:
-    """Shift what the decoder puts out so that colours of ``pictures`` (N, H, W, 3) come back as they went, on the mean.
+    """Correct the decoder's output bias by the mean colour drift of ``pictures`` (N, H, W, 3) per round trip.
 
-    Returns by how much red, green and blue had moved in each trip, in levels of 255. A third of a level is nothing on
-    one trip and six levels after twenty.
+    Returns the drift of red, green and blue per trip before the correction, in levels of 255. A third of a level is
+    invisible after one trip and six levels after twenty.
     """
     states = round_trips(vae, pictures, trips)
     drift = (states[-1] - states[1]).mean((0, 2, 3)) / (trips - 1)
@@ -140,11 +140,11 @@ def settle_colours(vae: AutoencoderKL, pictures: NDArray[np.uint8], trips: int =
     return [round(value * 127.5, 3) for value in drift.tolist()]
 
 
-# --- preparing, and training the decoder --------------------------------------------------------------
+# --- preparation, and training of the decoder ---------------------------------------------------------
 
 
 def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int, minutes: float, crop: int) -> None:
-    """Fit the PCA, train the linear pair, write both and latents: all that the diffusion training waits for."""
+    """Fit the PCA, train the linear pair and write both and the latents, the inputs of the diffusion training."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     pca = fit_pca(pictures[:fit_on], channels)
     torch.save({"filters": pca.filters, "synthesis": pca.synthesis, "mean": pca.mean}, data / "pca.pt")
@@ -153,7 +153,7 @@ def prepare(data: Path, channels: int, widths: tuple[int, ...], fit_on: int, min
 
 
 def finish_pair(data: Path, pair: LinearPair, widths: tuple[int, ...]) -> None:
-    """Write the trained linear pair as an `AutoencoderKL` with latents of unit deviation, and all latents."""
+    """Write the trained linear pair as an `AutoencoderKL` with latents of standard deviation 1, and all latents."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     sample = to_float(pictures[:: max(1, len(pictures) // 200)])
     channels = pair.code.out_channels
@@ -174,20 +174,21 @@ def finish_pair(data: Path, pair: LinearPair, widths: tuple[int, ...]) -> None:
 
 
 class Travellers:
-    """Pictures on their way through round trip after round trip, in 8 bits, as an animation sends them.
+    """A pool of pictures after repeated round trips, in 8 bits, as an animation makes them.
 
-    Each is to come back as it went, and a little nearer to what it once was.  All the way home at once would be to
-    smooth: where home cannot be known, the mean is the best guess, and each trip would shrink what is fine.  No way
-    home, and waves that no picture has would grow by some percent on each trip.
+    The target of the next round trip is the picture itself, moved slightly towards its original. With the original as
+    the target, details would be smoothed: where the original cannot be known, the mean is the best guess, and details
+    would shrink on each trip. With the picture itself as the target, waves that no original has would grow by some
+    percent on each trip.
     """
 
     def __init__(self, rest: int) -> None:
-        """Each goes on after about ``rest`` steps, so that there are that many times as many as go at once."""
+        """``rest`` is the mean number of steps between two trips of a picture: the pool holds ``rest`` batches."""
         self._rest, self._room = rest, 0
         self._pictures: list[tuple[Tensor, Tensor]] = []
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> tuple[list[int], Tensor, Tensor]:
-        """Up to ``count`` of ``size`` px: where they are to come back to, they (B, 3, S, S), and their homes."""
+        """Draw up to ``count`` pictures of ``size`` px: pool indices, pictures (B, 3, S, S), and their originals."""
         self._room = self._rest * count
         self._pictures = [pair for pair in self._pictures if pair[0].shape[-1] == size]
         which = [int(k) for k in rng.permutation(len(self._pictures))[:count]]
@@ -198,7 +199,11 @@ class Travellers:
     def arrive(
         self, which: list[int], made: Tensor, homes: Tensor, rng: np.random.Generator, stop: float = 0.06
     ) -> None:
-        """Take pictures and their homes (B, 3, S, S) in: the last ones from ``which``, the others set out."""
+        """Store pictures after a round trip and their originals (B, 3, S, S) in the pool.
+
+        The last ``len(which)`` go back to their indices ``which``; a share ``stop`` of those is replaced by the others,
+        new pictures, which also fill up the pool.
+        """
         pairs = list(zip(made, homes, strict=True))
         new = pairs[: len(pairs) - len(which)]
         for k, pair in zip(which, pairs[len(new) :], strict=True):
@@ -208,9 +213,9 @@ class Travellers:
 
 
 def flatness(pictures: Tensor) -> Tensor:
-    """Where pictures (B, 3, H, W) hold nothing but slopes for 8 px around: (B, 1, H, W), 0 at details, 1 in flat parts.
+    """Return a map (B, 1, H, W) of pictures (B, 3, H, W): 1 where only gradients lie within 8 px, 0 at details.
 
-    There home is known: a round trip that leaves waves on an even sky can take them away, and no detail shrinks.
+    In flat areas the original is known: a round trip can remove waves on an even sky without shrinking detail.
     """
     smooth = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), "replicate"), 5, 1)
     detail = F.max_pool2d((pictures - smooth).abs().mean(1, keepdim=True), 17, 1, 8)
@@ -218,10 +223,10 @@ def flatness(pictures: Tensor) -> Tensor:
 
 
 def picture_loss(made: Tensor, true: Tensor, flat: Tensor) -> Tensor:
-    """Squared and absolute error of values, absolute error of neighbouring differences, and of local means.
+    """Reconstruction loss: squared and absolute error, absolute error of pixel differences and of local means.
 
-    Differences count fourfold where pictures are ``flat`` (B, 1, H, W), from 0 to 1: there the eye finds a weave.
-    Of the last: a tint of one level is nothing squared, and everything after twenty round trips.
+    Differences count fourfold where ``flat`` (B, 1, H, W) is 1, where a weave pattern is most visible. Local means
+    count because a tint of one level is negligible when squared, but accumulates over twenty round trips.
     """
     error = made - true
     edges = (error.diff(dim=-1).abs() * (1 + 3 * flat[..., 1:])).mean()
@@ -232,28 +237,33 @@ def picture_loss(made: Tensor, true: Tensor, flat: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training step of the decoder made: pictures in [-1, 1], and the losses on them and on the way back."""
+    """Result of the decoder's losses: decoded pictures in [-1, 1], their targets, and the loss terms."""
 
     made: Tensor
     true: Tensor
     picture: Tensor
+    """Reconstruction loss."""
     trip: Tensor
+    """Loss of the latents after the round trip."""
     growth: Tensor
+    """Loss of the growth of perturbations over `GROWTH`."""
     growing: Tensor
-    """What became of the changes that were sent along."""
+    """The perturbations of the latents after the round trip, (B, C, H/16, W/16)."""
 
 
 def losses(vae: AutoencoderKL, shown: Tensor, home: Tensor, weight: Tensor, growing: Tensor, exact: bool) -> Trained:
-    """Send pictures (B, 3, H, W) through the autoencoder: where they are to come to is a little nearer to ``home``.
+    """Compute the losses of one round trip of pictures ``shown`` (B, 3, H, W) with originals ``home``.
 
-    ``weight`` (1, C, 1, 1) is of latents that come back otherwise; ``growing`` (B, C, H/16, W/16) are small changes of
-    the latents that are not to come back larger; with ``exact`` all is computed in float32.
+    The target is ``shown`` moved slightly towards ``home``. ``weight`` (1, C, 1, 1) weighs the latents' round-trip
+    error per channel. ``growing`` (B, C, H/16, W/16) are small perturbations of the latents, whose growth is
+    penalised. With ``exact`` everything is computed in float32, else in bfloat16.
     """
     flat = flatness(home)
     true = torch.lerp(shown, home, HOMEWARD + (HOMEWARD_FLAT - HOMEWARD) * flat)
     with device.bfloat16(not exact):
         codes, inputs = encode(vae, true), encode(vae, shown)
-        # A diffusion model's latents are off: what it meant is still to be drawn, and not as a weave of waves.
+        # A diffusion model's latents are inexact: with noise on its inputs the decoder learns to draw them without a
+        # weave pattern.
         stray = STRAY * torch.rand(len(shown), 1, 1, 1) * (torch.rand(len(shown), 1, 1, 1) < 0.5)
         inputs = inputs + torch.randn_like(inputs) * stray
         both = torch.cat([inputs, inputs + growing]).contiguous(memory_format=torch.channels_last)
@@ -261,22 +271,23 @@ def losses(vae: AutoencoderKL, shown: Tensor, home: Tensor, weight: Tensor, grow
         again = encode(vae, made)
         grown = encode(vae, changed) - again
     growth = F.relu(_sizes(grown) / _sizes(growing) - GROWTH).square().mean()
-    # What strayed need not come back: to ask for that would be to ask for less detail.
+    # Noisy latents are left out of the round-trip loss, which would otherwise favour less detail.
     stayed = (stray == 0).float()
     trip = ((again - codes).square() * weight * stayed).mean() / stayed.mean().clamp(min=0.1)
     return Trained(made, true, picture_loss(made, true, flat), trip, growth, grown.detach())
 
 
 def _sizes(changes: Tensor) -> Tensor:
-    """Deviation of each (B, C, H, W) as (B, 1, 1, 1)."""
+    """Return the root mean square of each of (B, C, H, W) as (B, 1, 1, 1)."""
     return changes.square().mean((1, 2, 3), keepdim=True).sqrt()
 
 
 def find_growing(found: Tensor, size: tuple[int, int], count: int) -> Tensor:
-    """The next changes to try: what became of the last ones, a step of power iteration towards what grows most.
+    """Take a step of power iteration towards the perturbation of the latents that grows most over a round trip.
 
-    (B, C, ...) becomes (count, C, *size), anew where the size is another.  A wave across the whole picture that grew by
-    8 % on each trip was what twenty trips ended in, and no crop is large enough to show it.
+    ``found`` (B, C, ...) are the last perturbations after their trip. Returns the next, (count, C, *size), scaled to
+    `CHANGE`; they start from noise where the shape changes. Twenty trips used to end in a wave across the whole
+    picture, which grew by 8 % per trip and does not show in crops.
     """
     if found.shape[2:] != size or len(found) != count:
         found = torch.randn(count, found.shape[1], *size)
@@ -286,11 +297,11 @@ def find_growing(found: Tensor, size: tuple[int, int], count: int) -> Tensor:
 
 def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight: float, batch: int, crop: int,
           exact_from: float, whole_from: float) -> None:  # fmt: skip
-    """Train the decoder for ``minutes`` in all, going on from the last checkpoint if there is one.
+    """Train the decoder for ``minutes`` in total, resuming from the last checkpoint if there is one.
 
-    From the share ``exact_from`` of that on in float32, as frames are made: bfloat16 rounds by more than what a good
-    decoder is still off after a round trip.  From ``whole_from`` on with whole pictures: borders differ in crops, and
-    so do waves that grow.
+    From the fraction ``exact_from`` of the time on it trains in float32, as frames are rendered: bfloat16's rounding is
+    larger than a good decoder's round-trip error. From ``whole_from`` on it trains on whole pictures instead of crops,
+    in which borders and growing waves differ.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     heldout = np.load(data / "heldout" / "pictures.npy")[:16]
@@ -300,7 +311,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, trip_weight
     keep_constants(vae.decoder)
     average = copy.deepcopy(vae).requires_grad_(False)
     skip_silent(*vae.encoder.down_blocks, vae.encoder.mid_block)
-    # The linear path is good already, and its gains are large: steps that the branches need would tear it.
+    # The linear path is trained already and has large gains: at the branches' learning rate it would diverge.
     branches = [p for name, p in vae.decoder.named_parameters() if is_branch(name)]
     path = [p for name, p in vae.decoder.named_parameters() if not is_branch(name)]
     matrices = [p for p in branches if p.ndim == 4]

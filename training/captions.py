@@ -1,4 +1,4 @@
-"""Captions for `training.world`'s pictures: several phrasings and synonyms of what was painted, nothing else."""
+"""Captions of `training.world`'s pictures, which name only what was painted, in several phrasings and synonyms."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _one(rng: np.random.Generator, phrases: list[str]) -> str:
 
 
 def _name(rng: np.random.Generator, phrases: list[str]) -> str:
-    """Often the plainest phrase, the first; else any."""
+    """Return the first, plainest phrase with probability 0.4, else a random one."""
     return phrases[0] if rng.random() < 0.4 else _one(rng, phrases)
 
 
@@ -194,18 +194,18 @@ def _thing(rng: np.random.Generator, name: str) -> str:
         return _one(rng, [f"a {name}", f"a {colour} planet with rings", f"a big {colour} planet with rings"])
     if name.endswith("planet"):
         return _one(rng, [f"a {name}", f"a giant {name}", f"a big {name}"])
-    return name  # "red flowers", "spiral" and the like say it already
+    return name  # such as "red flowers": the name is its own phrase
 
 
 def describe(facts: Facts, rng: np.random.Generator) -> str:
-    """One caption of a picture: a sentence or a list of tags, naming most but not always all of what is there."""
+    """Write a random caption of a picture: a sentence or a list of tags, which names most of its facts."""
     phrases = SCENES[facts.scene]
     if facts.weather == "snow" or facts.palette or facts.style in COLOURLESS:
         phrases = [phrase for phrase in phrases if "green" not in phrase]
     scene = _name(rng, phrases)
     things = [t for t in dict.fromkeys(facts.things) if rng.random() < 0.85]
     if facts.scene in ("abstract", "space", "flower field"):
-        things = list(dict.fromkeys(facts.things))  # these scenes are mostly their things
+        things = list(dict.fromkeys(facts.things))  # these scenes consist mainly of their things: name all
     rng.shuffle(things)
     named = [_thing(rng, t) for t in things]
     time = _name(rng, TIMES[facts.time]) if facts.time and rng.random() < 0.96 else ""

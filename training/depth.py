@@ -1,12 +1,12 @@
-"""The depth model: a small MobileNet that learns the inverse depth of the drawn world.
+"""Training of the depth model: a small MobileNet that learns the inverse depth of the drawn world.
 
     python -m training.depth --data build/training --minutes 60
     python -m training.depth --data build/training --export deforum/embedded/depth
 
-In the drawn world most of what is lower is nearer, so "lower is nearer" alone, the *ramp*, ranks depths well, and a
-network that learns no more than that looks good on paper. What is done about it: pictures are turned, tilted, cropped
-and stood on their heads, and near things of one picture are put anywhere into another one, nearest first; and half of
-the pictures are no landscapes (`training.layouts`). And every figure is printed beside the ramp's.
+In the drawn world lower is mostly nearer, so a vertical *ramp* alone ranks depths well, and a network that learned only
+the ramp would score well. Three measures against it: pictures are rotated, cropped, mirrored and stood on their heads;
+near things of one picture are pasted into others in front of what is farther; and half of the pictures are layouts that
+are not landscapes (`training.layouts`). Every figure is printed beside the ramp's.
 
 Pictures: uint8 (N, 256, 256, 3) RGB; inverse depth: float16 (N, 256, 256), 0 infinitely far, 1 nearest.
 """
@@ -38,9 +38,9 @@ from training.draw import HELDOUT_SEED, TRAIN_SEED
 from training.evaluate import PROMPTS, painted, write
 from training.learner import Learner
 
-APART = 1.1  # ratio of two distances from which on their order counts
-FARTHEST = 50.0  # distances beyond, in those of the camera's feet, count as this
-# Side in px of the training pictures until this share of the time; the small ones teach most per second.
+APART = 1.1  # smallest ratio of two distances whose order counts
+FARTHEST = 50.0  # limit of distances, in units of the distance to the camera's feet
+# (fraction of the time, side of the training pictures in px until then); small pictures train fastest.
 SIZES = ((0.65, 128), (1.0, SIZE))
 
 
@@ -56,7 +56,7 @@ def _draw(job: tuple[Path, int, int, int]) -> int:
 
 
 def draw_set(folder: Path, seed: int, count: int, workers: int) -> None:
-    """Draw ``count`` pictures with depth of world ``seed``; what is there already is left as it is."""
+    """Draw ``count`` pictures with depth of the world ``seed`` into ``folder``, unless it is complete already."""
     if (folder / "done").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def draw_set(folder: Path, seed: int, count: int, workers: int) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, S, S) in 0..1 and their inverse depth (B, 1, S, S)."""
+    """A batch of pictures (B, 3, S, S) in 0..1 and their inverse depth (B, 1, S, S)."""
 
     pictures: Tensor
     depth: Tensor
@@ -79,7 +79,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class DepthSet:
-    """Pictures with depth on disk."""
+    """A data set of pictures with depth on disk, memory-mapped."""
 
     pictures: NDArray[np.uint8]
     depth: NDArray[np.float16]
@@ -94,10 +94,10 @@ class DepthSet:
 
 
 def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Batch:
-    """Cut, turn, tilt and mirror pictures at random; `wild` also stands many on their side or head."""
+    """Crop, rotate and mirror pictures at random to ``size`` px; `wild` adds multiples of 90 degrees."""
     count = len(batch.pictures)
     angle = rng.normal(0, math.radians(6), count) + (rng.integers(0, 4, count) * (math.pi / 2) if wild else 0)
-    share = rng.uniform(0.6, 1, count)  # of the picture's side that is seen
+    share = rng.uniform(0.6, 1, count)  # side of the crop in sides of the picture
     mirror = rng.choice((-1, 1), count)
     room = np.maximum(0, 1 - share * (np.abs(np.cos(angle)) + np.abs(np.sin(angle))))
     x, y = rng.uniform(-1, 1, (2, count)) * room
@@ -105,12 +105,12 @@ def turned(batch: Batch, rng: np.random.Generator, size: int, wild: bool) -> Bat
     matrix = np.stack([np.stack([cos * mirror, -sin, x], -1), np.stack([sin * mirror, cos, y], -1)], -2)
     grid = F.affine_grid(device.put(matrix).float(), [count, 3, size, size], align_corners=False)
     pictures = F.grid_sample(batch.pictures, grid, "bilinear", "reflection", align_corners=False)
-    # Between two distances there is nothing; depth is not blended.
+    # Depth is sampled by nearest neighbour: at an edge a blend of two distances would be a surface that does not exist.
     return Batch(pictures, F.grid_sample(batch.depth, grid, "nearest", "reflection", align_corners=False))
 
 
 def pasted(batch: Batch, others: Batch, rng: np.random.Generator, share: float) -> Batch:
-    """Put near things of other pictures into a `share` of these, in front of what is farther."""
+    """Paste the near parts of ``others`` into a `share` of the pictures, where they are nearer."""
     count = len(batch.pictures)
     cut = device.put(rng.uniform(0.6, 0.95, count)).float()
     flat = others.depth.flatten(1)
@@ -123,7 +123,7 @@ def pasted(batch: Batch, others: Batch, rng: np.random.Generator, share: float) 
 
 
 def recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Change light, colour and sharpness at random: depth must not hang on them, and diffusion's look is its own."""
+    """Augment brightness, colour, sharpness and noise at random: diffusion pictures differ in them from drawn ones."""
     count = len(pictures)
 
     def draw(low: float, high: float) -> Tensor:
@@ -146,8 +146,8 @@ def normalised(pictures: Tensor) -> Tensor:
 
 
 def aligned(depth: Tensor) -> Tensor:
-    """Take scale and shift out of each map (B, H, W): median 0, mean absolute deviation 1."""
-    some = depth.flatten(1)[:, ::7]  # the median of all takes as long as a fifth of the network
+    """Normalise scale and shift of each map (B, H, W): median 0, mean absolute deviation 1."""
+    some = depth.flatten(1)[:, ::7]  # the median of all values would take a fifth of the network's time
     shifted = depth - some.median(1).values[:, None, None]
     return shifted / shifted.abs().flatten(1).mean(1).clamp(min=0.02)[:, None, None]
 
@@ -165,7 +165,7 @@ def keep_depthwise_exact(model: SmallDepth) -> None:
 
 
 def depth_loss(found: Tensor, true: Tensor) -> Tensor:
-    """Difference with and without scale and shift, and difference of the steps at four scales; (B, H, W) each."""
+    """Depth loss of maps (B, H, W): L1, scale- and shift-invariant L1, and gradient differences at four scales."""
     loss = (found - true).abs().mean()
     found, true = aligned(found), aligned(true)
     loss = loss + 0.5 * (found - true).abs().mean()
@@ -178,7 +178,10 @@ def depth_loss(found: Tensor, true: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Point pairs of each picture: flat indices (B, P) of both points, and which is nearer, -1 or 1, or 0: as far."""
+    """Point pairs of each picture: flat indices (B, P) of both points, and the sign of the nearer one.
+
+    ``nearer`` is 1 where ``one`` is nearer, -1 where ``other`` is, 0 where their distances differ by less than `APART`.
+    """
 
     one: Tensor
     other: Tensor
@@ -186,7 +189,7 @@ class Pairs:
 
 
 def point_pairs(true: Tensor, count: int, level: bool, generator: torch.Generator | None = None) -> Pairs:
-    """Random point pairs of the maps (B, H, W); with ``level`` both points lie at the same height."""
+    """Draw ``count`` random point pairs of each map (B, H, W); with ``level`` both points lie in the same row."""
     batch, height, width = true.shape
     one = torch.randint(height * width, (batch, count), generator=generator)
     other = torch.randint(width, (batch, count), generator=generator) + one // width * width if level else \
@@ -197,7 +200,7 @@ def point_pairs(true: Tensor, count: int, level: bool, generator: torch.Generato
 
 
 def order_loss(found: Tensor, true: Tensor) -> Tensor:
-    """What is nearer is to be found nearer, also among far things, where inverse depths hardly differ."""
+    """Ranking loss of depths on point pairs, in logit space, where the inverse depths of far things differ too."""
     flat = torch.logit(found.flatten(1), eps=1e-4)
     losses = []
     for level in (False, True):
@@ -208,7 +211,7 @@ def order_loss(found: Tensor, true: Tensor) -> Tensor:
 
 
 def ordered(found: Tensor, true: Tensor, level: bool, generator: torch.Generator) -> Tensor:
-    """For each picture (B,): how many of its pairs that differ in depth are ordered right, and how many there are."""
+    """Count per picture, (B, 2): correctly ordered point pairs, and all pairs that differ in depth."""
     pairs = point_pairs(true, 4000, level, generator)
     gap = found.flatten(1).gather(1, pairs.one) - found.flatten(1).gather(1, pairs.other)
     right = (gap.sign() == pairs.nearer) & (pairs.nearer != 0)
@@ -219,11 +222,11 @@ def ordered(found: Tensor, true: Tensor, level: bool, generator: torch.Generator
 def evaluate(
     model: SmallDepth, heldout: DepthSet, count: int | None = None, size: int = SIZE, seed: int = 0
 ) -> dict[str, float]:
-    """Percentages of point pairs ordered right, of all pairs and of those at the same height, beside the ramp's.
+    """Return percentages of correctly ordered point pairs, of all pairs and of pairs in one row, of model and ramp.
 
-    On the first ``count`` held-out pictures, of which the landscapes also alone, and on all of them turned and composed
-    ("wild"), looked at with ``size`` px.
-    Only pairs whose distances are a factor of `APART` or more apart count.
+    They are measured on the first ``count`` held-out pictures, on the landscapes among them, and on all of them rotated
+    and pasted together ("wild"); the model sees ``size`` px. Only pairs whose distances differ by a factor of more than
+    `APART` count.
     """
     model.eval()
     rng, generator = np.random.default_rng(seed), torch.Generator(device.current()).manual_seed(seed)
@@ -242,7 +245,7 @@ def evaluate(
             seen = F.interpolate(batch.pictures, size=(size, size), mode="area")
             found = F.interpolate(model(normalised(seen)).float()[:, None], size=true.shape[1:], mode="bilinear")[:, 0]
             ramp = torch.linspace(0, 1, world.SIZE)[:, None].expand_as(true).contiguous()
-            # Left and right are a coin's toss to the ramp.
+            # The ramp orders points of one row at random.
             ramp = ramp + 1e-6 * torch.rand(ramp.shape, generator=generator)
             for pairs, level in (("all pairs", False), ("same height", True)):
                 for who, depth in (("model", found), ("ramp", ramp)):
@@ -252,12 +255,12 @@ def evaluate(
 
 
 def split(model: SmallDepth) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """What Muon is for, which is what mixes the channels inside the network; and the rest."""
+    """Split the parameters into those for Muon (inner convolutions that mix channels) and those for AdamW."""
     inner = [
         module.weight
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Conv2d) and module.groups == 1
-        # What reads the picture or writes the depth.
+        # Excludes the layers that read the picture or write the depth.
         and module.in_channels > 3 and module.out_channels > 1
     ]  # fmt: skip
     kept = {id(weight) for weight in inner}
@@ -265,7 +268,7 @@ def split(model: SmallDepth) -> tuple[list[torch.nn.Parameter], list[torch.nn.Pa
 
 
 def loss_of(model: SmallDepth, pairs: DepthSet, rng: np.random.Generator, count: int, size: int) -> Tensor:
-    """The loss on ``count`` pictures of ``size`` px, turned, pasted into each other and recoloured at random."""
+    """Compute the loss on ``count`` random pictures of ``size`` px, rotated, pasted together and recoloured."""
     batch = pairs.take(np.sort(rng.integers(0, len(pairs.pictures), count)))
     batch = turned(batch, rng, size, wild=rng.random() < 0.05)
     other = device.put(rng.permutation(count))
@@ -276,7 +279,7 @@ def loss_of(model: SmallDepth, pairs: DepthSet, rng: np.random.Generator, count:
 
 
 def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size: int) -> None:
-    """Train for ``minutes`` in all, going on from the last checkpoint if there is one."""
+    """Train for ``minutes`` in total, resuming from the last checkpoint if there is one."""
     pairs, heldout = DepthSet.open(data / "depth" / "train"), DepthSet.open(data / "depth" / "heldout")
     torch.manual_seed(0)
     model = SmallDepth().to(memory_format=torch.channels_last)
@@ -313,7 +316,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch_size:
 
 
 def export(data: Path, folder: Path) -> None:
-    """Write the averaged weights as the package ships them: fp16 safetensors."""
+    """Write the averaged weights in the package's format, fp16 safetensors."""
     state = progress.load(data / "depth.ckpt")["average"]
     weights = {name: value.half().contiguous() if value.is_floating_point() else value for name, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -324,7 +327,7 @@ def export(data: Path, folder: Path) -> None:
 
 
 def show(data: Path, path: Path, pipeline: Path | None, count: int = 10) -> None:
-    """Draw a sheet: held-out pictures, their true and found depth; then pictures of a pipeline and theirs."""
+    """Write a contact sheet: held-out pictures, true and predicted depth; then a pipeline's pictures and depth."""
     drawn = DepthSet.open(data / "depth" / "heldout").take(np.arange(count))
     model = SmallDepth().eval()
     model.load_state_dict(progress.load(data / "depth.ckpt")["average"])

@@ -1,7 +1,7 @@
-"""Where training computes: torch's default device, which every stage's ``--device`` sets.
+"""The training device: torch's default device, set by every stage's ``--device``.
 
-What torch makes (models, noise, masks) is on the default device by itself; what comes from numpy or from disk is `put`
-there.
+Tensors that torch creates (models, noise, masks) are on the default device; arrays from numpy or from disk are moved
+there with `put`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    """Ask for the device and the threads; `use` then sets them."""
+    """Add the arguments ``--device`` and ``--threads``, which `use` applies."""
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
 
 
 def use(args: argparse.Namespace) -> None:
-    """Compute on ``args.device`` from now on, with ``args.threads`` threads on the CPU."""
+    """Set the default device to ``args.device`` and the number of CPU threads to ``args.threads``."""
     torch.set_num_threads(args.threads)
     torch.set_default_device(args.device)
 
@@ -31,11 +31,11 @@ def current() -> torch.device:
 
 
 def put(values: Tensor | NDArray[Any]) -> Tensor:
-    """A tensor on the device."""
+    """Return an array or tensor as a tensor on the default device."""
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
     return tensor.to(current(), non_blocking=True)
 
 
 def bfloat16(enabled: bool = True) -> torch.autocast:
-    """Compute what bears it in bfloat16."""
+    """Return an autocast context for bfloat16 on the default device."""
     return torch.autocast(current().type, torch.bfloat16, enabled=enabled)

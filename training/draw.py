@@ -3,8 +3,8 @@
     python -m training.draw --out build/training --pictures 24000
 
 writes ``{train,heldout}/pictures.npy`` (N, 256, 256, 3) uint8 RGB, ``captions.json``, a list of
-``captions_each`` captions per picture, and ``labels.json``, what `labels` says of each.  Depth is not stored:
-``world.draw`` gives it back for any index.
+``captions_each`` captions per picture, and ``labels.json``, the `labels` of each. Depth is not stored:
+``world.draw`` recomputes it for any index.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRAIN_SEED, HELDOUT_SEED = 1, 2
 
 
 def labels(facts: world.Facts) -> dict[str, str]:
-    """Scene family, time of day, palette and style of a picture; empty where it has none."""
+    """Return scene family, time of day, palette and style of a picture; "" where it has none."""
     scene = world.FAMILIES.get(facts.scene, facts.scene)
     palette = facts.palette if scene != "abstract" else ""
     return {"scene": scene, "time": facts.time, "palette": palette, "style": facts.style}
@@ -47,7 +47,7 @@ def _draw(job: tuple[Path, int, int, int, int]) -> tuple[list[list[str]], list[d
 
 
 def draw_set(folder: Path, seed: int, count: int, captions_each: int = 4, workers: int = 2) -> None:
-    """Draw ``count`` pictures of world ``seed`` into ``folder``."""
+    """Draw ``count`` pictures of the world ``seed`` into ``folder``, in ``workers`` processes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pictures.npy"
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, world.SIZE, world.SIZE, 3))

@@ -1,10 +1,10 @@
-"""Numbers and pictures of a trained pipeline folder.
+"""Evaluation of a trained pipeline folder: held-out figures and contact sheets.
 
     python -m training.evaluate --data build/training --model deforum/embedded/diffusion --out build/training/evaluation
 
-prints the held-out loss with and without caption, the autoencoder's PSNR beside that of the linear PCA
-code (its floor) and the loss over 20 round trips, and writes ``samples.jpg`` (one picture per prompt, by the renderer)
-and ``round_trips.jpg``.  What becomes of pictures in the animation loop is `training.stability`'s to tell.
+prints the held-out loss with and without caption, the autoencoder's PSNR beside that of the linear PCA code (its
+floor), and the PSNR after 20 round trips; writes ``samples.jpg`` (one picture per prompt, by the renderer) and
+``round_trips.jpg``. `training.stability` evaluates the animation loop.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Image = NDArray[np.uint8]
 
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
-    """The pipeline in float32 with Euler a."""
+    """Load a pipeline in float32, with Euler a as its scheduler, onto the device."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(device.current())
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -63,7 +63,7 @@ def _uint8(images: NDArray[np.float32]) -> list[Image]:
 
 
 def rendered(settings: Mapping[str, object], file: Path, models: KeptModels | None = None) -> Iterator[Image]:
-    """The frames (H, W, 3) that the renderer makes of settings, which are left in a YAML file."""
+    """Render settings, which are written to the YAML file ``file``: yields frames (H, W, 3) uint8."""
     file.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()))
     for _, image in build(resolve(load(file).settings), models).frames():
         yield to_bytes(image)
@@ -73,9 +73,9 @@ def painted(
     prompts: Sequence[str], model: Path, *, seed: int = 0, steps: int = 8, cfg_scale: float = 4.0,
     sampler: str = "Euler a",
 ) -> list[Image]:  # fmt: skip
-    """One picture (256, 256, 3) per prompt, each made from nothing by the renderer."""
+    """Render one picture (256, 256, 3) uint8 per prompt, each from noise."""
     settings = {
-        "animation_mode": "Interpolation",  # every frame is made from nothing, by the prompt that stands at it
+        "animation_mode": "Interpolation",  # text to image in every frame, each with its own prompt
         "prompts": dict(enumerate(prompts)), "max_frames": len(prompts), "width": 256, "height": 256,
         "model": str(model.resolve()), "device": device.current().type, "steps": steps, "cfg_scale": cfg_scale,
         "sampler": sampler, "seed": seed, "seed_behavior": "iter",
@@ -85,7 +85,7 @@ def painted(
 
 
 def worn_off(states: list[Tensor]) -> dict[str, float]:
-    """What round trips through the autoencoder have left of pictures: ``states`` from the pictures to the last trip."""
+    """Return PSNR in dB and colour drift after autoencoder round trips; ``states`` as from `round_trips`."""
     drift = (states[-1] - states[0]).mean((2, 3)).abs().mean()
     return {
         "psnr_after_1": float(psnr(states[1], states[0]).mean()),
@@ -96,7 +96,7 @@ def worn_off(states: list[Tensor]) -> dict[str, float]:
 
 
 def grid(rows: list[list[Image]], labels: list[str] | None = None, side: int = 192) -> Image:
-    """A contact sheet; ``labels``, one per picture, are written underneath."""
+    """Compose a contact sheet of ``side`` px cells; ``labels``, one per picture, are written underneath."""
     cells = []
     for r, row in enumerate(rows):
         line = []

@@ -1,14 +1,14 @@
-"""Fewer steps: a UNet learns to land in one step where it used to arrive in several.
+"""Few-step distillation: a student UNet learns to reach in one step where the teacher arrives in several.
 
     python -m training.few_steps --data build/training --model deforum/embedded/diffusion --minutes 60
     python -m training.few_steps --data build/training --model deforum/embedded/diffusion --export build/training/few
 
-A step of a sampler goes along a straight line from the noise level it stands on to the next.  The curve it stands for
-is followed here by the unchanged model in several small steps, with guidance, and the learning one is taught the
-straight line to where that ended (progressive distillation, Salimans and Ho 2022, arXiv 2202.00512; guidance inside as
-Meng et al. 2023, arXiv 2210.03142, but both predictions, with and without the prompt, go on existing, so that every
-`cfg_scale` and every negative prompt means what it meant).  The steps taught are those of the renderer's own grids, and
-only those under more noise than an animation's frames are painted from.
+A sampler's step follows a straight line between two noise levels. The teacher, the unchanged model, follows the curve
+in several small steps with guidance; the student learns the straight line to its end (progressive distillation,
+Salimans and Ho 2022, arXiv 2202.00512). Guidance is distilled as by Meng et al. 2023 (arXiv 2210.03142), except that
+the student keeps both predictions, with and without the prompt, so that `cfg_scale` and negative prompts keep their
+meaning. The steps are those of the renderer's own grids, and only those at noise levels above the ones that an
+animation's frames start from.
 
 Convention: x = x0 + sigma * noise, as in `deforum.diffusion.sampling.sigmas`.
 """
@@ -38,32 +38,32 @@ from training.learner import Learner
 from training.samples import LOOP_LEVEL, Samples
 from training.text_to_image import BETAS, TRAIN_STEPS, Model, attention, export, meet, split
 
-STEPS = (4, 5, 6, 7, 8)  # of the runs whose steps are taught
+STEPS = (4, 5, 6, 7, 8)  # numbers of steps of the sampler runs that are distilled
 GRIDS = ("normal", "sgm uniform")
-GUIDANCE = (1.5, 6.0)
-FINE = 60.0  # time steps that the teacher takes at once, at most
-LEAST = 0.1  # noise level below which every step is short enough
+GUIDANCE = (1.5, 6.0)  # range of cfg_scale
+FINE = 60.0  # timesteps of one step of the teacher, at most
+LEAST = 0.1  # sigma below which steps are short enough and not distilled
 
 Denoise = Callable[[Tensor, float], Tensor]
-"""(x, sigma) to x0."""
+"""(x, sigma) -> x0."""
 
 
 @dataclass(frozen=True)
 class Jump:
-    """A step to be taught: from one noise level to a lower one, and the levels that lead there in small steps."""
+    """A step to distil: ``sigmas`` are its first noise level, the teacher's intermediate ones, and its last."""
 
     sigmas: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """The share of what noise there is that stays."""
+        """The last noise level over the first."""
         return self.sigmas[-1] / self.sigmas[0]
 
 
 def draw_jump(levels: NoiseSchedule, rng: np.random.Generator) -> Jump:
-    """One step of a run, chosen evenly: of Euler, or the part of Euler a's that goes down, which goes further.
+    """Draw a step of a sampler run, uniformly: of Euler, or the deterministic part of Euler a's, which goes lower.
 
-    What would end below `LEAST` ends at 0.
+    A step that would end below `LEAST` ends at 0.
     """
     sigmas = visit(levels, str(rng.choice(GRIDS)), int(rng.choice(STEPS)))
     pairs = [pair for pair in pairwise(sigmas) if pair[0] > LEAST]
@@ -76,19 +76,22 @@ def draw_jump(levels: NoiseSchedule, rng: np.random.Generator) -> Jump:
 
 
 def v_of(x: Tensor, x0: Tensor, sigma: float) -> Tensor:
-    """The v that leads from ``x`` to ``x0``, both (B, C, h, w)."""
+    """Return the v-prediction for noisy latents ``x`` and clean ``x0``, both (B, C, h, w)."""
     scale = (1 + sigma**2) ** -0.5
     return scale * ((x - x0) / sigma - sigma * x0)
 
 
 def x0_of(x: Tensor, v: Tensor, sigma: float) -> Tensor:
-    """What `v_of` was made from."""
+    """Return the clean latents x0 for noisy ``x`` and v, both (B, C, h, w); the inverse of `v_of`."""
     scale = (1 + sigma**2) ** -0.5
     return scale * (scale * x - sigma * v)
 
 
 def guided(unet: UNet2DConditionModel, x: Tensor, sigma: float, time: float, texts: Tensor, guidance: Tensor) -> Tensor:
-    """The guided v (B, C, h, w); ``texts`` (2 B, 77, W): without the prompt, then with; ``guidance`` (B, 1, 1, 1)."""
+    """Predict v (B, C, h, w) with classifier-free guidance.
+
+    ``texts`` (2 B, 77, W) are the states of the empty prompt, then of the prompts; ``guidance`` is (B, 1, 1, 1).
+    """
     scaled = (x * (1 + sigma**2) ** -0.5).repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
     with device.bfloat16(), attention():
         without, with_prompt = unet(scaled, time, texts).sample.float().chunk(2)
@@ -96,7 +99,7 @@ def guided(unet: UNet2DConditionModel, x: Tensor, sigma: float, time: float, tex
 
 
 def denoiser(unet: UNet2DConditionModel, levels: NoiseSchedule, texts: Tensor, guidance: Tensor) -> Denoise:
-    """A `solvers.Walk`'s view of a UNet, with the texts and guidance of `guided`."""
+    """Return the denoiser of a UNet for `solvers.Walk`, with ``texts`` and ``guidance`` as in `guided`."""
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         return x0_of(x, guided(unet, x, sigma, levels.time_of(sigma), texts, guidance), sigma)
@@ -106,9 +109,9 @@ def denoiser(unet: UNet2DConditionModel, levels: NoiseSchedule, texts: Tensor, g
 
 @torch.no_grad()
 def landing(denoise: Denoise, x: Tensor, jump: Jump, levels: NoiseSchedule) -> Tensor:
-    """The x0 towards which one straight step from ``x`` ends where Euler's small ones end.
+    """Return the x0 (B, C, h, w) with which one Euler step over ``jump`` ends where the small Euler steps end.
 
-    (DPM++ 2M foresees too much where steps are large in log sigma, which the last ones are.)
+    DPM++ 2M as the teacher's solver extrapolates too far where steps are long in log sigma, as the last ones are.
     """
     reached = _euler(denoise, x, jump.sigmas, levels)
     return (reached - jump.ratio * x) / (1 - jump.ratio)
@@ -119,14 +122,14 @@ def _euler(denoise: Denoise, x: Tensor, sigmas: tuple[float, ...], levels: Noise
 
 
 def parts_of(folder: Path) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """Text encoder and UNet of a pipeline folder, in float32, on the device."""
+    """Load text encoder and UNet of a pipeline folder, in float32, onto the device."""
     text_encoder = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder").float()
     unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet").float()
     return text_encoder.to(device.current()), unet.to(device.current(), memory_format=torch.channels_last)
 
 
 class Teacher:
-    """The model as it was: it reads captions for both, and shows where steps ought to end."""
+    """The unchanged model: encodes captions for teacher and student, and computes the targets of steps."""
 
     def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         self.levels = NoiseSchedule.from_config({**BETAS, "num_train_timesteps": TRAIN_STEPS}, "v_prediction")
@@ -135,17 +138,17 @@ class Teacher:
 
     @torch.no_grad()
     def read(self, empty: Tensor, tokens: Tensor) -> Tensor:
-        """The states (2 B, 77, W) of the empty caption, B times, and of captions (B, 77)."""
+        """Encode captions (B, 77): states (2 B, 77, W) of the empty caption, B times, then of the captions."""
         with device.bfloat16():
             found = self._text(torch.cat([empty.expand_as(tokens), tokens]).long())
         return found.last_hidden_state.float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def lesson(self, samples: Samples, rng: np.random.Generator, count: int, shares: tuple[float, float]) -> Lesson:
-        """What one jump, the same for ``count`` samples, ought to be; ``shares`` are of views and loop pairs.
+        """Make a training batch of ``count`` samples for one random jump; ``shares`` are of views and loop pairs.
 
-        Where an animation's frames are painted (`LOOP_LEVEL`), it is what it was: a model that is surer there adds
-        detail to detail, frame by frame.
+        At the noise levels that an animation's frames start from (below `LOOP_LEVEL`), the target is the teacher's own
+        prediction: a more confident model would add detail to detail, frame by frame.
         """
         jump = draw_jump(self.levels, rng)
         sigma = jump.sigmas[0]
@@ -158,7 +161,7 @@ class Teacher:
 
     @torch.no_grad()
     def distance(self, student: UNet2DConditionModel, texts: Tensor, steps: int) -> float:
-        """Mean squared distance of where Euler ends in ``steps`` from where the teacher's 32 steps end, cfg 4."""
+        """Return the mean squared error of student samples, ``steps`` Euler steps, to the teacher's 32 steps; cfg 4."""
         shape = (len(texts) // 2, student.config.in_channels, 16, 16)
         noise = device.put(torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu"))
         ends = []
@@ -171,12 +174,14 @@ class Teacher:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """Latents (B, C, h, w) at a noise level and its time, what goes with them, and the guided v wanted there."""
+    """A training batch: noisy latents ``x`` (B, C, h, w) at one noise level, and their target v ``wanted``."""
 
     x: Tensor
     sigma: float
     time: float
+    """Timestep of ``sigma``."""
     texts: Tensor
+    """As in `guided`, like ``guidance``."""
     guidance: Tensor
     wanted: Tensor
 
@@ -227,7 +232,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def write(data: Path, model: Path, share: float, out: Path) -> None:
-    """Export the averaged weights of the last checkpoint, or ``share`` of the way to them."""
+    """Export the averaged weights of the last checkpoint, interpolated with ``model``'s; ``share`` is their weight."""
     text_encoder, unet = parts_of(model)
     unet.load_state_dict(progress.load(data / "few_steps.ckpt")["average"])
     whole = Model(text_encoder, unet)

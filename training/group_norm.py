@@ -1,8 +1,8 @@
-"""Group normalisation for training on a CPU: on channels-last bfloat16, torch's own takes ten times as long.
+"""Group normalisation for training on a CPU, ten times as fast as torch's own on channels-last bfloat16.
 
-It took a quarter of the UNet's training.  Sums per channel need two passes over the input, and what is left is one
-multiplication and addition per value; all else is arithmetic on (batch, channels).  On the few large channels of an
-autoencoder it is the slower of the two.
+torch's own took a quarter of the UNet's training time. This one makes two passes over the input for sums per channel
+and one multiply-add per value; the rest is arithmetic on (batch, channels). On an autoencoder's few, large channels it
+is slower than torch's own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _GroupNorm(torch.autograd.Function):
         to_bias = g.sum(1, dtype=torch.float32)
         to_weight = ((g * y).sum(1, dtype=torch.float32) - mean * to_bias) * scale
 
-        def shared(part: Tensor) -> Tensor:  # mean over each group of what its channels carry
+        def shared(part: Tensor) -> Tensor:  # mean over each group, repeated for its channels
             sums = (part * weight).view(batch, ctx.groups, each).sum(2) / (height * width * each)
             return sums.repeat_interleave(each, 1)
 
@@ -56,10 +56,10 @@ class _GroupNorm(torch.autograd.Function):
 def group_norm(
     x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """What `torch.nn.functional.group_norm` computes, of pictures (B, C, H, W) with weight and bias."""
+    """Compute `torch.nn.functional.group_norm` of x (B, C, H, W); weight and bias (C,) are required."""
     return _GroupNorm.apply(x, groups, weight, bias, eps)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def use() -> None:
-    """Let every `torch.nn.GroupNorm` of this process compute with it."""
+    """Replace `torch.nn.functional.group_norm`, and so every `torch.nn.GroupNorm`, in this process."""
     torch.nn.functional.group_norm = group_norm  # type: ignore[assignment]

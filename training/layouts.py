@@ -1,7 +1,7 @@
-"""Scenes that are no landscapes, for the depth model: where "lower is nearer" is wrong, and other things tell depth.
+"""Layouts: scenes for the depth model other than landscapes, in which lower is not nearer.
 
-Corridors, streets between houses, caves, the view up into a wood and down on land, things before a wall; and boughs
-that hang into landscapes.  The text-to-image model does not see them; they have no captions.
+Corridors, streets between houses, caves, the view up into a wood and down on land, things before a wall, and boughs in
+front of landscapes. They have no captions and are not used for the text-to-image model.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _Y: Float = _X[:, None]
 
 
 def _tone(rng: np.random.Generator) -> Float:
-    """A random colour, more often a quiet one."""
+    """Draw a random colour, mostly of reduced saturation."""
     colour = rng.uniform(0.12, 0.95, 3)
     return np.asarray(colour.mean() + (colour - colour.mean()) * rng.uniform(0.2, 1.1), np.float32).clip(0, 1)
 
 
 def _veiled(colour: Float, haze: Float, inverse_depth: Float, strength: float) -> Float:
-    """What is far fades into the haze."""
+    """Blend a colour into the haze with distance, given its inverse depth."""
     return mix(colour, haze, np.asarray(np.exp(-inverse_depth / 0.2) * strength, np.float32))
 
 
 def _tunnel(c: Canvas) -> None:
-    """A corridor, a tube, or a street under the sky, towards a vanishing point: far is the middle."""
+    """Paint a corridor, a tube, or a street under the sky; the farthest point is the vanishing point."""
     rng = c.rng
     kind = str(rng.choice(["corridor", "tube", "street"]))
     x, y = rng.uniform(0.25, 0.75, 2) * SIZE
@@ -43,7 +43,7 @@ def _tunnel(c: Canvas) -> None:
     side = np.zeros((SIZE, SIZE), np.int32) if kind == "tube" else sides.argmax(0)
     tones = np.stack([_tone(rng) for _ in range(4)])
     tones[1] = tones[0] * rng.uniform(0.7, 1)
-    # Stripes across the way shrink with distance; those along it run to the vanishing point.
+    # Stripes across get narrower with distance; stripes along converge at the vanishing point.
     across = np.sign(np.sin(rng.uniform(1.5, 5) / depth)) * np.clip(depth * 12 - 1, 0, 1)
     around = np.arctan2(dy, dx) * 3 if kind == "tube" else np.where(side < 2, dy, dx) / np.maximum(near, 1)
     along = np.sign(np.sin(around * rng.uniform(4, 14) + rng.uniform(0, 6)))
@@ -56,7 +56,7 @@ def _tunnel(c: Canvas) -> None:
 
 
 def _cave(c: Canvas) -> None:
-    """A landscape seen through the mouth of a cave, an arch or a window."""
+    """Paint a landscape seen through the mouth of a cave, an arch or a window."""
     rng = c.rng
     world.SCENES[str(rng.choice(["sea", "desert", "hills", "mountains"]))][1](c)
     c.inverse_depth *= 0.4
@@ -73,7 +73,7 @@ def _cave(c: Canvas) -> None:
 
 
 def _canopy(c: Canvas) -> None:
-    """The view up between trunks or towers that lean together: what is higher in the world is farther."""
+    """Paint the view up between converging trunks or towers: higher is farther."""
     rng = c.rng
     c.horizon = 300.0
     world.paint_sky(c)
@@ -82,7 +82,7 @@ def _canopy(c: Canvas) -> None:
     reach = np.hypot(_X - x, _Y - y) / 150
     depth = np.clip(0.06 + 0.9 * reach**1.3, 0, 1).astype(np.float32)
     bark, leaf = _tone(rng) * np.float32(0.6), _tone(rng) * np.float32(0.7)
-    for k in range(int(rng.integers(3, 6))):  # leaves between, the farthest first
+    for k in range(int(rng.integers(3, 6))):  # layers of leaves, the farthest first
         level = 0.12 + 0.12 * k
         mask = smooth((noise(rng, 2.9) - 1.0 + 0.35 * reach) * 3)
         c.over(mask, _veiled(leaf * np.float32(1.1 - 0.15 * k), c.haze, np.full_like(depth, level), 0.8), level)
@@ -95,7 +95,7 @@ def _canopy(c: Canvas) -> None:
 
 
 def _things(c: Canvas) -> None:
-    """Balls and boxes before a wall or in the air, at any height: larger, clearer and in front is nearer."""
+    """Paint balls and boxes before a wall, at any height; nearer ones are larger, clearer and in front."""
     rng = c.rng
     wall, haze = _tone(rng), _tone(rng)
     slant = rng.normal(0, 0.0004, 2)
@@ -106,7 +106,7 @@ def _things(c: Canvas) -> None:
     sun = float(rng.uniform(0, 2 * math.pi))
     for near in np.sort(rng.uniform(0.2, 1, int(rng.integers(5, 16)))):
         x, y = rng.uniform(-10, SIZE + 10, 2)
-        # What cannot be seen cannot be learned: all are about as large, and haze lies over all of them.
+        # Depth must be visible to be learned: all are of similar size, and haze increases with distance.
         radius = float(size * near * rng.uniform(0.6, 0.7))
         tone = _veiled(_tone(rng), haze, np.float32(near / 2), 0.9)
         dx, dy = (_X - x) / radius, (_Y - y) / radius
@@ -123,7 +123,7 @@ def _things(c: Canvas) -> None:
 
 
 def _from_above(c: Canvas) -> None:
-    """Land without a horizon, seen from a height, with trees and blocks that rise from it."""
+    """Paint land seen from above, without a horizon, with trees and blocks on it."""
     rng = c.rng
     c.horizon = h = float(-rng.uniform(60, 500))
     ground = np.broadcast_to((_Y - h) / (SIZE - h) * rng.uniform(0.4, 0.7), (SIZE, SIZE)).astype(np.float32)
@@ -134,7 +134,7 @@ def _from_above(c: Canvas) -> None:
         x, scale = float(rng.uniform(0, SIZE)), float(ground[int(np.clip(y, 0, SIZE - 1)), 0])
         if rng.random() < 0.6:
             radius = scale * float(rng.uniform(25, 60))
-            tall = radius / 100  # a wide tree is a tall one
+            tall = radius / 100  # the height of a tree grows with its width
             shade = np.clip(0.9 - 0.35 * ((_X - x) + (_Y - y)) / radius, 0.4, 1.3)
             c.over(disc(x, float(y), radius), np.clip(leaf * shade[..., None], 0, 1), scale + tall)
         else:
@@ -153,7 +153,7 @@ def _from_above(c: Canvas) -> None:
 
 
 def _boughs(c: Canvas) -> None:
-    """Leaves or a frame of dark things that hang into a landscape, nearer than anything in it."""
+    """Paint a landscape with dark leaves hanging into it, nearer than everything else."""
     rng = c.rng
     world.SCENES[str(rng.choice(["sea", "desert", "hills", "mountains", "forest", "flowers", "city"]))][1](c)
     c.inverse_depth *= 0.75
@@ -165,7 +165,7 @@ def _boughs(c: Canvas) -> None:
     c.over(smooth((edge - height) / 5), np.clip(leaf * shade[..., None], 0, 1), float(rng.uniform(0.8, 1)))
 
 
-SHARE = 0.5  # of the depth model's pictures
+SHARE = 0.5  # share of layouts among the depth model's pictures
 LAYOUTS: dict[str, tuple[float, Callable[[Canvas], None]]] = {
     "tunnel": (0.24, _tunnel),
     "cave": (0.14, _cave),
@@ -177,14 +177,14 @@ LAYOUTS: dict[str, tuple[float, Callable[[Canvas], None]]] = {
 
 
 def is_layout(seed: int, index: int, share: float = SHARE) -> bool:
-    """Whether picture ``index`` of the world ``seed`` is a layout, no landscape."""
+    """Whether picture ``index`` of the world ``seed`` is a layout; otherwise it is a scene of `training.world`."""
     return bool(np.random.default_rng([seed, index, 2]).random() < share)
 
 
 def draw(seed: int, index: int, share: float = SHARE) -> Picture:
-    """Draw picture ``index`` of the depth model's world ``seed``: a layout in ``share`` of them, else a landscape."""
+    """Draw picture ``index`` of the depth model's world ``seed``: a layout with probability ``share``, else a scene."""
     rng = np.random.default_rng([seed, index, 2])
-    rng.random()  # what `is_layout` drew
+    rng.random()  # skips the number that `is_layout` used
     if not is_layout(seed, index, share):
         return world.draw(seed, index, unseen=True, anywhere=True)
     time = str(rng.choice(list(world.LIGHTS)))

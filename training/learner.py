@@ -1,4 +1,4 @@
-"""A model in training: what turns its weights, the mean of the last ones, and a checkpoint that survives a kill."""
+"""Training state of a model: optimizers, weight averaging and a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from training import progress
 from training.muon import Muon
 
 Group = tuple[Sequence[nn.Parameter], float]
-"""Parameters and their highest learning rate."""
+"""Parameters and their peak learning rate."""
 
 
 class Learner:
-    """Muon turns ``matrices``, AdamW ``others``; ``average``, a copy of ``model``, follows it.
+    """Optimizes ``matrices`` with Muon and ``others`` with AdamW; ``average`` is the moving average of ``model``.
 
-    It begins where its checkpoint ends, if there is one: after ``step`` steps on ``seen`` samples in ``spent`` seconds.
+    Resumes from its checkpoint, if there is one: ``step`` optimizer steps, ``seen`` samples, ``spent`` seconds.
     """
 
     def __init__(
@@ -42,24 +42,24 @@ class Learner:
         return [(self.model, "model"), (self.average, "average"), (self._muon, "muon"), (self._adam, "adam")]
 
     def save(self, spent: float) -> None:
-        """Write the checkpoint, after ``spent`` seconds of training in all."""
+        """Write the checkpoint; ``spent`` is the total training time in seconds."""
         books = {"step": self.step, "seen": self.seen, "spent": spent}
         progress.save({name: part.state_dict() for part, name in self._parts()} | books, self._checkpoint)
 
     def set_rates(self, share: float, *, warm_up: int = 150, hold: float = 0.1) -> None:
-        """Set the learning rates for a training of which ``share`` is over; see `progress.learning_rate`."""
+        """Set the learning rates for the fraction ``share`` of the training; see `progress.learning_rate`."""
         groups = [*self._muon.param_groups, *self._adam.param_groups]
         for group, peak in zip(groups, self._peaks, strict=True):
             group["lr"] = progress.learning_rate(peak, self.step, share, warm_up=warm_up, hold=hold)
 
     @torch.no_grad()
     def take_step(self, samples: int) -> None:
-        """Turn the weights by their gradients, found on so many samples, and let the average follow."""
+        """Take one optimizer step with the gradients of ``samples`` samples, and update the averaged weights."""
         self._muon.step()
         self._adam.step()
         self.step, self.seen = self.step + 1, self.seen + samples
-        share = 1 - min(self._decay, self.step / (self.step + 20))  # it forgets where it began
+        share = 1 - min(self._decay, self.step / (self.step + 20))  # a lower decay at first forgets the initial weights
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), share)
         for slow, fast in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            # The counters of batch normalisation are whole numbers.
+            # Integer buffers, the counters of batch normalisation, are copied.
             slow.lerp_(fast, share) if slow.is_floating_point() else slow.copy_(fast)

@@ -1,7 +1,8 @@
-"""The linear pair that an autoencoder begins as: stride-2 convolutions down, "repeat in 2x2, then convolve" up.
+"""The linear pair of encoder and decoder from which the autoencoder is made.
 
-It starts at a patch PCA.  A linear pair that reconstructs best is nearly a projection, so that going through it again
-loses little; see `train_linear`.  `training.written_pair` writes it into an `AutoencoderKL`.
+Stride-2 convolutions lead down, nearest-neighbour upsampling by 2 and convolutions up. Training starts at a patch PCA.
+The best linear reconstruction is nearly a projection, so that further round trips lose little; see `train_linear`.
+`training.written_pair` converts the pair to an `AutoencoderKL`.
 
 Latents: float (C, H/16, W/16); pictures: RGB in [-1, 1], (3, H, W).
 """
@@ -27,9 +28,9 @@ WIDTHS = (16, 32, 64, 96, 128)
 
 @dataclass(frozen=True)
 class PatchPCA:
-    """The linear code of separate patches: latent = filters @ (patch - mean); patch = synthesis @ latent + mean.
+    """PCA of separate patches: latent = filters @ (patch - mean); patch = synthesis @ latent + mean.
 
-    ``filters`` (C, 768) and ``synthesis`` (768, C) act on patches flattened from (3, 16, 16).
+    ``filters`` (C, 768), ``synthesis`` (768, C) and ``mean`` (768,) are of patches flattened from (3, 16, 16).
     """
 
     filters: Tensor
@@ -42,21 +43,21 @@ class PatchPCA:
         return F.conv2d(images, weight, -(self.filters @ self.mean), stride=PATCH)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The linear decoder with its block edges: the floor that the learned one has to pass."""
+        """Latents (B, C, h, w) to (B, 3, 16 h, 16 w), with block edges: the floor for trained decoders."""
         weight = self.synthesis.T.reshape(-1, 3, PATCH, PATCH)
         tiled = self.mean.view(1, 3, PATCH, PATCH).repeat(1, 1, *latents.shape[-2:])
         return F.conv_transpose2d(latents, weight, stride=PATCH) + tiled
 
 
 def to_float(pictures: NDArray[np.uint8]) -> Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
+    """Convert pictures from uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1], on the device."""
     return device.put(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
-    """Principal components of the pictures' patches, partly whitened."""
+    """Fit the PCA of the patches of pictures uint8 (N, H, W, 3), partly whitened, with ``channels`` components."""
     patches = F.unfold(to_float(pictures), PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH * PATCH)
-    # One mean colour for all pixels: a mean that varied inside the patch would print a grid on flat areas.
+    # One mean colour for all pixels: a mean that varies inside the patch would show as a grid on flat areas.
     mean = patches.view(-1, 3, PATCH * PATCH).mean((0, 2)).repeat_interleave(PATCH * PATCH)
     centred = patches - mean
     values, vectors = torch.linalg.eigh((centred.T @ centred / len(centred)).double())
@@ -68,21 +69,21 @@ def fit_pca(pictures: NDArray[np.uint8], channels: int) -> PatchPCA:
 
 
 def load_pca(data: Path) -> PatchPCA:
-    """The patch PCA that `prepare` fitted."""
+    """Load the patch PCA that `training.autoencoder.prepare` fitted."""
     return PatchPCA(**{name: device.put(value) for name, value in progress.load(data / "pca.pt").items()})
 
 
 def channel_weights(latents: Tensor) -> Tensor:
-    """What errors of each channel of latents (N, C, h, w) weigh, as (1, C, 1, 1), 1 on the mean.
+    """Return loss weights (1, C, 1, 1), mean 1, for errors of latents (N, C, h, w).
 
-    Mostly the channel's share of the variance, as an error of a wide channel shows as much more in the picture.
+    They are mostly proportional to a channel's variance, as errors of a wide channel show more in the picture.
     """
     variance = latents.var((0, 2, 3)).view(1, -1, 1, 1)
     return 0.3 + 0.7 * variance / variance.mean()
 
 
 def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, size: int) -> Tensor:
-    """Random crops on the patch grid, half of them mirrored, as (B, 3, size, size) in [-1, 1]."""
+    """Draw random crops on the patch grid, half of them mirrored, as (B, 3, size, size) in [-1, 1]."""
     which = rng.integers(0, len(pictures), count)
     corners = rng.integers(0, (pictures.shape[1] - size) // PATCH + 1, (count, 2)) * PATCH
     cut = [pictures[k, y : y + size, x : x + size] for k, (y, x) in zip(which, corners, strict=True)]
@@ -93,8 +94,8 @@ def crops(pictures: NDArray[np.uint8], rng: np.random.Generator, count: int, siz
 class LinearPair(nn.Module):
     """The linear paths of an `AutoencoderKL` with ``widths`` channels per level, without its residual branches.
 
-    Two channels of every level stay free for the constants of `training.written_pair.write`, and those before the last
-    activation of each half come in pairs, plus and minus.
+    At every level two channels are reserved for the constants of `training.written_pair.write`; before the last
+    activation of encoder and decoder half of the channels are reserved for the negatives of the others.
     """
 
     def __init__(self, channels: int, widths: tuple[int, ...] = WIDTHS) -> None:
@@ -108,13 +109,13 @@ class LinearPair(nn.Module):
         self.out = nn.Conv2d(up[-1], 3, 3, 1, 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to latents (B, C, H/16, W/16)."""
+        """Encode pictures (B, 3, H, W) in [-1, 1] to latents (B, C, H/16, W/16)."""
         for conv in self.down:
-            images = conv(F.pad(images, (0, 1, 0, 1)))  # right and below, as diffusers pads
+            images = conv(F.pad(images, (0, 1, 0, 1)))  # padding at the right and bottom, as in diffusers
         return self.code(images)  # type: ignore[no-any-return]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) to pictures (B, 3, 16 h, 16 w), about in [-1, 1]: not clipped."""
+        """Decode latents (B, C, h, w) to pictures (B, 3, 16 h, 16 w), not clipped to [-1, 1]."""
         x = self.start(latents)
         for conv in self.up:
             x = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -123,10 +124,10 @@ class LinearPair(nn.Module):
 
 @torch.no_grad()
 def start_pair(pair: LinearPair, pca: PatchPCA, images: Tensor) -> None:
-    """Start the encoder at the patch PCA, and the decoder at the way back, fitted level by level to ``images``.
+    """Initialise the encoder as the patch PCA, and the decoder as its inverse, fitted level by level to ``images``.
 
-    Each stride-2 convolution joins 2x2 positions and keeps the directions that the wanted filters need (principal
-    directions of the filters' own sub-blocks); the last one finishes the filters.
+    Each stride-2 convolution joins 2x2 positions and keeps the directions that the PCA filters need (the principal
+    directions of the filters' own sub-blocks); the last one completes the filters.
     """
     channels = len(pca.filters)
     grid = pca.filters.double().view(channels, 3, PATCH, PATCH).permute(0, 2, 3, 1)  # (C, y, x, 3)
@@ -170,7 +171,7 @@ def start_pair(pair: LinearPair, pca: PatchPCA, images: Tensor) -> None:
 
 
 def _least_squares(given: Tensor, wanted: Tensor) -> Tensor:
-    """The weights (out, in, 3, 3) of the convolution that maps ``given`` to ``wanted`` best."""
+    """Return the weights (out, in, 3, 3) of the convolution that maps ``given`` to ``wanted`` with least squares."""
     outer, cross = torch.zeros(1), torch.zeros(1)
     for some, aim in zip(given.split(4), wanted.split(4), strict=True):
         near = F.unfold(F.pad(some, (1, 1, 1, 1)), 3).transpose(1, 2).reshape(-1, some.shape[1] * 9)
@@ -182,12 +183,12 @@ def _least_squares(given: Tensor, wanted: Tensor) -> Tensor:
 
 
 def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: float, crop: int) -> LinearPair:
-    """Train the linear pair for ``minutes``: reconstruction, the way back to its own latents, and no growth.
+    """Train the linear pair for ``minutes`` on reconstruction, recovery of its own latents, and limited growth.
 
-    "Repeat and convolve" is blind to the position in a patch: a field of equal details decodes to nothing, whatever
-    follows (its spectrum is zero there), so no encoder can have all latents back.  What it cannot have back it must not
-    amplify either, or twenty round trips end in waves: the latents that grow most are searched for by power iteration,
-    a step of it in each training step, and their growth is punished.
+    Nearest-neighbour upsampling and convolution cannot tell positions in a patch apart: its spectrum is zero at some
+    frequencies, so a field of equal details decodes to nothing and no encoder can recover all latents. Such latents
+    must not be amplified either, or twenty round trips end in waves. Each training step therefore takes one step of
+    power iteration towards the latents that grow most, and their growth is penalised.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     pca = load_pca(data)
@@ -206,7 +207,8 @@ def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: floa
     while budget.progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = group["pace"] * progress.learning_rate(peak, step, budget.progress, 300, floor=0.01)
-        # Borders are another matter in small crops; bfloat16's errors would cover the small ones of the end.
+        # Late in training: whole pictures, as borders differ in small crops; float32, as bfloat16's rounding exceeds
+        # the errors that remain.
         whole, exact = budget.progress > 0.6, budget.progress > 0.5
         size = pictures.shape[1] if whole else min(crop, pictures.shape[1])
         true = crops(pictures, rng, 4 if whole else 12, size).contiguous(memory_format=torch.channels_last)
@@ -220,7 +222,7 @@ def train_linear(data: Path, widths: tuple[int, ...], minutes: float, peak: floa
         trip = ((again - codes).square() * weight).mean()
         away = ((codes - pca.encode(true)).square() * weight).mean()
         error = (made - true).square().mean()
-        # The PCA's scale and order of latents are kept, not its patches: hence a small weight on being near it.
+        # A small weight on the distance to the PCA's latents keeps their scale and order, without their patches.
         loss = 10 * error + 6 * trip + 0.3 * away + 5 * F.relu(growth - 0.97).square().mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)

@@ -1,15 +1,15 @@
-"""What the animation loop feeds the model, and what it ought to become: worn pictures, and pictures seen from nearer.
+"""Loop pairs and views: training data for the animation loop.
 
     python -m training.loop_pairs --data build/training --pictures 3000 [--model deforum/embedded/diffusion]
 
-A picture goes through one to six rounds of "zoom and turn a little, blur a little, through the autoencoder", as in
-the loop; with a model it is painted anew in most of the rounds, too, under grain as the loop adds it, by its caption
-and with little noise, so that the model's own faults are in it.  It starts as far away as the whole motion then brings
-it nearer, so that its clean partner is as sharp as it was drawn.  Trained on the degraded one with the clean one as the
-answer, the model learns to mend what the loop wears off, and to let the camera move.
+A loop pair is a clean and a degraded version of a picture. The degraded one went through one to six rounds of a slight
+zoom, turn and blur and an autoencoder round trip, as in the animation loop. With a model, most rounds also add grain
+and run img2img with the picture's caption at a low denoise, so that the model's own errors are included. The picture is
+first zoomed out by the total motion, so that after the rounds it is aligned with the clean one, which stays as sharp as
+drawn. From degraded inputs with clean targets the model learns to repair the wear of the loop and to follow the camera.
 
-A view is a part of a picture, enlarged.  The drawn pictures know each place from a few distances only, and a model that
-met nothing else draws a place back to where it was seen: then a zoom stands still.
+A view is an enlarged part of a picture. The drawn pictures show each place at a few distances only, and a model trained
+on them alone draws a place back to the size at which it was seen: a zoom then stands still.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from training.linear_pair import to_float
 
 Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
-ROUNDS = 6  # at most
-PAINTED = 0.65  # share of the rounds in which a model paints
-GRAIN = 0.08  # at most, on pictures in [-1, 1], before it paints
-NEAREST = 2.5  # enlargement of a view
-AT_LIGHT = 0.6  # share of the views that hold the brightest place: captions name suns, moons and windows
+ROUNDS = 6  # largest number of rounds
+PAINTED = 0.65  # share of the rounds with img2img
+GRAIN = 0.08  # largest standard deviation of the grain before img2img, on pictures in [-1, 1]
+NEAREST = 2.5  # largest enlargement of a view
+AT_LIGHT = 0.6  # share of the views that contain the brightest place: captions name suns, moons and windows
 
 
 def _motion(rng: np.random.Generator, size: int) -> Matrix:
-    """A small zoom, turn and shift about the centre, as a 3x3 matrix."""
+    """Draw a small random zoom, rotation and shift about the centre of a ``size`` px picture, as a 3x3 matrix."""
     factor = float(np.exp(rng.uniform(0.0, 0.1)))
     turn = float(rng.normal(0, 1.0))
     matrix = np.eye(3)
@@ -56,7 +56,7 @@ def _warp(image: Image, matrix: Matrix) -> Image:
 
 
 def far(image: Image, steps: Sequence[Matrix]) -> Image:
-    """The picture from where ``steps``, one after the other, lead to it as it is; mirrored where it does not reach."""
+    """Apply the inverse of the product of ``steps`` to a picture, with mirrored borders: the steps lead back to it."""
     whole = np.eye(3)
     for step in steps:
         whole = step @ whole
@@ -64,7 +64,7 @@ def far(image: Image, steps: Sequence[Matrix]) -> Image:
 
 
 def view(image: Image, rng: np.random.Generator) -> Image:
-    """A part of a picture from up to `NEAREST` times nearer, sharpened by about as much as the enlargement blurs."""
+    """Enlarge a random part of a picture up to `NEAREST` times, sharpened about as much as the enlargement blurs."""
     size, factor = image.shape[0], float(np.exp(rng.uniform(0, np.log(NEAREST))))
     side = size / factor
     corner = rng.uniform(0, size - side, 2)
@@ -80,7 +80,7 @@ def view(image: Image, rng: np.random.Generator) -> Image:
 
 @torch.no_grad()
 def make_views(data: Path, count: int, seed: int = 4) -> None:
-    """Write ``train/views.npz``: index (N,) of pictures, latents (N, C, 16, 16) float16 of a `view` of each."""
+    """Write ``train/views.npz``: picture indices (N,), and latents (N, C, 16, 16) float16 of a `view` of each."""
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     vae = load(data)
     rng = np.random.default_rng(seed)
@@ -95,9 +95,9 @@ def make_views(data: Path, count: int, seed: int = 4) -> None:
 
 @torch.no_grad()
 def make_pairs(data: Path, count: int, pipeline: StableDiffusionPipeline | None = None, seed: int = 3) -> None:
-    """Write ``train/loop.npz``: index (N,), clean and degraded latents (N, C, 16, 16) float16.
+    """Write ``train/loop.npz``: picture indices (N,), clean and degraded latents (N, C, 16, 16) float16.
 
-    A ``pipeline`` paints in `PAINTED` of the rounds, with the data's autoencoder put in the place of its own.
+    A ``pipeline`` runs img2img in a share `PAINTED` of the rounds, with its autoencoder replaced by that of ``data``.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     vae = load(data)

@@ -1,8 +1,8 @@
-"""Muon: steps of equal size in all directions of a weight matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+"""The Muon optimizer, orthogonalised momentum (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
 
-Adam's steps on a matrix are mostly of low rank: a few directions take them all.  Muon replaces the averaged gradient by
-the nearest (semi-)orthogonal matrix, found by a few Newton-Schulz iterations, so that rare directions learn as well.
-torch's own Muon takes matrices only, and most of a UNet is convolutions.
+Adam's updates of a matrix are nearly low-rank: a few directions dominate. Muon replaces the averaged gradient by the
+nearest (semi-)orthogonal matrix, found by a few Newton-Schulz iterations, so that rare directions learn as well.
+torch's own Muon takes matrices only, and most weights of a UNet are convolutions.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-# A quintic whose iteration drives singular values into about 0.7..1.2, which is near enough to 1 (Jordan's figures).
+# Coefficients of Jordan's quintic iteration, which drives singular values to about 0.7..1.2, near enough to 1.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrices: Tensor, iterations: int = 4) -> Tensor:
-    """The (semi-)orthogonal matrices near ``matrices`` (N, rows, columns), in bfloat16's precision.
+    """Orthogonalise ``matrices`` (N, rows, columns) by Newton-Schulz iteration, in the precision of bfloat16.
 
-    Every iteration multiplies from the left with a polynomial of ``x x^T``.  Where the matrices are much longer in one
-    direction, all of them are done on that small square, and the long ones are touched twice instead of eight times.
+    Every iteration multiplies from the left with a polynomial of ``x x^T``. For matrices at least three times as long
+    as wide the polynomials are multiplied as small square matrices, and the long matrix takes part in two products
+    instead of eight.
     """
     x = matrices.bfloat16()
     upright = x.shape[1] > x.shape[2]
@@ -42,7 +43,7 @@ def orthogonal(matrices: Tensor, iterations: int = 4) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices and convolutions; the first axis of a weight is what it puts out, all others what it reads."""
+    """Muon for matrices and convolutions; the first axis of a weight is its output, all others are its input."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
@@ -58,9 +59,9 @@ class Muon(torch.optim.Optimizer):
                 if "mean" not in state:
                     state["mean"] = torch.zeros_like(parameter)
                 mean = state["mean"].lerp_(parameter.grad, 1 - group["momentum"])
-                ahead = parameter.grad.lerp(mean, group["momentum"]).flatten(1)  # Nesterov's look ahead
+                ahead = parameter.grad.lerp(mean, group["momentum"]).flatten(1)  # Nesterov momentum
                 alike.setdefault(tuple(ahead.shape), []).append((parameter, ahead))
-            for (rows, columns), some in alike.items():  # all of one shape in one batch of products
+            for (rows, columns), some in alike.items():  # weights of equal shape form one batch
                 turned = orthogonal(torch.stack([ahead for _, ahead in some]))
                 size = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for (parameter, _), step in zip(some, turned, strict=True):

@@ -1,4 +1,4 @@
-"""What every training stage shares: a time budget with its learning-rate curve, and saves that survive a kill."""
+"""Time budget, learning-rate schedule and atomic checkpoints, shared by all training stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 class Budget:
-    """A training stage's time budget; ``spent`` seconds carry over from an earlier piece of the run."""
+    """Time budget of a training stage, in minutes; ``spent`` is the seconds used before the run was resumed."""
 
     def __init__(self, minutes: float, spent: float = 0.0) -> None:
         self.total = minutes * 60
@@ -20,32 +20,35 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds trained, over all pieces."""
+        """Seconds of training, including those before the run was resumed."""
         return time.monotonic() - self._began
 
     @property
     def progress(self) -> float:
-        """0 at the start, 1 when the budget is used up."""
+        """Fraction of the budget used, 0 to 1."""
         return min(1.0, self.spent / self.total)
 
 
 def learning_rate(
     peak: float, step: int, progress: float, warm_up: int = 150, floor: float = 0.03, hold: float = 0.0
 ) -> float:
-    """Linear warm-up over ``warm_up`` steps, the peak up to ``hold``, then a cosine down to ``floor`` of the peak."""
+    """Learning rate at a step: linear warm-up over ``warm_up`` steps, constant, then cosine decay.
+
+    ``progress`` is the fraction of the budget used; the decay begins at ``hold`` and ends at ``floor`` times the peak.
+    """
     fall = max(0.0, progress - hold) / (1 - hold)
     cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
     return peak * min(1.0, (step + 1) / warm_up) * cosine
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Save a checkpoint whole or not at all."""
+    """Save a checkpoint atomically."""
     part = path.with_suffix(".part")
     torch.save(state, part)
     os.replace(part, path)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Load a checkpoint written by `save`."""
+    """Load a checkpoint written by `save`, onto the CPU."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

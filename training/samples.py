@@ -1,4 +1,4 @@
-"""What the text-to-image model learns from: latents with captions, and the loop's."""
+"""Training samples of the text-to-image model: latents with captions, views and loop pairs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from training import device
 from training.tokenizer import strew, tokenise
 
 MIXED = 0.15  # share of the loop pairs
-# log(sigma/alpha) up to which the loop teaches: what an animation starts from at a strength of 0.45 or more.  Above it
-# pictures come from noise, and their composition is only the drawn pictures' business.
+# log(sigma/alpha) below which views and loop pairs are used: the starting noise of an animation at strength 0.45 or
+# more. Above it pictures are composed from noise, which is learned from the drawn pictures only.
 LOOP_LEVEL = 1.0
 
 
 class Samples:
-    """Latents with tokenised captions, and where they are made, what `training.loop_pairs` adds.
+    """Latents with tokenized captions of a data folder, and the views and loop pairs of `training.loop_pairs`, if any.
 
-    Views are pictures seen from nearer; pairs are degraded and clean latents of the feedback loop.  Some of the pairs
-    are `MIXED`: the clean picture with another one shining through, as after a change of prompt.
+    Views are enlarged parts of pictures; pairs are clean and degraded latents of the animation loop. In a share `MIXED`
+    of the pairs another picture is blended into the degraded one, as after a change of prompt.
     """
 
     def __init__(self, folder: Path, tokenizer: CLIPTokenizer, strewn: bool = False) -> None:
@@ -38,10 +38,10 @@ class Samples:
     def batch(
         self, rng: np.random.Generator, levels: Tensor, view_share: float = 0.0, loop_share: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean latents, the latents to add noise to (mostly the same), and captions, 10 % of them empty.
+        """Draw a batch: clean latents (B, C, h, w), input latents to add noise to, and captions (B, 77), 10 % empty.
 
-        One sample for each of ``levels`` (B,), log(sigma/alpha); views and pairs are for those below `LOOP_LEVEL`, and
-        the shares are of these.
+        The input latents are the clean ones except in loop pairs. ``levels`` (B,) is log(sigma/alpha) of each sample;
+        those below `LOOP_LEVEL` are views and pairs with the probabilities ``view_share`` and ``loop_share``.
         """
         count = len(levels)
 
@@ -75,5 +75,5 @@ class Samples:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
-    """The arrays of a file, nothing where there is none."""
+    """Load the arrays of an npz file onto the device; {} if it does not exist."""
     return {name: device.put(value) for name, value in np.load(path).items()} if path.exists() else {}

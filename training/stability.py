@@ -1,18 +1,18 @@
-"""Does the animation loop stay alive?  Long runs through the renderer, measured.
+"""Stability of the animation loop, measured on long runs of the renderer.
 
     python -m training.stability --data build/training --out build/training/stability --frames 300
 
 renders zooms in 2D (strength 0.6) and flights in 3D (0.65), with iterating and with fixed seeds, and prints
 
 - sharpness (variance of the Laplacian), saturation and brightness from frame 30 to the end, as the lowest and highest
-  ratio to those of frame 30 (each the mean of nine frames around), which are to stay within 0.7 to 1.3;
-- how far the last two pictures of the strip (a twelfth of the run apart) differ: a frozen run stands still;
-- by how much pictures grow from frame to frame, as one sees it (optical flow): one of 1.5 % that shows 0.2 % is held;
-- how many of the runs show their scene in frame 0 and in the last ten frames, by `training.adherence`'s judge;
-- how many frames after a change of prompt the judge finds the new scene likelier than the old one.
+  ratio to those of frame 30 (each a mean over nine frames), which should stay within 0.7 to 1.3;
+- the difference of the last two pictures of the strip (a twelfth of the run apart): small in a frozen run;
+- the visible zoom from frame to frame (optical flow): 0.2 % where the camera sets 1.5 % means that the picture is held;
+- the share of runs in which `training.adherence`'s judge names the scene in frame 0, and in the last ten frames;
+- the number of frames after a change of prompt until the judge finds the new scene likelier than the old one.
 
-Every finished run is kept as JSON and as a strip of pictures, and is not rendered again.  Any setting of the renderer
-can be tried: ``... --set noise=0.02 antiblur_amount=0``.
+Every finished run is saved as JSON and as a strip of pictures, and is not rendered again. Settings of the renderer can
+be changed: ``... --set noise=0.02 antiblur_amount=0``.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ STYLE = {
     "width": 256, "height": 256, "model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a",
     "noise_keeps_mean": True,
 }  # fmt: skip
-# A new prompt brings its own colours; as long as one stays, colours keep to the first frame's, as is Deforum's default,
-# and so does fine detail.
+# Runs with changing prompts need new colours; in runs with one prompt colours are matched to the first frame's, as by
+# Deforum's default, and so is fine detail.
 CHANGING: dict[str, object] = {"color_coherence": "None"}
 LASTING: dict[str, object] = {"color_coherence": "LAB", "detail_coherence": 0.8}
-# With one seed for all frames the same noise falls on what it has made before, unless it moves with the picture.
+# With a fixed seed every frame gets the same noise at the same place, which freezes the picture unless the noise moves.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},
     "fixed": {"seed_behavior": "fixed", "noise_follows_camera": True},
@@ -51,7 +51,7 @@ MOVES: dict[str, dict[str, object]] = {
     "2D": {"animation_mode": "2D", "zoom": 1.015, "strength": 0.6},
     "3D": {"animation_mode": "3D", "depth_algorithm": "embedded", "translation_z": 4, "far": 1000, "strength": 0.65},
 }
-PROMPTS = [  # and the scene that the judge is to see
+PROMPTS = [  # (prompt, scene that the judge should name)
     ("the sea at sunset with a glowing sun", "sea"),
     ("snowy mountains with a calm lake, on a clear day", "mountains"),
     ("a city skyline at night with lit windows", "city"),
@@ -61,35 +61,35 @@ PROMPTS = [  # and the scene that the judge is to see
     ("a desert with sand dunes at golden hour", "desert"),
     ("outer space, a blue ringed planet, stars", "space"),
 ]
-CHANGES = [(0, 3), (3, 1), (1, 6), (6, 4), (4, 2), (2, 0), (5, 7), (7, 5)]  # from one of the prompts to another
-BASE, AROUND, SHOWN = 30, 4, 12  # frame compared to, frames averaged to each side, pictures of a strip
+CHANGES = [(0, 3), (3, 1), (1, 6), (6, 4), (4, 2), (2, 0), (5, 7), (7, 5)]  # (from, to), indices of PROMPTS
+BASE, AROUND, SHOWN = 30, 4, 12  # reference frame, frames averaged on each side, pictures per strip
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run was like, frame by frame, and some of its pictures."""
+    """Measurements of one run, per frame."""
 
     sharpness: list[float]
     saturation: list[float]
     brightness: list[float]
     growth: list[float]
-    """From each frame to the next, see `growth`."""
+    """Zoom from each frame to the next, see `growth`."""
     scenes: list[list[float]]
     """The judge's probabilities of `adherence.SCENES`."""
     seconds: float
 
 
 def measure(image: Image) -> tuple[float, float, float]:
-    """Sharpness (variance of the Laplacian, levels of 255), saturation (mean, 0..1), brightness (mean, 0..1)."""
+    """Return sharpness (variance of the Laplacian, levels of 255), mean saturation 0..1 and mean brightness 0..1."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
     return float(cv2.Laplacian(gray, cv2.CV_64F).var()), float(saturation.mean() / 255), float(gray.mean() / 255)
 
 
 def growth(one: Image, next_one: Image) -> float:
-    """The enlargement about the centre that the optical flow from one picture to the next shows; 0.015 is 1.5 %.
+    """Return the zoom about the centre by the optical flow from one picture to the next; 0.015 is 1.5 %.
 
-    Least squares of a shift and an enlargement, where there is texture for the flow to hold on to.
+    A least-squares fit of shift and zoom, weighted by the squared gradient, as flow is reliable only on texture.
     """
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (one, next_one)]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
@@ -114,7 +114,7 @@ def scores(judge: Judge, images: list[Image]) -> list[list[float]]:
 
 
 def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models: KeptModels) -> Measured:
-    """Render and measure, or read what was measured."""
+    """Render and measure a run, or read its measurements where they exist."""
     kept, strip = out / f"{name}.json", out / f"{name}.png"
     if kept.exists():
         return Measured(**json.loads(kept.read_text()))
@@ -130,7 +130,7 @@ def run(name: str, settings: dict[str, object], judge: Judge, out: Path, models:
 
 
 def ratios(values: list[float]) -> tuple[float, float, float]:
-    """Lowest, highest and last ratio of the running mean to that around frame `BASE`, from there on."""
+    """Return the lowest, highest and last ratio of the moving average to that at frame `BASE`, from there on."""
     window = 2 * AROUND + 1
     means = np.convolve(values, np.full(window, 1 / window), "valid")[BASE - AROUND :]
     relative = means / max(means[0], 1e-9)
@@ -138,14 +138,17 @@ def ratios(values: list[float]) -> tuple[float, float, float]:
 
 
 def last_step(strip: Path) -> float:
-    """Mean difference, in levels of 255, of a strip's last two pictures; under about 5 the run stands still."""
+    """Return the mean difference, in levels of 255, of a strip's last two pictures; below about 5 the run is frozen."""
     pictures = cv2.imread(str(strip)).astype(np.float32)
     wide = pictures.shape[1] // SHOWN
     return float(np.abs(pictures[:, -wide:] - pictures[:, -2 * wide : -wide]).mean())
 
 
 def until_changed(measured: Measured, at: int, old: int, new: int) -> int | None:
-    """Frames after frame ``at`` until the new scene is likelier than the old one and stays so for three frames."""
+    """Return the number of frames after ``at`` until the new scene is likelier than the old one for three frames.
+
+    ``old`` and ``new`` are indices of `SCENES`; None if that does not happen.
+    """
     shares = np.array(measured.scenes)
     ahead = shares[:, new] > shares[:, old]
     return next((k - at for k in range(at, len(ahead) - 2) if ahead[k : k + 3].all()), None)
@@ -153,7 +156,7 @@ def until_changed(measured: Measured, at: int, old: int, new: int) -> int | None
 
 def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], extra: dict[str, object],
             judge: Judge, out: Path, models: KeptModels) -> None:  # fmt: skip
-    """The long runs: prints a line for each, and for all."""
+    """Run the long runs with one prompt each; print a line for each and a summary."""
     first: list[float] = []
     last: list[float] = []
     stays: list[float] = []
@@ -191,7 +194,7 @@ def lasting(frames: int, prompts: int, behaviors: list[str], moves: list[str], e
 
 
 def changing(count: int, extra: dict[str, object], judge: Judge, out: Path, models: KeptModels) -> None:
-    """Runs whose prompt changes at frame 20."""
+    """Run ``count`` runs whose prompt changes at frame 20; print how soon each change shows."""
     took = []
     for k, (old, new) in enumerate(CHANGES[:count]):
         prompts = {"0": PROMPTS[old][0], "20": PROMPTS[new][0]}
@@ -218,7 +221,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     given = dict(one.split("=", 1) for one in args.set)
-    # A folder is found from here, not from where the settings lie.
+    # A model folder is relative to the working directory, not to the settings file.
     model = str(Path(args.model).resolve()) if Path(args.model).exists() else args.model
     extra: dict[str, object] = {"model": model, **given}
     judge, models = train(args.data), KeptModels()

@@ -1,12 +1,12 @@
-"""The text-to-image model: text encoder and UNet, trained together on the autoencoder's latents.
+"""Training of the text-to-image model: text encoder and UNet, jointly, on the autoencoder's latents.
 
     python -m training.text_to_image --data build/training --minutes 90
 
-The noise schedule and the v-prediction target are Stable Diffusion's, so every usual sampler runs.  What is
-chosen here is which noise levels are trained: log(sigma/alpha) is drawn from a normal distribution, which is
-flow matching's logit-normal time (Esser et al. 2024) in the other parametrisation - with unit weights on v
-the two losses differ by a factor between 1 and 2.  The rest is drawn evenly over the time steps, so that the first,
-noisiest steps, which decide the overall light of a picture, are learned as well.
+Noise schedule (apart from its end, see `BETAS`) and v-prediction are those of Stable Diffusion, so that the usual
+samplers run. Most training noise levels are drawn from a normal distribution of log(sigma/alpha), which is flow
+matching's logit-normal time (Esser et al. 2024) in another parametrisation: with unit weights on v the two losses
+differ by a factor between 1 and 2. The others are drawn uniformly over the timesteps, so that the noisiest steps, which
+decide the overall brightness of a picture, are learned as well.
 
 Latents: (C, 16, 16) of unit variance; text: 77 tokens.
 """
@@ -41,18 +41,18 @@ from training.tokenizer import LENGTH, strew, train_tokenizer
 
 TRAIN_STEPS = 1000
 LAYOUT_WEIGHT = 0.2
-# Weight of the coarse errors' scales.  Where a sun stands and how large it is hardly shows in the error of each latent,
-# but an animation moves it by half a pixel per frame, and a model that is off by as much stops it.
+# Loss weights of the errors of local means, by their side in latents. Position and size of a sun hardly affect the
+# error of single latents, but a camera moves a sun by half a pixel per frame, and an error of that size stops it.
 COARSE = {2: 0.5, 4: 0.5}
-# What Muon is not for: tables, and what reads or writes the outside of a network; and vectors, of course.
+# Parameters that AdamW trains: embedding tables, input and output layers. (Vectors as well.)
 _ENDS = ("conv_in", "conv_out", "embedding.weight", "embeddings", "layout")
-# Stable Diffusion ends at 0.012.  Our latents are few and vary together, so its noisiest step would still show how
-# light the picture is, and every sample, starting from pure noise, would come out mid-grey: hence more noise.
+# Stable Diffusion's beta_end is 0.012. With our few, correlated latents its noisiest step would still show the
+# picture's brightness, and samples, which start from pure noise, would all be mid-grey: hence more noise.
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
 
 
 def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """What Muon is for, and the rest."""
+    """Split the parameters into those for Muon (inner matrices and convolutions) and those for AdamW."""
     inner = {name: p for name, p in model.named_parameters() if p.ndim > 1 and not any(end in name for end in _ENDS)}
     return list(inner.values()), [p for name, p in model.named_parameters() if name not in inner]
 
@@ -77,10 +77,10 @@ def build_text_encoder(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLI
 
 
 def build_unet(channels: int, widths: tuple[int, ...], text_width: int, size: int = 16) -> UNet2DConditionModel:
-    """A UNet with cross attention at all levels but the first and heads 32 wide.
+    """Build a UNet with cross-attention at all levels but the first, with heads of width 32.
 
-    A pooled view of the text also joins the time embedding, and through it every residual block: palette and time of
-    day concern all levels, the first one too.  It starts silent.
+    A pooled text embedding is added to the time embedding and so reaches every residual block: palette and time of day
+    concern all levels, including the first. Its contribution starts at zero.
     """
     below = len(widths) - 1
     unet = UNet2DConditionModel(
@@ -102,11 +102,11 @@ def build_unet(channels: int, widths: tuple[int, ...], text_width: int, size: in
 
 
 class Model(nn.Module):
-    """Text encoder and UNet, one thing to train and to average.
+    """Text encoder and UNet as one module for training and weight averaging.
 
-    ``layout`` is a training aid that is not exported: it reads a picture's coarse layout (4x4 means of the latents) off
-    the text states.  Through the UNet alone, which sees most layouts in the noisy picture anyway, the text encoder
-    learned in 100,000 samples less than a linear fit on the bag of words knows.
+    ``layout`` is an auxiliary head, not exported: it predicts a picture's coarse layout (4x4 means of the latents) from
+    the text encoder's states. Through the UNet alone, which sees most layouts in the noisy picture, the text encoder
+    learned less in 100,000 samples than a linear fit on the bag of words.
     """
 
     def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
@@ -115,22 +115,25 @@ class Model(nn.Module):
         self.layout = nn.Linear(text_encoder.config.hidden_size, unet.config.in_channels * 16)
 
     def forward(self, noisy: Tensor, steps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Predicted v (B, C, h, w) of noisy latents at ``steps`` (B,) with captions ``tokens`` (B, 77); layouts."""
+        """Predict v (B, C, h, w) of noisy latents at timesteps ``steps`` (B,) with captions ``tokens`` (B, 77).
+
+        Returns v and the layouts (B, 16 C) predicted from the captions.
+        """
         text = self.text_encoder(tokens).last_hidden_state
         return self.unet(noisy, steps, text).sample.float(), self.layout(text.mean(1)).float()
 
     def read_layout(self, tokens: Tensor) -> Tensor:
-        """Layouts (B, 16 C) that captions promise."""
+        """Predict layouts (B, 16 C) from captions ``tokens`` (B, 77)."""
         return self.layout(self.text_encoder(tokens).last_hidden_state.mean(1)).float()  # type: ignore[no-any-return]
 
 
 def layout_of(latents: Tensor) -> Tensor:
-    """The coarse layout (B, 16 C) of latents (B, C, h, w)."""
+    """Return the coarse layout (B, 16 C) of latents (B, C, h, w): their 4x4 means."""
     return F.adaptive_avg_pool2d(latents, 4).flatten(1)
 
 
 class Noise:
-    """The noise schedule, and which of its levels to train."""
+    """The noise schedule, and the distribution of training timesteps."""
 
     def __init__(self) -> None:
         betas = (
@@ -138,10 +141,14 @@ class Noise:
         )
         kept = torch.cumprod(1 - betas, 0)
         self.alpha, self.sigma = kept.sqrt().float(), (1 - kept).sqrt().float()
-        self.level = (self.sigma / self.alpha).log()  # rising
+        self.level = (self.sigma / self.alpha).log()  # log(sigma/alpha), (TRAIN_STEPS,), ascending
 
     def draw(self, uniform: Tensor, even_share: float = 0.2, mean: float = 0.9, spread: float = 1.3) -> Tensor:
-        """Time steps (B,) for numbers in (0, 1): most from the normal distribution of levels, some evenly."""
+        """Map uniform numbers (B,) in (0, 1) to timesteps (B,).
+
+        A share ``even_share`` is uniform over the timesteps; for the others log(sigma/alpha) is normal with ``mean``
+        and standard deviation ``spread``.
+        """
         part = (uniform / even_share).clamp(max=1)
         evenly = (part * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)
         rest = ((uniform - even_share) / (1 - even_share)).clamp(1e-5, 1 - 1e-5)
@@ -150,7 +157,7 @@ class Noise:
         return torch.where(uniform < even_share, evenly, normal)
 
     def add(self, clean: Tensor, noise: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Noisy latents, and alpha and sigma (B, 1, 1, 1)."""
+        """Return latents (B, C, h, w) with noise of timesteps ``steps`` (B,), and alpha and sigma (B, 1, 1, 1)."""
         alpha, sigma = self.alpha[steps].view(-1, 1, 1, 1), self.sigma[steps].view(-1, 1, 1, 1)
         return alpha * clean + sigma * noise, alpha, sigma
 
@@ -160,7 +167,7 @@ class Noise:
 
 @torch.no_grad()
 def heldout_loss(model: Model, noise: Noise, samples: Samples, count: int) -> dict[str, float]:
-    """Mean squared error of v on held-out pictures, with their captions and with the empty one."""
+    """Return the mean squared error of v on held-out pictures with and without captions, and the gain in percent."""
     generator = torch.Generator("cpu").manual_seed(0)
     count = min(count, samples.latents.shape[1])
     clean = samples.latents[0, :count].float()
@@ -182,7 +189,7 @@ def heldout_loss(model: Model, noise: Noise, samples: Samples, count: int) -> di
 
 
 def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) -> None:
-    """Write a StableDiffusionPipeline folder: fp16 safetensors, no file above 14 MB."""
+    """Write a StableDiffusionPipeline folder: fp16 safetensors, sharded into files of at most 14 MB."""
     scheduler = EulerDiscreteScheduler(
         num_train_timesteps=TRAIN_STEPS, prediction_type="v_prediction", timestep_spacing="trailing", **BETAS
     )
@@ -197,11 +204,11 @@ def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) 
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(out, safe_serialization=True, max_shard_size="14MB")
-    # Not Euler's settings, but a DDIM or DDPM made from this file would otherwise clip our wide latents to [-1, 1].
+    # For other schedulers made from this file: DDIM and DDPM would clip our latents, which are wider, to [-1, 1].
     settings = out / "scheduler" / "scheduler_config.json"
     more = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True}
     settings.write_text(json.dumps(json.loads(settings.read_text()) | more, indent=2, sort_keys=True) + "\n")
-    for path in out.rglob("config.json"):  # where the parts were loaded from is nobody's business
+    for path in out.rglob("config.json"):  # remove the local path that the parts were loaded from
         config = {k: v for k, v in json.loads(path.read_text()).items() if k != "_name_or_path"}
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for path in out.rglob("*.safetensors"):
@@ -220,12 +227,12 @@ def build_model(args: argparse.Namespace, tokenizer: CLIPTokenizer) -> Model:
 
 
 def attention() -> AbstractContextManager[None]:
-    """On so few tokens plain attention trains a fifth faster than a CPU's flash kernel."""
+    """Context for attention: on a CPU the plain kernel, which trains a fifth faster than flash on so few tokens."""
     return sdpa_kernel(SDPBackend.MATH) if device.current().type == "cpu" else nullcontext()
 
 
 def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1e-3, batch: int = 128) -> None:
-    """Teach the text encoder what captions say about layouts, before the UNet listens to it."""
+    """Train the text encoder and the layout head on the layouts of captions, before the UNet is trained."""
     parameters = [*model.text_encoder.parameters(), *model.layout.parameters()]
     optimizer = torch.optim.AdamW(parameters, peak, betas=(0.9, 0.99), weight_decay=0.01)
     budget, rng, step, mean = progress.Budget(minutes), np.random.default_rng(9), 0, 0.0
@@ -248,7 +255,7 @@ def warm_up_text(model: Model, samples: Samples, minutes: float, peak: float = 1
 
 def _average_gradients(model: nn.Module, processes: int) -> None:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch._utils._flatten_dense_tensors(gradients).bfloat16()  # half the way through memory
+    flat = torch._utils._flatten_dense_tensors(gradients).bfloat16()  # halves the memory traffic
     dist.all_reduce(flat)
     flat = flat.float() / processes
     for gradient, part in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients), strict=True):
@@ -257,8 +264,8 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
 
 @dataclass(frozen=True)
 class Losses:
-    """Mean squared errors: of v, of its local means (`COARSE`), where white noise would count as much as in v, and of
-    the layout."""
+    """Mean squared errors of v, of its local means (`COARSE`, scaled so that white noise counts as much as in v), and
+    of the layout."""
 
     error: Tensor
     coarse: Tensor
@@ -268,11 +275,12 @@ class Losses:
 def losses(
     model: Model, noise: Noise, samples: Samples, rng: np.random.Generator, count: int, shares: tuple[float, float]
 ) -> Losses:
-    """The losses on ``count`` samples; ``shares`` are of views and loop pairs."""
+    """Compute the losses on ``count`` random samples; ``shares`` are those of views and loop pairs."""
     steps = noise.draw(device.put(rng.random(count, dtype=np.float32)))
     clean, shown, tokens = samples.batch(rng, noise.level[steps], *shares)
     degraded = (shown - clean).flatten(1).abs().amax(1) > 0
-    # A degraded input is only hard to tell from a clean one under some noise; with less, v would be huge.
+    # Degraded inputs are used only with enough noise: the difference to the clean target is divided by sigma, and v
+    # would be huge.
     low = degraded & (noise.level[steps] < -0.7)
     shown = torch.where(low.view(-1, 1, 1, 1), clean, shown)
     eps = torch.randn_like(clean)
@@ -287,7 +295,10 @@ def losses(
 
 
 def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
-    """One training process; gradients are averaged over all, and the first keeps the books."""
+    """Run one training process; gradients are averaged over all, and rank 0 writes checkpoints and reports.
+
+    ``meeting`` is the file through which the processes find each other.
+    """
     device.use(args)
     if device.current().type == "cpu":
         group_norm.use()
@@ -325,7 +336,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         share = budget.progress
         if args.processes > 1:
             now = torch.tensor([share])
-            dist.broadcast(now, 0)  # all must stop, and turn the learning rate down, at the same step
+            dist.broadcast(now, 0)  # all processes need the same learning rate and the same last step
             share = float(now)
         if share >= 1:
             break
@@ -355,7 +366,7 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The model's size and place, shared with `training.evaluate`."""
+    """Add the arguments for the data folder and the size of the model."""
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 192])
     parser.add_argument("--text-width", type=int, default=192)
@@ -363,7 +374,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_average(args: argparse.Namespace) -> tuple[Model, CLIPTokenizer, dict[str, Any]]:
-    """The averaged model of the last checkpoint, its tokenizer, and the checkpoint's books."""
+    """Load the averaged model of the last checkpoint, its tokenizer, and the counts of steps, samples and seconds."""
     tokenizer = CLIPTokenizer.from_pretrained(args.data / "tokenizer")
     model = build_model(args, tokenizer)
     state = progress.load(args.data / "text_to_image.ckpt")
@@ -373,7 +384,7 @@ def load_average(args: argparse.Namespace) -> tuple[Model, CLIPTokenizer, dict[s
 
 @torch.no_grad()
 def meet(model: Model, pipeline: Path, share: float) -> None:
-    """Replace the weights by a mean: ``share`` of them, the rest of a pipeline folder that they were trained from."""
+    """Average the weights with those of a pipeline folder they were trained from; ``share`` is the model's part."""
     others = (UNet2DConditionModel.from_pretrained(pipeline, subfolder="unet"),
               CLIPTextModel.from_pretrained(pipeline, subfolder="text_encoder"))  # fmt: skip
     for part, other in zip((model.unet, model.text_encoder), others, strict=True):

@@ -1,4 +1,4 @@
-"""The tokenizer, a byte-level BPE in CLIP's layout, and captions as it writes them."""
+"""The tokenizer, a byte-level BPE in CLIP's layout, and the tokenization of captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(captions: list[str], folder: Path, vocabulary: int = 4096) -> CLIPTokenizer:
-    """A byte-level BPE tokenizer in CLIP's layout: bytes, bytes ending a word, merges, start, end."""
+    """Train a byte-level BPE tokenizer on captions, in CLIP's vocabulary layout, and save it to ``folder``.
+
+    Vocabulary: bytes, bytes that end a word, merges, start and end tokens; ``vocabulary`` is the trainer's limit.
+    """
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     pieces = Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""")
@@ -40,7 +43,7 @@ def train_tokenizer(captions: list[str], folder: Path, vocabulary: int = 4096) -
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=LENGTH, bos_token=START, eos_token=END,
                               unk_token=END, pad_token=END)  # fmt: skip
     tokenizer.save_pretrained(folder)
-    # Older transformers read these two instead of tokenizer.json.
+    # Older versions of transformers read vocab.json and merges.txt instead of tokenizer.json.
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -48,20 +51,20 @@ def train_tokenizer(captions: list[str], folder: Path, vocabulary: int = 4096) -
 
 
 def _byte_letters() -> list[str]:
-    """The printable letter that stands for each byte in byte-level BPE, in CLIP's order (Radford et al., GPT-2)."""
+    """Return the printable character for each byte in byte-level BPE, in CLIP's order (Radford et al., GPT-2)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return [chr(b) for b in printable] + [chr(256 + k) for k in range(len(others))]
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """int32 (N, 77)."""
+    """Tokenize captions, padded or truncated to 77 tokens: int32 (N, 77)."""
     out = tokenizer(list(captions), padding="max_length", truncation=True, max_length=LENGTH, return_tensors="np")
     return torch.from_numpy(out.input_ids.astype(np.int32))
 
 
 def strew(captions: list[list[str]], share: float = 0.12) -> list[list[str]]:
-    """Strew a few everyday words into some captions."""
+    """Add one to three everyday words to a share of the captions, before or after the text."""
     rng = np.random.default_rng(5)
 
     def one(text: str) -> str:

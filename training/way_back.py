@@ -1,14 +1,14 @@
-"""The encoder's last layers: to read off a decoded picture the latents that it was made from.
+"""Training of the encoder's last layers to recover from a decoded picture the latents it was decoded from.
 
     python -m training.way_back --data build/training --minutes 25
 
-A trip through the autoencoder moves latents by a few hundredths, and the next one moves them on in nearly the same
-direction (the cosine is 0.96), so that twenty make a tenfold of one.  What is nearly the same each time can be
-foreseen: the residual branches at the encoder's deepest level, silent until now, learn what the decoder will have
-changed, and take it back.  They see 16x16 places instead of 256x256 pixels, and a decoded picture serves many steps.
+A round trip through the autoencoder shifts latents by a few hundredths, and the next one in nearly the same direction
+(cosine 0.96), so that twenty trips shift them ten times as far as one. A shift that repeats is predictable: the
+residual branches at the encoder's deepest level, zero until now, learn to predict and undo it. They work on 16x16 cells
+instead of 256x256 pixels, and a decoded picture serves many steps.
 
-Drawn pictures keep the latents that the linear encoder gives them, but for a few hundredths, so that a diffusion model
-that was trained on those goes on working.
+The latents of drawn pictures stay within a few hundredths of the linear encoder's, so that a diffusion model trained on
+those remains valid.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from training.learner import Learner
 from training.linear_pair import channel_weights, crops, load_pca
 from training.written_pair import keep_constants_of
 
-STOP = 0.06  # share of the travelling latents that make room for those of a new picture
-ANCHOR = 0.2  # weight of drawn pictures: their latents are to stay what they were
-# Of what was learned, in the end: with nothing of it fine detail shrinks on every trip, with all of it it grows.
+STOP = 0.06  # share of the latents after a trip that are replaced by those of a new picture
+ANCHOR = 0.2  # loss weight of drawn pictures, whose latents should not change
+# Final scale of the branches: at 0 fine detail shrinks on every trip, at 1 it grows.
 SHARE = 0.75
 
 
 def front(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) to what the deepest level of the encoder is given, (B, F, H/16, W/16)."""
+    """Run the encoder up to its deepest level: pictures (B, 3, H, W) to features (B, F, H/16, W/16)."""
     x = vae.encoder.conv_in(images.contiguous(memory_format=torch.channels_last))
     for block in vae.encoder.down_blocks[:-1]:
         x = block(x)
@@ -48,7 +48,7 @@ def front(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def head(vae: AutoencoderKL, features: Tensor) -> Tensor:
-    """What `front` gives to latents (B, C, H/16, W/16): with it, the encoder."""
+    """Run the encoder's deepest level: features of `front` to latents (B, C, H/16, W/16)."""
     encoder = vae.encoder
     x = encoder.mid_block(encoder.down_blocks[-1](features))
     moments = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(x)))
@@ -56,12 +56,12 @@ def head(vae: AutoencoderKL, features: Tensor) -> Tensor:
 
 
 def branches(vae: AutoencoderKL) -> list[nn.Module]:
-    """The residual blocks that learn."""
+    """Return the encoder's residual blocks that are trained."""
     return [*vae.encoder.down_blocks[-1].resnets, *vae.encoder.mid_block.resnets]
 
 
 def silenced(vae: AutoencoderKL) -> AutoencoderKL:
-    """A copy whose encoder is the linear one."""
+    """Return a copy with the linear encoder, its trained branches set to zero."""
     linear = copy.deepcopy(vae)
     for resnet in branches(linear):
         nn.init.zeros_(resnet.conv2.weight)
@@ -71,7 +71,7 @@ def silenced(vae: AutoencoderKL) -> AutoencoderKL:
 
 @torch.no_grad()
 def soften(vae: AutoencoderKL, share: float = SHARE) -> None:
-    """Let the branches say only a ``share`` of what they learned."""
+    """Scale the output of the trained branches by ``share``, in place."""
     for resnet in branches(vae):
         resnet.conv2.weight *= share
         resnet.conv2.bias *= share
@@ -79,23 +79,23 @@ def soften(vae: AutoencoderKL, share: float = SHARE) -> None:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Features (N, F, h, w), the latents (N, C, h, w) that they are to be read as, and weights (N,)."""
+    """Training data: features (N, F, h, w), target latents (N, C, h, w) and loss weights (N,)."""
 
     features: Tensor
     latents: Tensor
     weights: Tensor
 
     def followed_by(self, new: Lessons, most: int) -> Lessons:
-        """These and then ``new`` ones, without the first of them where there are more than ``most``."""
+        """Append ``new`` ones and keep the last ``most``."""
         parts = ((a, b) for a, b in zip(vars(self).values(), vars(new).values(), strict=True))
         return Lessons(*(torch.cat(pair)[-most:] for pair in parts))
 
 
 @torch.no_grad()
 def travel(vae: AutoencoderKL, latents: Tensor) -> tuple[Lessons, Tensor]:
-    """Send latents (B, C, h, w) through the decoder: what is to be read off the pictures, and what is read off them.
+    """Decode and re-encode latents (B, C, h, w): the training data of the decoded pictures, and the new latents.
 
-    A quarter of them strays on the way, as a diffusion model's do.
+    Noise is added to a quarter of the latents, as a diffusion model's latents are inexact.
     """
     stray = STRAY * torch.rand(len(latents), 1, 1, 1) * (torch.rand(len(latents), 1, 1, 1) < 0.25)
     sent = latents + stray * torch.randn_like(latents)
@@ -105,16 +105,17 @@ def travel(vae: AutoencoderKL, latents: Tensor) -> tuple[Lessons, Tensor]:
 
 @torch.no_grad()
 def set_out(vae: AutoencoderKL, linear: AutoencoderKL, images: Tensor) -> tuple[Lessons, Tensor]:
-    """The latents of drawn pictures (B, 3, H, W), as the linear encoder has them, and as they are read."""
+    """Encode drawn pictures (B, 3, H, W): training data with the linear encoder's latents, and the current latents."""
     features = front(vae, images)
     return Lessons(features, head(linear, features), torch.full((len(images),), ANCHOR)), head(vae, features)
 
 
 def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int, kept: int, at_once: int = 6,
           steps: int | None = None) -> None:  # fmt: skip
-    """Train for ``minutes`` in all, going on from the last checkpoint; ``kept`` decoded pictures are learned from.
+    """Train for ``minutes`` in total, resuming from the last checkpoint, on the last ``kept`` pictures.
 
-    With ``steps`` it is that many instead, however long they take.
+    ``at_once`` pictures are decoded per step of ``batch`` samples. ``steps`` sets a number of steps in place of the
+    time.
     """
     pictures = np.load(data / "train" / "pictures.npy", mmap_mode="r")
     heldout = np.load(data / "heldout" / "pictures.npy")[:16]
@@ -158,7 +159,7 @@ def train(data: Path, minutes: float, peak: float, adam_peak: float, batch: int,
             travelling[going[:1]] = new
         learner.set_rates(share)
         which = device.put(rng.choice(len(lessons.weights), min(batch, len(lessons.weights)), replace=False))
-        # Their gradient is of no use, but for want of it torch 2.6 to 2.10 crash in their group normalisation on a CPU.
+        # The features' gradient is not used, but without it group normalisation in torch 2.6 to 2.10 crashes on a CPU.
         features = lessons.features[which].requires_grad_()
         off = (head(vae, features) - lessons.latents[which]).square() * weight
         each = off.mean((1, 2, 3)) * lessons.weights[which]

@@ -1,7 +1,7 @@
-"""Everyday prompt words beyond the world's own language.
+"""Everyday prompt words that the captions of the drawn world do not contain.
 
-They give the tokenizer whole-word merges (an unknown word would fall apart into letters), and a few of them are strewn
-into training captions, so that the model learns to pass over words it has never seen drawn.
+The tokenizer learns whole-word merges from them; an unknown word would be split into letters. A few of them are added
+to training captions, so that the model learns to ignore words that it never saw drawn.
 """
 
 EVERYDAY = """

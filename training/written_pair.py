@@ -1,6 +1,6 @@
-"""The linear pair written into an `AutoencoderKL`, with silent residual branches that may learn.
+"""Conversion of the linear pair to an `AutoencoderKL` whose residual branches output zero and can be trained.
 
-Encoding and decoding are the same linear maps as the pair's, at every size of picture.
+Its encoder and decoder are the same linear maps as the pair's, at every picture size.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from torch import nn
 
 from training.linear_pair import PATCH, WIDTHS, LinearPair
 
-# A constant channel pair far larger than the signal makes GroupNorm a fixed scaling, which neither a crop's nor a
-# picture's statistics can shift: contrast and hue pass through unchanged.
+# A constant channel pair far larger than the signal makes GroupNorm a fixed scaling, independent of the statistics of a
+# crop or picture: contrast and hue pass through unchanged.
 CONSTANT = 256.0
 BRANCH_CONSTANT = 4.0
 
 
 def build(channels: int, widths: tuple[int, ...] = WIDTHS, size: int = 256) -> AutoencoderKL:
-    """An untrained autoencoder with a sixteenth of the resolution in its latents (B, channels, H/16, W/16).
+    """Build an untrained autoencoder with latents (B, channels, H/16, W/16).
 
     Raises ValueError where ``widths`` cannot hold the pair and its constants.
     """
@@ -47,7 +47,7 @@ def _zero(module: nn.Module) -> None:
 
 
 def _place(conv: nn.Conv2d, inner: nn.Conv2d) -> None:
-    """Put a convolution of the linear pair into a wider one, and hand on the last two channels, the constants."""
+    """Write a convolution of the linear pair into a wider one that also passes the constants, its last two channels."""
     _zero(conv)
     conv.weight[: inner.out_channels, : inner.in_channels] = inner.weight
     y, x = (0, 0) if conv.stride[0] == 2 else (1, 1)
@@ -55,17 +55,17 @@ def _place(conv: nn.Conv2d, inner: nn.Conv2d) -> None:
 
 
 def _select(conv: nn.Conv2d, count: int, paired: bool = False) -> None:
-    """Make a 1x1 convolution hand on ``count`` channels and the constants; with ``paired`` also their negatives."""
+    """Make a 1x1 convolution pass ``count`` channels and the constants; with ``paired`` also their negatives."""
     _zero(conv)
     for k in range(count):
         conv.weight[k, k] = 1
-        if paired:  # SiLU(x) - SiLU(-x) = x, so plus and minus together pass the activation unharmed
+        if paired:  # SiLU(x) - SiLU(-x) = x: a pair of opposite sign passes the activation unchanged
             conv.weight[conv.out_channels // 2 - 1 + k, k] = -1
     conv.weight[-2, -2] = conv.weight[-1, -1] = 1
 
 
 def _finish(norm: nn.GroupNorm, conv: nn.Conv2d, inner: nn.Conv2d) -> None:
-    """The end of either half: a norm that scales by 1, and the convolution that reads the pairs."""
+    """Set the last layers of encoder or decoder: a norm of gain 1, and a convolution that reads the +- pairs."""
     norm.weight.fill_(CONSTANT * (2 / norm.num_channels) ** 0.5)
     norm.bias.zero_()
     _zero(conv)
@@ -77,7 +77,7 @@ def _finish(norm: nn.GroupNorm, conv: nn.Conv2d, inner: nn.Conv2d) -> None:
 
 @torch.no_grad()
 def write(vae: AutoencoderKL, pair: LinearPair) -> None:
-    """Write the linear pair into an `AutoencoderKL`: exactly it, with silent residual branches ready to learn."""
+    """Write the linear pair into an `AutoencoderKL`, whose residual branches then output zero and can be trained."""
     constants = torch.tensor([CONSTANT, -CONSTANT])
     encoder, decoder = vae.encoder, vae.decoder
     _zero(encoder.conv_in)
@@ -100,7 +100,7 @@ def write(vae: AutoencoderKL, pair: LinearPair) -> None:
             _select(blocks[level + 1].resnets[0].conv_shortcut, inner.out_channels, last)
     for block in (*encoder.down_blocks, encoder.mid_block, decoder.mid_block, *decoder.up_blocks):
         for resnet in block.resnets:
-            # The branch sees the signal with gain 1, not the constant beside it.
+            # The branch gets the signal with gain 1, without the constant channels.
             resnet.norm1.weight.fill_(CONSTANT * (2 / resnet.in_channels) ** 0.5)
             resnet.norm1.weight[-2:] = 0
             resnet.conv1.weight[-2:] = 0
@@ -110,7 +110,7 @@ def write(vae: AutoencoderKL, pair: LinearPair) -> None:
 
 
 def _mask(parameter: nn.Parameter, written: bool, read: bool = False) -> None:
-    """Let no gradient touch what writes the constant channels, or what reads them."""
+    """Zero the gradients of the weights that write the constant channels (``written``) or read them (``read``)."""
     kept = torch.ones_like(parameter)
     if written:
         kept[-2:] = 0
@@ -120,14 +120,14 @@ def _mask(parameter: nn.Parameter, written: bool, read: bool = False) -> None:
 
 
 def keep_constants_of(resnet: nn.Module) -> None:
-    """`keep_constants` for the branch of a residual block."""
+    """Apply `keep_constants` to the branch of a residual block."""
     _mask(resnet.norm1.weight, True)
     _mask(resnet.conv2.weight, True)
     _mask(resnet.conv2.bias, True)
 
 
 def keep_constants(decoder: nn.Module) -> None:
-    """Let no gradient touch what writes or reads the decoder's constant channels: a step times 100 is a leap."""
+    """Zero the gradients of the weights that write or read the decoder's large constants, which would amplify steps."""
     _mask(decoder.conv_in.weight, True)
     _mask(decoder.conv_in.bias, True)
     for block in (decoder.mid_block, *decoder.up_blocks):

@@ -1,19 +1,18 @@
-"""A procedural world: 256x256 pictures with honest captions and true inverse depth.
+"""The drawn world: procedural pictures of 256x256 px with the facts for their captions and true inverse depth.
 
-``draw(seed, index)`` is a pure function of its two numbers.  A picture is painted back to front on a
-``Canvas`` (sky, far layers, near layers), so every brush stroke also knows how near it is; what was
-painted is noted in ``Facts``, from which `training.captions` writes the captions.
+``draw(seed, index)`` is a pure function of its arguments. A picture is painted back to front on a ``Canvas`` (sky, far
+layers, near layers), so the depth of every layer is known; the painted things are recorded in ``Facts``, from which
+`training.captions` writes the captions.
 
-The world is small on purpose: each scene is a few `PLACES`, each sky one of `SKIES`, and pictures differ in which
-of them meet, in time of day, weather, palette, style, and in how near one stands.  A small model learns places by heart
-and draws them clearly; of a world where every mountain is a new one it learns the average mountain, which is fog.
+The world is small on purpose: each scene has a few `PLACES`, the sky is one of `SKIES`, and pictures differ in the
+combination of both, in time of day, weather, palette, style and distance. A small model memorises places and draws them
+clearly; from a world in which every mountain is new it learns the mean mountain, which looks like fog.
 
-Convention: images are RGB, float32 in [0, 1] while painting and uint8 when done, shape (H, W, 3);
-inverse depth is float32 (H, W), 0 infinitely far and 1 at the camera's feet; x to the right, y down, in
-pixels of the 256 px picture.
+Convention: images are RGB (H, W, 3), float32 in [0, 1] while painting, uint8 when finished; inverse depth is float32
+(H, W), 0 infinitely far, 1 at the camera's feet; x points right, y down, in pixels of the 256 px picture.
 
-Each module uses only those named before it: `primitives`; `canvas`; `sky`, `plants` and `terrain`, the things that
-scenes are made of; the scenes in `landscapes`, `woods_and_flowers`, `city`, `space` and `abstract`; `finish`.
+Each module imports only from those before it: `primitives`; `canvas`; `sky`, `plants` and `terrain`, the elements of
+scenes; the scenes in `landscapes`, `woods_and_flowers`, `city`, `space` and `abstract`; `finish`.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn picture: ``image`` uint8 (H, W, 3) RGB, ``inverse_depth`` float32 (H, W), and its facts."""
+    """A drawn picture: ``image`` uint8 (H, W, 3) RGB, ``inverse_depth`` float32 (H, W), and its facts."""
 
     image: NDArray[np.uint8]
     inverse_depth: Float
@@ -82,32 +81,32 @@ SCENES: dict[str, tuple[float, Callable[[Canvas], None]]] = {
 }
 _TIMES = {"dawn": 0.12, "day": 0.30, "golden": 0.14, "sunset": 0.19, "dusk": 0.09, "night": 0.16}
 _WEATHERS = {"": 0.63, "cloudy": 0.22, "fog": 0.07, "snow": 0.05, "storm": 0.03}
-PLACES = {"space": 36, "abstract": 28}  # how many there are of a scene
-FEW, SKIES = 12, 10  # how many places of every other scene there are, and skies in all
-# Of suns and moons, as drawn for a sky.  Ten skies are ten sizes, and a model that knows only these draws a sun that an
-# animation comes nearer to back to one of them.
+PLACES = {"space": 36, "abstract": 28}  # number of places of a scene
+FEW, SKIES = 12, 10  # number of places of every other scene, number of skies
+# Range of the scale of suns and moons, per picture. Ten skies alone have ten sizes, and a model trained on those draws
+# a sun that an animation approaches back to one of them.
 SUN_SCALES = (0.6, 4.0)
 
-# Combinations that training never shows, so that one can ask whether a model puts known parts together.
+# Combinations (scene, palette or time) held out from training, to test whether a model combines known parts.
 UNSEEN: frozenset[tuple[str, str]] = frozenset(
     [(scene, name) for i, scene in enumerate(SCENES) for j, name in enumerate(PALETTES)
      if scene != "abstract" and (2 * i + j) % 5 == 0]
     + [("city", "dawn"), ("desert", "dusk"), ("flowers", "dusk"), ("forest", "golden"), ("hills", "dusk"),
        ("mountains", "dawn"), ("sea", "dusk")]
 )  # fmt: skip
-FAMILIES = {"beach": "sea", "valley": "hills", "flower field": "flowers"}  # of scenes that captions tell apart
+FAMILIES = {"beach": "sea", "valley": "hills", "flower field": "flowers"}  # keys of SCENES for names in captions
 
 
 def draw_sun_scale(seed: int, index: int) -> float:
-    """How many times larger than its sky has it the sun or moon of a picture is."""
+    """Return the scale of a picture's sun or moon, relative to its size in the sky."""
     return float(np.exp(np.random.default_rng([seed, index, 2]).uniform(*np.log(SUN_SCALES))))
 
 
 def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere: bool = False) -> Picture:
-    """Draw picture number ``index`` of the world ``seed``.
+    """Draw picture ``index`` of the world ``seed``.
 
-    ``scene`` is one of `SCENES`, at random where empty; with ``unseen`` the combinations of `UNSEEN` come too; with
-    ``anywhere`` every picture is a place of its own, for a model that is to learn what places have in common.
+    ``scene`` is one of `SCENES`, random where empty; ``unseen`` includes the combinations of `UNSEEN`; with
+    ``anywhere`` every picture has a place and sky of its own, for a model that should generalise over places.
     """
     rng = np.random.default_rng([seed, index])
     names = list(SCENES)
@@ -119,7 +118,7 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere:
     skies = np.random.default_rng([5, int(rng.integers(SKIES))])
     if anywhere:
         places = skies = rng
-    if scene == "abstract":  # colours are all the weather that it has
+    if scene == "abstract":  # its colours come from `sky` and should vary from picture to picture
         skies = rng
     c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies)
     c.sun_scale = draw_sun_scale(seed, index)
@@ -128,7 +127,7 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere:
     if dry or (scene, c.facts.weather) in (("sea", "snow"), ("flowers", "snow")):
         c.facts.weather = ""
     SCENES[scene][1](c)
-    if c.inverse_depth[int(np.clip(c.sun_y, 0, SIZE - 1)), int(c.sun_x)] > 0:  # something stands before it
+    if c.inverse_depth[int(np.clip(c.sun_y, 0, SIZE - 1)), int(c.sun_x)] > 0:  # hidden by something nearer
         c.facts.things = [thing for thing in c.facts.things if thing not in ("sun", "moon", "crescent moon")]
     add_precipitation(c)
     c.rng = rng

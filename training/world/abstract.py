@@ -1,4 +1,4 @@
-"""Patterns of two colours that show no place."""
+"""Abstract patterns of two colours."""
 
 from __future__ import annotations
 

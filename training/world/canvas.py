@@ -1,4 +1,4 @@
-"""The canvas that a picture is painted on, with the light of its time of day and the facts about it."""
+"""The canvas of a picture being painted, the light of its time of day, and the facts for its caption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.world.primitives import SIZE, Colour, Float, Y, jitter, mix, rgb
 
 @dataclass
 class Facts:
-    """What a picture shows, in words that `training.captions` knows."""
+    """The content of a picture, in the keys of `training.captions`; "" where there is none."""
 
     scene: str = ""
     time: str = ""
@@ -23,7 +23,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Light:
-    """The light of one time of day: sky gradient from top to horizon, glow at the sun, light on surfaces."""
+    """The light of a time of day: sky gradient from top to horizon, glow around the sun, light on surfaces."""
 
     zenith: Colour
     middle: Colour
@@ -52,12 +52,12 @@ LIGHTS: dict[str, Light] = {
 
 
 class Canvas:
-    """A picture being painted back to front, and the weather and light that all layers share."""
+    """A picture being painted back to front, with the light and weather common to all layers."""
 
     def __init__(
         self, rng: np.random.Generator, time: str, horizon: float, sky: np.random.Generator | None = None
     ) -> None:
-        """``rng`` draws the place, ``sky`` what is above it; one for both where none is given."""
+        """``horizon`` is a row in px; ``rng`` draws the place, ``sky`` the sky (default: ``rng`` too)."""
         self.rng = rng
         self.sky = sky or rng
         self.facts = Facts(time=time)
@@ -74,18 +74,18 @@ class Canvas:
         self.fog = 0.0
 
     def over(self, mask: Float, colour: Colour | Float, inverse_depth: float | Float) -> None:
-        """Paint ``colour`` where ``mask`` (H, W) is 1."""
+        """Blend ``colour`` in by ``mask`` (H, W), 0..1; set ``inverse_depth`` where the mask is above 0.5."""
         self.image = mix(self.image, colour, mask)
         self.inverse_depth = np.where(mask > 0.5, np.float32(inverse_depth), self.inverse_depth)
 
     def lit(self, albedo: Colour | Float, far: float, shade: float | Float = 1.0) -> Float:
-        """A surface's colour in this light: shaded, then veiled by haze (``far`` 0 near, 1 at the horizon)."""
+        """Return a surface's colour in this light: shaded, then blended into haze (``far`` 0 near, 1 far)."""
         shade = np.asarray(shade, dtype=np.float32)
         colour = rgb(albedo) * self.surface * (shade[..., None] if shade.ndim else shade)
         return mix(colour, self.haze, min(1.0, far * (0.75 + 0.6 * self.fog) + 0.25 * self.fog))
 
     def ground_depth(self, near: float = 1.0) -> Float:
-        """Inverse depth (H, W) of the ground plane below the horizon."""
+        """Return the inverse depth (H, W) of the ground plane, 0 at the horizon, ``near`` at the bottom."""
         rows = np.clip((Y - self.horizon) / (SIZE - self.horizon), 0, 1) * near
         return np.broadcast_to(rows, (SIZE, SIZE)).astype(np.float32)
 

@@ -43,7 +43,7 @@ def city_scene(c: Canvas) -> None:
 
 
 def _building(c: Canvas, x: int, y: int, wide: int, base: int, tone: Float, rank: int, lights_on: bool) -> None:
-    """One tower; those of rank 0 stand behind, hazy, and those of rank 1 in front, with large windows."""
+    """Paint a tower from row ``y`` to ``base``; rank 0 is behind, in haze, rank 1 in front, with large windows."""
     rng = c.rng
     x0, x1, y0 = max(x, 0), min(x + wide, SIZE), max(y, 6)
     if x1 <= x0 or base <= y0:

@@ -1,4 +1,4 @@
-"""What happens to a painted scene: falling snow and rain, a nearer view, a palette or a style."""
+"""Post-processing of a painted scene: falling snow and rain, a nearer view, a palette or a style."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PALETTES: dict[str, tuple[Colour, Colour, Colour]] = {  # dark, middle and light
     "pink and blue": ((0.06, 0.08, 0.34), (0.62, 0.36, 0.70), (1.00, 0.80, 0.86)),
 }
 COLOURS = frozenset((*FLOWERS, *PLANETS, "teal"))
-CLOSEST = 1.5  # enlargement of the pictures that look at a part of a place
+CLOSEST = 1.5  # largest enlargement of pictures that show a part of a place
 
 
 def add_precipitation(c: Canvas) -> None:
-    """Falling snow or rain, where that is the weather."""
+    """Paint falling snow or rain, if that is the weather."""
     rng = c.rng
     if c.facts.weather == "snow":
         flakes = np.zeros((SIZE, SIZE), np.float32)
@@ -47,7 +47,7 @@ def add_precipitation(c: Canvas) -> None:
 
 
 def step_nearer(c: Canvas, rng: np.random.Generator) -> None:
-    """Look at a part of the picture; the sun or moon stays in it."""
+    """Enlarge a random part of the picture, up to `CLOSEST` times, that contains the sun or moon."""
     side = SIZE / rng.uniform(1, CLOSEST)
     room = SIZE - side
     x, y = rng.uniform(0, room), rng.uniform(0, room)
@@ -62,7 +62,7 @@ def step_nearer(c: Canvas, rng: np.random.Generator) -> None:
 
 
 def _edges(image: Float, width: float) -> Float:
-    """Where a blurred picture changes, (H, W) in 0..1."""
+    """Return the edges of a blurred picture, (H, W) in 0..1; ``width`` is the blur's sigma in px."""
     soft = cv2.GaussianBlur(image, (0, 0), width)
     steps = np.hypot(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)).max(axis=2)
     return smooth(steps * width * 0.9 - 0.05)
@@ -97,7 +97,7 @@ def _ink(image: Float, rng: np.random.Generator) -> Float:
     """Dark lines and three washes of grey on pale paper."""
     luma = np.asarray(image @ rgb((0.30, 0.59, 0.11)), np.float32)
     low, high = np.percentile(luma, (2, 98))
-    tone = ((luma - low) / max(float(high - low), 0.1)).clip(0, 1).astype(np.float32)  # a night is to be legible, too
+    tone = ((luma - low) / max(float(high - low), 0.1)).clip(0, 1).astype(np.float32)  # also makes nights legible
     flat = cv2.bilateralFilter(tone, 9, 0.3, 5)
     steps = 0.5 + 0.5 * (smooth((flat - 0.1) * 12) + smooth((flat - 0.28) * 12) + smooth((flat - 0.5) * 12)) / 3
     lines = _edges(np.asarray(np.repeat(tone[..., None], 3, 2)), 1.3)
@@ -106,7 +106,7 @@ def _ink(image: Float, rng: np.random.Generator) -> Float:
 
 
 def _low_poly(image: Float, rng: np.random.Generator) -> Float:
-    """Flat triangles between scattered points, more of them where something is; each a little lighter or darker."""
+    """Flat triangles between random points, denser at edges; each a little lighter or darker."""
     busy = cv2.GaussianBlur(_edges(image, 1.5), (0, 0), 5)
     where = rng.random((SIZE, SIZE)) < 0.0016 + 0.02 * busy
     net = cv2.Subdiv2D((-1, -1, SIZE + 2, SIZE + 2))
@@ -134,7 +134,7 @@ def _pixel(image: Float, rng: np.random.Generator) -> Float:
 
 
 def _oil(image: Float, rng: np.random.Generator) -> Float:
-    """Brush strokes along the forms, broad ones first, then finer ones where something is (after Hertzmann 1998)."""
+    """Brush strokes along edges, broad ones first, then finer ones where detail is missing (after Hertzmann 1998)."""
     made = cv2.GaussianBlur(image, (0, 0), 4)
     for width, count in ((14, 500), (8, 1100), (5, 1500)):
         soft = cv2.GaussianBlur(image, (0, 0), width / 3)
@@ -164,14 +164,14 @@ STYLES: dict[str, Callable[[Float, np.random.Generator], Float]] = {
     "pixel": _pixel,
     "oil": _oil,
 }
-COLOURLESS = ("neon", "ink")  # styles that leave no picture its own colours
-# Styles in which nothing small can be seen, and what that is.
+COLOURLESS = ("neon", "ink")  # styles that replace the picture's colours
+# Styles that hide small things, and those things.
 COARSE = ("low-poly", "pixel", "oil")
 SMALL = frozenset(("stars", "small moon", "lit windows", "lightning", "wildflowers", "milky way"))
 
 
 def _forget_colours(facts: Facts) -> None:
-    """The picture's own colours are gone: a red planet is a planet now."""
+    """Remove colours from the facts after a palette or style replaced them: "red planet" becomes "planet"."""
     for k, thing in enumerate(facts.things):
         first, _, rest = thing.partition(" ")
         if rest in ("flowers", "planet", "ringed planet", "nebula") and first in COLOURS:
@@ -179,14 +179,14 @@ def _forget_colours(facts: Facts) -> None:
 
 
 def grade(c: Canvas, palettes: list[str]) -> None:
-    """Turn the whole picture towards a duotone, or treat it in a style, and name that; or leave it."""
+    """Apply a random duotone of ``palettes``, a style or neither to the picture and record it in the facts."""
     rng = c.rng
     c.image = np.clip(c.image, 0, 1)
     kind = rng.random() if c.facts.scene != "abstract" else 1.0
     if kind < 0.34:
         name = palettes[int(rng.integers(len(palettes)))]
         luma = c.image @ rgb((0.30, 0.59, 0.11))
-        luma = np.asarray(luma ** (0.7 if luma.mean() < 0.25 else 1.0), np.float32)  # keep the dark ones legible
+        luma = np.asarray(luma ** (0.7 if luma.mean() < 0.25 else 1.0), np.float32)  # keeps dark pictures legible
         toned = ramp(luma, [rgb(k) for k in PALETTES[name]])
         amount = 1.0 if name == "black and white" else float(rng.uniform(0.85, 1.0))
         c.image = mix(c.image, toned, amount)

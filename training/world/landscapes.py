@@ -130,10 +130,10 @@ def desert_scene(c: Canvas) -> None:
         swell = (10 + 46 * t) * (1.0 if kind == "dunes" else 0.45)
         crest = base + swell * (0.5 - profile(rng, 4.4, 0.8))
         slope = np.gradient(crest)
-        # The slip face: dark under the crest on the side away from the sun, with a curved border.
+        # The slip face: dark below the crest on the side away from the sun, with a curved border.
         below = np.clip((Y - crest) / (14 + 60 * t), 0, 1)
         slope = cv2.GaussianBlur(slope.reshape(1, -1), (0, 0), 5)[0]
-        # Downhill the border drifts sideways, or the shadow would hang like a curtain.
+        # The border drifts sideways downhill; otherwise the shadow would look like a curtain.
         along = np.clip(X + below * (50 + 30 * noise(rng, 3.4)) * side, 0, SIZE - 1).astype(np.int32)
         lean = np.tanh(slope[along] * side * 3.0)
         shade = 1.04 + 0.42 * lean * np.exp(-1.8 * below) - 0.16 * below

@@ -19,7 +19,7 @@ FLOWERS: dict[str, Colour] = {
 
 
 def _pine_shape(rng: np.random.Generator, x: float, base: float, height: float) -> NDArray[np.float64]:
-    """A conifer's outline: tiers of branches widening towards the ground."""
+    """Return the outline (N, 2) of a conifer: tiers of branches that widen towards the ground."""
     tiers = 6
     left, right = [], []
     for k in range(tiers):
@@ -33,7 +33,7 @@ def _pine_shape(rng: np.random.Generator, x: float, base: float, height: float) 
 
 def paint_pines(c: Canvas, ground: Float, heights: tuple[float, float], count: int, albedo: Colour | Float,
                 far: float, near: float) -> None:  # fmt: skip
-    """A stand of conifers rooted on the line ``ground`` (W,)."""
+    """Paint ``count`` conifers on the line ``ground`` (W,), rows in px."""
     rng = c.rng
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for x in rng.uniform(-8, SIZE + 8, count):
@@ -46,7 +46,7 @@ def paint_pines(c: Canvas, ground: Float, heights: tuple[float, float], count: i
 
 def paint_round_tree(c: Canvas, x: float, base: float, height: float, albedo: Colour | Float, far: float,
                      near: float) -> None:  # fmt: skip
-    """A broadleaf tree: a trunk and a crown of overlapping discs lit from the sun's side."""
+    """Paint a broadleaf tree: a trunk and a crown of overlapping discs, lit from the sun's side."""
     rng = c.rng
     trunk = [(x - height * 0.045, base), (x - height * 0.025, base - height * 0.5),
              (x + height * 0.025, base - height * 0.5), (x + height * 0.045, base)]  # fmt: skip
@@ -66,7 +66,7 @@ def paint_round_tree(c: Canvas, x: float, base: float, height: float, albedo: Co
 
 
 def paint_palm(c: Canvas, x: float, base: float, height: float, near: float) -> None:
-    """A leaning trunk and eight hanging fronds."""
+    """Paint a palm: a leaning trunk and eight hanging fronds."""
     rng = c.rng
     lean = float(rng.uniform(-0.35, 0.35)) * height
     steps = np.linspace(0, 1, 9)
@@ -90,7 +90,7 @@ def paint_palm(c: Canvas, x: float, base: float, height: float, near: float) -> 
 
 
 def paint_cactus(c: Canvas, x: float, base: float, tall: float, near: float) -> None:
-    """A stem with an arm to each side."""
+    """Paint a cactus: a stem with an arm on each side."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
 
     def limb(*points: tuple[float, float], width: float) -> None:
@@ -107,7 +107,7 @@ def paint_cactus(c: Canvas, x: float, base: float, tall: float, near: float) -> 
 
 
 def paint_blossom(c: Canvas, x: float, y: float, radius: float, colour: Float, near: float, haze: float) -> None:
-    """One flower seen from the front: round petals around a yellow heart, darker between the petals."""
+    """Paint a flower seen from the front: round petals with dark gaps around a yellow or orange centre."""
     rng = c.rng
     count, turn = int(rng.integers(5, 8)), rng.uniform(0, 6)
     tall = rng.uniform(0.7, 1.0)
@@ -125,7 +125,7 @@ def paint_blossom(c: Canvas, x: float, y: float, radius: float, colour: Float, n
 
 
 def scatter_flowers(c: Canvas, start: float, colours: list[Float], count: int) -> None:
-    """Flowers over the ground from row ``start`` down, larger and sparser towards the camera."""
+    """Paint flowers on the ground below row ``start``, larger and sparser towards the camera."""
     rng = c.rng
     for part in np.sort(rng.random(count) ** 1.4):  # many far, few near
         y = start + 6 + float(part) * (SIZE - start)

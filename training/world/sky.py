@@ -10,7 +10,7 @@ from training.world.primitives import SIZE, X, Y, disc, jitter, mix, noise, nois
 
 
 def paint_stars(c: Canvas, count: int, below: float) -> None:
-    """Stars above the row ``below``."""
+    """Paint ``count`` stars above row ``below``."""
     stars = np.zeros((SIZE, SIZE), np.float32)
     for _ in range(count):
         x, y = c.rng.uniform(0, SIZE), c.rng.uniform(0, below)
@@ -37,7 +37,7 @@ def _moon(c: Canvas, x: float, y: float, radius: float) -> None:
 
 
 def _clouds(c: Canvas, cover: float) -> None:
-    """Clouds as noise on a plane overhead: flat and small near the horizon."""
+    """Paint clouds as noise on a plane overhead, flat and small near the horizon; ``cover`` is about 0..1."""
     rng, light = c.rng, c.light
     distance = 1 / np.maximum((c.horizon - Y) / SIZE + 0.35, 0.35)
     x0, y0 = rng.uniform(0, 512, 2)
@@ -75,7 +75,7 @@ def _lightning(c: Canvas) -> None:
 
 
 def paint_sky(c: Canvas, clouds: float | None = None) -> None:
-    """Fill the picture with the sky; ``clouds`` is their cover where the weather should not decide."""
+    """Paint the sky over the whole picture; ``clouds`` overrides the cloud cover of the weather."""
     place, c.rng = c.rng, c.sky
     rng, light = c.rng, c.light
     shift = rng.normal(0, 0.025, 3).astype(np.float32)

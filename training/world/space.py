@@ -21,7 +21,7 @@ PLANETS: dict[str, list[Colour]] = {
 
 
 def space_scene(c: Canvas) -> None:
-    """Deep space: a nebula, stars, one or two planets."""
+    """Paint deep space: a nebula, stars, and a galaxy or one or two planets."""
     rng = c.rng
     c.facts.scene = "space"
     c.facts.weather = c.facts.time = ""
@@ -67,7 +67,7 @@ def _galaxy(c: Canvas) -> None:
 
 
 def _planet(c: Canvas, x: float, y: float, radius: float, light: float, ring: bool) -> str:
-    """A planet lit from the angle ``light``; returns the name of its colour."""
+    """Paint a planet lit from the angle ``light`` in radians; return the name of its colour."""
     rng = c.rng
     dx, dy = (X - x) / radius, (Y - y) / radius
     r2 = dx * dx + dy * dy

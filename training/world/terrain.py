@@ -1,4 +1,4 @@
-"""Layers of land and water: mountain ranges, hills, and water that mirrors what stands above it."""
+"""Layers of land and water: mountain ranges, hills, and water that reflects the scene above it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEAS: list[Colour] = [(0.06, 0.34, 0.48), (0.05, 0.26, 0.44), (0.10, 0.46, 0.52)
 
 def _peak(c: Canvas, x: float, top: float, base: float, half: float, far: float, near: float,
           albedo: Float, snow: float) -> None:  # fmt: skip
-    """A peak with its summit at (x, top), ``half`` wide to each side at row ``base``: a light and a dark flank, a cap.
+    """Paint a peak with its summit at (x, top) and a half-width ``half`` at row ``base``: light and dark flank, snow.
 
     ``snow`` is the share of its height that is white.
     """
@@ -42,7 +42,7 @@ def _peak(c: Canvas, x: float, top: float, base: float, half: float, far: float,
 def paint_range(
     c: Canvas, top: float, base: float, far: float, near: float, albedo: Float, snow: float, peaks: int
 ) -> None:
-    """Peaks side by side, the highest in front of the others; its summit is at row ``top``."""
+    """Paint peaks side by side, the highest in front, with its summit at row ``top``."""
     rng = c.rng
     places = (np.arange(peaks) + rng.uniform(0.2, 0.8, peaks)) / peaks * SIZE
     heights = rng.uniform(0.45, 0.8, peaks)
@@ -55,7 +55,7 @@ def paint_range(
 
 def paint_hill(c: Canvas, base: float, swell: float, far: float, near: tuple[float, float], albedo: Float,
                exponent: float = 4.2, texture: float = 0.04) -> Float:  # fmt: skip
-    """A soft hill whose crest waves above row ``base``; returns the crest (W,)."""
+    """Paint a soft hill with a crest within ``swell``/2 px of row ``base``; return the crest (W,), rows in px."""
     rng = c.rng
     crest = base + swell * (0.5 - profile(rng, exponent, 0.8))
     mask = np.clip(Y - crest + 0.5, 0, 1)
@@ -73,7 +73,7 @@ def paint_hill(c: Canvas, base: float, swell: float, far: float, near: tuple[flo
 def paint_water(
     c: Canvas, top: float, roughness: float, tint: Float, near: float = 1.0, mask: Float | None = None
 ) -> None:
-    """Water from row ``top`` down: the picture above mirrored, rippled, and tinted with the near rows."""
+    """Paint water below row ``top``: the mirrored, rippled picture above it, more tinted towards the camera."""
     rng = c.rng
     ripples = ground_noise(rng, top, 2.9, 0.7, 7.0)
     swell = ground_noise(rng, top, 2.9, 0.35, 2.2)
@@ -88,7 +88,7 @@ def paint_water(
     )  # fmt: skip
     deep = tint * c.surface * (1 + 0.16 * (ripples + swell)[..., None])
     colour = mix(mirrored * np.float32(0.93), deep, np.clip(0.12 + roughness * 0.35 + 0.42 * nearness, 0, 0.85))
-    if c.sun_visible and abs(c.sun_y) < top + 40:  # the glitter path under sun or moon
+    if c.sun_visible and abs(c.sun_y) < top + 40:  # the glitter path below sun or moon
         width = 7 + 34 * nearness
         column = np.exp(-(((X - c.sun_x) / width) ** 2))
         sparkle = smooth((ripples * 0.8 + 0.55) * 0.9) * column * (1 - 0.35 * nearness)

@@ -38,11 +38,11 @@ def forest_scene(c: Canvas) -> None:
 
 
 def _woods(c: Canvas, autumn: bool) -> None:
-    """Inside a wood: ranks of trunks fading into bright air, leaves above, a floor with a path."""
+    """Paint the inside of a wood: rows of trunks fading into bright haze, leaves above, ground, sometimes a path."""
     rng = c.rng
     c.horizon = h = float(rng.uniform(130, 160))
     paint_sky(c, clouds=0.0)
-    c.facts.things = []  # the wood hides whatever was in the sky
+    c.facts.things = []  # the wood hides the things in the sky
     leaf = pick(rng, [(0.86, 0.46, 0.12), (0.80, 0.28, 0.12), (0.90, 0.62, 0.16)] if autumn else
                 [(0.30, 0.50, 0.16), (0.22, 0.44, 0.20), (0.42, 0.56, 0.18)])  # fmt: skip
     bright = mix(c.haze, leaf * c.surface, 0.35)
