@@ -112,7 +112,7 @@ class Diffuser:
             except RenderError:
                 if len(members) == 1:
                     raise
-                # Retry frame by frame: the error then names the frame that failed.
+                # Frame by frame: now a retry in float32 is possible, and an error names its own frame.
                 pictures += [self._diffuse(plan, [member], width, height)[0] for member in members]
         # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
         with torch.inference_mode(False):
