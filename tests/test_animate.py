@@ -279,3 +279,16 @@ def test_what_is_shown_is_changed_and_what_is_painted_from_is_not(
         assert marked is not None
         assert torch.equal(plain, marked)
     assert all(torch.equal(plain + i / 100, marked) for i, (plain, marked) in enumerate(zip(*shown, strict=True)))
+
+
+def test_frames_painted_apart_are_each_shown_once_however_many_are_painted_together(
+    settings: Callable[..., Settings],
+) -> None:
+    """A run that had the memory for two frames at a time goes on in one that has it for four."""
+    run = settings(max_frames=7, animation_mode="Interpolation")
+    stages = [replace(stages_of(run, each(fresh), CPU, room=room), show=[fading_marks]) for room in (2, 4)]
+    begun = list(stages[0].pace(stages[0], sample(run).spans(), None))
+    for state in begun:
+        rest = list(stages[1].pace(stages[1], sample(run).spans(), state))
+        assert [each.frame.index for each in rest] == list(range(state.frame.index + 1, 7))
+        assert all(torch.equal(a.shown, b.shown) for a, b in zip(begun[state.frame.index + 1 :], rest, strict=True))

@@ -141,6 +141,8 @@ def apart(room: int) -> Pace:
                     continue
                 begun, trails = state, {} if state is None else state.trails
                 for image, moment in painted:
+                    if state is not None and moment.frame.index <= state.frame.index:
+                        continue  # shown already, in a run that painted fewer frames together
                     shown, trails = show(stages, image, moment, trails)
                     last = moment is painted[-1][1]
                     state = State(moment.frame, shown, image, image, moment.palette, stages.camera, trails, last, begun)
