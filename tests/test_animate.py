@@ -15,6 +15,7 @@ from deforum.animation.loop import animate
 from deforum.animation.mix import FEATHER, cross_fade, feather
 from deforum.animation.modes import stages_of
 from deforum.animation.painter import each
+from deforum.animation.parts import Memory, Moment
 from deforum.animation.stages import Stages
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
@@ -246,3 +247,48 @@ def test_init_image_is_where_the_first_frame_starts_from(settings: Callable[...,
     assert given[0][0] is not None and given[0][0].shape == (3, SIZE, SIZE)
     assert torch.allclose(given[0][0].mean(dim=(1, 2)), torch.tensor([1, 128 / 255, 0]), atol=1e-3)
     assert [strength for _, strength in given] == [0.9, 0.4]
+
+
+def fading_marks(image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:
+    """Brighten what is shown by a hundredth for every frame shown before: a `Show` with a memory."""
+    count = trails.get("count", 0)
+    assert isinstance(count, int)
+    return image + count / 100, {"count": count + 1}
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+@pytest.mark.parametrize("mode", ["2D", "3D"])
+@pytest.mark.parametrize("cadence", [1, 3])
+def test_what_is_shown_is_changed_and_what_is_painted_from_is_not(
+    settings: Callable[..., Settings], profile: str, mode: str, cadence: int
+) -> None:
+    given: list[list[Image | None]] = []
+
+    def paint(init: Image | None, frame: Frame) -> Image:
+        given[-1].append(init)
+        return texture(frame.index) if init is None else torch.lerp(init, texture(frame.index), 0.5)
+
+    run = settings(max_frames=7, cadence=cadence, profile=profile, animation_mode=mode, translation_x=2)
+    stages, shown = stages_of(run, each(paint), CPU), []
+    for show in ((), (fading_marks,)):
+        given.append([])
+        frames = animate(replace(stages, show=show), sample(run).spans())
+        shown.append([image for _, image in frames])
+    for plain, marked in zip(given[0][1:], given[1][1:], strict=True):
+        assert plain is not None
+        assert marked is not None
+        assert torch.equal(plain, marked)
+    assert all(torch.equal(plain + i / 100, marked) for i, (plain, marked) in enumerate(zip(*shown, strict=True)))
+
+
+def test_frames_painted_apart_are_each_shown_once_however_many_are_painted_together(
+    settings: Callable[..., Settings],
+) -> None:
+    """A run that had the memory for two frames at a time goes on in one that has it for four."""
+    run = settings(max_frames=7, animation_mode="Interpolation")
+    stages = [replace(stages_of(run, each(fresh), CPU, room=room), show=[fading_marks]) for room in (2, 4)]
+    begun = list(stages[0].pace(stages[0], sample(run).spans(), None))
+    for state in begun:
+        rest = list(stages[1].pace(stages[1], sample(run).spans(), state))
+        assert [each.frame.index for each in rest] == list(range(state.frame.index + 1, 7))
+        assert all(torch.equal(a.shown, b.shown) for a, b in zip(begun[state.frame.index + 1 :], rest, strict=True))

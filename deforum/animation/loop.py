@@ -1,6 +1,6 @@
 """The loop: each frame is the last one, moved, given a source, filtered, diffused, and shown.
 
-    moved -> source -> before -> diffuse -> after -> shown
+    moved -> source -> before -> diffuse -> after -> between -> show
 
 What a mode does differently is a row of a table in `deforum.animation.modes`; nothing here asks which mode it is.
 """
@@ -52,9 +52,9 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     moment, moved, older = Moment(span.key, None, stages.camera, None), None, None
     trails: Memory = {} if state is None else state.trails
     if state is not None:
-        warp, camera = state.camera.look(state.shown, state.frame).move(span.key)
+        warp, camera = state.camera.look(state.picture, state.frame).move(span.key)
         moment = Moment(span.key, state.palette, camera, warp, step=warp, trails=trails)
-        moved, older = warp(state.shown), state.newer
+        moved, older = warp(state.picture), state.newer
     newer, moment = paint(stages, moved, moment)
     # The older picture is still where it was before the key; the newer one is painted where the key stands.
     pair = Pair(older, newer)
@@ -63,38 +63,40 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         pair = stages.mix.step(pair, warp, span.key, fade)
         moment = Moment(frame, moment.palette, camera, warp, step=warp, trails=trails)
         mixed = pair.newer if pair.older is None else blend(pair.older, pair.newer, fade)
-        shown, trails = show(stages, mixed, moment, trails)
-        yield State(frame, shown, pair.newer, moment.palette, camera, trails, frame is span.frames[-1], state)
+        picture = apply(stages.between, mixed, moment)
+        shown, trails = show(stages, picture, moment, trails)
+        yield State(frame, shown, picture, pair.newer, moment.palette, camera, trails, frame is span.frames[-1], state)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Cadence on time: diffuse the frame at the end of the way, then show the way there.
 
-    Each in-between is the last shown picture moved on, mixed with the new one moved back; where one of them does not
+    Each in-between is the last diffused picture moved on, mixed with the new one moved back; where one of them does not
     reach, the other is seen. Every in-between is sampled once, however long the way.
     """
     moment = Moment(span.key, None, stages.camera, None)
     way: list[tuple[Moment, Warp]] = []
     moved, trails = None, {} if state is None else state.trails
     if state is not None:
-        camera, there = state.camera.look(state.shown, state.frame), None
+        camera, there = state.camera.look(state.picture, state.frame), None
         for frame in span.frames:
             step, camera = camera.move(frame)
             there = step if there is None else camera.joined(there, step)
             moment = Moment(frame, state.palette, camera, there, step=step, trails=state.trails)
             way.append((moment, there))
-        moved = way[-1][1](state.shown)
+        moved = way[-1][1](state.picture)
     newer, painted = paint(stages, moved, moment)
     if state is not None and moved is not None and len(way) > 1:
         back = way[-1][1].inverse()
         between = stages.mix.meet(moved, newer, span.key)
         for (here, there), fade in zip(way[:-1], span.fades, strict=False):
-            mixed = between(View(state.shown, there), View(newer, back.then(there)), fade)
+            mixed = between(View(state.picture, there), View(newer, back.then(there)), fade)
             here = replace(here, palette=painted.palette)
-            shown, trails = show(stages, mixed, here, trails)
-            yield State(here.frame, shown, newer, painted.palette, moment.camera, trails, False, state)
+            picture = apply(stages.between, mixed, here)
+            shown, trails = show(stages, picture, here, trails)
+            yield State(here.frame, shown, picture, newer, painted.palette, moment.camera, trails, False, state)
     shown, trails = show(stages, newer, painted, trails)
-    yield State(span.key, shown, newer, painted.palette, moment.camera, trails)
+    yield State(span.key, shown, newer, newer, painted.palette, moment.camera, trails)
 
 
 def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pace:
@@ -139,9 +141,11 @@ def apart(room: int) -> Pace:
                     continue
                 begun, trails = state, {} if state is None else state.trails
                 for image, moment in painted:
+                    if state is not None and moment.frame.index <= state.frame.index:
+                        continue  # shown already, in a run that painted fewer frames together
                     shown, trails = show(stages, image, moment, trails)
                     last = moment is painted[-1][1]
-                    state = State(moment.frame, shown, image, moment.palette, stages.camera, trails, last, begun)
+                    state = State(moment.frame, shown, image, image, moment.palette, stages.camera, trails, last, begun)
                     if moment.frame.index > known:
                         yield state
                 group = group[size:]

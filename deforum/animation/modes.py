@@ -90,6 +90,7 @@ def stages_of(
         before=filters_before(settings, profile),
         painting=Painting(painter),
         after=filters_after(settings),
+        between=(),
         show=(),
         palette=palette_of(settings, profile),
         pace=pace_of(profile) if settings.mode.goes_on else apart(room),

@@ -71,7 +71,7 @@ class Moment:
     step: Warp | None = None
     """The last step of that way: from the frame that is shown before this one; None at the beginning."""
     trails: Memory = field(default_factory=dict)
-    """What the run remembers of the pictures that it showed, where `warp` begins."""
+    """What the run remembers of the pictures that it showed, where `warp` begins; for `Stages.before`."""
 
 
 Source = Callable[[Image | None, Moment], Image | None]
@@ -81,7 +81,10 @@ Filter = Callable[[Image, Moment], Image]
 """Changes a picture before or after diffusion."""
 
 Show = Callable[[Image, Moment, Memory], tuple[Image, Memory]]
-"""Changes a picture that is about to be shown, and what is remembered of those shown; asked frame by frame."""
+"""Changes a picture that is about to be shown, and what is remembered of those shown; asked frame by frame.
+
+The loop goes on from the picture as it was before: what a `Show` adds is not painted from.
+"""
 
 Diffuse = Callable[[Sequence[Image | None], Sequence[Moment]], list[Image]]
 """Paints frames that do not depend on each other, each from its own picture, or from noise."""

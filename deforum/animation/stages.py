@@ -26,8 +26,10 @@ class Stages:
     painting: Painting
     """The model, and what has a say in where it paints: the innermost diffusion."""
     after: Sequence[Filter]
+    between: Sequence[Filter]
+    """For every picture that is mixed of diffused ones; the loop goes on from what they give."""
     show: Sequence[Show]
-    """For every picture that is shown, diffused or not."""
+    """For every picture that is shown, diffused or not; the loop goes on from what they are given."""
     palette: Palette
     pace: Pace
     mix: Mix

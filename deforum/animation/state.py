@@ -22,7 +22,7 @@ from deforum.pixels.image import Image
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
 
-FORMAT = 1
+FORMAT = 2
 NAME = "state"
 
 
@@ -32,8 +32,10 @@ class State:
 
     frame: Frame
     shown: Image
+    picture: Image
+    """What the next frame is painted from: the one that is shown, before `Stages.show`."""
     newer: Image
-    """The last diffused picture, moved to where `shown` is."""
+    """The last diffused picture, moved to where `picture` is."""
     palette: ColorReference | None
     camera: Camera
     trails: Memory = field(default_factory=dict)
@@ -67,6 +69,7 @@ def write_state(state: State, folder: Path) -> None:
             "memory": _pack(
                 {
                     "shown": at.shown,
+                    "picture": at.picture,
                     "newer": at.newer,
                     "palette": {} if at.palette is None else _colors(at.palette),
                     "camera": at.camera.memory(),
@@ -99,6 +102,7 @@ def read_state(folder: Path, camera: Camera, timeline: Timeline) -> State:
             begun = State(
                 frame=timeline[boundary["frame"]],
                 shown=memory["shown"],
+                picture=memory["picture"],
                 newer=memory["newer"],
                 palette=_palette(memory["palette"]) if memory["palette"] else None,
                 camera=camera.recall(memory["camera"]),
@@ -110,7 +114,7 @@ def read_state(folder: Path, camera: Camera, timeline: Timeline) -> State:
         return begun
     # Nothing of the pictures within the span is read: it is done again from where it began.
     nothing = torch.empty(0)
-    return State(reached, nothing, nothing, None, camera, is_boundary=False, begun=begun)
+    return State(reached, nothing, nothing, nothing, None, camera, is_boundary=False, begun=begun)
 
 
 def _colors(palette: ColorReference) -> Memory:

@@ -57,6 +57,7 @@ def timed_stages(stages: Stages, watch: Stopwatch) -> Stages:
         source=watch.timed("source", stages.source),
         before=filters("before", stages.before),
         after=filters("after", stages.after),
+        between=filters("between", stages.between),
         show=show,
         around=[*stages.around, around],
     )

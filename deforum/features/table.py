@@ -6,8 +6,9 @@ from deforum.features import clip_length, flows, guided_images, hybrid, video_in
 from deforum.features.depth import find_depth
 from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
-from deforum.settings.declare import When, chosen, on, unless, when
+from deforum.settings.declare import When, chosen, on, unless, used, when
 from deforum.settings.options import Settings
+from deforum.timeline.curves import Sampling
 from deforum.timeline.timeline import Timeline, sample
 
 
@@ -133,6 +134,13 @@ MASKS = Feature(
     without=masks.without,
 )
 
+ECHO = Feature(
+    "echo",
+    is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
+    attach="deforum.features.echo:attach",
+    acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
+)
+
 FEATURES: tuple[Feature, ...] = (
     DEPTH,
     VIDEO_INPUT,
@@ -143,6 +151,7 @@ FEATURES: tuple[Feature, ...] = (
     HYBRID,
     MOVING_NOISE,
     MASKS,
+    ECHO,
 )
 
 

@@ -257,6 +257,13 @@ class Settings:
         "Diffuses a frame once to see where things go, moves the previous frame by the optical flow to there, and "
         "diffuses that.")
 
+    echo_blend: Literal["normal", "lighten", "darken", "add"] = option("normal", "",
+        "How the trail is laid over a frame: normal mixes it in, lighten shows trails of bright things only, darken "
+        "those of dark things, add lights the picture up; try add with an echo_amount of 0.2.", section="feedback")
+    echo_in_loop: bool = _feedback(False, "",
+        "Lays the trail over the picture that the next frame is painted from too, so that trails are painted into new "
+        "shapes; off, they are only laid over finished frames. Try it with an echo_amount of 0.2.")
+
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
     mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.", path=True)
     use_alpha_as_mask: bool = _masks(False, "",

@@ -27,6 +27,7 @@ _camera = partial(param, section="camera", modes=WITH_DEPTH)
 _diffusion = partial(param, section="diffusion")
 _between = partial(param, section="feedback", modes=GOING_ON)
 _seeds = partial(param, section="seeds")
+_shown = partial(param, section="feedback")
 _video = partial(param, section="video_input", modes=FROM_CLIP)
 _hybrid = partial(param, section="hybrid", modes=GOING_ON)
 _guided = partial(param, section="guided", modes=GOING_ON)
@@ -132,6 +133,13 @@ class Params(Generic[T]):
     redo_flow_factor: T = _between("1", "factor",
         "optical_flow_redo_generation: scales the flow; 1 is as it was found, 0 does not diffuse twice.",
         old="redo_flow_factor_schedule")
+
+    echo_amount: T = _shown("0", "share",
+        "How much of a trail of the frames before is laid over each frame. The trail moves with the camera, so that it "
+        "shows what changes in the picture. 0 is off; try 0.5.", 0, 1)
+    echo_decay: T = _shown("0.8", "share",
+        "How much of the trail is left from one frame to the next: a trail of 0.8 is gone after about 10 frames, one "
+        "of 0.95 after 45.", 0, 1)
 
     clip_feedback: T = _video("0", "share",
         "How much of the frame before, moved as the clip moves, is mixed into a painted frame; 0.5 takes out about "

@@ -10,7 +10,7 @@ import torch
 
 from deforum.animation.filters import Noise, sharpen
 from deforum.animation.painter import MaskAt, Masked, Region, soften, under
-from deforum.animation.parts import Diffuse, Filter, Memory, Moment
+from deforum.animation.parts import Diffuse, Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import load_depth
 from deforum.features.feature import Kit, Recording
@@ -41,10 +41,9 @@ class Overlay:
             return image  # painted from noise alone
         return self._lay(image, moment, moment.start, moment.start)
 
-    def show(self, image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:
-        """Lay over a frame between diffused ones, which are laid over already."""
-        is_laid = moment.start is not None or self.init is None
-        return (image if is_laid else self._lay(image, moment, image, image)), trails
+    def between(self, image: Image, moment: Moment) -> Image:
+        """Lay the init image over a frame between diffused ones, which are laid over already."""
+        return self._lay(image, moment, image, image)
 
     def _lay(self, image: Image, moment: Moment, picture: Image, source: Image) -> Image:
         if self.init is not None:
@@ -78,8 +77,8 @@ def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
     if settings.mode.goes_on and settings.init_image is not None:
         init = read(Path(settings.init_image), settings.width, settings.height, masks.device)
     overlay = Overlay(masks, settings, init)
-    show = stages.show if init is None else [*stages.show, overlay.show]
-    return replace(stages, after=[*stages.after, overlay.painted], show=show)
+    between = stages.between if init is None else [*stages.between, overlay.between]
+    return replace(stages, after=[*stages.after, overlay.painted], between=between)
 
 
 def _under_mask(change: Filter, masks: Masks) -> Filter:
