@@ -158,7 +158,7 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
     if not old_file:
         for words, names in switched_off.items():
-            yield f"without effect: {', '.join(names)}; acts where {words}"
+            yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
     if not old_file and "prompts" in given:

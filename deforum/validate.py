@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.features.acting import conditions, in_mode
+from deforum.features.acting import in_mode, needs_file
 from deforum.features.table import FEATURES
 from deforum.settings.declare import Declaration
 from deforum.settings.document import Place
@@ -81,7 +81,7 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
         path = files.find(text or "")
         if path is not None:
             found[name] = str(path.resolve())
-        elif needs_file(name, settings):
+        elif needs_file(name, settings, Sampling(settings)):
             origin = origins.get(name, Origin(name, Place("")))
             problems.append(Problem(f"{origin.written}: {files.missing(text or '')}", str(origin.place)))
     settings = replace(settings, **found)  # type: ignore[arg-type]
@@ -89,14 +89,6 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
         settings, missing = feature.locate(settings, files)
         problems += placed(missing, origins)
     return settings, problems
-
-
-def needs_file(name: str, settings: Settings) -> bool:
-    """Whether a setting has to name a file: where one of the conditions under which it acts holds, or it is given."""
-    if any(condition.test(settings, Sampling(settings)) for condition in conditions(name)):
-        return True
-    declaration = OPTIONS[name]
-    return declaration.optional and declaration.acts is None and getattr(settings, name) is not None
 
 
 def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:

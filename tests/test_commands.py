@@ -16,7 +16,7 @@ import pytest
 
 from deforum.cli import main as cli
 from deforum.loading import load
-from deforum.settings.reference import look_up, reference
+from deforum.reports.reference import look_up, reference
 
 ROOT = Path(__file__).parents[1]
 

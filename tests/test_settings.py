@@ -13,10 +13,10 @@ import yaml
 
 from deforum.errors import UserError
 from deforum.loading import Loaded, load
+from deforum.reports.reference import reference
 from deforum.settings import document
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.read import CANONICAL, dump
-from deforum.settings.reference import reference
 from schedules import Variables, parse_number
 
 ROOT = Path(__file__).parent.parent
@@ -491,7 +491,7 @@ def test_help_is_a_sentence(declaration: object) -> None:
 
 def test_the_reference_page_is_fresh() -> None:
     page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
-    assert page == reference(), "run: python -m deforum.settings.reference docs/params.md"
+    assert page == reference(), "run: python -m deforum.reports.reference docs/params.md"
 
 
 def test_no_heavy_import() -> None:

@@ -129,7 +129,7 @@ def values(arguments: argparse.Namespace) -> int:
 
 def params(arguments: argparse.Namespace) -> int:
     """Print the reference of all settings, or of some."""
-    from deforum.settings.reference import look_up, reference
+    from deforum.reports.reference import look_up, reference
 
     put_out(look_up(arguments.words) if arguments.words else reference())
     return EQUAL

@@ -62,5 +62,14 @@ def acts(name: str, settings: Settings, sampled: Sampled) -> bool:
 def is_switched_on(name: str, settings: Settings, sampled: Sampled) -> bool:
     """Whether the settings on which another one depends let it act."""
     found = conditions(name)
-    # The init image is read whether or not hybrid video takes it for its clip.
-    return not found or name == "init_image" or any(condition.test(settings, sampled) for condition in found)
+    return not found or any(condition.test(settings, sampled) for condition in found)
+
+
+def needs_file(name: str, settings: Settings, sampled: Sampled) -> bool:
+    """Whether a setting that names a file has to name one that is there."""
+    declaration = DECLARATIONS[name]
+    needs = [feature.needs[name] for feature in FEATURES if name in feature.needs]
+    if any(condition.test(settings, sampled) for condition in (*conditions(name), *needs)):
+        return True
+    # An optional one that nothing else decides on is needed where it is given.
+    return declaration.optional and declaration.acts is None and getattr(settings, name) is not None

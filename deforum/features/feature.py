@@ -70,6 +70,8 @@ class Feature:
     """What there is to say of it, a line each, given what was found."""
     acts: Mapping[str, When] = field(default_factory=dict)
     """When it reads a setting. A setting that names a file has to name one then."""
+    needs: Mapping[str, When] = field(default_factory=dict)
+    """When a setting has to name a file that is otherwise optional."""
     check: Callable[[Settings], Iterable[tuple[str, str]]] = lambda settings: ()
     """What is wrong with its settings: (setting, message)."""
     locate: Callable[[Settings, Lookup], tuple[Settings, list[tuple[str, str]]]] = as_they_are

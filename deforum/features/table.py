@@ -111,6 +111,7 @@ HYBRID = Feature(
     record="deforum.features.hybrid.attach:record",
     notes=hybrid.notes,
     acts=hybrid.ACTS,
+    needs=hybrid.NEEDS,
     without=hybrid.without,
     settle=lambda settings: clip_length.as_long_as_the_clip(settings) if hybrid.needs_clip(settings) else settings,
     starts_from_picture=hybrid.starts_from_clip,

@@ -68,7 +68,8 @@ def used(param: str) -> When:
     return When(f"{param} is not 0", lambda settings, sampled: sampled.is_used(param))
 
 
-NEVER = When("nothing reads it: it is understood for the sake of old files", lambda settings, sampled: False)
+NEVER = When("", lambda settings, sampled: False)
+"""The condition of settings that are understood for the sake of old files, and read by nothing."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,6 @@ ACTS: Mapping[str, When] = {
         ("video_init_path", "extract_nth_frame", "extract_from_frame", "extract_to_frame", "clip_fit", "clip_end"),
         _BY_CLIP,
     ),
-    "init_image": on("hybrid_use_init_image") & _ON,
     "hybrid_motion_use_prev_img": unless("hybrid_motion", "None"),
     **dict.fromkeys(("hybrid_flow_method", "hybrid_flow_factor", "hybrid_flow_consistency"), _BY_FLOW),
     "hybrid_consistency_blur": _BY_FLOW & on("hybrid_flow_consistency"),
@@ -167,3 +166,6 @@ ACTS: Mapping[str, When] = {
     "hybrid_comp_mask_auto_contrast_cutoff_high": _STRETCHED,
 }
 """When the settings of hybrid video act."""
+
+NEEDS: Mapping[str, When] = {"init_image": on("hybrid_use_init_image") & _ON}
+"""When the init image has to be there: in the place of the clip."""

@@ -1,4 +1,4 @@
-"""The reference of every setting, as a page (docs/params.md): python -m deforum.settings.reference docs/params.md"""
+"""The reference of every setting, as a page (docs/params.md): python -m deforum.reports.reference docs/params.md"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deforum.errors import Problem, UserError
+from deforum.features.acting import in_words
 from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.settings.yaml_writer import write_value
@@ -15,7 +16,7 @@ from schedules import NumberSchedule, TextSchedule, nearest
 
 HEAD = """# Settings
 
-<!-- Written by deforum/settings/reference.py from the declarations in the code; changes here are lost. -->
+<!-- Written by deforum/reports/reference.py from the declarations in the code; changes here are lost. -->
 
 Every setting of a YAML file, with its default. `name=value` on the command line takes the same names and values. A
 setting may stand in the section it is listed under, in another, or in none.
@@ -98,6 +99,9 @@ def _describe(name: str, declaration: Declaration) -> Iterator[str]:
     yield f"  {declaration.help}"
     if declaration.modes:
         yield f"  Acts in {' and '.join(declaration.modes)} mode."
+    condition = in_words(declaration.name) if declaration.name in DECLARATIONS and not declaration.pending else ""
+    if condition:
+        yield f"  Acts where {condition}."
     if declaration.pending:
         yield f"  *Without effect so far ({declaration.pending}).*"
     if declaration.old:
