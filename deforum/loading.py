@@ -1,4 +1,4 @@
-"""`load` reads a settings file and checks the whole of it."""
+"""Reading settings files: `load` reads a file and checks it as a whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from schedules import Variables, parse_key
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings as read, and what a person should know of the reading, one line each."""
+    """Settings as read, and notes for the user (renamed settings, settings without effect), one line each."""
 
     settings: Settings
     report: tuple[str, ...]
@@ -43,10 +43,10 @@ class Loaded:
 def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
     """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
 
-    In place of a file, `source` may be a mapping of the names and values that would stand in a YAML file.
+    Instead of a file, `source` may be a mapping with the names and values of a YAML file.
 
-    With `to_render`, what only a render needs is checked too (that the animation mode is available and files exist),
-    and paths are made absolute. Relative paths start from the settings file's folder, or else from the current one.
+    With `to_render`, the files that a render needs must exist too, and paths are made absolute. Relative paths start
+    from the settings file's folder, else from the current folder.
     Raises UserError with all problems found.
     """
     if isinstance(source, Mapping):
@@ -81,7 +81,7 @@ def _load(
 
 
 def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapping:
-    """Turn a mapping of Python values into what a YAML file of them would be; what cannot be read is left out."""
+    """Convert a mapping of Python values to the tree of a YAML file; unreadable values become problems."""
     entries = []
     for name, value in values.items():
         place = Place(f"settings[{name!r}]")
@@ -93,10 +93,10 @@ def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapp
 
 
 def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:
-    """Check what can only be seen in whole settings; with the folder of the file, find files too.
+    """Check settings that depend on each other; with the folder of the file, also find the files they name.
 
-    By Deforum's profile a render goes on where Deforum's does: with values out of range, and without what is on a
-    network.
+    Deforum's profile is lenient, as Deforum is: values out of range are replaced by the nearest valid ones, and files
+    on a network are left out, each with a note.
     """
     lenient = settings.is_lenient
     if folder is not None:
@@ -123,7 +123,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
 
 
 def _settle_length(settings: Settings, found: Findings) -> Settings:
-    """Bring max_frames to the length of the clip, where there is one that decides."""
+    """Set max_frames to the length of the clip, where a clip decides it."""
     try:
         settled = settle_length(settings)
     except UserError as error:
@@ -136,7 +136,7 @@ def _settle_length(settings: Settings, found: Findings) -> Settings:
 
 
 def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> Iterator[str]:
-    """Say, once for each reason, which of the given settings have no effect."""
+    """Yield notes on the given settings that have no effect, one for each reason."""
     values = {name: (each, value, value == default) for name, each, value, default in list_values(settings)}
     waiting: dict[str, list[str]] = {}
     other_mode: dict[str, list[str]] = {}
@@ -160,7 +160,7 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
         for words, names in switched_off.items():
             yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
     for feature, names in waiting.items():
-        yield f"without effect, as {feature} is not there yet: {', '.join(names)}"
+        yield f"without effect, as {feature} is not supported yet: {', '.join(names)}"
     if not old_file and "prompts" in given:
         yield from _explain_unseen(settings)
     if not old_file:  # Deforum's files carry the settings of every mode
@@ -169,10 +169,10 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
 
 
 def _explain_unseen(settings: Settings) -> Iterator[str]:
-    """Name the prompts that come after the last frame."""
+    """Yield a note on prompts after the last frame."""
     variables = Variables(seed=settings.seed, fps=settings.fps)
     frames = ((key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts)
     late = [key for key, frame in frames if frame >= settings.max_frames]
     if late and settings.blending == "hold":
         last = settings.max_frames - 1
-        yield f"prompts: the last frame is {last}, so what comes after is never seen: {', '.join(late)}"
+        yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {', '.join(late)}"

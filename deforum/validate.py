@@ -1,6 +1,6 @@
-"""What can be wrong with settings whose every value could be read: ranges over time, and files that are not there.
+"""Checks of settings whose values could all be read: ranges over time, and missing files.
 
-No model is loaded and no picture is read for any of this.
+No model is loaded and no picture is read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
 
 
 def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
-    """Sample the schedules that were given, and that the animation mode reads, and compare them with their ranges.
+    """Sample the given schedules that the animation mode reads, and compare them with their ranges.
 
-    Gives problems, each with how a lenient profile goes on in spite of it; "" where it cannot.
+    Yields problems, each with the fallback of a lenient profile in words; "" if there is none.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     for name, origin in origins.items():
@@ -40,7 +40,7 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
             if isinstance(schedule, NumberSchedule):
                 complaint = complain(declaration, schedule.sample(count, variables))
                 if complaint:
-                    yield Problem(f"{origin.written}{complaint}", str(origin.place)), "it is kept within that"
+                    yield Problem(f"{origin.written}{complaint}", str(origin.place)), "the nearest valid value is used"
             elif isinstance(schedule, TextSchedule):
                 schedule.sample(count, variables)
         except ScheduleError as error:
@@ -48,12 +48,12 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
             with contextlib.suppress(ScheduleError):
                 if isinstance(schedule, NumberSchedule):
                     first = as_in_a_longer_run(schedule, count, variables)[0]
-                    way_on = f"as in a longer run it is {first:.6g} at first"
+                    way_on = f"its values are those of a longer run, from {first:.6g} at frame 0"
             yield Problem(f"{origin.written}: {error.message}" if way_on else str(error), str(origin.place)), way_on
 
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
-    """Say what is wrong with a curve (F,), as the end of a sentence; '' where nothing is."""
+    """Return what is wrong with a curve (F,), as the end of a sentence; '' if nothing is."""
     low = -np.inf if declaration.low is None else declaration.low
     high = np.inf if declaration.high is None else declaration.high
     wrong = ~((curve >= low) & (curve <= high) & np.isfinite(curve))
@@ -73,7 +73,7 @@ def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
 
 
 def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Lookup) -> tuple[Settings, list[Problem]]:
-    """Make paths absolute, and list those that lead nowhere and are needed."""
+    """Make paths absolute; also return problems for files that are needed and missing."""
     found: dict[str, str] = {}
     problems = []
     for name in (name for name, declaration in OPTIONS.items() if declaration.path):
@@ -92,29 +92,29 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
 
 
 def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:
-    """Turn (setting, message) into problems with the places where these settings were given."""
+    """Convert (setting, message) pairs to problems at the places where the settings were given."""
     return [Problem(message, str(origins[name].place) if name in origins else "") for name, message in faults]
 
 
 def check_features(settings: Settings, origins: Mapping[str, Origin]) -> list[Problem]:
-    """Ask the features what is wrong with their settings."""
+    """Return the problems that features find in their settings."""
     return [problem for feature in FEATURES for problem in placed(feature.check(settings), origins)]
 
 
 def do_without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
-    """Do without what is not here: nothing is fetched. Gives notes on what is missing."""
+    """Turn off settings whose files are missing or on a network (nothing is downloaded); also return notes on them."""
     notes = []
     if settings.init_image is not None and is_url(settings.init_image):
         notes.append(f"init_image: {settings.init_image} is not fetched; the animation starts from noise")
         settings = replace(settings, init_image=None)
     image = settings.color_coherence_image_path
     if settings.color_coherence == "Image" and (not image or is_url(image)):
-        notes.append(f"color_coherence: {image or 'Image'} is not there; the first frame's colours are held to (LAB)")
+        notes.append(f"color_coherence: {image or 'Image'} is missing; colours are matched to the first frame (LAB)")
         settings = replace(settings, color_coherence="LAB")
     for name, sound in (("soundtrack_path", "File"), ("video_init_path", "Init Video")):
         where = getattr(settings, name)
         if settings.add_soundtrack == sound and (not where or is_url(where)):
-            notes.append(f"add_soundtrack: {where or name} is not there; the video has no sound")
+            notes.append(f"add_soundtrack: {where or name} is missing; the video has no sound")
             settings = replace(settings, add_soundtrack="None")
     for feature in FEATURES:
         settings, missing = feature.without(settings, files)
@@ -123,7 +123,7 @@ def do_without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
 
 
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
-    """Check that there are samplers of the names given."""
+    """Yield a problem for each unknown sampler."""
     if "sampler" not in origins:
         return
     from deforum.diffusion import resolve_sampler

@@ -139,8 +139,8 @@ def test_old_names_are_told(write: Write) -> None:
 def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
     text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\nseed_resize_from_w: 64\ntranslation_z: 3"
     assert load(write(text)).report == (
-        "without effect, as Parseq is not there yet: parseq_manifest, parseq_use_deltas",
-        "without effect, as seed resizing is not there yet: seed_resize_from_w",
+        "without effect, as Parseq is not supported yet: parseq_manifest, parseq_use_deltas",
+        "without effect, as seed resizing is not supported yet: seed_resize_from_w",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
     assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
@@ -154,7 +154,9 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
 
 def test_prompts_that_are_never_seen_are_told(write: Write) -> None:
     path = write("max_frames: 10\nprompts: {0: a, 9: b, 10: c, max_f+1: d}")
-    assert load(path).report == ("prompts: the last frame is 9, so what comes after is never seen: 10, max_f+1",)
+    assert load(path).report == (
+        "prompts: the last frame is 9; these keyframes are after it and never shown: 10, max_f+1",
+    )
     assert load(path, ["prompt_blend=linear"]).report == ()  # a blend towards them is seen
 
 
@@ -194,10 +196,10 @@ def test_a_text_may_begin_with_a_bracket(override: str, name: str, value: str, w
         ("fps=fast", "command line: fps=fast: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)"),
         ("fps=", "command line: fps=: fps: '' is not a number; expected 0.1..1000 (frames/s)"),
         ("strength=2", "command line: strength=2: strength is 2 at frame 0 (and 119 more); expected 0..1 (share)"),
-        ("prompts={0: a", "command line: prompts={0: a: '{0: a' cannot be read: this { does not begin a mapping that "
-         "ends; a text that begins with { has to stand in quotes"),
-        ("use_init=1", "command line: use_init=1: use_init: there is no such switch here; "
-                       "init_image acts when it is given; null is none"),
+        ("prompts={0: a", "command line: prompts={0: a: '{0: a' cannot be read: this { does not begin a valid mapping; "
+         "a text that begins with { has to stand in quotes"),
+        ("use_init=1", "command line: use_init=1: use_init: this renderer does not have this switch; "
+                       "init_image acts when it is given; null: no init image"),
     ],
 )  # fmt: skip
 def test_wrong_overrides(write: Write, override: str, message: str) -> None:
@@ -224,9 +226,9 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("fps: nan", "a.yaml:1:6: fps: 'nan' is not a number; expected 0.1..1000 (frames/s)"),
         ("fps: [1]", "a.yaml:1:6: fps: a list cannot be read here; expected 0.1..1000 (frames/s)"),
         ("fps: {a: 1}", "a.yaml:1:6: fps: a mapping cannot be read here; expected 0.1..1000 (frames/s)"),
-        ("width: 250", "a.yaml:1:8: width: 250 is no multiple of 8; the nearest one is 248"),
+        ("width: 250", "a.yaml:1:8: width: 250 is not a multiple of 8; the nearest one is 248"),
         ("tiling: maybe", "a.yaml:1:9: tiling: 'maybe' is neither true nor false"),
-        ("border: wrapp", "a.yaml:1:9: border: 'wrapp' is no choice (did you mean wrap?); "
+        ("border: wrapp", "a.yaml:1:9: border: 'wrapp' is not a choice (did you mean wrap?); "
                           "expected replicate or wrap or reflect"),
         ("cadence: 0", "a.yaml:1:10: cadence: 0 is out of range; expected 1..1000 (frames)"),
         ("strength: {0: 0.5, 4: 1.5}\nmax_frames: 5",
@@ -258,8 +260,8 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("prompts: {max_g: b}",
          "a.yaml:1:11: prompts, keyframe: unknown name 'max_g'; expected one of t, sec, s, max_f, "
          "fps, pi, e\n  max_g\n  ^\ndid you mean 'max_f'?"),
-        ("use_init: true", "a.yaml:1:1: use_init: there is no such switch here; init_image acts when it is given; "
-                           "null is none"),
+        ("use_init: true", "a.yaml:1:1: use_init: this renderer does not have this switch; "
+                           "init_image acts when it is given; null: no init image"),
         ("init_image: cat.png", "a.yaml:1:13: init_image: there is no file 'cat.png' (looked in {here})"),
         ("init_image: https://x.org/a.png", "a.yaml:1:13: init_image: https://x.org/a.png is not fetched; download it "
                                             "and give the file"),
@@ -309,8 +311,8 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zoom: 0: (1), 9: (2)", "a.yaml:1:8: there are two colons with a space behind; a text with ': ' in it has to "
-                                 'stand in quotes, as in zoom: "0: (1), 30: (1.1)"\n    zoom: 0: (1), 9: (2)\n'
+        ("zoom: 0: (1), 9: (2)", "a.yaml:1:8: there are two colons, each followed by a space; a text with ': ' in it "
+                                 'has to stand in quotes, as in zoom: "0: (1), 30: (1.1)"\n    zoom: 0: (1), 9: (2)\n'
                                  "           ^"),
         ("a: 'b\nc: 1\n", "a.yaml:1:4: this quote is never closed\n    a: 'b\n       ^"),
         ("seed: 1\n\tfps: 2", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     fps: 2\n    ^"),
@@ -318,11 +320,11 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
                          "    prompts: `t`\n             ^"),
         ("prompts: *x",
          "a.yaml:1:10: a text that begins with * has to stand in quotes"),
-        ("- 1\n", "a.yaml:1:1: this is no settings file; expected lines such as 'width: 512'"),
+        ("- 1\n", "a.yaml:1:1: this is not a settings file; expected lines such as 'width: 512'"),
         ("a: 1\n---\nb: 1", "a.yaml:2:1: a second document begins here (---); expected one"),
         ("a: &a [*a]", "a.yaml:1:8: a text that begins with * has to stand in quotes"),
         ("? [a]\n: 1", "a.yaml:1:3: a list or a mapping cannot be a name; is a text with { or [ missing quotes?"),
-        ("a: [1, 2", "a.yaml:1:4: this [ does not begin a list that ends; a text that begins with [ has to stand in "
+        ("a: [1, 2", "a.yaml:1:4: this [ does not begin a valid list; a text that begins with [ has to stand in "
                      "quotes\n    a: [1, 2\n       ^"),
         ("seed: 1\na\nb: 1",
          "a.yaml:3:1: a line before this one has no colon; expected 'name: value'\n    b: 1\n    ^"),
@@ -392,7 +394,7 @@ def test_the_deforum_profile_goes_on_where_deforum_does(write: Write) -> None:
     loaded = load(write(text), ["profile=deforum"])
     assert loaded.report == (
         "init_image: https://x.org/a.png is not fetched; the animation starts from noise",
-        "strength is 1.5 at frame 0 (and 2 more); expected 0..1 (share); it is kept within that",
+        "strength is 1.5 at frame 0 (and 2 more); expected 0..1 (share); the nearest valid value is used",
     )
     assert "expected 0..1" in errors(Path("a.yaml"))
 

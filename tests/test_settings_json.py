@@ -59,7 +59,7 @@ def test_places() -> None:
     ("text", "message"),
     [
         ("", "a.txt:1:1: expected a value: a text in quotes, a number, true, false or null\n    \n    ^"),
-        ("[1]", "a.txt:1:1: this is no settings file; expected { and then names with values\n    [1]\n    ^"),
+        ("[1]", "a.txt:1:1: this is not a settings file; expected { and then names with values\n    [1]\n    ^"),
         ('{"a": 1\n "b": 2}',
          "a.txt:2:2: expected a comma, or the } that ends what begins at 1:1\n     \"b\": 2}\n     ^"),
         ('{"a" 1}', "a.txt:1:6: expected a colon behind 'a'\n    {\"a\" 1}\n         ^"),

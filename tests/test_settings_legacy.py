@@ -44,7 +44,7 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
     assert loaded.settings == Settings(
         profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid", clip_fit="stretch"
     )
-    assert loaded.report == ("no prompts in the file; the pictures are painted without",)
+    assert loaded.report == ("no prompts in the file; the frames are painted without a prompt",)
 
 
 @pytest.mark.parametrize(
@@ -183,30 +183,31 @@ def test_prompts(
     ("file", "notes"),
     [
         ({}, ()),
-        ({"sampler": 3}, ("sampler: 3 is Heun in files of that time",)),
+        ({"sampler": 3}, ("sampler: 3 became Heun, by the sampler numbers of 2022",)),
         ({"sampler": "Euler", "scheduler": "Beta"}, (
-            "sampler and scheduler together are Euler Beta here",
+            "sampler and scheduler became Euler Beta",
             "sampler: there is no sampler 'Euler Beta'; Euler a is used",
         )),
         ({"W": 500}, ("W: 500 became 496, as frames are a multiple of 8 wide and high",)),
         ({"sd_model_name": "x.safetensors", "sd_model_hash": "12"},
          ("made with the checkpoint x.safetensors; give model=PATH to render with it",)),
         ({"hello": 1, "show_info_on_ui": True, "bpm": 3, "goodbye": 2},
-         ("unknown, and left out: hello, goodbye",)),
-        ({"freeu_enabled": True, "freeu_b1": "0:(1)"}, ("freeu_enabled: there is no FreeU here",)),
+         ("unknown settings, left out: hello, goodbye",)),
+        ({"freeu_enabled": True, "freeu_b1": "0:(1)"}, ("freeu_enabled: FreeU is not supported",)),
         ({"freeu_enabled": False, "freeu_b1": "0:(1)"}, ()),
         ({"prompts": {"0": " a --neg n"}, "negative_prompts": "n"},
-         ("the prompts hold the positive and negative field already; they are not put in again",)),
+         ("the prompts contain the positive and negative prompt already; these are not added again",)),
         ({"r_upscale_video": True, "r_upscale_factor": "x4"},
-         ("without effect, as upscaling is not there yet: r_upscale_video, r_upscale_factor",)),
+         ("without effect, as upscaling is not supported yet: r_upscale_video, r_upscale_factor",)),
         ({"fov_schedule": "0: (40)"}, ()),
         ({"cn_1_enabled": True, "cn_1_model": "canny"},
-         ("without effect, as ControlNet is not there yet: cn_1_enabled, cn_1_model",)),
+         ("without effect, as ControlNet is not supported yet: cn_1_enabled, cn_1_model",)),
         ({"frame_interpolation_x_amount": "Disabled"},
          ("frame_interpolation_x_amount: 'Disabled' is not a whole number; expected 2..10 (times); left out, "
           "as it has no effect yet",)),
         ({"strength_schedule": "0: (1.2)"},
-         ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); it is kept within that",)),
+         ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); "
+          "the nearest valid value is used",)),
     ],
 )  # fmt: skip
 def test_report(tmp_path: Path, file: dict[str, Any], notes: tuple[str, ...]) -> None:
@@ -223,7 +224,7 @@ def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
         "  0: (sinn(t))",
         "      ^",
         "did you mean 'sin'?",
-        f"{place}:4:13: border: '3' is no choice; expected replicate or wrap or reflect",
+        f"{place}:4:13: border: '3' is not a choice; expected replicate or wrap or reflect",
     ]
 
 
@@ -245,7 +246,7 @@ def test_a_few_frames_of_a_file_whose_values_begin_later(
 ) -> None:
     file = {"strength_schedule": schedule, "prompts": "x", "seed": 1, "max_frames": 6}
     loaded = load_json(tmp_path, **file)
-    assert loaded.report[0] == f"{message}; as in a longer run it is {value} at first"
+    assert loaded.report[0] == f"{message}; its values are those of a longer run, from {value} at frame 0"
     assert list(sample(loaded.settings).curves.strength) == [min(value, 1)] * 6
     with pytest.raises(UserError) as caught:
         load_json(tmp_path, **file, profile="corrected")
@@ -255,7 +256,7 @@ def test_a_few_frames_of_a_file_whose_values_begin_later(
 def test_a_value_that_is_never_a_number_is_a_mistake_in_every_profile(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="strength_schedule: the value is not a number at any frame") as caught:
         load_text(tmp_path, '{"strength_schedule": "0: (sqrt(-1-t/2))", "prompts": "x"}')
-    assert "kept within" not in str(caught.value)
+    assert "nearest valid" not in str(caught.value)
 
 
 def test_overrides_mean_what_they_mean_in_yaml(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The reference of every setting, as a page (docs/params.md): python -m deforum.reports.reference docs/params.md"""
+"""The reference page of all settings, docs/params.md: python -m deforum.reports.reference docs/params.md"""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ that it has in Deforum.
 
 
 def reference() -> str:
-    """Write the page."""
+    """Return the whole page as Markdown."""
     return "\n".join([HEAD, *map(_section, SECTIONS)])
 
 
 def look_up(words: Iterable[str]) -> str:
-    """Write what the page says of some settings, by name or old name, or of whole sections.
+    """Return the entries of settings, given by name or old name, and of whole sections.
 
-    Raises UserError with all words that are neither.
+    Raises UserError with all unknown words.
     """
     parts, problems = [], []
     for word in words:
@@ -63,7 +63,7 @@ def look_up(words: Iterable[str]) -> str:
 
 
 def _hint(word: str) -> str:
-    """Say what may have been meant by a word: settings with such a name, or one with the word in its name."""
+    """Return a hint for an unknown word: settings with the word in their name, or one with a similar name."""
     names = [*DECLARATIONS, *(f"cn_1_{name}" for name in CONTROLS)]
     old_names = [old for each in DECLARATIONS.values() for old in each.old]
     meant = nearest(word, [*names, *old_names, *filter(None, SECTIONS)])
@@ -74,7 +74,7 @@ def _hint(word: str) -> str:
 
 
 def _section(section: str) -> str:
-    """Write one section: a heading, what it is, and its settings."""
+    """Return one section: a heading, its description, and its settings."""
     declared = CONTROLS if section == "controlnet" else DECLARATIONS
     prefix = "cn_1_" if section == "controlnet" else ""
     return "\n".join(

@@ -1,1 +1,1 @@
-"""What may stand in a settings file, and reading it."""
+"""Settings: their declarations, and reading and writing settings files."""

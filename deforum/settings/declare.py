@@ -1,4 +1,4 @@
-"""What is said of a setting, once: everything else (keys, checks, help, the reference page) is derived from it."""
+"""Declarations of settings, from which keys, checks, help and the reference page are derived."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ KeyedTexts = tuple[tuple[str, str], ...]
 
 
 class Sampled(Protocol):
-    """What conditions ask of the settings over time."""
+    """Properties of the sampled settings that conditions use."""
 
     @property
     def cadence(self) -> int:
-        """Every so many frames one is diffused; 1 where frames do not depend on each other."""
+        """Frames from one diffused frame to the next; 1 if frames do not depend on each other."""
 
     @property
     def samplers(self) -> tuple[str, ...]:
         """The sampler of each frame."""
 
     def is_used(self, param: str) -> bool:
-        """Whether a parameter is anything but 0 in any frame."""
+        """Whether a parameter is nonzero in any frame."""
 
 
 @dataclass(frozen=True)
 class When:
-    """When a setting acts: in words that can stand behind "acts where", and as a test of the whole settings."""
+    """The condition under which a setting acts: words that follow "acts where", and a test of the whole settings."""
 
     words: str
     test: Callable[[Any, Sampled], bool]
-    """(Settings, what they come to over time). (The settings are declared with this, and cannot be named here.)"""
+    """Function of (Settings, Sampled). Settings are typed as Any because their module imports this one."""
 
     def __and__(self, other: When) -> When:
         return When(
@@ -44,7 +44,7 @@ class When:
 
 
 def when(words: str, test: Callable[[Any, Sampled], bool]) -> When:
-    """Make a condition of words and a test."""
+    """Make a condition from words and a test."""
     return When(words, test)
 
 
@@ -54,33 +54,33 @@ def on(switch: str) -> When:
 
 
 def chosen(name: str, choice: str) -> When:
-    """Make the condition that a setting has a value."""
+    """Make the condition that a setting has a given value."""
     return When(f"{name} is {choice}", lambda settings, sampled: bool(getattr(settings, name) == choice))
 
 
 def unless(name: str, choice: str) -> When:
-    """Make the condition that a setting has any value but one."""
+    """Make the condition that a setting differs from a given value."""
     return When(f"{name} is not {choice}", lambda settings, sampled: bool(getattr(settings, name) != choice))
 
 
 def used(param: str) -> When:
-    """Make the condition that a parameter is not 0 all the time."""
+    """Make the condition that a parameter is nonzero in any frame."""
     return When(f"{param} is not 0", lambda settings, sampled: sampled.is_used(param))
 
 
 NEVER = When("", lambda settings, sampled: False)
-"""The condition of settings that are understood for the sake of old files, and read by nothing."""
+"""The condition of settings without effect, accepted for old files only."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """One setting. `low` and `high` are the ends of its range, inclusive; None: no end."""
+    """The declaration of one setting. `low` and `high` are the inclusive ends of its range; None: unbounded."""
 
     name: str
     type: Any
     """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule or KeyedTexts."""
     optional: bool
-    """Whether the value may be None, which is null in a file."""
+    """Whether the value may be None, null in a file."""
     default: Any
     """The text of a schedule, or the value of an option."""
     unit: str
@@ -88,22 +88,22 @@ class Declaration:
     low: float | None
     high: float | None
     old: tuple[str, ...]
-    """Other names that files use, such as Deforum's."""
+    """Other names accepted in files, such as Deforum's."""
     section: str
     modes: tuple[str, ...]
-    """The animation modes that read it; () is all of them."""
+    """The animation modes that read it; empty: all modes."""
     multiple: int
-    """An option's value is a multiple of this."""
+    """The value of an option must be a multiple of this."""
     odd: bool
-    """A schedule's value is an odd whole number."""
+    """Whether the values of a schedule must be odd whole numbers."""
     least: float
-    """A schedule's value is at least this far from 0, on either side."""
+    """Smallest allowed absolute value of a schedule."""
     acts: When | None
-    """Another setting that decides whether it acts; None: it always does, or a feature says when."""
+    """Condition on other settings under which it acts; None: always, or the conditions are in the rows of features."""
     path: bool
-    """It names a file, relative to the settings file."""
+    """Whether it names a file, relative to the settings file."""
     pending: str
-    """The feature that is not there yet without which the setting has no effect; "" where it acts."""
+    """The feature, not supported yet, that the setting needs to have an effect; "" if it needs none."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Declaration:
 
     @property
     def range(self) -> str:
-        """The range in words, such as '0..1' or 'at least 1'; '' where there is none."""
+        """The range in words, such as '0..1' or 'at least 1'; '' if unbounded."""
         match self.low, self.high:
             case None, None:
                 return ""
@@ -124,7 +124,7 @@ class Declaration:
 
     @property
     def expected(self) -> str:
-        """What a value has to be, for error messages: choices, or range and unit."""
+        """The expected value in words, for error messages: choices, or range and unit."""
         if self.choices:
             return "expected " + " or ".join(self.choices)
         words = {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "a text")
@@ -148,7 +148,7 @@ def param(
     acts: When | None = None,
     pending: str = "",
 ) -> Any:
-    """Declare a numeric parameter that has a value in every frame; `old` is a list of words."""
+    """Declare a numeric parameter, sampled at every frame; `old` is a space-separated list of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
     return dataclasses.field(metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False})
 
@@ -168,7 +168,7 @@ def option(
     path: bool = False,
     pending: str = "",
 ) -> Any:
-    """Declare a setting that is constant over the run, or a schedule of texts; `old` is a list of words."""
+    """Declare a setting that is constant over the run, or a schedule of texts; `old` as for `param`."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
     metadata = {**common, "multiple": multiple, "odd": False, "least": 0, "path": path}
     return dataclasses.field(default=default, metadata=metadata)
@@ -185,7 +185,7 @@ def _common(
 
 
 def declarations(declared: type[Any], value_type: Any = None) -> dict[str, Declaration]:
-    """List what a dataclass declares with `param` and `option`, in its order; `value_type` where all have the same."""
+    """Return the declarations of a dataclass by name, in field order; `value_type` replaces the types of all fields."""
     hints = typing.get_type_hints(declared)
     return {
         field.name: Declaration(
@@ -201,5 +201,5 @@ def declarations(declared: type[Any], value_type: Any = None) -> dict[str, Decla
 
 def _without_none(type_hint: Any) -> Any:
     rest = [each for each in typing.get_args(type_hint) if each is not type(None)]
-    is_union = typing.get_origin(type_hint) in (types.UnionType, typing.Union)  # the latter where a Literal is in it
+    is_union = typing.get_origin(type_hint) in (types.UnionType, typing.Union)  # Union for a union with a Literal
     return rest[0] if is_union and len(rest) == 1 else type_hint

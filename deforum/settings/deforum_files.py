@@ -1,7 +1,7 @@
 """Deforum's own settings files (JSON), translated into the names and values of this renderer.
 
 Files come from the A1111 extension (2022 to 2024), its Forge fork, deforum-studio and the original notebook. Where a
-name means something else there than here (`strength` is that of the first frame), Deforum's meaning holds.
+name has another meaning there (`strength` is that of the first frame), Deforum's meaning is used.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from deforum.settings.relaxed_json import parse_json
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
     "enable_sampler_scheduling": "sampler takes a schedule as well as a name",
-    "enable_scheduler_scheduling": "write the noise levels behind the sampler's name, as in Euler Karras",
+    "enable_scheduler_scheduling": "write the scheduler after the sampler's name, as in Euler Karras",
     "enable_checkpoint_scheduling": "a checkpoint schedule acts when it is given",
     "enable_clipskip_scheduling": "clip_skip acts when it is given",
     "enable_noise_multiplier_scheduling": "noise_multiplier: 1 is neutral",
     "enable_subseed_scheduling": "subseed_strength: 0 is off",
     "enable_ddim_eta_scheduling": "ddim_eta acts when it is given",
     "enable_ancestral_eta_scheduling": "ancestral_eta acts when it is given",
-    "use_init": "init_image acts when it is given; null is none",
+    "use_init": "init_image acts when it is given; null: no init image",
 }
-"""Switches of Deforum's that the value of another setting takes the place of."""
+"""Deforum's switches that are replaced by the value of another setting."""
 
-UI, STAMP = "it belongs to the web UI", "it is a stamp of the program that wrote the file"
+UI, STAMP = "a setting of the web UI", "written by the program that made the file, as a record"
 FOREIGN: Mapping[str, str] = {
     "show_info_on_ui": UI,
     "motion_preview_mode": UI,
@@ -41,23 +41,23 @@ FOREIGN: Mapping[str, str] = {
     "override_settings_with_file": UI,
     "custom_settings_file": UI,
     "store_frames_in_ram": "frames are never all held in memory",
-    "sd_model_name": "it is the checkpoint the file was made with; model is what it is rendered with",
-    "histogram_matching": "color_coherence took its place",
+    "sd_model_name": "the checkpoint that the file was made with; model sets the one to render with",
+    "histogram_matching": "replaced by color_coherence",
     "sd_model_hash": STAMP,
     "deforum_git_commit_id": STAMP,
     "fetched_parseq_manifest_summary": STAMP,
 }
-"""Names of Deforum's files that say nothing to a renderer."""
+"""Names in Deforum's files that have no effect on a render."""
 
 FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
-    # prefix of the names, what they are, the name that turns them on
+    # prefix of the names, the feature, the name that turns it on
     ("freeu_", "FreeU", "freeu_enabled"),
     ("kohya_hrfix_", "Kohya's high-resolution fix", "kohya_hrfix_enabled"),
     ("wan_", "Wan video models", ""),
     ("distilled_cfg_scale", "guidance of Flux models", ""),
-    ("scheduler_schedule", "noise levels by keyframe", "enable_scheduler_scheduling"),
+    ("scheduler_schedule", "a scheduler schedule", "enable_scheduler_scheduling"),
 )
-"""Settings of forks for which there is nothing here; they are mentioned where they are turned on."""
+"""Settings of forks for features that are not supported; a note says so where they are turned on."""
 
 NOTEBOOK: frozenset[str] = frozenset(
     """n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows
@@ -66,10 +66,10 @@ NOTEBOOK: frozenset[str] = frozenset(
     init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm schedule_events save_sample
     """.split()  # noqa: SIM905
 )
-"""Names of the notebook and of deforum-studio that are of no consequence for a render here."""
+"""Names of the notebook and of deforum-studio that have no effect on a render here."""
 
 GATED: tuple[tuple[str, str, bool, str, str], ...] = (
-    # setting, switch, its default, schedule behind the switch, what holds while it is off
+    # setting, switch, default of the switch, schedule that it turns on, value while it is off ("": the plain setting)
     ("steps", "enable_steps_scheduling", False, "steps_schedule", ""),
     ("sampler", "enable_sampler_scheduling", False, "sampler_schedule", ""),
     ("checkpoint", "enable_checkpoint_scheduling", False, "checkpoint_schedule", '""'),
@@ -92,7 +92,7 @@ SCHEDULE_DEFAULTS: Mapping[str, str] = {
     "ddim_eta_schedule": "0",
     "ancestral_eta_schedule": "1",
 }
-"""What a schedule behind a switch is where the file has the switch alone."""
+"""Value of a schedule that is switched on but missing in the file."""
 
 FORGE_DEFAULTS: Mapping[str, str] = {
     "max_frames": "333", "zoom": "1", "translation_z": "0", "strength_schedule": "0.85", "cfg_scale_schedule": "1",
@@ -100,10 +100,10 @@ FORGE_DEFAULTS: Mapping[str, str] = {
     "depth_algorithm": "Depth-Anything-V2-Small", "W": "1280", "H": "720", "strength": "0.85",
     "image_strength_schedule": "0.85", "fps": "60", "keyframe_distribution": "Keyframes Only",
 }  # fmt: skip
-"""The Forge fork's defaults where they are not the A1111 extension's."""
+"""Defaults of the Forge fork that differ from those of the A1111 extension."""
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
-    # what earlier versions wrote -> what it is called now
+    # value in files of earlier versions -> present name
     "hybrid_composite": {"true": "Normal", "false": "None"},
     "optical_flow_cadence": {"true": "DIS Fine", "false": "None"},
     "optical_flow_redo_generation": {"true": "DIS Fine", "false": "None"},
@@ -119,7 +119,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 SAMPLE_HOST = "https://deforum.github.io/"
 SAMPLES: tuple[tuple[str, str, str], ...] = (
-    # setting, what uses it, that one's value while it does not
+    # setting, setting that uses it, value of that one (lower-case) with which it is unused
     ("mask_file", "use_mask", "false"),
     ("video_mask_path", "use_mask_video", "false"),
     ("video_init_path", "animation_mode", "2d"),
@@ -128,7 +128,7 @@ SAMPLES: tuple[tuple[str, str, str], ...] = (
     ("resume_timestring", "resume_from_timestring", "false"),
 )
 
-# The image-to-image samplers of the A1111 web UI in the order of late 2022, when files held a number.
+# The image-to-image samplers of the A1111 web UI in the order of late 2022; files of that time hold the index.
 SAMPLER_BY_INDEX: tuple[str, ...] = (
     "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM fast",
     "DPM adaptive", "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
@@ -136,7 +136,7 @@ SAMPLER_BY_INDEX: tuple[str, ...] = (
 )  # fmt: skip
 
 UNITS = frozenset(map(str, range(1, 100)))
-"""Numbers of ControlNet units."""
+"""Numbers of ControlNet units, as in cn_1_enabled."""
 
 PLAIN_GRIDS = ("", "automatic", "normal", "none")
 GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECASE)
@@ -144,16 +144,16 @@ GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECA
 
 @dataclass(frozen=True)
 class Translation:
-    """Settings by name, each with what the file calls it and its value; and what a person should know."""
+    """Settings by name, each with its name in the file and its value; and notes for the user."""
 
     given: Mapping[str, tuple[str, Node]]
     notes: tuple[str, ...]
     made_with: str
-    """The name of the checkpoint that the file was made with; "" where it does not say."""
+    """The name of the checkpoint that the file was made with; "" if unknown."""
 
 
 def translate(root: document.Mapping) -> Translation:
-    """Translate a file of Deforum's. Values are not checked here, but by those who read the settings."""
+    """Translate a Deforum file. Values are checked later, when the settings are read."""
     translator = _Translator(root)
     made_with = translator.text("sd_model_name")
     translator.fill_defaults()
@@ -171,7 +171,7 @@ def translate(root: document.Mapping) -> Translation:
 
 
 def _keyframed(node: Node) -> Node:
-    """Read prompts given as a mapping, as JSON in a text, as '0: a | 50: b', or as one text."""
+    """Convert prompts from JSON in a text or '0: a | 50: b' to a mapping; return other nodes unchanged."""
     if not isinstance(node, Scalar):
         return node
     text = node.text.strip()
@@ -190,7 +190,7 @@ def _keyframed(node: Node) -> Node:
 
 
 def _with_negatives(prompts: Node, negatives: Node) -> Node:
-    """Join the notebook's negative prompts, which have keyframes of their own, to the prompts."""
+    """Merge the notebook's negative prompts, which have their own keyframes, into the prompts."""
     if not isinstance(prompts, document.Mapping) or not isinstance(negatives, document.Mapping):
         return prompts
     positive = {_frame(key): node.text for key, node in prompts.entries if isinstance(node, Scalar)}
@@ -216,7 +216,7 @@ def _frame(key: Scalar) -> float:
 
 
 def _are_merged(prompts: Node, positive: str, negative: str) -> bool:
-    """Whether every prompt looks as if Deforum had put the fields in: 'positive prompt --neg negative'."""
+    """Whether every prompt contains both fields, as Deforum merges them: 'positive prompt --neg negative'."""
     if not isinstance(prompts, document.Mapping):
         return False
     texts = [node.text for _, node in prompts.entries if isinstance(node, Scalar)]
@@ -228,7 +228,7 @@ def _are_merged(prompts: Node, positive: str, negative: str) -> bool:
 
 @dataclass
 class _Translator:
-    """A file in the midst of translation: what is left of it, and what has become of the rest."""
+    """A translation in progress: values still to translate (`left`), translated settings (`given`), and notes."""
 
     root: document.Mapping
     left: dict[str, Node] = field(init=False)
@@ -236,7 +236,7 @@ class _Translator:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # The last of equal names wins, as in Deforum; null is as good as not there.
+        # The last of equal names wins, as in Deforum; null counts as missing.
         self.left = {key.text: node for key, node in self.root.entries}
         self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
 
@@ -244,7 +244,7 @@ class _Translator:
         return self.left[name].place if name in self.left else self.root.place
 
     def text(self, name: str, default: str = "") -> str:
-        """The text of a value that is still left; `default` where there is none."""
+        """Return the text of a value in `left`; `default` if there is none."""
         node = self.left.get(name)
         return node.text if isinstance(node, Scalar) else default
 
@@ -253,7 +253,7 @@ class _Translator:
         return text in ("true", "1", "1.0", "yes", "on")
 
     def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
-        """Set a setting to a text, standing where the file has `written`."""
+        """Set a setting to a text, with the place of `written` in the file."""
         node = self.left.get(written)
         if isinstance(node, Scalar) and node.text == text:
             self.given[name] = (written, node)
@@ -265,9 +265,9 @@ class _Translator:
             self.left.pop(name, None)
 
     def fill_defaults(self) -> None:
-        """Fill in what Deforum takes for granted where a file says nothing."""
+        """Add Deforum's defaults for names that are missing in the file."""
         forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
-        # Files older than legacy_colormatch were made while colours were matched the old way.
+        # Files older than the setting legacy_colormatch were made with the old colour match.
         defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
         defaults |= FORGE_DEFAULTS if forge else {}
         if "width" in self.left or "height" in self.left:
@@ -278,7 +278,7 @@ class _Translator:
             self.put("profile", "deforum", "profile")
 
     def take_size(self) -> None:
-        """Find the size by either pair of names, and bring it to a multiple of 8."""
+        """Read the size from either pair of names, and round it down to a multiple of 8."""
         for name, old in (("width", "W"), ("height", "H")):
             written = old if old in self.left else name
             if written not in self.left:
@@ -289,19 +289,19 @@ class _Translator:
                 self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
                 text = str(fitting)
             self.put(name, text, written)
-            # Keeping the composition of the very size that is rendered changes nothing.
+            # A seed resized from the rendered size is unchanged.
             resize = f"seed_resize_from_{old.lower()}"
             if self.text(resize) in (text, "-1"):
                 self.drop(resize)
             self.drop(old, name)
 
     def take_prompts(self) -> None:
-        """Find the prompts, wherever and however they are written, and see whether the fields are merged in already."""
+        """Read the prompts in any of their forms, and detect whether the prompt fields are merged in already."""
         written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in self.left), "")
         node = self.left.get(written)
         prompts = None if node is None else _keyframed(node)
         if prompts is None:
-            self.notes.append("no prompts in the file; the pictures are painted without")
+            self.notes.append("no prompts in the file; the frames are painted without a prompt")
         by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
         negatives = next((self.left[name] for name in by_keyframe if name in self.left), None)
         if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
@@ -317,7 +317,7 @@ class _Translator:
             texts[name] = (chosen, self.text(chosen))
         positive, negative = texts["positive_prompt"][1], texts["negative_prompt"][1]
         if prompts is not None and (positive or negative) and _are_merged(prompts, positive, negative):
-            self.notes.append("the prompts hold the positive and negative field already; they are not put in again")
+            self.notes.append("the prompts contain the positive and negative prompt already; these are not added again")
         else:
             for name, (chosen, text) in texts.items():
                 if text:
@@ -328,7 +328,7 @@ class _Translator:
         self.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
 
     def take_switched(self) -> None:
-        """Give each setting that has a switch the value that is in effect."""
+        """Set each setting that has a switch to the value in effect."""
         for name, switch, default, schedule, off in GATED:
             # The notebook has ddim_eta as a plain number and no switch.
             if switch not in self.left and name in self.left and name not in ("steps", "sampler"):
@@ -343,7 +343,7 @@ class _Translator:
         self.drop(*(each for row in GATED for each in (row[1], row[3])))
 
     def take_init_image(self) -> None:
-        """Take the init image where it is in use; `strength` without _schedule is the first frame's."""
+        """Take the init image if it is switched on; `strength` without _schedule is the first frame's."""
         image = self.text("init_image")
         used = self.flag("use_init", False) or self.flag("hybrid_use_init_image", False)
         if used and image.casefold() not in ("", "none"):
@@ -353,7 +353,7 @@ class _Translator:
         self.drop("use_init", "init_image", "strength")
 
     def take_sampler(self) -> None:
-        """Name the sampler: old files have a number, other hosts two settings."""
+        """Read the sampler: an index in old files; sampler and scheduler as two settings in those of other hosts."""
         if "sampler" in self.given and self.given["sampler"][0] == "sampler_schedule":
             self.drop("sampler", "sampler_name", "scheduler")
             return
@@ -362,18 +362,18 @@ class _Translator:
         if re.fullmatch(r"\d+", name):
             index = int(name)
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
-            self.notes.append(f"sampler: {name} is {named} in files of that time")
+            self.notes.append(f"sampler: {name} became {named}, by the sampler numbers of 2022")
             name = named
         if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
             name = f"{name} {grid.replace('_', ' ').title()}"
-            self.notes.append(f"sampler and scheduler together are {name} here")
+            self.notes.append(f"sampler and scheduler became {name}")
         if name:
             quoted = name.replace('"', "")
             self.put("sampler", f'0: ("{quoted}")', written)
         self.drop("sampler", "sampler_name", "scheduler")
 
     def update_earlier_values(self) -> None:
-        """Bring values that were called otherwise in earlier versions up to date."""
+        """Convert values of earlier versions to their present names."""
         for name, meanings in MEANINGS.items():
             text = self.text(name).casefold()
             if text in meanings:
@@ -386,7 +386,7 @@ class _Translator:
             self.drop("shake_name", "shake_intensity", "shake_speed")
 
     def drop_samples(self) -> None:
-        """Leave out the samples of Deforum's own defaults where nothing uses them."""
+        """Drop the sample files of Deforum's defaults where nothing uses them."""
         for name, switch, off in SAMPLES:
             path = self.text(name)
             is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
@@ -394,7 +394,7 @@ class _Translator:
                 self.drop(name)
 
     def take_controls(self) -> None:
-        """Take the ControlNet units that are in use; the others say nothing."""
+        """Take the enabled ControlNet units; drop the others."""
         names = [name for name in self.left if name.startswith("cn_")]
         for name in names:
             _, number, setting = name.split("_", 2) if name.count("_") > 1 else (name, "", "")
@@ -408,7 +408,7 @@ class _Translator:
         self.drop(*names)
 
     def take_guided_images(self) -> None:
-        """Read init_images, which is JSON inside a text; it is of no consequence while guided images are off."""
+        """Read init_images, which is JSON inside a text; drop it while guided images are off."""
         node = self.left.pop("init_images", None)
         if node is not None and self.flag("use_looper", False):
             self.given["init_images"] = ("init_images", _keyframed(node))
@@ -416,7 +416,7 @@ class _Translator:
             self.drop("seed_behavior")
 
     def take_rest(self) -> None:
-        """Take over all other settings by their name; say once which names are unknown."""
+        """Take all other settings by name or old name; list the unknown names in one note."""
         by_name = {old: name for name, each in DECLARATIONS.items() for old in (name, *each.old)}
         unknown: list[str] = []
         for name, node in self.left.items():
@@ -425,10 +425,10 @@ class _Translator:
                 continue
             elif family is not None:
                 if name == family[2] and self.flag(name, False):
-                    self.notes.append(f"{name}: there is no {family[1]} here")
+                    self.notes.append(f"{name}: {family[1]} is not supported")
             elif name in by_name:
                 self.given.setdefault(by_name[name], (name, node))
             else:
                 unknown.append(name)
         if unknown:
-            self.notes.append(f"unknown, and left out: {', '.join(unknown)}")
+            self.notes.append(f"unknown settings, left out: {', '.join(unknown)}")

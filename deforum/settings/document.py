@@ -1,7 +1,7 @@
-"""A settings file as a tree of texts that know where they stand; what a text means is decided by who asks for it.
+"""A settings file as a tree of texts with their places; the type of a setting decides how its text is read.
 
-YAML's own guesses (`on` is true, 12:30 is 750, 1e-3 is a word) therefore never come into play: a setting that wants a
-text gets the text, one that wants a number reads it as a number.
+YAML's own types (`on` is true, 12:30 is 750, 1e-3 is a word) are not used: a setting of type text gets the text, a
+numeric one parses it as a number.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from deforum.errors import Problem, UserError
 
 TOO_DEEP = "this is nested too deeply for any setting"
 LONGEST_QUOTE = 100
-"""Characters of a value that a message quotes."""
+"""Longest quote of a value in a message, in characters."""
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, where PyYAML was built with it
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, if PyYAML was built with it
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands: a file with a line and column (both from 1), or a part of the command line."""
+    """The place of a text: a file with line and column (both from 1; 0: unknown), or a part of the command line."""
 
     source: str
     line: int = 0
@@ -38,9 +38,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A text; `plain` where it stands without quotes, so that it may also be a number, true, or null.
+    """A text with its place; `plain` if it is unquoted, so that it may also be a number, true, or null.
 
-    `start` is the column of its first character within `place`'s line, 0 where the text is not on one line as it is.
+    `start` is the column (from 1) of its first character in the line of `place`; 0 if that line does not contain it
+    verbatim.
     """
 
     text: str
@@ -73,9 +74,9 @@ Node = Scalar | Mapping | Sequence
 
 
 def parse_yaml(text: str, source: str) -> Mapping:
-    """Read a YAML document whose outermost level is a mapping; empty text is an empty one.
+    """Parse a YAML document whose top level is a mapping; an empty text is an empty mapping.
 
-    Raises UserError with line and column. Nothing is ever constructed from tags.
+    Raises UserError with line and column. Tags never construct objects.
     """
     try:
         node = _compose(text, source)
@@ -86,14 +87,14 @@ def parse_yaml(text: str, source: str) -> Mapping:
     if node is None:
         return Mapping((), Place(source, 1, 1))
     if not isinstance(node, Mapping):
-        raise UserError(Problem("this is no settings file; expected lines such as 'width: 512'", str(node.place)))
+        raise UserError(Problem("this is not a settings file; expected lines such as 'width: 512'", str(node.place)))
     return node
 
 
 def parse_yaml_value(text: str, place: Place) -> Node:
-    """Read one value of the command line: YAML where it begins with a quote or a bracket, else the text as it stands.
+    """Parse one value of the command line: YAML if it begins with a quote or a bracket, else the text itself.
 
-    Raises UserError where such YAML has a mistake.
+    Raises UserError for invalid YAML.
     """
     if text.strip()[:1] not in tuple("'\"{["):
         return Scalar(text.strip(), place)
@@ -107,7 +108,7 @@ def parse_yaml_value(text: str, place: Place) -> Node:
 
 
 def of_values(value: object, place: Place) -> Node:
-    """Build the tree of plain Python values: mappings, sequences, texts, numbers, paths, booleans, None.
+    """Build the tree from plain Python values: mappings, sequences, texts, numbers, paths, booleans, None.
 
     Raises UserError for anything else.
     """
@@ -130,7 +131,7 @@ def of_values(value: object, place: Place) -> Node:
 
 
 def quote_line(line: str, column: int) -> str:
-    """Quote a line below a message, with a caret under a column (from 0); of a long line what is around it."""
+    """Return a line to append to a message, with a caret under `column` (from 0); long lines are cut around it."""
     left = max(0, column - 60)
     return f"\n    {line[left : left + LONGEST_QUOTE].expandtabs(1)}\n    {' ' * (column - left)}^"
 
@@ -155,11 +156,11 @@ class _TooDeep(UserError):
 
 @dataclass
 class _Mistake(Exception):
-    """What is not YAML, in our words: those of the parser differ between its versions."""
+    """A YAML error in our own words, as the parser's messages differ between its versions."""
 
     meaning: str
     line: int = -1
-    """From 0, as the column; -1: the parser does not say where."""
+    """From 0, like the column; -1: unknown."""
     column: int = -1
 
     def where(self, source: str) -> str:
@@ -167,12 +168,12 @@ class _Mistake(Exception):
 
 
 def _compose(text: str, source: str) -> Node | None:
-    """Build the tree of a text; None where it is empty. Raises _Mistake, or UserError for YAML that cannot be used."""
+    """Build the tree of a text; None if it is empty. Raises _Mistake, or UserError for YAML that is not accepted."""
     try:
         return _Composer(text, source).document()
     except yaml.MarkedYAMLError as error:
-        # Parsers look ahead, and some have a limit of nesting of their own, which they reach before their events reach
-        # ours. The limit that holds is ours: it is looked for in what they read up to there.
+        # Parsers read ahead, and some have a nesting limit of their own, which they reach before we reach ours. Ours
+        # takes precedence: the text up to the error is checked for it.
         mark = error.problem_mark
         if mark is not None:
             with contextlib.suppress(yaml.YAMLError, StopIteration):
@@ -184,7 +185,7 @@ def _compose(text: str, source: str) -> Node | None:
 
 
 def _refuse_depth(composer: _Composer) -> None:
-    """Compose a text that was cut off, whose other mistakes may come from that."""
+    """Raise _TooDeep if a truncated text is nested too deeply; its other errors may come from the truncation."""
     try:
         composer.document()
     except _TooDeep:
@@ -194,7 +195,7 @@ def _refuse_depth(composer: _Composer) -> None:
 
 
 class _Composer:
-    """Builds a tree from the events of YAML's parser (its own composer ends the process where nesting is very deep)."""
+    """Builds a tree from the events of YAML's parser (its own composer crashes the process on very deep nesting)."""
 
     DEEPEST = 8  # settings need four levels
 
@@ -204,7 +205,7 @@ class _Composer:
         self.anchors: dict[str, Node] = {}
 
     def document(self) -> Node | None:
-        """Read the one document of the text; None where there is none."""
+        """Return the only document of the text; None if it is empty."""
         next(self.events)  # the stream starts
         if isinstance(next(self.events), yaml.StreamEndEvent):
             return None
@@ -258,7 +259,7 @@ class _Composer:
 
 
 def relocate(node: Node, place: Place) -> Node:
-    """Give the same tree with one place for everything in it."""
+    """Return the same tree with one place for all nodes."""
     match node:
         case Scalar():
             return Scalar(node.text, place, node.plain)
@@ -275,7 +276,7 @@ def _line(text: str, number: int) -> str:
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
-    """Say in words what a YAML error means for a settings file, by what stands where the parser stopped."""
+    """Return the likely mistake in a settings file for a YAML error, by the characters where the parser stopped."""
     mark, context = error.problem_mark or error.context_mark, error.context_mark
     if mark is None:
         return _Mistake("this is not YAML")
@@ -284,7 +285,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
     if opened == '"' and "\\" in (here, before):
         return _Mistake(r"\ begins an escape here that YAML does not know; write \\, or single quotes", *_at(mark))
     if opened in tuple("'\"[{"):
-        # Unclosed quotes and brackets are noticed at the end of the file; what helps is where they were opened.
+        # The parser notices unclosed quotes and brackets at the end of the file; report where they were opened.
         return _Mistake(_UNCLOSED[opened], *_at(context))
     if here in _MISPLACED:
         return _Mistake(_MISPLACED[here], *_at(mark))
@@ -306,15 +307,15 @@ def _at(mark: Any) -> tuple[int, int]:
 _UNCLOSED = {
     "'": "this quote is never closed",
     '"': "this quote is never closed",
-    "[": "this [ does not begin a list that ends; a text that begins with [ has to stand in quotes",
-    "{": "this { does not begin a mapping that ends; a text that begins with { has to stand in quotes",
+    "[": "this [ does not begin a valid list; a text that begins with [ has to stand in quotes",
+    "{": "this { does not begin a valid mapping; a text that begins with { has to stand in quotes",
 }
 _NO_VALUE = "a value is missing before this; a text that begins with it has to stand in quotes"
 _MISPLACED = {
-    ":": "there are two colons with a space behind; a text with ': ' in it has to stand in"
+    ":": "there are two colons, each followed by a space; a text with ': ' in it has to stand in"
     ' quotes, as in zoom: "0: (1), 30: (1.1)"',
     "\t": "a tab; YAML lines are indented with spaces",
     **dict.fromkeys("`@%", "a text cannot begin with this character unless it stands in quotes"),
     **dict.fromkeys("]},", _NO_VALUE),
 }
-"""What it means that the parser stops at a character."""
+"""The likely mistake, by the character where the parser stopped."""

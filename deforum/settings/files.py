@@ -1,4 +1,4 @@
-"""Files that settings name: where they are looked for, and what is said of those that are not there."""
+"""Lookup of the files that settings name, and the error message for missing ones."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 
 
 def is_url(text: str) -> bool:
-    """Whether a text names something on a network."""
+    """Whether a text is an http or https address."""
     return text.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Finds files by the paths in a settings file: in the file's own folder, then in the current one."""
+    """Finds files by the paths in a settings file: first in the file's own folder, then in the current folder."""
 
     folder: Path
 
     def find(self, text: str) -> Path | None:
-        """Give the first place where there is something of this name; None where there is nothing."""
+        """Return the first existing file or folder of this name; None if there is none."""
         return next((path for path in (self.folder / text, Path(text)) if path.exists()), None) if text else None
 
     def find_file(self, text: str) -> Path | None:
-        """Find as `find` does, files alone."""
+        """Return the first existing file of this name; None if there is none."""
         return next((path for path in (self.folder / text, Path(text)) if path.is_file()), None) if text else None
 
     def missing(self, text: str) -> str:
-        """Say that something is not there, and what to do."""
+        """Return the error message for a missing file, with a remedy."""
         if not text:
             return "this has to name a file"
         if is_url(text):

@@ -1,4 +1,4 @@
-"""The animation modes, and what is known of each without torch."""
+"""The animation modes and their properties, without importing torch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Mode = Literal["2D", "3D", "Video Input", "Interpolation"]
 
 @dataclass(frozen=True)
 class ModeFacts:
-    """What settings, checks and features ask of a mode."""
+    """Properties of a mode that settings, checks and features depend on."""
 
     goes_on: bool
-    """Each frame is painted from the one before. If not, frames do not depend on each other: they are painted several
-    at a time, no filter changes what they are painted from, and colours are not held to those of another frame."""
+    """Whether each frame is painted from the one before. If not, frames are independent: they are painted in batches,
+    the pictures they start from are not filtered, and colours are not matched to those of another frame."""
     has_depth: bool
-    """The camera moves in space, by the picture's depth."""
+    """Whether the camera moves in 3D, using the picture's depth."""
     reads_clip: bool
-    """Frames are painted from those of a clip."""
+    """Whether frames are painted from those of a clip."""
     holds_to: tuple[str, ...] | None
-    """The choices of color_coherence that act; None: all of them."""
+    """The choices of color_coherence that act; None: all."""
     prompt_blend: Literal["hold", "linear"] = "hold"
-    """What prompt_blend is where it is null."""
+    """The value of prompt_blend where it is null."""
 
     def holds(self, color_coherence: str) -> bool:
         """Whether a choice of color_coherence acts."""
@@ -39,7 +39,7 @@ MODES: Mapping[Mode, ModeFacts] = {
 
 
 def modes_where(fact: Callable[[ModeFacts], object]) -> tuple[Mode, ...]:
-    """Name the modes of which something holds, in the order of the table."""
+    """Return the modes for which `fact` is true, in the order of the table."""
     return tuple(mode for mode, facts in MODES.items() if fact(facts))
 
 

@@ -1,7 +1,7 @@
-"""The places where Deforum's own behaviour and the corrected one differ, as two rows of a table.
+"""Profiles: the differences between Deforum's behaviour and the corrected one, as a table with two rows.
 
-Only differences that existing files rely on are here (rows "P" of the study of Deforum's behaviour). Plain faults of
-Deforum are mended in both profiles.
+Only differences that existing files rely on are listed (rows "P" of the study of Deforum's behaviour). Plain bugs of
+Deforum are fixed in both profiles.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile decides; every field names the corrected behaviour, so `False` is Deforum's."""
+    """Behaviours that a profile selects; each field names the corrected one, so `False` is Deforum's."""
 
     name: str
     flip_keeps_translation: bool
-    """2D: with the perspective flip on, translation still acts. (Deforum: it disappears.)"""
+    """2D: with the perspective flip on, translation still acts. (Deforum: it has no effect.)"""
     keys_on_time: bool
-    """Cadence: the frame diffused at k is shown, unmixed, at k. (Deforum: blended in from k on, whole at k+C-1.)"""
+    """Cadence: the frame diffused at k is shown unblended at k. (Deforum: blended in from k on, alone at k+C-1.)"""
     true_color_channels: bool
-    """Colour match in HSV and LAB, and noise, see red as red. (Deforum: red and blue are exchanged there.)"""
+    """Colour match in HSV and LAB, and noise, use the right channels. (Deforum: red and blue are swapped.)"""
     float_color: bool
-    """Colour match keeps fractions. (Deforum: 8 bit, cut off to whole numbers, which darkens a little each time.)"""
+    """Colour match keeps fractions. (Deforum: truncated to 8 bits, which darkens a little each time.)"""
     init_is_color_sample: bool
-    """Colours are held to those of the init image, where there is one. (Deforum: to the moved picture of frame 1.)"""
+    """Colours are matched to those of the init image, if there is one. (Deforum: to the moved picture of frame 1.)"""
     full_iter_groups: bool
-    """Seed behaviour iter with N: N frames of each seed. (Deforum: one of the first, then N of each.)"""
+    """Seed behaviour iter with N: N frames per seed. (Deforum: one of the first, then N of each.)"""
     exact_step_count: bool
     """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
     true_latents: bool
-    """Latents are corrected by what they decode to. (Deforum: each pass through the autoencoder takes away detail.)"""
+    """Latents are corrected by their decoded picture. (Deforum: each pass through the autoencoder loses detail.)"""
     noise_per_frame: bool
-    """Noise between frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed alone.)"""
+    """Noise added to frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed only.)"""
     guides_swing_from_keyframe: bool
-    """Guided images: the blend swings from each keyframe on. (Deforum: by the frame's number, so that it jumps.)"""
+    """Guided images: the phase of the blend counts from each keyframe. (Deforum: from frame 0, so that it jumps.)"""
     clip_keeps_max_frames: bool
-    """A clip never makes an animation longer than max_frames. (Deforum: it is as long as the clip.)"""
+    """A clip never makes an animation longer than max_frames. (Deforum: the animation is as long as the clip.)"""
     depth_steady: bool
     """3D: depth is scaled once and smoothed over time. (Deforum: normalised and equalised in each frame.)"""
     physical_camera: bool
-    """3D: pixels are back-projected by true intrinsics. (Deforum: a slab of points between -1 and 1.)"""
+    """3D: pixels are back-projected with true intrinsics. (Deforum: a slab of points between -1 and 1.)"""
     true_mask_adjustment: bool
-    """The mask's contrast and brightness are what they are called. (Deforum: one is the other.)"""
+    """Mask contrast changes contrast, mask brightness brightness. (Deforum: the two are swapped.)"""
     black_mask_keeps: bool
-    """Where a mask is black everywhere nothing is painted. (Deforum: everything.)"""
+    """An all-black mask paints nothing. (Deforum: everything.)"""
     first_frame_is_composed: bool
-    """Hybrid video: the composite After Generation is made in frame 0 too. (Deforum: from frame 1 on.)"""
+    """Hybrid video: the composite After Generation is applied to frame 0 too. (Deforum: from frame 1 on.)"""
     flow_is_bicubic: bool
-    """Hybrid video: what a clip's flow moves is sampled bicubically. (Deforum: bilinearly, which softens each time.)"""
+    """Hybrid video: the warp by a clip's flow is bicubic. (Deforum: bilinear, which softens each time.)"""
     doubtful_flow_rests: bool
-    """Hybrid video: where the flow of a clip is doubtful nothing moves. (Deforum: three quarters, the other way.)"""
+    """Hybrid video: unreliable flow of a clip is set to 0. (Deforum: it is multiplied by -0.75.)"""
 
 
 PROFILES: dict[str, Profile] = {

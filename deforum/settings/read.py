@@ -1,6 +1,6 @@
-"""Settings files: `load` reads and checks one, `dump` writes one.
+"""Settings from the entries of a file and of the command line, and `dump`, which writes them as YAML.
 
-What settings there are is declared in `deforum.settings.options` and `deforum.settings.params`.
+The settings are declared in `deforum.settings.options` and `deforum.settings.params`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONTROL_NAME = re.compile(r"cn_([1-9]\d?)_(\w+)")
 
 @dataclass(frozen=True)
 class Origin:
-    """What a setting is called where it was given, and where that was."""
+    """The name under which a setting was given, and the place of its value."""
 
     written: str
     place: Place
@@ -38,7 +38,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Given:
-    """A setting as a file or the command line has it: what it is called there, where that stands, and the value."""
+    """A setting as given in a file or on the command line: its name there, the place of the name, and the value."""
 
     written: str
     place: Place
@@ -47,7 +47,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Findings:
-    """What comes to light while reading: problems stop the reading in the end, notes become the report."""
+    """Problems and notes found while reading: problems are raised together at the end, notes become the report."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -57,13 +57,13 @@ class Findings:
 
 
 def dump(settings: Settings, *, full: bool = False) -> str:
-    """Write settings as YAML that loads to equal settings: what differs from the defaults, or all with `full`."""
+    """Return settings as YAML that loads to equal settings: values that differ from defaults, or all with `full`."""
     entries = ((name, each, value) for name, each, value, default in list_values(settings) if full or value != default)
     return write_yaml(entries, SECTIONS)
 
 
 def list_values(settings: Settings) -> Iterator[tuple[str, Declaration, object, object]]:
-    """Give (name, declaration, value, default) of every setting."""
+    """Yield (name, declaration, value, default) of every setting."""
     plain, params = Settings(), default_params()
     for name, each in DECLARATIONS.items():
         holder, defaults = (settings.params, params) if name in PARAMS else (settings, plain)
@@ -80,7 +80,7 @@ def is_json(path: Path, text: str) -> bool:
 
 
 def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
-    """Give the settings of a YAML file, in sections or not."""
+    """Yield the settings of a YAML file, inside and outside of sections."""
     for key, node in root.entries:
         if key.text not in SECTIONS or not key.text:
             yield Given(key.text, key.place, node)
@@ -92,7 +92,7 @@ def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
 
 
 def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]:
-    """Read 'name=value' and 'section.name=value'."""
+    """Yield the settings of overrides: 'name=value' or 'section.name=value'."""
     for override in overrides:
         name, equals, value = override.partition("=")
         shown = override if len(override) <= LONGEST_QUOTE else f"{override[: LONGEST_QUOTE - 1]}…"
@@ -114,19 +114,19 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
 
 
 def _canonical(name: str) -> str | None:
-    """Give the name of the setting that a file calls `name`, if there is one."""
+    """Return the setting that a file calls `name`; None if there is none."""
     name = CANONICAL.get(name, name)
     control = _CONTROL_NAME.fullmatch(name)
     return name if name in DECLARATIONS or (control and control[2] in CONTROLS) else None
 
 
 def collect(entries: Iterable[Given], found: Findings) -> dict[str, Given]:
-    """Sort entries by the settings they are of; a setting that is given twice is a problem."""
+    """Return the entries by setting; unknown settings and those given twice are problems."""
     given: dict[str, Given] = {}
     for entry in entries:
         name, written = _canonical(entry.written), entry.written
         if written in DISSOLVED:
-            found.refuse(f"{written}: there is no such switch here; {DISSOLVED[written]}", entry.place)
+            found.refuse(f"{written}: this renderer does not have this switch; {DISSOLVED[written]}", entry.place)
         elif written in FOREIGN:
             found.notes.append(f"{written}: {FOREIGN[written]}; it has no effect here")
         elif name is None:
@@ -149,7 +149,7 @@ def find_declaration(name: str) -> Declaration:
 
 
 def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple[Settings, dict[str, Origin]]:
-    """Make settings of what is given, defaults of the rest; say where each came from that could be read."""
+    """Build settings from the given values and defaults; also return the origins of the values that could be read."""
     values: dict[str, Any] = {}
     for name, each in given.items():
         try:

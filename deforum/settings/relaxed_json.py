@@ -1,6 +1,6 @@
-"""JSON as people edit it by hand: what is meant beyond doubt is read, the rest is an error with its place.
+"""A parser for hand-edited JSON: unambiguous deviations are accepted, all others are errors with their place.
 
-Allowed beyond JSON: commas before a closing bracket, typographic quotes around texts, line breaks in texts,
+Accepted beyond JSON: commas before a closing bracket, typographic quotes around texts, line breaks in texts,
 comments (// and #), and Python's True, False and None.
 """
 
@@ -12,7 +12,7 @@ from typing import NoReturn
 from deforum.errors import Problem, UserError
 from deforum.settings.document import TOO_DEEP, Mapping, Node, Place, Scalar, Sequence, quote_line
 
-DEEPEST = 20  # unknown settings of other programs may hold more than ours
+DEEPEST = 20  # unknown settings of other programs may be nested more deeply than ours
 
 _SKIPPED = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|\ufeff)*")
 _WORD = re.compile(r"[-+.\w]+")
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 
 def parse_json(text: str, source: str) -> Mapping:
-    """Read a JSON object. Raises UserError with line, column and a caret."""
+    """Parse a JSON object. Raises UserError with line, column and a caret."""
     reader = _Reader(text, source)
     node = reader.value()
     reader.skip()
@@ -31,12 +31,12 @@ def parse_json(text: str, source: str) -> Mapping:
         reader.fail("the file should end here")
     if not isinstance(node, Mapping):
         reader.at = 0
-        reader.fail("this is no settings file; expected { and then names with values")
+        reader.fail("this is not a settings file; expected { and then names with values")
     return node
 
 
 class _Reader:
-    """A place in a text, moving forward."""
+    """A cursor in a text, moving forward."""
 
     def __init__(self, text: str, source: str) -> None:
         self.text, self.source, self.at = text, source, 0
@@ -48,7 +48,7 @@ class _Reader:
         raise UserError(Problem(message + quote_line(line, place.column - 1), str(place)))
 
     def place(self) -> Place:
-        # Places are asked for from left to right, or for the very first one again.
+        # Places are requested from left to right, except that the first one may be requested again.
         if self.at < self._line_start:
             self._line, self._line_start = 1, 0
         self._line += self.text.count("\n", self._line_start, self.at)
@@ -111,7 +111,7 @@ class _Reader:
                 return chr(0x10000 + (int(code, 16) - 0xD800) * 0x400 + int(pair[1], 16) - 0xDC00)
             return chr(int(code, 16))
         self.at += 1
-        # An unknown escape is most likely a Windows path with single backslashes: the backslash is meant.
+        # An unknown escape is most likely from a Windows path with single backslashes: keep the backslash.
         return _ESCAPES.get(letter) or (letter if letter and letter in "\"\\/'“”" else "\\" + letter)
 
     def mapping(self, depth: int) -> Mapping:

@@ -1,4 +1,4 @@
-"""From what stands in a file to the value of a setting, checked against the setting's declaration."""
+"""Values of settings from the nodes of a file, checked against the settings' declarations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FALSE = ("false", "no", "off", "0")
 
 
 class Wrong(Exception):
-    """A value that a setting cannot have."""
+    """A value that is not valid for a setting."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -58,7 +58,7 @@ def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
         raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
-        what = f"is no multiple of {declaration.multiple}; the nearest one is {fitting}"
+        what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
         raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
     return value
 
@@ -96,7 +96,7 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)
     hint = f" (did you mean {meant}?)" if meant else ""
-    raise Wrong(Problem(f"{name}: {node.text!r} is no choice{hint}; {declaration.expected}", str(node.place)))
+    raise Wrong(Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place)))
 
 
 def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
@@ -124,21 +124,21 @@ def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
 
 
 def _number_or_text(node: Scalar) -> object:
-    """A number that stands without quotes is one in every spelling; quoted ones are read as in Deforum."""
+    """Return an unquoted number, in any spelling, as a number; else the text, which is then read as in Deforum."""
     if not node.plain:
         return node.text
     return next((value for value in (_parse_int(node.text), _parse_float(node.text)) if value is not None), node.text)
 
 
 def _inside(node: Node, column: int) -> Place:
-    """The place of a character of a text, as far as it is known; `column` counts from 0."""
+    """Return the place of a character in a node's text; the node's place if unknown. `column` counts from 0."""
     if isinstance(node, Scalar) and node.start:
         return Place(node.place.source, node.place.line, node.start + column)
     return node.place
 
 
 def _canonical(key: str) -> str:
-    """Spell a keyframe's position as errors do."""
+    """Return the position of a keyframe as ScheduleError.key spells it."""
     try:
         return parse_key(key).text
     except ScheduleError:
@@ -146,7 +146,7 @@ def _canonical(key: str) -> str:
 
 
 def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
-    """The entries of a mapping. Raises Wrong where a key stands twice."""
+    """Return the entries of a mapping. Raises Wrong for a repeated key."""
     seen: dict[str, Scalar] = {}
     for key, _ in node.entries:
         if key.text in seen:
@@ -157,7 +157,7 @@ def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
 
 
 def _keyed_texts(node: Node, name: str) -> tuple[tuple[str, str], ...]:
-    """Texts by keyframe: a mapping, or one text for the whole run."""
+    """Read texts by keyframe: a mapping, or one text for the whole run."""
     match node:
         case Scalar():
             return (("0", "" if node.is_null else node.text),)

@@ -1,4 +1,4 @@
-"""Settings as YAML for people: sections, units beside the values, nothing that is said twice."""
+"""Settings as readable YAML: sections, units and ranges as comments, the shortest form of each value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_LINE = 100
 
 
 def write_yaml(entries: Iterable[tuple[str, Declaration, object]], sections: Mapping[str, str]) -> str:
-    """Write (name, declaration, value) entries, each in its section, sections in their order."""
+    """Return (name, declaration, value) entries as YAML, each in its section, in the order of `sections`."""
     by_section: dict[str, list[str]] = {section: [] for section in sections}
     for name, declaration, value in entries:
         indent = "  " if declaration.section else ""
@@ -49,7 +49,7 @@ def _entry(name: str, declaration: Declaration, value: object, indent: str) -> I
 
 
 def write_value(value: object) -> str:
-    """Write the value of one setting as YAML on one line."""
+    """Return the value of one setting as YAML on one line."""
     match value:
         case None:
             return "null"
@@ -66,7 +66,7 @@ def write_value(value: object) -> str:
 
 
 def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
-    """Write a schedule that never changes as its value alone."""
+    """Return a schedule as YAML; a constant one as its value alone."""
     first = schedule.keyframes[0]
     if len(schedule.keyframes) == 1 and first.key.text == "0":
         if isinstance(first.value, float) and first.text == f"0: ({first.value:g})":
@@ -79,18 +79,18 @@ def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
 
 
 def _keyframe(keyframe: NumberKeyframe) -> str:
-    """Write the value of one keyframe of a mapping."""
+    """Return the value of one keyframe in a mapping."""
     value = keyframe.text.removeprefix(f"{keyframe.key.text}: ")
     number = re.fullmatch(r"\((-?[\d.]+)\)", value)
     return number[1] if number and isinstance(keyframe.value, float) else quote(value)
 
 
 def quote(text: str) -> str:
-    """Write a text so that YAML gives it back, in quotes where it needs them."""
+    """Return a text as a YAML scalar, in quotes if it needs them."""
     if PLAIN.fullmatch(text) and text.casefold() not in NOT_TEXT:
         return text
     quoted = json.dumps(text, ensure_ascii=False)
-    # YAML allows no invisible characters that JSON does.
+    # YAML forbids some invisible characters that JSON allows.
     return re.sub("[^ -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]", _escape, quoted)
 
 
