@@ -1,11 +1,11 @@
-"""Keyframe animation with Stable Diffusion: a settings file in, a video out.
+"""Keyframe animation with Stable Diffusion, from a settings file to a video.
 
     from deforum import load, render
 
     result = render(load("my.yaml").settings, output="out")
 
-`load` reads a settings file or a mapping, `check` finds mistakes, `render` writes a run's folder, `frames` hands out
-pictures. docs/library.md shows more.
+`load` reads a settings file or a mapping, `check` finds mistakes, `render` writes a run's folder, `frames` yields
+pictures. See docs/library.md.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _HOMES = {
     "load": "loading",
     "render": "rendering",
 }
-"""Where each public name comes from."""
+"""The module of each public name."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for, so that `render.py --help` need not wait for torch."""
+    """Import a public name on first use, so that `render.py --help` does not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names: those are what tab completion offers."""
+    """List the public names, for tab completion."""
     return sorted([*__all__, "__version__"])

@@ -1,4 +1,4 @@
-"""Settings to the parts of the loop: what is on is found, loaded, and attached, one feature after the other."""
+"""From settings to the stages of the loop: models are found and loaded, and each feature that is on is attached."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run of which all is known that can be known without loading a model; made once, and handed on."""
+    """A checked run: everything that can be known without loading a model. Made once and passed on."""
 
     settings: Settings
-    """Resolved: the seed is a number, not -1, and the length is that of the clip, where one decides."""
+    """Resolved: a seed of -1 is drawn, and the length is that of the clip, where a clip decides it."""
     timeline: Timeline
     model: ModelSource
     found: Mapping[str, Any]
-    """What the features that are on are made from, by name."""
+    """Result of `Feature.find` (models, clips, pictures), by name of the features that are on."""
     notes: tuple[str, ...]
-    """What is not as it was asked for, a line each."""
+    """Deviations from the settings, one line each."""
 
 
 @dataclass(frozen=True)
 class Animation:
-    """A run ready to start: the models are loaded."""
+    """A run ready to start, with its models loaded."""
 
     prepared: Prepared
     stages: Stages
@@ -61,15 +61,15 @@ class Animation:
         return self.prepared.timeline
 
     def states(self, start: State | None = None) -> Iterator[State]:
-        """Render every frame, in order; behind that of a state, where one is given. Gives the state at each."""
+        """Render all frames in order, or those after the frame of `start`. Yields the state at each frame."""
         return self.stages.pace(self.stages, self.timeline.spans(), start)
 
     def frames(self, start: State | None = None) -> Iterator[tuple[Frame, Image]]:
-        """Render as `states` does; gives frames and pictures, (3, H, W) RGB float32 in 0..1."""
+        """Render as `states` does; yields frames and their pictures, (3, H, W) RGB float32 in 0..1."""
         return ((state.frame, state.shown) for state in self.states(start))
 
     def recorded(self, recording: Recording) -> Animation:
-        """Have the features save what their settings ask for, as it renders."""
+        """Return an animation whose features save their extra files (`save_...` settings) while it renders."""
         stages = self.stages
         for feature in switched_on(self.settings):
             if feature.record:
@@ -77,23 +77,23 @@ class Animation:
         return replace(self, stages=stages)
 
     def read_state(self, folder: Path) -> State:
-        """Read a state that `deforum.animation.state.write_state` wrote in a run of the same settings."""
+        """Read a state saved by `deforum.animation.state.write_state` in a run of the same settings."""
         from deforum.animation.state import read_state
 
         return read_state(folder, self.stages.camera, self.timeline)
 
 
 def resolve(settings: Settings) -> Settings:
-    """Draw the seed where the settings leave it open (-1), and settle the length where a clip decides it.
+    """Draw the seed if it is -1, and set max_frames where a clip decides it.
 
-    Raises UserError where that clip is not there.
+    Raises UserError if that clip is missing.
     """
     settings = settle(settings)
     return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Find every mistake that can be found without loading a model, and all that is to be loaded.
+    """Check settings without loading a model, and find the models and files to load.
 
     Raises UserError with everything that is missing, ScheduleError where an expression has no value.
     """
@@ -126,16 +126,16 @@ def prepare(settings: Settings) -> Prepared:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """The model that paints, as the loop knows it."""
+    """The diffusion model as the loop uses it."""
 
     painter: Painter
     device: torch.device
     cell: int
-    """px that a cell of its latents covers, each way."""
+    """px per cell of the latents, in each direction."""
 
 
 def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
-    """Load the model that paints. Raises UserError."""
+    """Load the diffusion model. Raises UserError."""
     from deforum.diffusion import load_diffuser
 
     settings = prepared.settings
@@ -157,9 +157,9 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
 
 
 def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animation:
-    """Load the models, and put the stages together. Raises UserError.
+    """Load the models and assemble the stages. Raises UserError.
 
-    Models that `models` has are not loaded again; those that are loaded stay in it.
+    Models in `models` are reused; models loaded here are added to it.
     """
     prepared = prepare(run) if isinstance(run, Settings) else run
     models = KeptModels() if models is None else models
@@ -167,7 +167,7 @@ def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animati
 
 
 def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Animation:
-    """Put the stages together around a model: those of the mode, then each feature that is on. Raises UserError."""
+    """Assemble the stages around a model: those of the mode, then each feature that is on. Raises UserError."""
     from deforum.animation.modes import stages_of
     from deforum.diffusion.diffuser import batch_size
 

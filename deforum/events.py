@@ -1,4 +1,4 @@
-"""What happens in a render, as it is told to an observer: a small set of events."""
+"""Events of a render, passed to an observer."""
 
 from __future__ import annotations
 
@@ -17,74 +17,74 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunPrepared:
-    """Everything is checked and found; nothing is loaded."""
+    """Everything is checked and found; no model is loaded yet."""
 
     settings: Settings
-    """Resolved: with the seed and the length that the run has."""
+    """Resolved: with the final seed and length of the run."""
     timeline: Timeline
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something is not as it was asked for, or has no effect."""
+    """A deviation from the settings, or a setting without effect."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class RunLoaded:
-    """The models are loaded; painting begins."""
+    """The models are loaded; rendering begins."""
 
     folder: Path | None
-    """Where the run is written; None where only frames are handed out."""
+    """The folder of the run; None if nothing is written (`frames`)."""
     total: int
-    """Frames to come."""
+    """Number of frames to render."""
 
 
 @dataclass(frozen=True)
 class FrameShown:
-    """A frame is done."""
+    """A frame is finished; `done` of `total` frames so far."""
 
     frame: Frame
     picture: torch.Tensor = field(repr=False)
-    """(3, H, W) RGB float32 in 0..1, on the render device; not to be changed."""
+    """(3, H, W) RGB float32 in 0..1, on the render device; must not be modified."""
     done: int
     total: int
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """How long the stages took since the frame before. On a graphics card that is until the work was handed over."""
+    """Time per stage since the frame before. On a GPU this is the time to queue the work, not to finish it."""
 
     frame: Frame
     seconds: Mapping[str, float]
-    """By stage: source, before, diffuse, after, show, write, and rest, which is above all motion."""
+    """By stage: source, before, diffuse, after, show, write, and rest (mostly motion)."""
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The run is closed, and all that it wrote is on the disk."""
+    """The run is closed, and all its files are on the disk."""
 
     result: RunResult
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a render left behind. `video` is None where none was asked for; `films` has all of them."""
+    """The files of a render. `video` is the first film, None if there is none; `films` are all of them."""
 
     video: Path | None
     folder: Path
     frames: int
     films: tuple[Path, ...] = ()
     stopped: bool = False
-    """True: `stop` said so before the last frame."""
+    """True: `stop` ended the run before the last frame."""
 
 
 Event = RunPrepared | Note | RunLoaded | FrameShown | StageTimes | RunFinished
 
 Observer = Callable[[Event], None]
-"""Is told what happens, in order, on the thread that renders; what it takes, the render waits for."""
+"""Called with each event, in order, on the rendering thread; the render waits until it returns."""
 
 
 def nobody(event: Event) -> None:
-    """Watch nothing."""
+    """Ignore the event."""

@@ -1,4 +1,4 @@
-"""The library's door: `render` makes a run's folder of settings, `frames` hands out pictures, `check` looks first."""
+"""Entry points of the library: `render` writes a run's folder, `frames` yields pictures, `check` finds mistakes."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 
 Change = Callable[["Stages"], "Stages"]
-"""Gives other stages of the loop, made of those of a run."""
+"""Function of the stages of a run that returns the stages to render with."""
 
 
 def unchanged(stages: Stages) -> Stages:
-    """Leave the loop as the settings have it."""
+    """Return the stages as the settings define them."""
     return stages
 
 
@@ -55,7 +55,7 @@ def _changed(animation: Animation, change: Change) -> Animation:
 
 
 def levels(image: Image, bits: int) -> Pixels:
-    """Round an image to (H, W, 3) RGB levels of 8 or 16 bits; values outside 0..1 are clipped."""
+    """Round an image to (H, W, 3) RGB levels, uint8 or uint16 for 8 or 16 `bits`; values outside 0..1 are clipped."""
     from deforum.pixels.image import to_array, to_bytes
 
     if bits == 8:
@@ -65,10 +65,10 @@ def levels(image: Image, bits: int) -> Pixels:
 
 
 def check(settings: Settings) -> Prepared:
-    """Find every mistake that can be found without loading a model, in the settings and in what is to be written.
+    """Find every mistake in the settings and the outputs that can be found without loading a model.
 
-    Gives the prepared run: its resolved settings, its sampled timeline, and notes on what is not as it was asked for.
-    Raises UserError with all problems.
+    Returns the prepared run: resolved settings, sampled timeline, and notes on deviations from the settings. Raises
+    UserError with all problems.
     """
     problems: list[Problem] = []
     prepared = None
@@ -98,11 +98,11 @@ def render(
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
-    `observer` is told what happens, see `deforum.events`. `progress(done, total)` is called once all is loaded (done 0)
-    and after every frame. `stop()` is asked after every frame, and ends the run early with everything closed. What is
-    in `models` is not loaded again, and what is loaded stays there for further runs. `change` is given the stages of
-    the loop and gives those that are run: with a filter more, for instance. Raises UserError, before rendering
-    wherever that can be known.
+    `observer` is called with each event, see `deforum.events`. `progress(done, total)` is called when the models are
+    loaded (done 0) and after every frame. `stop()` is called after every frame; if it returns True, the run ends early
+    and its files are closed. Models in `models` are reused, and models loaded here are added to it for further runs.
+    `change` maps the stages of the loop to those that are run, for example with one more filter. Raises UserError,
+    before rendering wherever possible.
     """
     _settle_process()
     tell = observer if progress is None else _telling(observer, progress)
@@ -143,10 +143,10 @@ def frames(
     models: KeptModels | None = None,
     change: Change = unchanged,
 ) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
-    """Render settings and hand out each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
+    """Render settings and yield each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 
-    `observer`, `models` and `change` as for `render`. Raises UserError when the first frame is asked for, or later
-    where a frame cannot be made.
+    `observer`, `models` and `change` as for `render`. Raises UserError when the first frame is requested, or later if
+    a frame cannot be rendered.
     """
     from deforum.pixels.image import to_bytes
 
@@ -174,7 +174,7 @@ def _tell_prepared(prepared: Prepared, tell: Observer) -> None:
 
 
 def _telling(observer: Observer, progress: Callable[[int, int], None]) -> Observer:
-    """Have progress called beside an observer."""
+    """Return an observer that also calls `progress`."""
 
     def tell(event: object) -> None:
         observer(event)  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def _telling(observer: Observer, progress: Callable[[int, int], None]) -> Observ
 def _watched(
     animation: Animation, tell: Observer, write: Callable[[Frame, Image], None]
 ) -> Iterator[tuple[Frame, Image]]:
-    """Render, write each frame, and tell how long its stages took; nothing is measured where nobody watches."""
+    """Render and write each frame, and report its StageTimes; without an observer nothing is measured."""
     if tell is nobody:
         for frame, image in animation.frames():
             write(frame, image)
