@@ -376,7 +376,7 @@ def test_user_errors_are_one_message_and_status_2(
 
 def test_only_settings_is_a_question(tmp_path: Path) -> None:
     done = run("seed=3", cwd=tmp_path)
-    assert done.returncode == 2 and "which settings file?" in done.stderr
+    assert done.returncode == 2 and "no settings file given" in done.stderr
 
 
 def test_check_says_what_it_found_good(sea: Path, tmp_path: Path, paint: Callable[..., Said]) -> None:

@@ -85,19 +85,19 @@ def test_each_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[st
     ("words", "message"),
     [
         ("values a.yaml zomm", "zomm: there is no such schedule; did you mean zoom?"),
-        ("values a.yaml width", "width: this is no schedule; it is 512 in every frame"),
-        ("values a.yaml --frames 12", "--frames 12: there are the frames 0 to 9"),
-        ("values a.yaml --frames 5:2", "--frames 5:2: no frame is in there"),
+        ("values a.yaml width", "width: this is not a schedule; it is 512 in every frame"),
+        ("values a.yaml --frames 12", "--frames 12: out of range; the frames are 0 to 9"),
+        ("values a.yaml --frames 5:2", "--frames 5:2: selects no frame; the frames are 0 to 9"),
         ("values a.yaml --frames 1:9:0", "expected FIRST:LAST or FIRST:LAST:STEP"),
         ("values a.yaml --frames 1:9:1:1", "expected FIRST:LAST or FIRST:LAST:STEP"),
         ("values a.yaml --frames x", "--frames: unknown name 'x'"),
         ("values none.yaml", "none.yaml: no such file"),
-        ("values a.yaml -o a.yaml", "a.yaml: is there already; choose another one with -o, or add --overwrite"),
+        ("values a.yaml -o a.yaml", "a.yaml: already exists; choose another one with -o, or add --overwrite"),
         ("values a.yaml -o none/a.csv", "none/a.csv: cannot be written: No such file"),
         ("values a.yaml strength=0:(sinn(t))", "did you mean 'sin'?"),
         ("convert a.yaml", "a.yaml: this is the file itself; choose another one with -o"),
-        ("convert a.yaml -o b.txt", "b.txt: what is written is YAML; the name has to end in .yaml"),
-        ("convert a.yaml a.txt -o b.yaml", "b.yaml: is no folder, and there are 2 files to convert"),
+        ("convert a.yaml -o b.txt", "b.txt: the output is YAML; its name has to end in .yaml"),
+        ("convert a.yaml a.txt -o b.yaml", "b.yaml: is not a folder, and there are 2 files to convert"),
         ("convert a.txt deep/a.txt -o deep", "several files would be written here"),
         ("params zomm strengh", "there is no setting 'zomm'; did you mean zoom?\nthere is no setting 'strengh'; did"),
         ("params flow_fac", "there are cadence_flow_factor, redo_flow_factor, hybrid_flow_factor"),
@@ -201,7 +201,7 @@ def test_values_go_into_a_file_and_its_name_says_how(say: Callable[..., Said]) -
 
 def test_an_open_seed_is_shown_as_one_and_that_is_said(say: Callable[..., Said]) -> None:
     said = say("values", "a.yaml", "seed", "--frames", "0", "seed=-1")
-    assert said.out == "frame,seed\n0,0\n" and "shown as if it were 0" in said.err
+    assert said.out == "frame,seed\n0,0\n" and "the values are those of seed 0" in said.err
 
 
 def test_a_reader_that_has_seen_enough_is_no_mistake(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_convert_writes_beside_the_file_and_over_nothing(say: Callable[..., Said
     converted = load(Path("deep/old.yaml"), to_render=False)
     assert converted.settings == load(Path("deep/old.txt"), ["steps=9"], to_render=False).settings
     again = say("convert", "deep/old.txt")
-    assert again.status == 2 and "is there already" in again.err
+    assert again.status == 2 and "already exists" in again.err
     assert Path("deep/old.yaml").read_text() == text
     assert say("convert", "deep/old.txt", "--overwrite", "-q") == Said(0, f"{Path('deep/old.yaml')}\n", "")
     assert "steps" not in Path("deep/old.yaml").read_text()

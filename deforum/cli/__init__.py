@@ -1,1 +1,1 @@
-"""The command line: words to jobs, jobs to an exit status."""
+"""The command line: parsing arguments into jobs, running them, exit statuses."""

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of several runs side by side, with what tells the runs apart at the edges."""
+"""Contact sheets: frames of the runs of a sweep in a grid, labelled with the swept values."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 
 LARGEST_CELL = 256
 LARGEST_SHEET = 8000
-"""Pixels along the longer side, roughly; cells get smaller to keep to it."""
+"""Approximate limit of the longer side, in px; cells shrink to stay below it."""
 GAP, TEXT_HEIGHT, MARGIN = 6, 26, 12
 PAPER, INK, NOTHING = 255, (40, 40, 40), 225
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures in rows and columns, with a label for each; None where there is no picture."""
+    """Pictures in rows and columns, with row and column labels; None for a missing picture."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -34,10 +34,10 @@ class Grid:
 
 
 def lay_out(axes: Sequence[Axis], results: Mapping[tuple[str, ...], RunResult]) -> Grid:
-    """Arrange the runs of a sweep, which are known by the labels of their values.
+    """Arrange the runs of a sweep in a grid; the keys of `results` are the labels of the swept values.
 
-    One axis: a row for each value, with the first, middle and last frame. More: the last axis across, all others down,
-    with the middle frame of each run.
+    One axis: a row per value, with the first, middle and last frame. Several axes: the last one across, all others
+    down, with the middle frame of each run.
     """
     *down, across = [[(axis.name, value.label) for value in axis.values] for axis in axes]
     if not down:
@@ -58,7 +58,7 @@ def _moments(result: RunResult | None) -> tuple[Pixels | None, ...]:
 
 
 def read_frame(result: RunResult, index: int) -> Pixels | None:
-    """Read a frame of a run again, from its file or else from its video; None where neither can be read."""
+    """Read a frame of a finished run from its picture file, else from its video; None if neither can be read."""
     import cv2
 
     for path in sorted((result.folder / "frames").glob(f"{index:09}.*")):
@@ -78,14 +78,14 @@ def read_frame(result: RunResult, index: int) -> Pixels | None:
 
 
 def compose(grid: Grid, title: str) -> Pixels:
-    """Draw a grid: (H, W, 3) RGB."""
+    """Draw a grid with a title as a picture, (H, W, 3) RGB."""
     import cv2
 
     def width_of(text: str) -> int:
         return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0])
 
     def write(text: str, x: int, y: int, room: int) -> None:
-        text = text.encode("ascii", "replace").decode()  # all that OpenCV's letters have
+        text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have ASCII only
         while text and width_of(text) > room:
             text = text.removesuffix("...")[:-1] + "..." if len(text) > 4 else ""
         cv2.putText(sheet, text, (x, y + 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
@@ -94,7 +94,7 @@ def compose(grid: Grid, title: str) -> Pixels:
     tallest, widest = max(height for height, _ in sizes), max(width for _, width in sizes)
     most = min(LARGEST_CELL, LARGEST_SHEET // max(len(grid.rows), len(grid.columns)))
     scale = min(1.0, most / max(tallest, widest))
-    # No smaller than a label's height, nor so narrow that no label can be read.
+    # At least as high as a label, and wide enough for a readable one.
     cell_h, cell_w = max(round(tallest * scale), TEXT_HEIGHT), max(round(widest * scale), 96)
     label_w = min(max(map(width_of, grid.rows)), 3 * LARGEST_CELL) + GAP
     left, top = MARGIN + label_w, MARGIN + 2 * TEXT_HEIGHT
@@ -120,7 +120,7 @@ def compose(grid: Grid, title: str) -> Pixels:
 
 
 def _fit(picture: Pixels, width: int, height: int) -> Pixels:
-    """Scale a picture down, so that it fits; a smaller one stays as it is."""
+    """Scale a picture down to fit into width x height; a smaller one is returned unchanged."""
     import cv2
 
     scale = min(1.0, width / picture.shape[1], height / picture.shape[0])
@@ -129,7 +129,7 @@ def _fit(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 def write_sheet(path: Path, title: str, axes: Sequence[Axis], results: Mapping[tuple[str, ...], RunResult]) -> Path:
-    """Write the contact sheet of a sweep as PNG. Raises UserError where it cannot be written."""
+    """Write the contact sheet of a sweep as PNG and return its path. Raises UserError if it cannot be written."""
     from deforum.errors import UserError
     from deforum.output.pictures import encode
 

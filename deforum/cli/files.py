@@ -1,4 +1,4 @@
-"""Settings files and overrides among the words of a command line."""
+"""Settings files and overrides in the arguments of the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell files from overrides: `name=value` is an override unless a file has that very name."""
+    """Separate files from overrides: `name=value` is an override unless a file of that name exists."""
     files: list[str] = []
     overrides: list[str] = []
     for word in words:
@@ -23,7 +23,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Resolve files, folders and patterns to settings files, in order, each once. Raises UserError with all misses."""
+    """Resolve files, folders and patterns to settings files, in order, each once. Raises UserError for all misses."""
     from deforum.errors import Problem
 
     found: dict[Path, None] = {}

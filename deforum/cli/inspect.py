@@ -1,6 +1,6 @@
-"""The commands that look at settings and render nothing: convert, values, params and diff.
+"""The commands that inspect settings without rendering: convert, values, params and diff.
 
-Here stands what they print where; what they find out is in a module of its own for each.
+Arguments and printing; the logic of each command is in its own module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from deforum.errors import UserError
 
 EQUAL, DIFFERENT = 0, 1
-"""Exit statuses of diff, those of the program of that name."""
+"""Exit statuses of diff, as for the Unix program diff."""
 
 
 def say(text: str) -> None:
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def put_out(text: str, target: Path | None = None) -> None:
-    """Write a text to a file, or for None to the standard output. Raises UserError where it cannot be written."""
+    """Write a text to a file, or to the standard output for None. Raises UserError if the file cannot be written."""
     if target is not None:
         try:
             target.write_text(text, encoding="utf-8", newline="\n")
@@ -32,17 +32,17 @@ def put_out(text: str, target: Path | None = None) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # a reader such as `head` has seen enough; Python must not try again at the end
+    except BrokenPipeError:  # a reader such as `head` closed the pipe; Python must not flush it again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def new_file(output: str | None, *, overwrite: bool) -> Path | None:
-    """Check that a file may be written; None or "-" is the standard output. Raises UserError."""
+    """Return the path of an output file, None for None or "-" (standard output). Raises UserError if it exists."""
     if output in (None, "-"):
         return None
     target = Path(output).expanduser()
     if target.exists() and not overwrite:
-        raise UserError(f"{target}: is there already; choose another one with -o, or add --overwrite")
+        raise UserError(f"{target}: already exists; choose another one with -o, or add --overwrite")
     return target
 
 
@@ -50,16 +50,18 @@ def new_file(output: str | None, *, overwrite: bool) -> Path | None:
 
 
 def _quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-q", "--quiet", action="store_true", help="leave out what is told about the reading")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not print notes on the settings")
 
 
 def _writing(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", help=f"{what}; - is the standard output")
-    parser.add_argument("--overwrite", action="store_true", help="write over a file that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing file")
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="+", metavar="FILE | name=value", help="files to convert, and changes to them")
+    parser.add_argument(
+        "words", nargs="+", metavar="FILE | name=value", help="files to convert, and settings to change"
+    )
     _writing(parser, "the YAML file, or a folder for several (default: FILE.yaml beside each)")
     _quiet(parser)
 
@@ -67,23 +69,25 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
 def values_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", nargs="+", metavar="FILE | NAME | name=value",
-        help="a settings file, the schedules to show (default: all), and changes to the file",
+        help="a settings file, the schedules to show (default: all), and settings to change in the file",
     )  # fmt: skip
     parser.add_argument(
         "--frames", default=":", metavar="A:B:STEP",
-        help="which frames, both ends included: 7 or 0:100 or 0:100:5 or 2s:4s or max_f/2,-1 (default: all)",
+        help="frames to show, both ends included: 7 or 0:100 or 0:100:5 or 2s:4s or max_f/2,-1 (default: all)",
     )  # fmt: skip
-    parser.add_argument("--format", choices=("csv", "json", "table"), help="default: what OUT ends in, or csv")
-    _writing(parser, "write into this file")
+    parser.add_argument("--format", choices=("csv", "json", "table"), help="default: by the ending of OUT, else csv")
+    _writing(parser, "output file (default: -)")
     _quiet(parser)
 
 
 def params_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="NAME", help="settings or sections (default: all)")
+    parser.add_argument("words", nargs="*", metavar="NAME", help="settings or sections to describe (default: all)")
 
 
 def diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="+", metavar="FILE | name=value", help="two files, and changes to both")
+    parser.add_argument(
+        "words", nargs="+", metavar="FILE | name=value", help="two files, and settings to change in both"
+    )
     _quiet(parser)
 
 
@@ -91,7 +95,7 @@ def diff_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> int:
-    """Write each file as YAML that renders the same; the name of what was written is printed."""
+    """Write each file as YAML that renders the same; print the path of each written file."""
     from deforum.cli.files import find_files
     from deforum.reports.convert import convert, targets
 
@@ -107,7 +111,7 @@ def convert(arguments: argparse.Namespace) -> int:
 
 
 def values(arguments: argparse.Namespace) -> int:
-    """Print what every schedule gives at every frame."""
+    """Print the values of schedules at frames."""
     from deforum.loading import load
     from deforum.reports import tabulate
 
@@ -121,7 +125,7 @@ def values(arguments: argparse.Namespace) -> int:
     columns = tabulate.resolve_columns(names, settings)
     timeline = tabulate.look(settings)
     if settings.seed < 0 and not arguments.quiet:
-        say(f"seed: -1 is drawn anew for each run; shown as if it were {timeline.seed} (seed=N shows another)")
+        say(f"seed: -1 draws a new seed for each run; the values are those of seed {timeline.seed} (to change: seed=N)")
     frames = tabulate.pick_frames(arguments.frames, len(timeline), timeline.variables)
     put_out(tabulate.FORMATS[kind](tabulate.tabulate(settings, timeline, columns, frames)), target)
     return EQUAL
@@ -136,7 +140,7 @@ def params(arguments: argparse.Namespace) -> int:
 
 
 def diff(arguments: argparse.Namespace) -> int:
-    """Print how two files differ in effect. Gives EQUAL or DIFFERENT."""
+    """Print how two files differ in what they render. Returns EQUAL or DIFFERENT."""
     from deforum.loading import load
     from deforum.reports.compare import compare
 

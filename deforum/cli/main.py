@@ -1,7 +1,7 @@
-"""The command line. Nothing heavy is imported before it is needed: `--help` answers at once.
+"""The command line. Heavy modules are imported on use, so that `--help` answers at once.
 
-Exit status: 0 all is well; 1 something unexpected broke (a traceback says where); 2 something is for the user to mend
-(one message, no traceback); 130 stopped by Ctrl-C (143 by a request to terminate).
+Exit status: 0 success; 1 unexpected error (with traceback); 2 error that the user can fix (one message, no traceback);
+130 stopped by Ctrl-C (143 by SIGTERM).
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from deforum.cli.terminal import say
 from deforum.version import __version__
 
 EPILOG = """\
-Give several files, folders or patterns to render them one after the other; what fails does not stop the others.
-An argument with '=' in it that is not the name of a file sets a setting, and wins over the file:
+Several files, folders or patterns are rendered one after the other; if one fails, the others still render.
+name=value changes a setting of the files, unless there is a file of that name:
 
     {program} examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
-Several values make a sweep: a run for each combination, and a picture that compares them, sheet.png. Numbers may be
-lists and ranges, choices and samplers lists; lists in brackets do for everything:
+Several values make a sweep: one run for each combination, and a contact sheet, sheet.png. Numbers take lists and
+ranges; choices and samplers take lists; every setting takes a list in brackets:
 
     {program} my.yaml seed=1,2,3 cfg_scale=5..9:2 sampler="Euler a,DDIM" prompts='[a calm sea, a storm]'
 
-The last line printed is the path of the video, or of the sheet. Ctrl-C finishes the frame and closes the video; twice
-stops at once.
+The last line printed is the path of the video, or of the contact sheet. Ctrl-C finishes the current frame and closes
+the video; a second Ctrl-C stops at once.
 """
 
 
 @dataclass(frozen=True)
 class Command:
-    """A word that may stand first on the command line: a row of COMMANDS."""
+    """A command, named by the first argument: a row of COMMANDS."""
 
     help: str
     run: Callable[[argparse.Namespace], int]
     arguments: Callable[[argparse.ArgumentParser], None]
-    """Adds what the command takes; `words` are then told apart into `files` and `overrides`."""
+    """Adds the arguments of the command; `words` are then split into `files` and `overrides`."""
     usage: str = "FILE [FILE ...] [name=value ...]"
     needs_file: bool = True
 
 
 def program_name() -> str:
-    """Give the name that the program was started with: render.py, deforum, or python -m deforum."""
+    """Return the name under which the program was started: render.py, deforum, or python -m deforum."""
     started = Path(sys.argv[0] if sys.argv else "")
     if started.name == "__main__.py":
         return "python -m deforum"
@@ -56,7 +56,7 @@ def program_name() -> str:
 
 
 def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """Read the command line. A first word that names a command is one, unless a file has that very name."""
+    """Parse the command line. The first argument is a command if it names one and no file of that name exists."""
     name, program = "render", program_name()
     typed = f"python {program}" if program.endswith(".py") else program
     if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
@@ -76,13 +76,13 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     arguments = parser.parse_intermixed_args(argv)
     arguments.files, arguments.overrides = split_words(arguments.words)
     if command.needs_file and not arguments.files:
-        parser.error("which settings file? Only settings were given")
+        parser.error("no settings file given; expected FILE before or after name=value")
     return command, arguments
 
 
 COMMANDS: dict[str, Command] = {
     "render": Command(
-        "render each file into a folder of its own", render, render_arguments,
+        "render each file into a new folder", render, render_arguments,
         "FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
     ),
     "check": Command("find mistakes without rendering", check, render_arguments),
@@ -91,7 +91,7 @@ COMMANDS: dict[str, Command] = {
         "FILE [FILE ...] [name=value ...] [-o OUT.yaml]",
     ),
     "values": Command(
-        "print what every schedule gives at every frame", commands.values, commands.values_arguments,
+        "print the values of schedules at each frame", commands.values, commands.values_arguments,
         "FILE [NAME ...] [name=value ...] [--frames A:B:STEP] [--format csv|json|table] [-o OUT]",
     ),
     "params": Command(
@@ -99,7 +99,7 @@ COMMANDS: dict[str, Command] = {
         "[NAME ...]", needs_file=False,
     ),
     "diff": Command(
-        "tell how two files differ in what they render (exit status 1: they do)", commands.diff,
+        "show how two files differ in what they render (exit status 1 if they do)", commands.diff,
         commands.diff_arguments, "FILE FILE [name=value ...]",
     ),
 }  # fmt: skip
@@ -108,7 +108,7 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
-    # Threads that spin while they wait for each other take the cores from the encoder: a warp takes 60 times as long.
+    # OpenMP threads that busy-wait take the cores from the encoder: a warp then takes 60 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return command.run(arguments)

@@ -1,4 +1,4 @@
-"""The commands that render: each file, or each combination of swept values."""
+"""The commands render and check, for each file or each combination of swept values."""
 
 from __future__ import annotations
 
@@ -28,24 +28,30 @@ OK, BROKEN, USER, INTERRUPTED = 0, 1, 2, 130
 
 def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings that win over them"
+        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings to change in them"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="make the run's folder in here")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors and the video's path")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder in which the run's folder is created (default: the setting output)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors and the path of the video")
 
 
 @dataclass(frozen=True)
 class Session:
-    """What the runs of one command share."""
+    """State shared by the runs of one command."""
 
     arguments: argparse.Namespace
     stop: Stop
     told: set[str] = field(default_factory=set)
-    """What was said of files: the runs of a sweep would say it over and over."""
+    """Notes printed so far, so that the runs of a sweep do not repeat them."""
     sweeps: dict[Path, Path] = field(default_factory=dict)
-    """The folder of the sweep of each file."""
+    """The sweep folder of each file."""
     models: KeptModels = field(default_factory=KeptModels)
-    """Kept from one run to the next."""
+    """Loaded models, reused by the next run."""
 
     def tell(self, path: Path, line: str) -> None:
         line = f"{path.name}: {line}"
@@ -54,7 +60,7 @@ class Session:
             say(line)
 
     def load(self, job: Job) -> Settings:
-        """Read the settings of a run, and say what there is to say of the reading."""
+        """Read the settings of a run and print the notes on them."""
         from deforum.loading import load
 
         loaded = load(job.file, job.overrides)
@@ -63,7 +69,7 @@ class Session:
         return loaded.settings
 
     def folder(self, job: Job, settings: Settings) -> Path | None:
-        """Give the folder that the run's folder is made in; the runs of a sweep are made in one of their own."""
+        """Return the parent of the run's folder (None: by the settings); the runs of a sweep share a sweep folder."""
         if not job.swept:
             output: Path | None = self.arguments.output
             return output
@@ -101,7 +107,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one of several runs went: a line of the summary."""
+    """The outcome of one run: a line of the summary."""
 
     job: Job
     status: int
@@ -119,7 +125,7 @@ SEVERITY = (OK, USER, BROKEN)
 
 
 def render(arguments: argparse.Namespace) -> int:
-    """Render each file, or each combination of swept values; what fails does not stop the others."""
+    """Render each file, or each combination of swept values; a failed run does not stop the others."""
     from deforum.cli.sweep import list_jobs
 
     jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
@@ -143,7 +149,7 @@ def render(arguments: argparse.Namespace) -> int:
 
 
 def render_job(job: Job, session: Session) -> Outcome:
-    """Render once, and say what came of it; errors are said here and go no further."""
+    """Render one run and return its outcome; errors are printed, not raised."""
     from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
     from deforum.rendering import render as render_settings
 
@@ -190,7 +196,7 @@ def render_job(job: Job, session: Session) -> Outcome:
 
 
 def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
-    """Compare the runs of each sweep in a picture; give where these are. A sweep without any run leaves no folder."""
+    """Write the contact sheet of each sweep; return their paths. The folder of a sweep without results is removed."""
     from deforum.cli.contact_sheet import write_sheet
 
     sheets = []
@@ -201,18 +207,18 @@ def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outc
             if each.job.file == file and each.result is not None
         }
         if not results:
-            with suppress(OSError):  # frames of a run that broke are in it
+            with suppress(OSError):  # it holds frames of a failed run
                 folder.rmdir()
             continue
         try:
             sheets.append(write_sheet(folder / "sheet.png", file.name, axes, results))
-        except Exception as error:  # the runs are there all the same
+        except Exception as error:  # the runs themselves are complete
             report(error)
     return sheets
 
 
 def finished(result: RunResult) -> None:
-    """Say where things are; the last line on stdout is the video, or the folder where there is none."""
+    """Print the paths of the results; the last line on stdout is the video, or the folder if there is none."""
     if result.stopped:
         say(f"stopped after {result.frames} frames: {result.folder}")
     for film in result.films[1:]:
@@ -225,7 +231,7 @@ def first_line(error: Exception) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], not_started: Sequence[Job]) -> str:
-    """Lay out how each run went, in columns."""
+    """Return the outcomes of all runs as a table."""
     rows = [
         (
             STATES.get(o.status, "stopped"),
@@ -246,14 +252,14 @@ def summary(outcomes: Sequence[Outcome], not_started: Sequence[Job]) -> str:
 
 
 def is_users(error: BaseException) -> bool:
-    """Say whether an error is for the user to mend: ours, or one of the schedule language."""
+    """Whether the user can fix an error: UserError, or ScheduleError."""
     from schedules import ScheduleError
 
     return isinstance(error, UserError | ScheduleError)
 
 
 def report(error: Exception) -> int:
-    """Say an error on stderr, as its kind deserves, and give the exit status."""
+    """Print an error on stderr, with a traceback unless the user can fix it; return the exit status."""
     if is_users(error):
         say("\n".join([str(error), *getattr(error, "__notes__", [])]))
         return USER

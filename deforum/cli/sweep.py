@@ -1,13 +1,13 @@
 """Sweeps: `seed=1,2,3 cfg_scale=5..9:2` on the command line makes a run for each combination.
 
-What is a list, and what is a text with commas in it, is decided by the setting, so that neither needs guessing:
+The setting decides whether a text with commas is a list of values:
 
-- numbers and curves: plain numbers with commas between, and ranges `5..9` or `5..9:2` with both ends, such as `1,4..6`;
-- choices, true and false, samplers: words with commas between, such as `Euler a,DDIM`;
+- numbers and curves: plain numbers and ranges (`5..9` or `5..9:2`, ends included), separated by commas: `1,4..6`;
+- choices, true and false, samplers: words separated by commas, such as `Euler a,DDIM`;
 - any setting: a list in brackets, such as `prompts=[a calm sea, "a storm, at night"]`.
 
-All else is one value: a schedule has a colon in it, an expression letters or parentheses. Quotes inside the argument
-(`sampler="'a,b'"`) make one value of anything.
+Any other text is one value: a schedule contains a colon, an expression letters or parentheses. Quotes inside the
+argument (`sampler="'a,b'"`) make any text one value.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 1000
 LONGEST_LABEL = 24
-"""Characters of a swept value in the name of a run's folder."""
+"""Longest swept value in the name of a run's folder, in characters."""
 
-_NUMBER = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)"  # 007 is none: 1,000 is no list
+_NUMBER = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)"  # without leading zeros, so that 1,000 is not a list
 _ITEM = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER})(?::({_NUMBER}))?)?", re.ASCII)
 _WORD = re.compile(r"[^\s,:()\[\]{}'\"][^,:()\[\]{}'\"]*")
 
 SLOWEST = ("model", "device", "precision", "tiling")
-"""Settings that another model is loaded for, the runs with the same of them one after the other."""
+"""Settings that need another model; runs with equal values of these follow each other."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a setting: `text` as on the command line, `label` as people read it."""
+    """One value of a setting: `text` as on the command line, `label` for people."""
 
     text: str
     label: str
@@ -51,7 +51,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting, as it is called on the command line, and the values it takes."""
+    """A swept setting, as named on the command line, and its values."""
 
     name: str
     values: tuple[Value, ...]
@@ -59,7 +59,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a file and the overrides for it; `swept` are the ones that tell it from other runs of the file."""
+    """One run: a file and its overrides; `swept` are the values that differ between the runs of the file."""
 
     file: Path
     overrides: tuple[str, ...]
@@ -70,7 +70,7 @@ class Job:
         return " ".join([str(self.file), *(f"{name}={value.label}" for name, value in self.swept)])
 
     def rename(self, settings: Settings) -> Settings:
-        """Put the swept values into the name of the run's folder, unless the name asks for them itself."""
+        """Append the swept values to the name of the run's folder, unless the name has a {placeholder} for them."""
         name = settings.batch_name
         for swept, value in self.swept:
             setting = swept.rpartition(".")[2]
@@ -80,9 +80,9 @@ class Job:
 
 
 def list_jobs(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Job], tuple[Axis, ...]]:
-    """Make the runs: one for each file, or for each file and combination of swept values; and give what is swept.
+    """Return one job per file and combination of swept values, and the swept axes.
 
-    The last axis changes fastest, those that need another model slowest. Raises UserError for too many.
+    The last axis changes fastest, those in SLOWEST slowest. Raises UserError for more than MOST_RUNS.
     """
     fixed, axes = read_axes(overrides)
     count = len(files)
@@ -101,7 +101,7 @@ def list_jobs(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Job
 
 
 def read_axes(overrides: Iterable[str]) -> tuple[tuple[str, ...], tuple[Axis, ...]]:
-    """Tell overrides with one value from those with several."""
+    """Separate overrides with one value from those with several."""
     fixed, axes = [], []
     for override in overrides:
         name, equals, text = override.partition("=")
@@ -114,7 +114,7 @@ def read_axes(overrides: Iterable[str]) -> tuple[tuple[str, ...], tuple[Axis, ..
 
 
 def read_values(name: str, text: str) -> tuple[Value, ...]:
-    """List the values that a text gives a setting, in its order; () where it is one value. Raises UserError."""
+    """Return the values that a text lists for a setting, in order; () for a single value. Raises UserError."""
     if text.startswith("["):
         return _read_brackets(name, text)
     kind = _kinds().get(name.rpartition(".")[2])
@@ -131,12 +131,12 @@ def read_values(name: str, text: str) -> tuple[Value, ...]:
 def _read_brackets(name: str, text: str) -> tuple[Value, ...]:
     node = parse_yaml_value(text, Place(f"command line: {name}={text}"))
     if not isinstance(node, Listed) or len(node.items) < 2:
-        return ()  # whoever reads the settings says what is wrong with it
+        return ()  # reading the settings reports what is wrong with it
     return tuple(Value(_write(item), item.text if isinstance(item, Scalar) else _write(item)) for item in node.items)
 
 
 def _write(node: Node) -> str:
-    """Write a value so that the command line's reader gives it back."""
+    """Return a value as text that `parse_yaml_value` reads back."""
     match node:
         case Scalar():
             return node.text if node.plain else json.dumps(node.text, ensure_ascii=False)
@@ -147,7 +147,7 @@ def _write(node: Node) -> str:
 
 
 def _numbers(item: re.Match[str], where: str) -> Iterator[str]:
-    """Give the numbers of one item: one, or those of a range, calculated in decimals, so that 0.1 + 0.2 is 0.3."""
+    """Yield the number of one item, or those of its range, computed in decimals, so that 0.1 + 0.2 is 0.3."""
     first, last, step = (Decimal(group) if group else None for group in item.groups())
     assert first is not None
     if last is None:
@@ -164,7 +164,7 @@ def _numbers(item: re.Match[str], where: str) -> Iterator[str]:
 
 
 def _kinds() -> Mapping[str, str]:
-    """Say how lists are written for each setting, by all its names: "number" or "word"; others only take brackets."""
+    """Return the list syntax of each setting, by all its names: "number" or "word"; others take only brackets."""
     from deforum.settings.options import CONTROLS, DECLARATIONS
     from schedules import NumberSchedule
 

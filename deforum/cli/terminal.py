@@ -1,4 +1,4 @@
-"""What is shown in a terminal: words, progress, and what Ctrl-C asks for."""
+"""Terminal output: messages, progress, and stopping by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Show frames done, speed and time left: a bar on a terminal, a line every few seconds elsewhere."""
+    """Shows frames done, speed and time left: a progress bar on a terminal, else a line every few seconds."""
 
     SECONDS_BETWEEN_LINES = 5.0
 
@@ -45,7 +45,7 @@ class Progress:
             print(f"frame {done}/{total}, {speed:.3g} frames/s{left}", file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Leave the bar as it is and go to a new line."""
+        """Close the progress bar; it stays on the screen."""
         if self._bar is not None:
             from tqdm import tqdm
 
@@ -55,19 +55,19 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people do: 0:07, 12:30, 1:02:03."""
+    """Format a duration as 0:07, 12:30 or 1:02:03."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 class Stop:
-    """What Ctrl-C asks for: first to stop after the frame, then at once."""
+    """Stop requests: the first Ctrl-C stops after the current frame, the second at once."""
 
     def __init__(self) -> None:
         self.signal = 0
         self.rendering = False
-        """False: there is no frame to wait for, so the first request is already the last."""
+        """False: no frame is being rendered, so the first request stops at once."""
 
     def __call__(self) -> bool:
         return self.signal != 0
@@ -80,11 +80,11 @@ class Stop:
         again, self.signal = self.signal != 0, number
         if again or not self.rendering:
             raise KeyboardInterrupt
-        say("\nstopping after this frame; once more to stop at once")
+        say("\nstopping after this frame; press Ctrl-C again to stop at once")
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
-        """Take over Ctrl-C and the request to terminate for as long as the block lasts."""
+        """Handle SIGINT (Ctrl-C) and SIGTERM within the block."""
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self

@@ -1,1 +1,1 @@
-"""Settings looked at without rendering: compared, tabulated, converted."""
+"""Reports on settings without rendering: comparison, tables, conversion."""

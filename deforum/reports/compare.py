@@ -1,7 +1,7 @@
-"""How two settings differ in what comes out, not in how they are written.
+"""Comparison of two settings by what they render, not by how they are written.
 
-Curves are compared where they are read: at every frame that is moved, or at the diffused ones; what neither of the two
-reads is left out.
+Curves are compared at the frames where both sides read them: every moved frame, or the diffused frames. Settings that
+act in neither are listed separately.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from deforum.timeline.timeline import Timeline
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-"""Numbers as close as this are equal: expressions that mean the same may differ in their last digits."""
+"""Tolerances within which numbers are equal: equivalent expressions may differ in their last digits."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: settings with a seed, and what they give over time."""
+    """One of the two settings, with a known seed, and its timeline."""
 
     settings: Settings
     timeline: Timeline
@@ -41,11 +41,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs, in the order of the reference, each as a text of a line or more."""
+    """The differences in the order of the reference, each a text of one or more lines."""
 
     differences: tuple[str, ...]
     idle: tuple[str, ...]
-    """Settings that differ and act in neither."""
+    """Names of settings that differ but act in neither."""
 
 
 def compare(a: Settings, b: Settings) -> Comparison:
@@ -74,11 +74,11 @@ ELSEWHERE = {
     "max_frames", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed", "init_strength", "sampler",
     "prompts", "positive_prompt", "negative_prompt",
 }  # fmt: skip
-"""Settings that are seen in what they do to the frames: see `_compare_per_frame`, `_start` and the strength curve."""
+"""Settings compared by their effect on the frames: see `_compare_per_frame`, `_start` and the strength curve."""
 
 
 def _sides(a: Settings, b: Settings) -> tuple[Side, Side]:
-    """Sample both, with the same seed where one is drawn by chance."""
+    """Sample both, with the same known seed in place of a random one."""
 
     known = next((each.seed for each in (a, b) if each.seed >= 0), STAND_IN_SEED)
     a, b = (replace(each, seed=known) if each.seed < 0 else each for each in (a, b))
@@ -86,10 +86,10 @@ def _sides(a: Settings, b: Settings) -> tuple[Side, Side]:
 
 
 def _equal(a: Settings, b: Settings, name: str) -> bool:
-    """Whether a setting is the same text or value in both, which spares sampling."""
+    """Whether a setting is the same text or value in both and need not be sampled."""
     holders = (a.params, b.params) if name in PARAMS else (a, b)
     one, other = (getattr(holder, name) for holder in holders)
-    # Equal expressions may give other values: of the seed, the frame rate, the length. `strength` hides init_strength.
+    # Equal expressions may have other values: they depend on seed, fps and length. `strength` includes init_strength.
     same_variables = (a.seed, a.fps, a.max_frames, a.init_strength) == (b.seed, b.fps, b.max_frames, b.init_strength)
     return bool(one == other) and (same_variables or name in OPTIONS)
 
@@ -97,17 +97,17 @@ def _equal(a: Settings, b: Settings, name: str) -> bool:
 # --- what acts --------------------------------------------------------------------------------------------------------
 
 OF_SPEED_ALONE = ("batch_size",)
-"""Settings that act, and change no picture."""
+"""Settings that affect speed but no picture."""
 
 
 def _acts(declaration: Declaration, side: Side) -> bool:
-    """Whether a setting has a part in what comes out."""
+    """Whether a setting affects the pictures."""
     name = declaration.name
     return name not in OF_SPEED_ALONE and acts(name, side.settings, side.timeline)
 
 
 def _frames_read(declaration: Declaration, side: Side) -> NDArray[np.intp]:
-    """List the frames at which a parameter is read: motion from frame 1 on, what belongs to diffusion when diffused."""
+    """Return the frames that read a parameter: from frame 1 on for motion, the diffused ones for diffusion."""
     timeline = side.timeline
     if not side.settings.mode.goes_on:
         return np.arange(len(timeline))
@@ -126,7 +126,7 @@ def _frames_read(declaration: Declaration, side: Side) -> NDArray[np.intp]:
 
 
 def _start(a: Settings, b: Settings) -> Iterator[str]:
-    """Compare the length and where randomness starts."""
+    """Compare the lengths, and whether the seeds are random."""
     if a.max_frames != b.max_frames:
         shorter = min(a.max_frames, b.max_frames)
         yield f"max_frames: {a.max_frames} | {b.max_frames} (compared up to frame {shorter - 1})"
@@ -147,7 +147,7 @@ def _compare_one(name: str, declaration: Declaration, a: Side, b: Side) -> Itera
         yield f"{name}: {len(one)} | {len(other)} entries, which are not the same"
     elif name == "prompt_blend":
         ways = (a.settings.blending, b.settings.blending)
-        if ways[0] != ways[1] and "hold" not in ways:  # then the prompts of the frames tell
+        if ways[0] != ways[1] and "hold" not in ways:  # else the prompts of the frames show it
             yield f"{name}: {ways[0]} | {ways[1]}"
     else:
         yield f"{name}: {write_value(one)} | {write_value(other)}"
@@ -174,7 +174,7 @@ def _compare_curves(declaration: Declaration, a: Side, b: Side) -> Iterator[str]
 
 
 def _compare_per_frame(a: Side, b: Side) -> Iterator[str]:
-    """Compare what the diffused frames are made from: seeds, samplers and prompts."""
+    """Compare the inputs of the diffused frames: seeds, samplers and prompts."""
     count = min(len(a.timeline), len(b.timeline))
     keys = sorted(set(a.timeline.keys) & set(b.timeline.keys) & set(range(count)))
     pairs = [(a.timeline[key], b.timeline[key]) for key in keys]
@@ -192,13 +192,13 @@ def _compare_per_frame(a: Side, b: Side) -> Iterator[str]:
 
 
 def _blend(frame: Frame, read: Callable[[Prompt], str]) -> str:
-    """Join the texts of a frame, with their shares where there are several; blanks do not count."""
+    """Join the prompts of a frame, with weights if there are several; whitespace is normalised."""
     parts = [(prompt.weight, " ".join(read(prompt).split())) for prompt in frame.prompts]
     return parts[0][1] if len(parts) == 1 else " + ".join(f"{weight:.3g} {text}" for weight, text in parts)
 
 
 def _sampler(name: str) -> str:
-    """Give the same name to all spellings of a sampler."""
+    """Return one name for all spellings of a sampler."""
     from deforum.diffusion import resolve_sampler
     from deforum.errors import UserError
 
@@ -209,7 +209,7 @@ def _sampler(name: str) -> str:
 
 
 def _compare_texts(name: str, frames: Sequence[int], one: Sequence[str], other: Sequence[str]) -> Iterator[str]:
-    """Compare texts at frames: short ones where they first differ, long ones stretch by stretch."""
+    """Compare texts at frames: seeds at the first difference, others by runs of frames with the same difference."""
     differ = [i for i in range(len(frames)) if one[i] != other[i]]
     if not differ:
         return
@@ -232,7 +232,7 @@ def _compare_texts(name: str, frames: Sequence[int], one: Sequence[str], other: 
 
 
 def _compare_controls(a: Settings, b: Settings) -> Iterator[tuple[str, Declaration, str]]:
-    """Compare ControlNet units that are enabled in one of the two: names, declarations, and what differs."""
+    """Yield (name, declaration, difference) of the ControlNet units that are enabled in at least one of the two."""
     for number in range(max(len(a.control_units), len(b.control_units))):
         one, other = (
             each.control_units[number] if number < len(each.control_units) else ControlUnit() for each in (a, b)

@@ -1,4 +1,4 @@
-"""A settings file of any kind as clean, commented YAML that renders the same."""
+"""Conversion of settings files of any kind to clean, commented YAML that renders the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """The file that was read, the text to write, and where to."""
+    """The file that was read, its settings, and the file to write."""
 
     source: Path
     loaded: Loaded
@@ -27,7 +27,7 @@ class Conversion:
         from deforum.settings.read import dump
         from deforum.version import __version__
 
-        # What has no effect is said whenever the file is read, and may have some in a later version.
+        # Settings without effect are noted at each reading of the file; a later version may support them.
         kept = (note for note in self.loaded.report if not note.startswith("without effect"))
         notes = (f"# {line}" for note in kept for line in note.splitlines())
         head = [f"# Converted from {self.source.name} by deforum {__version__}; it renders the same.", *notes]
@@ -37,7 +37,7 @@ class Conversion:
 def convert(source: Path, target: Path | None, overrides: Sequence[str] = ()) -> Conversion:
     """Read a settings file and prepare its YAML for `target`. Raises UserError.
 
-    Files that it names relative to its own folder are named in full where the YAML goes to another one.
+    Paths relative to the file's folder become absolute if the YAML goes to another folder.
     """
     from dataclasses import replace
 
@@ -53,8 +53,8 @@ def convert(source: Path, target: Path | None, overrides: Sequence[str] = ()) ->
 
 
 def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> list[Path | None]:
-    """Say where the YAML of each source goes: beside it, to the file or folder `output`, or for "-" to the standard
-    output (None). Raises UserError where a file would be lost.
+    """Return the path of the YAML of each source: beside it, or the file or folder `output`; None for "-" (standard
+    output). Raises UserError for a path that would lose a file or is not YAML.
     """
     if output == "-":
         return [None] * len(sources)
@@ -62,7 +62,7 @@ def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> 
     if folder is not None and not folder.is_dir() and len(sources) == 1:
         chosen = [folder]
     elif folder is not None and not folder.is_dir():
-        raise UserError(f"{output}: is no folder, and there are {len(sources)} files to convert; give -o a folder")
+        raise UserError(f"{output}: is not a folder, and there are {len(sources)} files to convert; give -o a folder")
     else:
         chosen = [(folder or source.parent) / f"{source.stem}.yaml" for source in sources]
     for source, target in zip(sources, chosen, strict=True):
@@ -71,7 +71,7 @@ def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> 
         if target.exists() and target.resolve() == source.resolve():
             raise UserError(f"{target}: this is the file itself; choose another one with -o")
         if target.exists() and not overwrite:
-            raise UserError(f"{target}: is there already; choose another one with -o, or add --overwrite")
+            raise UserError(f"{target}: already exists; choose another one with -o, or add --overwrite")
         if target.suffix.lower() not in (".yaml", ".yml"):
-            raise UserError(f"{target}: what is written is YAML; the name has to end in .yaml")
+            raise UserError(f"{target}: the output is YAML; its name has to end in .yaml")
     return list(chosen)

@@ -1,4 +1,4 @@
-"""What every schedule gives at every frame, as a table to look at or to read by other programs."""
+"""Tables of schedule values by frame, for people or for programs (CSV, JSON)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Cell = bool | int | float | str
 
 STAND_IN_SEED = 0
-"""What is shown in place of the seed -1, which is drawn anew for each run."""
+"""The seed used in place of -1, which draws a new seed for each run."""
 LONGEST_CELL = 48
-"""Characters of a text in a table for people."""
+"""Longest text in a table for people, in characters."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Table:
 
 
 def look(settings: Settings) -> Timeline:
-    """Sample settings as a run would, with the stand-in seed where they leave the seed open."""
+    """Sample settings as a run would, with STAND_IN_SEED in place of a seed of -1."""
     from deforum.features.table import timeline_of
 
     return timeline_of(replace(settings, seed=STAND_IN_SEED) if settings.seed < 0 else settings)
@@ -62,13 +62,13 @@ OF_FRAMES: Mapping[str, Callable[[Frame], Cell]] = {
     "prompt": _describe("prompt"),
     "negative_prompt": _describe("negative_prompt"),
 }
-"""Columns that are what a frame is rendered from, rather than the sampled schedule of that name."""
+"""Columns read from the frame, as it is rendered, rather than from the schedule of that name."""
 
 ALIASES = {"prompts": "prompt", "seeds": "seed"}
 
 
 def _schedules(settings: Settings) -> Mapping[str, NumberSchedule | TextSchedule]:
-    """List the schedules that frames do not carry: masks, and those of ControlNet units."""
+    """Return the schedules that are not in frames: masks, and those of ControlNet units."""
     units = (
         (f"cn_{number}_{name}", value)
         for number, unit in enumerate(settings.control_units, 1)
@@ -79,7 +79,7 @@ def _schedules(settings: Settings) -> Mapping[str, NumberSchedule | TextSchedule
 
 
 def column_names(settings: Settings) -> tuple[str, ...]:
-    """List all columns but `frame`, in their order."""
+    """Return the names of all columns except `frame`, in order."""
     from deforum.settings.params import PARAMS
 
     numbers = [name for name in PARAMS if name != "subseed"]
@@ -88,7 +88,7 @@ def column_names(settings: Settings) -> tuple[str, ...]:
 
 
 def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]:
-    """Find columns by the names of settings, old names too; all of them for no words. Raises UserError."""
+    """Return columns by names or old names of settings; all columns for no words. Raises UserError."""
     from deforum.settings.options import OPTIONS
     from deforum.settings.read import CANONICAL
 
@@ -100,7 +100,7 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
         if name in known:
             continue
         if name in OPTIONS and hasattr(settings, name):
-            raise UserError(f"{word}: this is no schedule; it is {getattr(settings, name)!r} in every frame")
+            raise UserError(f"{word}: this is not a schedule; it is {getattr(settings, name)!r} in every frame")
         meant = nearest(word, [*known, *ALIASES, *CANONICAL])
         hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"
         raise UserError(f"{word}: there is no such schedule{hint}")
@@ -108,7 +108,7 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
 
 
 def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frames: Sequence[int]) -> Table:
-    """Look up columns, named as by `resolve_columns`, at frames of the timeline."""
+    """Return a table of columns, named as by `resolve_columns`, at frames of the timeline."""
     chosen = list(frames)
     of_frames = [timeline[index] for index in chosen] if not OF_FRAMES.keys().isdisjoint(names) else []
     keys, schedules = frozenset(timeline.keys), _schedules(settings)
@@ -130,10 +130,10 @@ def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frame
 
 
 def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, ...]:
-    """Read which frames are meant: `7`, `0:100`, `0:100:5`, `:30`, `-1`, `max_f/2`, `2s:4s`, with commas between.
+    """Parse a selection of frames: `7`, `0:100`, `0:100:5`, `:30`, `-1`, `max_f/2`, `2s:4s`, separated by commas.
 
-    Both ends of a range belong to it; what a range has beyond the last frame is left out. Negative numbers count from
-    the end. Raises UserError, also where no frame is left.
+    Ranges include both ends and are cut at the last frame. Negative numbers count from the end. Raises UserError, also
+    for an empty selection.
     """
 
     def position(part: str, default: int) -> int:
@@ -149,7 +149,7 @@ def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, 
             if not rest:
                 frame = position(first, -1)
                 if not 0 <= frame < num_frames:
-                    raise UserError(f"--frames {part.strip()}: there are the frames 0 to {num_frames - 1}")
+                    raise UserError(f"--frames {part.strip()}: out of range; the frames are 0 to {num_frames - 1}")
                 picked.append(frame)
                 continue
             step = rest[1].strip() if len(rest) > 1 else ""
@@ -160,7 +160,7 @@ def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, 
     except ScheduleError as error:
         raise UserError(str(error)) from error
     if not picked:
-        raise UserError(f"--frames {text}: no frame is in there; there are the frames 0 to {num_frames - 1}")
+        raise UserError(f"--frames {text}: selects no frame; the frames are 0 to {num_frames - 1}")
     return tuple(dict.fromkeys(picked))
 
 
@@ -168,7 +168,7 @@ def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, 
 
 
 def write_cell(cell: Cell) -> str:
-    """Write numbers with all their digits, as few as give them back; 1 and 0 for true and false."""
+    """Format a cell: numbers with the fewest digits that read back exactly, true and false as 1 and 0."""
     match cell:
         case bool():
             return str(int(cell))
@@ -189,7 +189,7 @@ def write_csv(table: Table) -> str:
 
 
 def write_json(table: Table) -> str:
-    """Write one object with a list for each column, a line each. Infinities, which JSON has not, are texts."""
+    """Return one object with a list per column, one line each. Infinities, which JSON lacks, are texts."""
 
     def finite(cell: Cell) -> Cell:
         return str(cell) if isinstance(cell, float) and cell - cell != 0 else cell
@@ -202,7 +202,7 @@ def write_json(table: Table) -> str:
 
 
 def write_table(table: Table) -> str:
-    """Write for people: what never changes once, the rest in columns. Numbers have six digits, texts are cut short."""
+    """Return a text table: constant values once, the others in columns. Numbers have six digits, long texts are cut."""
 
     def short(cell: Cell) -> str:
         text = f"{cell:.6g}" if isinstance(cell, float) else write_cell(cell)
