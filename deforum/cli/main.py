@@ -50,7 +50,7 @@ class Command:
 def program_name() -> str:
     """Return the name under which the program was started: render.py, deforum, or python -m deforum."""
     started = Path(sys.argv[0] if sys.argv else "")
-    if started.name == "__main__.py":
+    if started.name == "__main__.py" and started.parent.name == "deforum":
         return "python -m deforum"
     return started.name if started.stem in ("render", "deforum") else "render.py"
 
