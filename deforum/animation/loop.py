@@ -64,7 +64,8 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         moment = Moment(frame, moment.palette, camera, warp, step=warp, trails=trails)
         mixed = pair.newer if pair.older is None else blend(pair.older, pair.newer, fade)
         shown, trails = show(stages, mixed, moment, trails)
-        yield State(frame, shown, pair.newer, moment.palette, camera, trails, frame is span.frames[-1], state)
+        last = frame is span.frames[-1]
+        yield State(frame, shown, pair.newer, moment.palette, camera, trails, last, None if last else state)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
@@ -127,8 +128,9 @@ def apart(room: int) -> Pace:
         waiting, size = iter(spans), room
         while group := list(islice(waiting, size)):
             # The same frames are painted together whether all of them are asked for or not: so are their pictures.
-            if state is not None and group[-1].key.index <= state.frame.index:
-                continue
+            # (A boundary lies within a group where its frames were too many for the memory.)
+            if state is not None:
+                group = [span for span in group if span.key.index > state.frame.index]
             while group:
                 try:
                     painted = paint_apart(stages, [span.key for span in group[:size]])
@@ -141,7 +143,8 @@ def apart(room: int) -> Pace:
                 for image, moment in painted:
                     shown, trails = show(stages, image, moment, trails)
                     last = moment is painted[-1][1]
-                    state = State(moment.frame, shown, image, moment.palette, stages.camera, trails, last, begun)
+                    before = None if last else begun
+                    state = State(moment.frame, shown, image, moment.palette, stages.camera, trails, last, before)
                     if moment.frame.index > known:
                         yield state
                 group = group[size:]
