@@ -51,6 +51,8 @@ class Animation:
 
     prepared: Prepared
     stages: Stages
+    device: torch.device
+    """Where pictures are."""
 
     @property
     def settings(self) -> Settings:
@@ -77,10 +79,13 @@ class Animation:
         return replace(self, stages=stages)
 
     def read_state(self, folder: Path) -> State:
-        """Read a state saved by `deforum.animation.state.write_state` in a run of the same settings."""
+        """Read a state saved by `deforum.animation.state.write_state` in a run of the same settings.
+
+        Raises UserError where it cannot be read.
+        """
         from deforum.animation.state import read_state
 
-        return read_state(folder, self.stages.camera, self.timeline)
+        return read_state(folder, self.stages.camera, self.timeline, self.device)
 
 
 def resolve(settings: Settings) -> Settings:
@@ -177,4 +182,4 @@ def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Anim
     stages = stages_of(settings, model.painter, model.device, room=room)
     for feature in switched_on(settings):
         stages = find_function(feature.attach)(stages, prepared.found[feature.name], kit)
-    return Animation(prepared, stages)
+    return Animation(prepared, stages, model.device)

@@ -48,16 +48,11 @@ class CarryingCamera(OuterCamera):
     def carry(self, warp: Warp, index: int) -> Self:
         """Move what it carries by the motion to frame `index`."""
 
+    def look(self, scene: Image, frame: Frame) -> Self:
+        return replace(super().look(scene, frame), index=frame.index)
+
     def move(self, frame: Frame) -> tuple[Warp, Self]:
         warp, camera = self.camera.move(frame)
         # Deforum's cadence moves the older picture to a frame where the newer one is.
         carried = self if frame.index == self.index else self.carry(warp, frame.index)
         return warp, replace(carried, camera=camera, index=frame.index)
-
-    def memory(self) -> Memory:
-        return {**super().memory(), "index": self.index}
-
-    def recall(self, memory: Memory) -> Self:
-        index = memory["index"]
-        assert isinstance(index, int)
-        return replace(super().recall(memory), index=index)

@@ -107,7 +107,6 @@ class DepthCamera(Camera):
             "depth": self.depth,
             "known": self.known,
             "range": {} if self.range is None else {"far": self.range.far, "near": self.range.near},
-            "before": {} if self.before is None else dict(self.before.items()),
         }
 
     def recall(self, memory: Memory) -> DepthCamera:
@@ -117,7 +116,6 @@ class DepthCamera(Camera):
             depth=_on(self.device, known["depth"]),
             known=_on(self.device, known["known"]),
             range=DepthRange(**known["range"]) if known["range"] else None,
-            before=Params(**known["before"]) if known["before"] else None,
         )
 
     def _kept(self, frame: Frame) -> DepthCamera:

@@ -65,7 +65,9 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         mixed = pair.newer if pair.older is None else blend(pair.older, pair.newer, fade)
         picture = apply(stages.between, mixed, moment)
         shown, trails = show(stages, picture, moment, trails)
-        yield State(frame, shown, picture, pair.newer, moment.palette, camera, trails, frame is span.frames[-1], state)
+        last = frame is span.frames[-1]
+        begun = None if last else state
+        yield State(frame, shown, picture, pair.newer, moment.palette, camera, trails, last, begun)
 
 
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
@@ -129,8 +131,9 @@ def apart(room: int) -> Pace:
         waiting, size = iter(spans), room
         while group := list(islice(waiting, size)):
             # The same frames are painted together whether all of them are asked for or not: so are their pictures.
-            if state is not None and group[-1].key.index <= state.frame.index:
-                continue
+            # (A boundary lies within a group where its frames were too many for the memory.)
+            if state is not None:
+                group = [span for span in group if span.key.index > state.frame.index]
             while group:
                 try:
                     painted = paint_apart(stages, [span.key for span in group[:size]])
@@ -141,11 +144,10 @@ def apart(room: int) -> Pace:
                     continue
                 begun, trails = state, {} if state is None else state.trails
                 for image, moment in painted:
-                    if state is not None and moment.frame.index <= state.frame.index:
-                        continue  # shown already, in a run that painted fewer frames together
                     shown, trails = show(stages, image, moment, trails)
-                    last = moment is painted[-1][1]
-                    state = State(moment.frame, shown, image, image, moment.palette, stages.camera, trails, last, begun)
+                    last, palette = moment is painted[-1][1], moment.palette
+                    before = None if last else begun
+                    state = State(moment.frame, shown, image, image, palette, stages.camera, trails, last, before)
                     if moment.frame.index > known:
                         yield state
                 group = group[size:]

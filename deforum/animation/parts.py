@@ -45,7 +45,10 @@ class Camera(ABC):
         return self if isinstance(self, kind) else None
 
     def memory(self) -> Memory:
-        """Give what the camera carries from one look to the next."""
+        """Give what the camera carries from one look to the next.
+
+        What `look` sets anew is left out: going on from a state begins with a look.
+        """
         return {}
 
     def recall(self, memory: Memory) -> Self:

@@ -18,17 +18,21 @@ import torch
 from deforum.animation.parts import Camera, Memory
 from deforum.errors import UserError
 from deforum.pixels.color import ColorReference
-from deforum.pixels.image import Image
+from deforum.pixels.image import CPU, Device, Image
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
 
-FORMAT = 2
-NAME = "state"
+FORMAT = 1
+DOCUMENT = "state.json"
+TENSORS = "state.safetensors"
 
 
 @dataclass(frozen=True)
 class State:
-    """All that one frame hands on to the next; with it, and the settings, a run can go on."""
+    """All that one frame hands on to the next; with it, and the settings, a run can go on.
+
+    It holds at most one other state, so that a long run does not keep its beginning alive.
+    """
 
     frame: Frame
     shown: Image
@@ -43,7 +47,7 @@ class State:
     is_boundary: bool = True
     """The frame is the last one of its span, or of those that are painted together."""
     begun: State | None = None
-    """Where it is not: the state at the last boundary before; None where the run began since."""
+    """Set within a span: the state at the last boundary before; None where the run began since."""
 
     @property
     def boundary(self) -> State | None:
@@ -55,11 +59,10 @@ def write_state(state: State, folder: Path) -> None:
     """Write a state into a folder, which is made where it is not there.
 
     Within a span what is written is the state at its beginning, and the frame that was reached: going on does the span
-    again, and hands out what comes behind that frame.
+    again, and hands out what comes behind that frame. Raises OSError where the folder cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     document: dict[str, Any] = {"format": FORMAT, "frame": state.frame.index, "boundary": None}
     at = state.boundary
@@ -78,43 +81,73 @@ def write_state(state: State, folder: Path) -> None:
                 tensors,
             ),
         }
-    save_file(tensors, folder / f"{NAME}.safetensors")
-    (folder / f"{NAME}.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    # The document is removed first and written last: after an interrupted write no state can be read.
+    described = folder / DOCUMENT
+    described.unlink(missing_ok=True)
+    (folder / TENSORS).write_bytes(save(tensors))
+    described.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def read_state(folder: Path, camera: Camera, timeline: Timeline) -> State:
+def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device = CPU) -> State:
     """Read a state; `camera` is the run's as it is before the first frame, `timeline` the run's.
 
-    Pictures come back on the CPU. Raises UserError where the folder holds no state that can be read.
+    Pictures and trails come back on the device, what the camera knows where the camera keeps it.
+    Raises UserError where a file is missing or damaged, and where the state belongs to other settings.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    document, tensors = _read_document(folder / DOCUMENT), _read_tensors(folder / TENSORS)
     try:
-        document = json.loads((folder / f"{NAME}.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / f"{NAME}.safetensors")
-        if document["format"] != FORMAT:
-            raise UserError(f"{folder}: a state of format {document['format']}; this version reads format {FORMAT}")
         boundary, reached = document["boundary"], timeline[document["frame"]]
         begun = None
         if boundary is not None:
             memory = _unpack(boundary["memory"], tensors)
             begun = State(
                 frame=timeline[boundary["frame"]],
-                shown=memory["shown"],
-                picture=memory["picture"],
-                newer=memory["newer"],
+                shown=memory["shown"].to(device),
+                picture=memory["picture"].to(device),
+                newer=memory["newer"].to(device),
                 palette=_palette(memory["palette"]) if memory["palette"] else None,
                 camera=camera.recall(memory["camera"]),
-                trails=memory["trails"],
+                trails=_on(device, memory["trails"]),
             )
-    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: no state of a run that can be read ({type(error).__name__}: {error})") from None
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError):
+        raise UserError(
+            f"{folder}: this state does not fit the settings; use the settings of the run that wrote it"
+        ) from None
     if begun is not None and begun.frame.index == reached.index:
         return begun
     # Nothing of the pictures within the span is read: it is done again from where it began.
     nothing = torch.empty(0)
     return State(reached, nothing, nothing, nothing, None, camera, is_boundary=False, begun=begun)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise _unreadable(path) from None
+    if not isinstance(document, dict):
+        raise _unreadable(path)
+    if document.get("format") != FORMAT:
+        raise UserError(f"{path}: a state of format {document.get('format')}; this version reads format {FORMAT}")
+    return document
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        # Read as a whole, not mapped: the file may be written over while the run goes on.
+        return load(path.read_bytes())
+    except (OSError, SafetensorError):
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> UserError:
+    if not path.is_file():
+        return UserError(f"{path}: no such file; a folder with the state of a run has {DOCUMENT} and {TENSORS}")
+    return UserError(f"{path}: damaged, or not written to the end; go on from an earlier state")
 
 
 def _colors(palette: ColorReference) -> Memory:
@@ -159,12 +192,24 @@ def _unpack(packed: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, torch
         if "tensor" in entry:
             order: list[int] = entry["order"]
             back = [order.index(axis) for axis in range(len(order))]
-            memory[name] = tensors[entry["tensor"]].permute(back)
+            # Copied into aligned memory, as tensors are in a run: how sums are rounded can depend on alignment.
+            memory[name] = tensors[entry["tensor"]].permute(back).clone()
         elif "group" in entry:
             memory[name] = _unpack(entry["group"], tensors)
         else:
             memory[name] = entry["value"]
     return memory
+
+
+def _on(device: Device, memory: Mapping[str, Any]) -> Memory:
+    """Move all tensors to a device."""
+    moved: dict[str, Any] = {}
+    for name, value in memory.items():
+        if isinstance(value, torch.Tensor):
+            moved[name] = value.to(device)
+        else:
+            moved[name] = _on(device, value) if isinstance(value, Mapping) else value
+    return moved
 
 
 def _order(tensor: torch.Tensor) -> list[int]:
