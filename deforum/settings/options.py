@@ -257,6 +257,11 @@ class Settings:
         "Diffuses a frame once to see where things go, moves the previous frame by the optical flow to there, and "
         "diffuses that.")
 
+    symmetry: Literal["none", "mirror x", "mirror y", "quad", "kaleidoscope"] = _feedback("none", "",
+        "Mirrors the moved picture before it is painted, and every frame that is shown: the left half onto the right "
+        "(mirror x), the upper half onto the lower (mirror y), the upper left quarter onto the others (quad), or one "
+        "of symmetry_segments pieces all around the centre (kaleidoscope).")
+
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
     mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.", path=True)
     use_alpha_as_mask: bool = _masks(False, "",
