@@ -80,7 +80,8 @@ def record(stages: Stages, found: None, recording: Recording) -> Stages:
     if not recording.settings.save_disocclusion_masks:
         return stages
     folder = recording.folder / "disocclusion"
-    return replace(stages, around=[*stages.around, lambda diffuse: saving_uncovered(diffuse, folder)])
+    # Next to the painting, so that what is saved is what it is told: features around it may change that.
+    return replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, folder), *stages.around])
 
 
 def saving_uncovered(diffuse: Diffuse, folder: Path) -> Diffuse:

@@ -135,6 +135,20 @@ MASKS = Feature(
     without=masks.without,
 )
 
+SYMMETRY = Feature(
+    "symmetry",
+    is_on=lambda settings: settings.mode.goes_on and settings.symmetry != "none",
+    attach="deforum.features.symmetry:attach",
+    acts={
+        "symmetry_segments": chosen("symmetry", "kaleidoscope"),
+        **_all(
+            unless("symmetry", "none"),
+            "symmetry_angle", "symmetry_center_x", "symmetry_center_y", "symmetry_strength",
+        ),
+    },
+)  # fmt: skip
+
+
 ECHO = Feature(
     "echo",
     is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
@@ -152,6 +166,7 @@ FEATURES: tuple[Feature, ...] = (
     HYBRID,
     MOVING_NOISE,
     MASKS,
+    SYMMETRY,
     ECHO,
 )
 

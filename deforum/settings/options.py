@@ -257,6 +257,11 @@ class Settings:
         "Diffuses a frame once to see where things go, moves the previous frame by the optical flow to there, and "
         "diffuses that.")
 
+    symmetry: Literal["none", "mirror x", "mirror y", "quad", "kaleidoscope"] = _feedback("none", "",
+        "Mirrors the moved picture before it is painted, and every frame that is shown: the left half onto the right "
+        "(mirror x), the upper half onto the lower (mirror y), the upper left quarter onto the others (quad), or one "
+        "of symmetry_segments pieces all around the centre (kaleidoscope).")
+
     echo_blend: Literal["normal", "lighten", "darken", "add"] = option("normal", "",
         "How the trail is laid over a frame: normal mixes it in, lighten shows trails of bright things only, darken "
         "those of dark things, add lights the picture up; try add with an echo_amount of 0.2.", section="feedback")

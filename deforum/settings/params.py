@@ -134,6 +134,20 @@ class Params(Generic[T]):
         "optical_flow_redo_generation: scales the flow; 1 is as it was found, 0 does not diffuse twice.",
         old="redo_flow_factor_schedule")
 
+    symmetry_segments: T = _between("6", "segments",
+        "symmetry kaleidoscope: number of pieces around the centre, a whole number. 6 is a star with three arms, 12 "
+        "one with six; with an odd number each piece is mirrored in itself, so that 5 is a star with five arms.",
+        2, 360)
+    symmetry_angle: T = _between("0", "degrees",
+        "symmetry: turns the mirrors about their centre; positive is counter-clockwise. 0.5*t turns them slowly.")
+    symmetry_center_x: T = _between("0.5", "share of the width",
+        "symmetry: where the mirrors meet, 0 is the left edge, 1 the right.", 0, 1)
+    symmetry_center_y: T = _between("0.5", "share of the height",
+        "symmetry: where the mirrors meet, 0 is the upper edge, 1 the lower.", 0, 1)
+    symmetry_strength: T = _between("1", "share",
+        "symmetry: how much of the picture the mirror image replaces, each time a frame is painted or shown. 1 is "
+        "fully symmetric, 0 is off; 0.3 leaves the picture visible beneath it.", 0, 1)
+
     echo_amount: T = _shown("0", "share",
         "How much of a trail of the frames before is laid over each frame. The trail moves with the camera, so that it "
         "shows what changes in the picture. 0 is off; try 0.5.", 0, 1)
