@@ -136,8 +136,7 @@ class Params(Generic[T]):
 
     symmetry_segments: T = _between("6", "segments",
         "symmetry kaleidoscope: number of pieces around the centre, a whole number. 6 is a star with three arms, 12 "
-        "one with six; with an odd number each piece is mirrored in itself, so that 5 is a star with five arms.",
-        2, 360)
+        "one with six; with an odd number each piece is mirrored in itself: 5 is a star with five arms.", 2, 360)
     symmetry_angle: T = _between("0", "degrees",
         "symmetry: turns the mirrors about their centre; positive is counter-clockwise. 0.5*t turns them slowly.")
     symmetry_center_x: T = _between("0.5", "share of the width",

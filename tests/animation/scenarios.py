@@ -93,7 +93,7 @@ FEATURES: dict[str, Changes] = {
 }
 IN_SPACE: dict[str, Changes] = {
     "repaint": {"disocclusion": "repaint", "disocclusion_noise": 0.3},
-    "turn out of sight": {"rotation_3d_y": "where(t == 4, 75, 0)"},
+    "turn out of sight": {"rotation_3d_y": "where(t == 3, 75, 0)"},
     "stretch without depth": {"disocclusion": "stretch", "use_depth_warping": False},
     "everything": FEATURES["everything"] | {"disocclusion": "repaint"},
 }
