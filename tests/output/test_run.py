@@ -24,7 +24,7 @@ from deforum.timeline.prompts import Prompt
 from deforum.video.ffmpeg import VideoError, count_frames
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, VideoWriter
-from tests.test_video import COLORS, chart, click, decode, hear
+from tests.video.test_writer import COLORS, chart, click, decode, hear
 
 WIDTH, HEIGHT = 128, 96
 DEFAULT = Outputs()

@@ -23,7 +23,7 @@ from deforum.settings.params import default_params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from schedules import parse_number
-from tests.test_camera import SIZE, trace
+from tests.motion.test_surface import SIZE, trace
 
 NEUTRAL = {"translation_z": "0", "noise": "0", "antiblur_amount": "0", "near": "400", "far": "1200"}
 NEAR, FAR = 2.0, 6.0  # scene units, of the traced scene's box and wall

@@ -17,7 +17,7 @@ from deforum.cli.sweep import list_jobs, read_values
 from deforum.errors import UserError
 from deforum.loading import load
 from deforum.pixels.image import from_bytes
-from tests.test_cli import SETTINGS, Said
+from tests.cli.test_render import SETTINGS, Said
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Image

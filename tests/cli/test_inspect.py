@@ -18,7 +18,7 @@ from deforum.cli import main as cli
 from deforum.loading import load
 from deforum.settings.reference import look_up, reference
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SETTINGS = """\
 max_frames: 10

@@ -17,7 +17,7 @@ from deforum.settings.params import PARAMS
 from deforum.settings.read import dump
 from schedules import NumberSchedule, TextSchedule, Variables, parse_number, parse_text
 
-REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parent.parent.parent / "shared" / "real"))
+REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parents[3] / "shared" / "real"))
 REAL_FILES = sorted((REAL / "settings").glob("*.txt"))
 needs_real_files = pytest.mark.skipif(not REAL_FILES, reason=f"no real settings files in {REAL} (set DEFORUM_REAL)")
 

@@ -19,7 +19,7 @@ from deforum.settings.read import CANONICAL, dump
 from deforum.settings.reference import reference
 from schedules import Variables, parse_number
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Write(Protocol):

@@ -258,7 +258,7 @@ def test_a_killed_renderer_leaves_a_playable_film(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), str(path)],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     ) as renderer:
         assert renderer.stdout is not None and renderer.stdout.readline().strip() == b"written"
         renderer.send_signal(signal.SIGKILL)

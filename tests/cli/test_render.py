@@ -24,13 +24,13 @@ from deforum.cli.terminal import Progress, clock
 from deforum.errors import UserError
 from deforum.pixels.image import from_bytes
 from deforum.video.ffmpeg import count_frames
-from tests.test_video import decode
+from tests.video.test_writer import decode
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Image
     from deforum.timeline.frame import Frame
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SETTINGS = """\
 max_frames: 6
@@ -86,7 +86,7 @@ def paint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def painted(*words: str, cwd: Path, pace: float) -> subprocess.Popen[str]:
     """Do that in a process of its own, which can be interrupted."""
     script = (
-        "import sys, pytest; from deforum.cli import main as cli; from tests.test_cli import paint_greys; "
+        "import sys, pytest; from deforum.cli import main as cli; from tests.cli.test_render import paint_greys; "
         f"paint_greys(pytest.MonkeyPatch(), pace={pace}); sys.exit(cli.main(sys.argv[1:]))"
     )
     return subprocess.Popen(

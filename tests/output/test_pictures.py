@@ -11,8 +11,8 @@ import pytest
 
 from deforum.output.pictures import PICTURES, describe, encode, label_jpeg
 from deforum.timeline.prompts import Prompt
-from tests.test_run import HEIGHT, PROMPT, WIDTH, frame
-from tests.test_video import chart
+from tests.output.test_run import HEIGHT, PROMPT, WIDTH, frame
+from tests.video.test_writer import chart
 
 
 def test_blended_prompts_are_told_with_their_shares() -> None:

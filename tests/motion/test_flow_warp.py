@@ -44,7 +44,7 @@ from deforum.pixels.image import CPU, Image, from_array, to_array
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from tests.helpers import move_by_flow, to_flow
-from tests.test_camera import motion_of
+from tests.motion.test_surface import motion_of
 
 SIZE = 96
 INNER = (slice(16, -16), slice(16, -16))

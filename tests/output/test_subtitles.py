@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deforum.output.choice import Outputs
 from deforum.timeline.prompts import Prompt
-from tests.test_run import frame, open_run, write_run
-from tests.test_video import chart
+from tests.output.test_run import frame, open_run, write_run
+from tests.video.test_writer import chart
 
 
 def test_subtitles_show_the_chosen_fields_at_their_frames(tmp_path: Path) -> None:
