@@ -21,9 +21,9 @@ from deforum.pixels.image import CPU, Image, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.params import default_params
 from deforum.settings.profiles import PROFILES
-from deforum.timeline.frame import Frame
 from schedules import parse_number
-from tests.motion.test_surface import SIZE, trace
+from tests.helpers import keeping
+from tests.helpers.pictures import TRACED, trace
 
 NEUTRAL = {"translation_z": "0", "noise": "0", "antiblur_amount": "0", "near": "400", "far": "1200"}
 NEAR, FAR = 2.0, 6.0  # scene units, of the traced scene's box and wall
@@ -45,18 +45,14 @@ def settings_for(cadence: int = 2, profile: str = "corrected", **schedules: str)
     texts = NEUTRAL | schedules
     params = replace(default_params(), **{name: parse_number(text, name=name) for name, text in texts.items()})
     return Settings(
-        params=params, width=SIZE, height=SIZE, animation_mode="3D", max_frames=7, cadence=cadence, seed=1,
+        params=params, width=TRACED, height=TRACED, animation_mode="3D", max_frames=7, cadence=cadence, seed=1,
         color_coherence="None", profile=profile,
     )  # type: ignore[arg-type]  # fmt: skip
 
 
 def rendered(settings: Settings, step: float) -> list[Image]:
     """Render with a painter that leaves pictures as they are, from the traced scene on."""
-
-    def paint(init: Image | None, frame: Frame) -> Image:
-        return trace({})[0] if init is None else init
-
-    stages = stages_of(settings, each(paint), CPU, Scene(step))
+    stages = stages_of(settings, each(keeping(trace({})[0])), CPU, Scene(step))
     return [image for _, image in animate(stages, sample(settings).spans())]
 
 
@@ -70,7 +66,7 @@ def test_flow_from_frame_to_frame_is_that_of_the_geometry(cadence: int) -> None:
         grey = [cv2.cvtColor(to_bytes(frames[at]), cv2.COLOR_RGB2GRAY) for at in (index, index + 1)]
         flow = estimate.calc(*grey, None)[margin, margin]
         depth = trace({"translation_x": step * index})[1].numpy()[margin, margin]
-        expected = -step / 200 * Lens.of(70, 1, SIZE, SIZE).x / depth
+        expected = -step / 200 * Lens.of(70, 1, TRACED, TRACED).x / depth
         error = np.hypot(flow[..., 0] - expected, flow[..., 1])
         assert np.median(error) < 0.5
         for things in (depth < 3, depth > 3):
@@ -81,7 +77,7 @@ def test_frames_are_those_that_a_camera_there_would_take() -> None:
     step = 12.0
     frames = rendered(settings_for(translation_x=str(step)), step)
     expected = trace({"translation_x": 6 * step})[0]
-    inner = slice(SIZE // 4, -SIZE // 4)
+    inner = slice(TRACED // 4, -TRACED // 4)
     error = (frames[6] - expected).abs().amax(0)[:, inner]
     assert error.median() < 0.01
     assert (error > 0.1).float().mean() < 0.06  # outlines, and the fill behind the box

@@ -12,38 +12,26 @@ import pytest
 import torch
 
 from deforum.animation.loop import animate
-from deforum.animation.mix import FEATHER, cross_fade, feather
 from deforum.animation.modes import stages_of
 from deforum.animation.painter import each
 from deforum.animation.stages import Stages
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
-from deforum.pixels.image import CPU, Image, from_array, to_array
+from deforum.pixels.image import CPU, Image, to_array
 from deforum.pixels.sharpness import blur, fine_detail, unsharp_mask
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import key_indices
+from tests.helpers import STILL, Make, keeping, settings_maker
+from tests.helpers.pictures import texture
 
 SIZE = 64
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
+def settings(tmp_path: Path) -> Make:
     """Make settings of a small 2D run that stands still, has no filters, and differs as the test says."""
-
-    def make(**changes: object) -> Settings:
-        still = {"zoom": 1, "noise": 0, "antiblur_amount": 0, "color_coherence": "None", "seed": 5, "prompts": {0: "a"}}
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{k}: {v}" for k, v in {"width": SIZE, "height": SIZE, **still, **changes}.items()))
-        return load(path).settings
-
-    return make
-
-
-def texture(seed: int, size: int = SIZE) -> Image:
-    """A soft random picture."""
-    noise = np.random.default_rng(seed).random((size, size, 3), np.float32)
-    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 1, cv2.NORM_MINMAX))
+    return settings_maker(tmp_path, {"width": SIZE, "height": SIZE, **STILL})
 
 
 def fresh(init: Image | None, frame: Frame) -> Image:
@@ -57,27 +45,14 @@ def run(settings: Settings, diffuse: Callable[[Image | None, Frame], Image]) -> 
     return {frame.index: image for frame, image in animate(stages, timeline.spans())}
 
 
-@pytest.mark.parametrize("profile", ["corrected", "deforum"])
-def test_every_frame_comes_out_once_and_in_order(settings: Callable[..., Settings], profile: str) -> None:
-    for count in (1, 2, 3, 5, 11, 12, 13, 24, 25, 50):
-        for cadence in (1, 2, 3, 4, 7, 12):
-            timeline = sample(settings(max_frames=count, cadence=cadence, profile=profile))
-            spans = list(timeline.spans())
-            assert [frame.index for span in spans for frame in span.frames] == list(range(count))
-            assert [span.key.index for span in spans] == key_indices(count, cadence, on_time=timeline.on_time)
-            assert all(len(span.fades) == len(span.frames) for span in spans)
-
-
 @pytest.mark.parametrize("cadence", [1, 2, 3, 5])
-def test_on_time_a_diffused_picture_is_shown_unmixed_at_its_own_index(
-    settings: Callable[..., Settings], cadence: int
-) -> None:
+def test_on_time_a_diffused_picture_is_shown_unmixed_at_its_own_index(settings: Make, cadence: int) -> None:
     frames = run(settings(max_frames=12, cadence=cadence, zoom=1.05, translation_x=3), fresh)
     for key in key_indices(12, cadence, on_time=True):
         assert torch.equal(frames[key], texture(key))
 
 
-def test_deforum_shows_it_whole_just_before_the_next(settings: Callable[..., Settings]) -> None:
+def test_deforum_shows_it_whole_just_before_the_next(settings: Make) -> None:
     frames = run(settings(max_frames=9, cadence=3, profile="deforum"), fresh)
     assert torch.equal(frames[5], texture(3))
     assert torch.allclose(frames[3], torch.lerp(texture(0), texture(3), 1 / 3))
@@ -85,20 +60,15 @@ def test_deforum_shows_it_whole_just_before_the_next(settings: Callable[..., Set
 
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
 @pytest.mark.parametrize("cadence", [1, 2, 4])
-def test_the_camera_moves_the_same_at_every_cadence(
-    settings: Callable[..., Settings], cadence: int, profile: str
-) -> None:
+def test_the_camera_moves_the_same_at_every_cadence(settings: Make, cadence: int, profile: str) -> None:
     """A diffusion that paints what it is given, on a picture that moves 2 px a frame: content is at 2 px x frame."""
-
-    def keep(init: Image | None, frame: Frame) -> Image:
-        return texture(1) if init is None else init
-
-    frames = run(settings(max_frames=9, cadence=cadence, translation_x=2, border="wrap", profile=profile), keep)
+    chosen = settings(max_frames=9, cadence=cadence, translation_x=2, border="wrap", profile=profile)
+    frames = run(chosen, keeping(texture(1)))
     for index, image in frames.items():
         assert np.abs(to_array(image) - np.roll(to_array(texture(1)), 2 * index, axis=1)).max() < 1e-3, index
 
 
-def test_in_betweens_show_the_new_picture_moved_back(settings: Callable[..., Settings]) -> None:
+def test_in_betweens_show_the_new_picture_moved_back(settings: Make) -> None:
     """Half-way to a key at 4, with 2 px a frame: half the old picture 4 px on, half the new one 4 px back."""
     frames = run(settings(max_frames=5, cadence=4, translation_x=2, border="wrap"), fresh)
     old, new = to_array(texture(0)), to_array(texture(4))
@@ -107,24 +77,7 @@ def test_in_betweens_show_the_new_picture_moved_back(settings: Callable[..., Set
     assert np.abs(to_array(frames[2]) - want)[:, 6:-6].max() < 1e-3
 
 
-def test_where_only_one_picture_covers_only_that_one_is_seen() -> None:
-    a, b = torch.zeros(3, 2, 2), torch.ones(3, 2, 2)
-    mixed = cross_fade(a, torch.tensor([[1.0, 1], [0, 0]]), b, torch.tensor([[1.0, 0], [1, 0]]), 0.25)
-    assert torch.allclose(mixed[0], torch.tensor([[0.25, 0], [1, 0.25]]))
-
-
-def test_no_line_shows_where_a_picture_ends() -> None:
-    """A white picture covers the left half, a black one all: the mix falls off softly on the white one's own side."""
-    covers = (torch.arange(64)[None] < 32).float().expand(64, 64)
-    soft = feather(covers)
-    assert torch.equal(feather(torch.ones(64, 64)), torch.ones(64, 64))
-    assert torch.equal(soft[:, 32:], covers[:, 32:]) and soft[:, : 31 - 64 // FEATHER].eq(1).all()
-    mixed = cross_fade(torch.ones(3, 64, 64), soft, torch.zeros(3, 64, 64), torch.ones(64, 64), 0.5)[0, 0]
-    assert mixed[0] == 0.5 and mixed[32] == 0
-    assert mixed.diff().abs().max() < 0.26, "hard, it is 0.5"
-
-
-def test_stages_run_in_order(settings: Callable[..., Settings]) -> None:
+def test_stages_run_in_order(settings: Make) -> None:
     seen: list[str] = []
 
     def note(name: str) -> Callable[..., Image]:
@@ -141,16 +94,13 @@ def test_stages_run_in_order(settings: Callable[..., Settings]) -> None:
     assert isinstance(stages, Stages)
 
 
-def test_a_still_camera_changes_no_pixel_in_50_frames(settings: Callable[..., Settings]) -> None:
-    def keep(init: Image | None, frame: Frame) -> Image:
-        return texture(1) if init is None else init
-
-    frames = run(settings(max_frames=50), keep)
+def test_a_still_camera_changes_no_pixel_in_50_frames(settings: Make) -> None:
+    frames = run(settings(max_frames=50), keeping(texture(1)))
     assert torch.equal(frames[49], frames[0])
 
 
 @pytest.mark.parametrize("mode", ["LAB", "HSV", "RGB"])
-def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Callable[..., Settings], mode: str) -> None:
+def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Make, mode: str) -> None:
     """Diffusions that grow ever redder are brought back."""
 
     def redder(init: Image | None, frame: Frame) -> Image:
@@ -165,9 +115,7 @@ def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Callable[
 
 
 @pytest.mark.parametrize("sigma", [0.7, 0.0])
-def test_detail_coherence_holds_the_fine_detail_of_the_first_frame(
-    settings: Callable[..., Settings], sigma: float
-) -> None:
+def test_detail_coherence_holds_the_fine_detail_of_the_first_frame(settings: Make, sigma: float) -> None:
     """Diffusions that blur, or that draw ever crisper, come back to the detail of frame 0."""
 
     def wear(init: Image | None, frame: Frame) -> Image:
@@ -185,7 +133,7 @@ def test_detail_coherence_holds_the_fine_detail_of_the_first_frame(
 
 
 def test_detail_is_held_neither_without_a_picture_to_hold_to_nor_where_frames_stand_alone(
-    settings: Callable[..., Settings], tmp_path: Path
+    settings: Make, tmp_path: Path
 ) -> None:
     for changes, why in (
         ({"color_coherence": "None"}, "acts where color_coherence is not None"),
@@ -198,7 +146,7 @@ def test_detail_is_held_neither_without_a_picture_to_hold_to_nor_where_frames_st
         assert all(torch.equal(held[k], free[k]) for k in range(3))
 
 
-def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Callable[..., Settings]) -> None:
+def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Make) -> None:
     """Deforum's is the same in each frame, and piles up."""
     inits: list[Image] = []
 
@@ -213,7 +161,7 @@ def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Callable[..., Set
         assert torch.equal(inits[0], inits[1]) is same
 
 
-def test_noise_that_keeps_the_mean_does_not_draw_a_bright_picture_to_grey(settings: Callable[..., Settings]) -> None:
+def test_noise_that_keeps_the_mean_does_not_draw_a_bright_picture_to_grey(settings: Make) -> None:
     """40 times the default amount: mixed in, a picture of 0.9 is near mid-grey; added, it is as bright as before."""
 
     def keep(init: Image | None, frame: Frame) -> Image:
@@ -228,12 +176,12 @@ def test_noise_that_keeps_the_mean_does_not_draw_a_bright_picture_to_grey(settin
     assert float(runs[False][40].mean()) < 0.6
 
 
-def test_greyscale_is_forced(settings: Callable[..., Settings]) -> None:
+def test_greyscale_is_forced(settings: Make) -> None:
     frames = run(settings(max_frames=3, color_force_grayscale="true"), fresh)
     assert all(torch.equal(image[0], image[1]) and torch.equal(image[1], image[2]) for image in frames.values())
 
 
-def test_init_image_is_where_the_first_frame_starts_from(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_init_image_is_where_the_first_frame_starts_from(settings: Make, tmp_path: Path) -> None:
     path = tmp_path / "init.png"
     cv2.imwrite(str(path), np.full((20, 30, 3), (0, 128, 255), np.uint8))
     given: list[tuple[Image | None, float]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from deforum.cli.sweep import list_jobs, read_values
 from deforum.errors import UserError
 from deforum.loading import load
 from deforum.pixels.image import from_bytes
-from tests.cli.test_render import SETTINGS, Said
+from tests.helpers.command import SEA, Said, Say, paint_with, say
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Image
@@ -165,23 +165,16 @@ def test_names_of_runs_have_the_swept_values(batch_name: str, overrides: list[st
 
 
 @pytest.fixture
-def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
     """Run the command line beside sea.yaml with greys for pictures: 20 levels for each unit of cfg_scale."""
-    import deforum.build as build
-    from deforum.animation.painter import each
 
     def paint(init: Image | None, frame: Frame) -> Image:
         return from_bytes(np.full((64, 64, 3), int(frame.params.cfg_scale * 20), np.uint8))
 
-    def load(prepared: build.Prepared, models: object) -> build.LoadedModel:
-        if prepared.settings.params.cfg_scale.text == "0: (3)":
-            raise UserError("three is not to be had")
-        return build.LoadedModel(each(paint), torch.device("cpu"), 8)
-
-    monkeypatch.setattr(build, "load_model", load)
+    paint_with(monkeypatch, paint, refused=lambda settings: settings.params.cfg_scale.text == "0: (3)")
     monkeypatch.chdir(tmp_path)
-    Path("sea.yaml").write_text(SETTINGS)
-    return lambda *words: Said(cli.main(words), *capsys.readouterr())
+    Path("sea.yaml").write_text(SEA)
+    return lambda *words: say(capsys, *words)
 
 
 def blue(path: str | Path) -> NDArray[np.int64]:
@@ -190,7 +183,7 @@ def blue(path: str | Path) -> NDArray[np.int64]:
     return picture[..., 0].astype(np.int64)
 
 
-def test_a_sweep_makes_runs_a_table_and_a_sheet(render: Callable[..., Said]) -> None:
+def test_a_sweep_makes_runs_a_table_and_a_sheet(render: Say) -> None:
     said = render("sea.yaml", "max_frames=2", "cfg_scale=2..4:2", "seed=7,8,9")
     folder = Path("output/sea_sweep")
     names = [f"sea_cfg_scale={scale}_seed={seed}" for scale in (2, 4) for seed in (7, 8, 9)]
@@ -210,21 +203,21 @@ def test_a_sweep_makes_runs_a_table_and_a_sheet(render: Callable[..., Said]) -> 
     assert len(columns) == 3 * 64 and (np.diff(columns) > 1).sum() == 2
 
 
-def test_one_failure_does_not_stop_the_others(render: Callable[..., Said]) -> None:
+def test_one_failure_does_not_stop_the_others(render: Say) -> None:
     said = render("sea.yaml", "max_frames=2", "cfg_scale=2..5", "-q")
-    assert said.status == 2 and said.err == "three is not to be had\n"
+    assert said.status == 2 and said.err == "no such model: bad.safetensors\n"
     assert len(said.out.splitlines()) == 4
     assert (blue("output/sea_sweep/sheet.png") == 225).sum() > 3_000  # cells without a picture
 
 
-def test_where_every_run_fails_nothing_is_left(render: Callable[..., Said]) -> None:
+def test_where_every_run_fails_nothing_is_left(render: Say) -> None:
     said = render("sea.yaml", "cfg_scale=3", "seed=1,2", "-q")
     assert (said.status, said.out) == (2, "") and not any(Path("output").iterdir())
     assert render("sea.yaml", "cfg_scale=-1,-2", "-q").status == 2
 
 
-def test_sweeps_of_several_files_have_a_sheet_each_and_overwrite_nothing(render: Callable[..., Said]) -> None:
-    Path("land.yaml").write_text(SETTINGS.replace("sea", "land"))
+def test_sweeps_of_several_files_have_a_sheet_each_and_overwrite_nothing(render: Say) -> None:
+    Path("land.yaml").write_text(SEA.replace("sea", "land"))
     words = ["*.yaml", "max_frames=1", "cfg_scale=2,4", "delete_imgs=true", "-q", "-o", "films"]
     said = render(*words)
     sheets = [str(Path("films/land_sweep/sheet.png")), str(Path("films/sea_sweep/sheet.png"))]
@@ -261,7 +254,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
     monkeypatch.setattr(diffusion, "resolve_model", lambda name: name)
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
-        Path(name).write_text(SETTINGS)
+        Path(name).write_text(SEA)
     assert cli.main(["a.yaml", "b.yaml", "max_frames=1", "seed=1,2", "model=[x, y]", "-q"]) == 0
     assert loaded == ["x", "y", "x", "y"]  # files one after the other, models slowest within each
     loaded.clear()
@@ -273,13 +266,13 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
     assert loaded == ["embedded", "embedded"]
 
 
-def test_check_checks_every_combination(render: Callable[..., Said]) -> None:
+def test_check_checks_every_combination(render: Say) -> None:
     said = render("check", "sea.yaml", "cfg_scale=5,-5,6")
     assert said.status == 2 and "cfg_scale is -5 at frame 0" in said.err
     assert [line.split(":")[0] for line in said.out.splitlines()] == ["sea.yaml cfg_scale=5", "sea.yaml cfg_scale=6"]
 
 
-def test_a_run_is_named_by_its_template(render: Callable[..., Said]) -> None:
+def test_a_run_is_named_by_its_template(render: Say) -> None:
     """Through the command line, to a folder that every file system takes."""
     said = render("sea.yaml", "max_frames=1", "batch_name={seed}: {W}x{height} <{sampler}> {profile}/{nothing}", "-q")
     name = "7__64x64__Euler_a__corrected_{nothing}"

@@ -11,13 +11,12 @@ from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
 from deforum.diffusion.pixel_strength import MaskFill, Paint, cell_steps, hold, smear
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.sigmas import visit
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
 from deforum.diffusion.sampling.steps import count_steps
-from tests.diffusion.test_solvers import CONFIG, crooked
+from tests.diffusion.noise_levels import SCHEDULE, crooked
 from tests.diffusion.tiny import frame, picture
 
-SCHEDULE = NoiseSchedule.from_config(CONFIG)
 FILLS: tuple[MaskFill, ...] = ("original", "fill", "latent noise", "latent nothing")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,10 +21,11 @@ from deforum.features.table import timeline_of as sample
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.pixels.image import CPU, Image
 from deforum.settings.options import Settings
-from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.params import Params, default_params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from schedules import parse_number
+from tests.helpers import RecordingPainter, params_of
 
 SIZE = 128
 NEAR, FAR = 1.0, 5.0
@@ -40,7 +40,7 @@ def post() -> torch.Tensor:
 
 def numbers(**given: float) -> Params[float]:
     plain = {"fov": 60.0, "aspect_ratio": 1.0, "strength": 0.7, "disocclusion_strength": 0.3}
-    return Params(**(dict.fromkeys(PARAMS, 0.0) | plain | given))
+    return params_of(**(plain | given))
 
 
 def settings(**more: object) -> Settings:
@@ -136,20 +136,10 @@ class Post:
         return sideways(index * self.step).depth
 
 
-@dataclass
-class Painter:
+class Painter(RecordingPainter):
     """Paints green where strength is low, as a model would paint something of its own there."""
 
-    paints: list[Paint | None]
-
-    def __call__(
-        self, inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
-    ) -> list[Image]:
-        paints = [None] * len(inits) if paints is None else paints
-        self.paints += paints
-        return [self.paint(init, paint) for init, paint in zip(inits, paints, strict=True)]
-
-    def paint(self, init: Image | None, paint: Paint | None) -> Image:
+    def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
         if init is None:
             near = (post() == NEAR).float()
             return torch.stack((near, torch.zeros_like(near), 1 - near))  # a red post before blue
@@ -167,7 +157,7 @@ def test_in_an_animation(choice: str, profile: str, tmp_path: Path) -> None:
                  "antiblur_amount": "0"}  # fmt: skip
     params = replace(default_params(), **{name: parse_number(text, name=name) for name, text in schedules.items()})
     chosen = settings(disocclusion=choice, profile=profile, params=params)
-    painter = Painter([])
+    painter = Painter()
     stages = stages_of(chosen, painter, CPU, Post(step))
     stages = with_repainting(stages, chosen) if choice == "repaint" else stages
     stages = replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, tmp_path)])

@@ -30,24 +30,23 @@ from deforum.loading import load
 from deforum.output.pictures import encode
 from deforum.pixels.image import CPU, Image, blend, to_bytes
 from deforum.settings.options import Settings
-from deforum.settings.params import PARAMS, Params
+from deforum.settings.params import Params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from schedules import Variables
-from tests.helpers import assembled
+from tests.helpers import assembled, params_of, pictures
 
 SIZE = 64
-USUAL = {"blend_factor_max": 0.35, "blend_factor_slope": 0.25, "tweening_frames": 20.0, "image_strength": 0.75}
 PAIR = Guides((0, 30), (Path("a.png"), Path("b.png")))
 
 
 def params(**numbers: float) -> Params[float]:
-    return Params(**(dict.fromkeys(PARAMS, 0.0) | USUAL | numbers))
+    usual = {"blend_factor_max": 0.35, "blend_factor_slope": 0.25, "tweening_frames": 20.0, "image_strength": 0.75}
+    return params_of(**(usual | numbers))
 
 
 def texture(seed: int) -> Image:
-    coarse = torch.rand((1, 3, 5, 5), generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(coarse, size=SIZE, mode="bilinear")[0]
+    return pictures.texture(seed, SIZE, SIZE, softness=7)
 
 
 def write(path: Path, image: Image) -> Path:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -40,31 +41,25 @@ from deforum.features.table import timeline_of as sample
 from deforum.flow import FlowSource, load_flow
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, Matrix, rotation, translation, warp_flat
-from deforum.pixels.image import CPU, Image, from_array, read, to_bytes
+from deforum.pixels.image import CPU, Image, read, to_bytes
 from deforum.reports.compare import Comparison, compare
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
-from tests.helpers import recording
+from tests.helpers import STILL, Make, keeping, pictures, recording, settings_maker
 
-Make = Callable[..., Settings]
 Paint = Callable[[Image | None, Frame], Image]
 Frames = dict[int, Image]
+
+texture = partial(pictures.texture, width=192, height=128)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Make:
     """Make settings of a small hybrid run whose own camera stands still, without filters, as the test changes them."""
-    still = {"width": 192, "height": 128, "max_frames": 5, "cadence": 1, "seed": 5, "prompts": {0: "a"}}
-    still |= {"zoom": 1, "translation_z": 0, "noise": 0, "antiblur_amount": 0, "color_coherence": "None"}
-    still |= {"hybrid_flow_method": "DIS Medium", "hybrid_use_first_frame_as_init_image": "false"}
-
-    def make(**changes: object) -> Settings:
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{k}: {v}" for k, v in {**still, **changes}.items()))
-        return load(path, to_render=False).settings
-
-    return make
+    small = {"width": 192, "height": 128, "max_frames": 5, "cadence": 1, "translation_z": 0}
+    hybrid = {"hybrid_flow_method": "DIS Medium", "hybrid_use_first_frame_as_init_image": "false"}
+    return settings_maker(tmp_path, STILL | small | hybrid, to_render=False)
 
 
 def gray(*levels: float) -> Image:
@@ -74,12 +69,6 @@ def gray(*levels: float) -> Image:
 
 def mask(*levels: float) -> torch.Tensor:
     return torch.tensor([levels])
-
-
-def texture(seed: int, width: int = 192, height: int = 128, softness: float = 2) -> Image:
-    """A soft random picture."""
-    noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
-    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), softness), None, 0, 1, cv2.NORM_MINMAX))
 
 
 # Masks.
@@ -174,7 +163,7 @@ def corners(matrix: Matrix) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["Affine", "Perspective"])
 def test_pictures_with_nothing_in_common_do_not_move(kind: Kind) -> None:
     for a, b in (
-        (torch.zeros(3, 64, 64), texture(1, 64, 64)),
+        (torch.zeros(3, 64, 64), texture(1, width=64, height=64)),
         (torch.zeros(3, 64, 64), torch.zeros(3, 64, 64)),
         (texture(1, softness=1), texture(2, softness=1)),
     ):
@@ -186,7 +175,7 @@ def test_pictures_with_nothing_in_common_do_not_move(kind: Kind) -> None:
 
 def moving(x: float, y: float, angle: float = 0) -> Callable[[int], Image]:
     """A clip that shows a part of a large texture, which moves by (x, y) px and turns by an angle in each frame."""
-    large = texture(7, 320, 256, softness=3)
+    large = texture(7, width=320, height=256, softness=3)
 
     def clip(t: int) -> Image:
         matrix = rotation(angle * t, 1, 160, 128) @ translation(x * t, y * t)
@@ -203,11 +192,6 @@ def run(settings: Settings, clip: Callable[[int], Image], paint: Paint, model: D
     return {frame.index: image for frame, image in animate(stages, timeline.spans())}
 
 
-def keep(first: Image) -> Paint:
-    """A painter that begins with a picture, and leaves what it is given as it is."""
-    return lambda init, frame: first if init is None else init
-
-
 def measured(a: Image, b: Image) -> torch.Tensor:
     """Measure the flow from one picture to another, away from the edges: (H, W, 2) px."""
     return load_flow(FlowSource("DIS Medium"), CPU)(a, b)[32:-32, 32:-32]
@@ -216,7 +200,7 @@ def measured(a: Image, b: Image) -> torch.Tensor:
 @pytest.mark.parametrize("mode", ["2D", "3D"])
 @pytest.mark.parametrize("motion", ["Optical Flow", "Affine", "Perspective"])
 def test_the_animation_moves_as_the_clip_does(settings: Make, motion: str, mode: str) -> None:
-    frames = run(settings(hybrid_motion=motion, animation_mode=mode), moving(3, -2), keep(moving(3, -2)(0)))
+    frames = run(settings(hybrid_motion=motion, animation_mode=mode), moving(3, -2), keeping(moving(3, -2)(0)))
     for t in (1, 4):
         assert (measured(frames[0], frames[t]) - t * torch.tensor((3.0, -2))).norm(dim=-1).mean() < 0.2 * t
 
@@ -224,7 +208,7 @@ def test_the_animation_moves_as_the_clip_does(settings: Make, motion: str, mode:
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
 def test_in_betweens_move_too(settings: Make, profile: str) -> None:
     chosen = settings(hybrid_motion="Optical Flow", cadence=3, max_frames=7, profile=profile)
-    frames = run(chosen, moving(3, -2), keep(moving(3, -2)(0)))
+    frames = run(chosen, moving(3, -2), keeping(moving(3, -2)(0)))
     for t in (1, 4):
         assert (measured(frames[0], frames[t]) - t * torch.tensor((3.0, -2))).norm(dim=-1).mean() < 0.2 * t
 
@@ -232,20 +216,20 @@ def test_in_betweens_move_too(settings: Make, profile: str) -> None:
 @pytest.mark.parametrize("motion", ["Optical Flow", "Affine"])
 def test_a_turning_clip_turns_the_animation(settings: Make, motion: str) -> None:
     clip = moving(0, 0, angle=1.5)
-    frames = run(settings(hybrid_motion=motion), clip, keep(clip(0)))
+    frames = run(settings(hybrid_motion=motion), clip, keeping(clip(0)))
     assert measured(clip(4), frames[4]).norm(dim=-1).mean() < 0.4  # against 6 degrees, or 3.5 px in the mean
 
 
 def test_the_camera_moves_too(settings: Make) -> None:
     chosen = settings(hybrid_motion="Optical Flow", translation_x=2)
-    frames = run(chosen, moving(1, -2), keep(moving(1, -2)(0)))
+    frames = run(chosen, moving(1, -2), keeping(moving(1, -2)(0)))
     assert (measured(frames[0], frames[3]) - torch.tensor((9.0, -6))).norm(dim=-1).mean() < 0.5
 
 
 def test_flow_factor_is_scheduled(settings: Make) -> None:
     """Nothing moves up to frame 2, then everything twice as fast as the clip."""
     chosen = settings(hybrid_motion="Optical Flow", hybrid_flow_factor='"where(t<3, 0, 2)"')
-    frames = run(chosen, moving(2, 1), keep(moving(2, 1)(0)))
+    frames = run(chosen, moving(2, 1), keeping(moving(2, 1)(0)))
     torch.testing.assert_close(frames[2], frames[0])
     assert (measured(frames[2], frames[4]) - torch.tensor((8.0, 4))).norm(dim=-1).mean() < 0.4
 
@@ -253,7 +237,7 @@ def test_flow_factor_is_scheduled(settings: Make) -> None:
 def test_detail_lives_through_many_motions(settings: Make) -> None:
     """After 12 motions by fractions of a pixel most of the contrast from pixel to pixel is left."""
     clip = moving(1.4, -0.6)
-    frames = run(settings(hybrid_motion="Optical Flow", max_frames=13), clip, keep(clip(0)))
+    frames = run(settings(hybrid_motion="Optical Flow", max_frames=13), clip, keeping(clip(0)))
     detail = [image[:, 32:-32, 32:-32].diff(dim=2).abs().mean() for image in (frames[12], clip(12))]
     assert detail[0] > 0.9 * detail[1]
 
@@ -264,7 +248,7 @@ def test_doubtful_flow_rests(settings: Make) -> None:
     moved = {}
     for sure in ("false", "true"):
         changes = {"hybrid_flow_consistency": sure, "hybrid_consistency_blur": 0}
-        frames = run(settings(hybrid_motion="Optical Flow", max_frames=2, **changes), cut.__getitem__, keep(cut[0]))
+        frames = run(settings(hybrid_motion="Optical Flow", max_frames=2, **changes), cut.__getitem__, keeping(cut[0]))
         moved[sure] = (frames[1] - frames[0]).abs().mean()
     assert moved["true"] < 0.3 * moved["false"]
 
@@ -273,7 +257,7 @@ def test_motion_from_the_animations_own_picture_brings_it_to_the_clip(settings: 
     """The animation starts 4 px beside the clip, which stands still."""
     clip, beside = moving(0, 0), moving(4, 0)(1)
     chosen = settings(hybrid_motion="Affine", hybrid_motion_use_prev_img="true", max_frames=3)
-    frames = run(chosen, clip, keep(beside))
+    frames = run(chosen, clip, keeping(beside))
     assert (frames[1] - clip(1))[:, 16:-16, 16:-16].abs().mean() < 0.01 < (beside - clip(1)).abs().mean()
 
 
@@ -304,7 +288,7 @@ def levels(first: float, step: float) -> Callable[[int], Image]:
 def test_the_clip_is_mixed_in_before_diffusion(settings: Make) -> None:
     """Half of the clip's frame in each frame but the first, and after frame 2 nothing."""
     chosen = settings(hybrid_composite="Normal", hybrid_comp_alpha='"where(t<3, 0.5, 0)"', max_frames=5)
-    frames = run(chosen, levels(0.5, 0.1), keep(torch.zeros(3, 128, 192)))
+    frames = run(chosen, levels(0.5, 0.1), keeping(torch.zeros(3, 128, 192)))
     shown = [float(frames[t].mean()) for t in range(5)]
     np.testing.assert_allclose(shown, (0, 0.3, 0.5, 0.5, 0.5), atol=1e-6)
 
@@ -324,10 +308,10 @@ def test_before_motion_the_clip_moves_with_the_picture(settings: Make) -> None:
         together = torch.lerp(mixed[t - 1], clip(t - 1), 0.4)
         mixed[t] = warp_flat(together, find_matrix(clip(t - 1), clip(t), "Affine"), border="replicate")
     changes = {"hybrid_composite": "Before Motion", "hybrid_comp_alpha": 0.4, "max_frames": 3}
-    frames = run(settings(hybrid_motion="Affine", **changes), clip, keep(texture(3)))
+    frames = run(settings(hybrid_motion="Affine", **changes), clip, keeping(texture(3)))
     inner = (slice(None), slice(16, -16), slice(16, -16))
     torch.testing.assert_close(frames[2][inner], mixed[2][inner], atol=1e-3, rtol=0)
-    frames = run(settings(**changes), levels(0.5, 0.1), keep(torch.zeros(3, 128, 192)))
+    frames = run(settings(**changes), levels(0.5, 0.1), keeping(torch.zeros(3, 128, 192)))
     assert float(frames[1].mean()) == pytest.approx(0.4 * 0.6)
 
 
@@ -355,7 +339,7 @@ def test_masks_say_where_the_clip_shows(
     (tmp_path / "maps").mkdir()
     (tmp_path / "depth.png").rename(tmp_path / "maps" / "0.png")
     chosen = settings(hybrid_composite="Normal", hybrid_comp_alpha=1, max_frames=2, **changes)
-    frames = run(chosen, levels(1, 0), keep(halves), GivenMaps(tmp_path / "maps"))
+    frames = run(chosen, levels(1, 0), keeping(halves), GivenMaps(tmp_path / "maps"))
     shown = frames[1][0, 64, 10], frames[1][0, 64, 180]
     np.testing.assert_allclose(shown, wanted, atol=2e-3)
 
@@ -422,13 +406,10 @@ def test_the_init_image_may_be_the_clip(settings: Make, clip_folder: Path) -> No
 def test_what_is_missing_is_said_before_anything_is_loaded(
     settings: Make,
     clip_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
     changes: dict[str, object],
     says: str,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UserError, match=says):
         check(settings(**{"video_init_path": clip_folder, **changes}))
 
@@ -472,12 +453,8 @@ def test_an_old_file_goes_on_without_its_clip(tmp_path: Path) -> None:
     assert any("there is no clip 'gone.mp4'" in line for line in loaded.report)
 
 
-def test_an_old_file_goes_on_without_weights(
-    tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = deforum_file(tmp_path / "a.txt", hybrid_motion="Optical Flow", video_init_path=str(clip_folder))
+def test_an_old_file_goes_on_without_weights(home: Path, clip_folder: Path) -> None:
+    file = deforum_file(home / "a.txt", hybrid_motion="Optical Flow", video_init_path=str(clip_folder))
     settings = load(file).settings
     assert settings.hybrid_flow_method == "RAFT"
     found = find_hybrid(settings)

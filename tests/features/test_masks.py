@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -34,7 +33,7 @@ from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from deforum.video import open_clip
 from schedules import ScheduleError, parse_text
-from tests.helpers import assembled, recording
+from tests.helpers import RecordingPainter, SameDepth, assembled, recording
 
 SIZE = 64
 STEM = {"width": SIZE, "height": SIZE, "max_frames": 20, "cadence": 1, "seed": 3}
@@ -168,20 +167,8 @@ def settings_of(folder: Path, **given: Any) -> Settings:
     return load(path).settings
 
 
-class Painter:
+class Painter(RecordingPainter):
     """Paints grey where it may, and garbles the rest a little, as an autoencoder does; remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.inits: list[Image | None] = []
-        self.paints: list[Paint | None] = []
-
-    def __call__(
-        self, inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
-    ) -> list[Image]:
-        paints = [None] * len(inits) if paints is None else paints
-        self.inits += inits
-        self.paints += paints
-        return [self.paint(*each) for each in zip(inits, frames, paints, strict=True)]
 
     def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
         if init is None:
@@ -388,21 +375,11 @@ def test_masks_change_by_keyframe(folder: Path) -> None:
     assert composed(settings, 5)[:, :32].min() == 1
 
 
-class Slope:
-    """A depth model that sees a floor."""
-
-    def __init__(self, gives: str) -> None:
-        self.gives = gives
-
-    def __call__(self, image: Image, index: int) -> torch.Tensor:
-        near_below = torch.linspace(1, 9, SIZE)[:, None].expand(SIZE, SIZE)
-        return near_below if self.gives == "inverse depth" else 10 - near_below
-
-
 def test_depth_is_white_in_front(folder: Path) -> None:
     settings = settings_of(folder, use_mask=True, mask="{depth}")
-    for gives in ("inverse depth", "depth"):
-        made = composed(settings, depth=Slope(gives))
+    near_below = torch.linspace(1, 9, SIZE)[:, None].expand(SIZE, SIZE)
+    for floor in (SameDepth(near_below), SameDepth(10 - near_below, "depth")):
+        made = composed(settings, depth=floor)
         assert made[0].max() == 0 and made[-1].min() == 1
         assert torch.allclose(made[32], torch.tensor(0.5), atol=0.05)
     with pytest.raises(UserError, match="depth_algorithm is none"):

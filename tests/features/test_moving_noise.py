@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,12 @@ from deforum.features.masks.follow import FollowedCamera
 from deforum.features.moving_noise import with_map, with_moving_noise
 from deforum.features.redo import redo_diffusion
 from deforum.features.table import timeline_of as sample
-from deforum.loading import load
 from deforum.motion.flat import FlatWarp, rotation, translation
 from deforum.motion.noise_map import NoiseMap
 from deforum.motion.positions import Chart
 from deforum.pixels.image import CPU, Image, to_bytes
-from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
+from tests.helpers import STILL, Make, settings_maker
 from training.stability import growth
 
 SIZE, FACTOR = 256, 8
@@ -37,15 +36,9 @@ MOTIONS = {"zoom": ZOOM, "out": np.linalg.inv(ZOOM), "turn": TURN, "slide": tran
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    def make(**changes: object) -> Settings:
-        plain = {"width": 64, "height": 64, "cadence": 1, "max_frames": 7, "seed": 5, "seed_behavior": "fixed"}
-        still = {"zoom": 1, "noise": 0, "antiblur_amount": 0, "color_coherence": "None", "prompts": {0: "a"}}
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{k}: {v}" for k, v in {**plain, **still, **changes}.items()))
-        return load(path).settings
-
-    return make
+def settings(tmp_path: Path) -> Make:
+    small = {"width": 64, "height": 64, "cadence": 1, "max_frames": 7, "seed_behavior": "fixed"}
+    return settings_maker(tmp_path, STILL | small)
 
 
 def came(matrix: NDArray[np.float64]) -> Chart:
@@ -158,9 +151,7 @@ class Log:
 
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
 @pytest.mark.parametrize("cadence", [1, 2, 3])
-def test_places_are_at_every_diffused_frame_where_the_picture_is(
-    profile: str, cadence: int, settings: Callable[..., Settings]
-) -> None:
+def test_places_are_at_every_diffused_frame_where_the_picture_is(profile: str, cadence: int, settings: Make) -> None:
     chosen, log = settings(profile=profile, cadence=cadence, translation_x=2), Log()
     stages = with_moving_noise(stages_of(chosen, each(log), CPU), NoiseMap.of(64, 64, FACTOR))
     list(animate(stages, sample(chosen).spans()))
@@ -170,7 +161,7 @@ def test_places_are_at_every_diffused_frame_where_the_picture_is(
         assert np.array_equal(numbers[:, key:], first[:, : first.shape[1] - key])
 
 
-def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: Callable[..., Settings]) -> None:
+def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: Make) -> None:
     log, camera = Log(), with_moving_noise(stages_of(settings(), each(Log()), CPU), NoiseMap.of(64, 64, FACTOR)).camera
 
     def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
@@ -184,7 +175,7 @@ def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: 
     assert len({frame.seed for frame in log.frames}) == 3
 
 
-def test_a_fixed_seed_no_longer_holds_the_picture(settings: Callable[..., Settings]) -> None:
+def test_a_fixed_seed_no_longer_holds_the_picture(settings: Make) -> None:
     """The embedded model, under noise that is nailed to the screen and noise that is not."""
 
     def grows(follows: bool) -> float:

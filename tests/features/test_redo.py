@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,26 +15,20 @@ from deforum.animation.painter import each
 from deforum.animation.parts import Diffuse, Moment
 from deforum.features.redo import redo_by_flow, redo_diffusion, with_redo
 from deforum.features.table import timeline_of as sample
-from deforum.loading import load
 from deforum.motion.flow_warp import Flow, FlowWarp
 from deforum.pixels.color import ColorReference, match_color
 from deforum.pixels.image import CPU, Image
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
+from tests.helpers import STILL, Make, settings_maker
 
 SIZE = 32
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    def make(**changes: object) -> Settings:
-        plain = {"width": SIZE, "height": SIZE, "cadence": 1, "max_frames": 3, "seed": 5, "prompts": {0: "a"}}
-        still = {"zoom": 1, "noise": 0, "antiblur_amount": 0, "color_coherence": "None"}
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{k}: {v}" for k, v in {**plain, **still, **changes}.items()))
-        return load(path).settings
-
-    return make
+def settings(tmp_path: Path) -> Make:
+    small = {"width": SIZE, "height": SIZE, "cadence": 1, "max_frames": 3}
+    return settings_maker(tmp_path, STILL | small)
 
 
 class Log:
@@ -59,7 +53,7 @@ def picture(seed: int) -> Image:
     return torch.rand((3, SIZE, SIZE), generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
 
 
-def test_each_pass_goes_on_from_the_last_with_a_seed_of_its_own(settings: Callable[..., Settings]) -> None:
+def test_each_pass_goes_on_from_the_last_with_a_seed_of_its_own(settings: Make) -> None:
     log, [_, moment] = Log(), moments(settings())
     [result] = redo_diffusion(log, 3)([picture(0)], [moment])
     assert torch.allclose(result, picture(0) + 0.04)
@@ -71,7 +65,7 @@ def test_each_pass_goes_on_from_the_last_with_a_seed_of_its_own(settings: Callab
     assert again.seeds == log.seeds  # nothing is drawn by chance
 
 
-def test_the_last_pass_is_held_to_the_colours(settings: Callable[..., Settings]) -> None:
+def test_the_last_pass_is_held_to_the_colours(settings: Make) -> None:
     palette = ColorReference.of(picture(7) * 0.5, "RGB", true_channels=True, float_color=True)
     log, [_, moment] = Log(), moments(settings(), palette=palette)
     redo_diffusion(log, 2)([picture(0)], [moment])
@@ -86,7 +80,7 @@ def even(dx: float, dy: float) -> Flow:
 
 
 def test_the_real_diffusion_starts_from_the_picture_moved_to_where_the_trial_went(
-    settings: Callable[..., Settings],
+    settings: Make,
 ) -> None:
     log, trial, seen = Log(), Log(), []
     [_, moment] = moments(settings(redo_flow_factor=0.5))
@@ -109,21 +103,21 @@ def both(diffuse: Diffuse) -> Diffuse:
     return redo_by_flow(redo_diffusion(diffuse, 2), diffuse, lambda a, b: even(1.0, 0.0))
 
 
-def test_what_starts_from_noise_is_done_once(settings: Callable[..., Settings]) -> None:
+def test_what_starts_from_noise_is_done_once(settings: Make) -> None:
     log, [first, second] = Log(), moments(settings(strength='"0: (0.5), 1: (0)"'))
     both(log)([None], [first])  # no picture
     both(log)([picture(0)], [second])  # a cut: strength 0
     assert log.seeds == [first.frame.seed, second.frame.seed]
 
 
-def test_frame_0_is_done_again_where_there_is_an_init_image(settings: Callable[..., Settings]) -> None:
+def test_frame_0_is_done_again_where_there_is_an_init_image(settings: Make) -> None:
     log, [first, _] = Log(), moments(settings())
     first = replace(first, frame=replace(first.frame, params=replace(first.frame.params, strength=0.5)))
     both(log)([picture(0)], [first])
     assert len(log.seeds) == 4
 
 
-def test_frames_of_one_batch_are_done_again_each_by_itself(settings: Callable[..., Settings]) -> None:
+def test_frames_of_one_batch_are_done_again_each_by_itself(settings: Make) -> None:
     inits, each_moment = [None, picture(1), picture(2)], moments(settings(), 3)
     together = both(Log())(inits, each_moment)
     alone = [both(Log())([init], [moment])[0] for init, moment in zip(inits, each_moment, strict=True)]
@@ -131,9 +125,7 @@ def test_frames_of_one_batch_are_done_again_each_by_itself(settings: Callable[..
 
 
 @pytest.mark.parametrize(("times", "calls"), [(0, 3), (2, 7)])
-def test_the_setting_acts_on_every_frame_but_the_first(
-    settings: Callable[..., Settings], times: int, calls: int
-) -> None:
+def test_the_setting_acts_on_every_frame_but_the_first(settings: Make, times: int, calls: int) -> None:
     painted: list[tuple[int, int]] = []
 
     def diffuse(init: Image | None, frame: Frame) -> Image:
@@ -147,7 +139,7 @@ def test_the_setting_acts_on_every_frame_but_the_first(
     assert all(torch.equal(image, picture(5 + index)) for index, image in enumerate(shown))
 
 
-def test_without_a_factor_no_trial_is_made(settings: Callable[..., Settings]) -> None:
+def test_without_a_factor_no_trial_is_made(settings: Make) -> None:
     log, [_, moment] = Log(), moments(settings(redo_flow_factor=0))
     redo_by_flow(log, log, lambda a, b: even(1.0, 0.0))([picture(0)], [moment])
     assert log.seeds == [moment.frame.seed]

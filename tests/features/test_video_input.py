@@ -27,7 +27,7 @@ from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from deforum.video import ClipError, open_clip, video_init
 from deforum.video.writer import Soundtrack, VideoWriter
-from tests.helpers import assembled
+from tests.helpers import Make, assembled, settings_maker
 
 SIZE = 64
 FRAMES = 7
@@ -36,7 +36,7 @@ STEP = (3, -2)
 
 
 def texture(seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:
-    """Make a picture of coloured blobs."""
+    """Make a picture of coloured blobs, as many dark as bright, whose colours are far from black and white."""
     rng = np.random.default_rng(seed)
     blurred = cv2.GaussianBlur(rng.standard_normal((size, size, 3)), (0, 0), 2.5)
     return np.clip(128 + 55 * blurred / blurred.std(), 0, 255).astype(np.uint8)
@@ -52,21 +52,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-Make = Callable[..., Settings]
-
-
 @pytest.fixture
 def settings(tmp_path: Path, clip: Path) -> Make:
-    def make(*lines: str, **changes: object) -> Settings:
-        given = {
-            "width": SIZE, "height": SIZE, "seed": 1, "max_frames": 100, "animation_mode": "Video Input", "fps": 12,
-            "steps": 4, "cfg_scale": 2, "prompts": "{0: hills}", "video_init_path": clip,
-        }  # fmt: skip
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join([*(f"{name}: {value}" for name, value in (given | changes).items()), *lines]))
-        return load(path).settings
-
-    return make
+    usual = {
+        "width": SIZE, "height": SIZE, "seed": 1, "max_frames": 100, "animation_mode": "Video Input", "fps": 12,
+        "steps": 4, "cfg_scale": 2, "prompts": "{0: hills}", "video_init_path": clip,
+    }  # fmt: skip
+    return settings_maker(tmp_path, usual)
 
 
 def animation(settings: Settings, paint: Callable[[Image | None, Frame], Image]) -> Animation:
@@ -204,10 +196,8 @@ def test_holding_and_looping(settings: Make) -> None:
     ],
 )
 def test_mistakes_are_found_before_a_model_is_loaded(
-    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], says: str
+    settings: Make, home: Path, given: dict[str, object], says: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UserError, match=says):
         check(settings(**given))
 

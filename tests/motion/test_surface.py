@@ -15,46 +15,17 @@ from deforum.motion.flow_warp import move_flow, move_mask
 from deforum.motion.pose import Lens, Pose
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, stay, warp_physical
-from deforum.pixels.image import Image, to_bytes
-from deforum.settings.params import PARAMS, Params
+from deforum.pixels.image import to_bytes
+from tests.helpers import motion_of
+from tests.helpers.pictures import BOX, TRACED, WALL, grid, trace
 
-SIZE = 192
-WALL, BOX = 6.0, 2.0  # scene units
 Camera = Callable[..., DepthWarp]
 CAMERAS = (warp_slab, warp_physical)
 
 
-def motion_of(**numbers: float) -> Params[float]:
-    """Parameters of a frame in which only the given numbers are anything but neutral."""
-    usual = {"fov": 70.0, "aspect_ratio": 1.0, "near": 200.0, "far": 10000.0}
-    return Params(**(dict.fromkeys(PARAMS, 0.0) | usual | numbers))
-
-
-def pixels(width: int = SIZE, height: int = SIZE) -> torch.Tensor:
-    y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
-    return torch.stack((x, y))
-
-
-def trace(numbers: dict[str, float], *, fov: float = 70) -> tuple[Image, torch.Tensor]:
-    """Look at a patterned wall with a box before it, from the place to which the motion takes the camera: image, z."""
-    pose, lens = Pose.of(motion_of(**numbers)), Lens.of(fov, 1, SIZE, SIZE)
-    turn = torch.from_numpy(pose.rotation).float()
-    x, y = pixels() - (SIZE - 1) / 2
-    ray = torch.stack((x / lens.x, y / lens.y, torch.ones_like(x)), -1) @ turn.T
-    eye = torch.from_numpy(-pose.translation).float() @ turn.T
-    t = (BOX - eye[2]) / ray[..., 2]
-    at = eye + t[..., None] * ray
-    box = (at[..., 0].abs() < 0.5) & (at[..., 1].abs() < 0.4)
-    t = torch.where(box, t, (WALL - eye[2]) / ray[..., 2])
-    at = (eye + t[..., None] * ray)[..., :2] * torch.where(box, 9.0, 3.0)[..., None]
-    pattern = 0.5 + 0.2 * torch.sin(at[..., 0] + at[..., 1].sin()) * torch.cos(1.3 * at[..., 1] + 0.5 * at[..., 0])
-    tint = torch.where(box, torch.tensor([1.3, 0.5, 0.5]).view(3, 1, 1), torch.tensor([0.5, 0.8, 1.2]).view(3, 1, 1))
-    return pattern * tint, t  # the ray's z is 1 in the camera's own axes, so t is z
-
-
 def center(moved: DepthWarp, x: float = 0, y: float = 0) -> tuple[float, float]:
     """How far the content moves that is at (x, y) from the middle."""
-    lookup = moved.inverse().source - pixels(256, 256)
+    lookup = moved.inverse().source - grid(256, 256)
     return tuple(lookup[:, round(127.5 + y), round(127.5 + x)].tolist())
 
 
@@ -84,7 +55,7 @@ def test_signs_and_magnitudes(
 @pytest.mark.parametrize("warp", CAMERAS)
 def test_no_motion_changes_nothing(warp: Camera) -> None:
     image, depth = trace({})
-    still = warp(depth, motion_of(), SIZE, SIZE)
+    still = warp(depth, motion_of(), TRACED, TRACED)
     assert still(image) is image
     assert still.coverage().min() == 1
     assert torch.equal(still.depth, depth)
@@ -105,7 +76,7 @@ def test_physical_camera_sees_what_is_there(numbers: dict[str, float]) -> None:
     """Against the traced picture from the new place: colours, depth, and what the old place did not see."""
     image, depth = trace({})
     expected, expected_depth = trace(numbers)
-    moved = warp_physical(depth, motion_of(**numbers), SIZE, SIZE)
+    moved = warp_physical(depth, motion_of(**numbers), TRACED, TRACED)
     seen = moved.coverage() > 0.99
     error = (moved(image) - expected).abs().amax(0)
     # At the outline of the box the traced pictures have steps, which no sampling between pixels gives back.
@@ -115,15 +86,15 @@ def test_physical_camera_sees_what_is_there(numbers: dict[str, float]) -> None:
     assert wrong_depth[seen].float().mean() < 0.015
 
     # A pixel was seen before if the old view has its depth at the place where it was.
-    back = warp_physical(expected_depth, motion_of(), SIZE, SIZE)  # for its pixels only
+    back = warp_physical(expected_depth, motion_of(), TRACED, TRACED)  # for its pixels only
     pose = Pose.of(motion_of(**numbers)).inverse()
-    lens, middle = Lens.of(70, 1, SIZE, SIZE), (SIZE - 1) / 2
+    lens, middle = Lens.of(70, 1, TRACED, TRACED), (TRACED - 1) / 2
     x, y = (back.source - middle) / lens.x * expected_depth
     point = torch.stack((x, y, expected_depth), -1) @ torch.from_numpy(pose.rotation).float()
     point = point + torch.from_numpy(pose.translation).float()
     column, row = point[..., 0] / point[..., 2] * lens.x + middle, point[..., 1] / point[..., 2] * lens.y + middle
-    inside = (column >= 0) & (column <= SIZE - 1) & (row >= 0) & (row <= SIZE - 1)
-    old = depth[row.round().long().clamp(0, SIZE - 1), column.round().long().clamp(0, SIZE - 1)]
+    inside = (column >= 0) & (column <= TRACED - 1) & (row >= 0) & (row <= TRACED - 1)
+    old = depth[row.round().long().clamp(0, TRACED - 1), column.round().long().clamp(0, TRACED - 1)]
     truly = inside & ((old / point[..., 2] - 1).abs() < 0.05)
     assert (truly != seen).float().mean() < 0.015
 
@@ -131,10 +102,10 @@ def test_physical_camera_sees_what_is_there(numbers: dict[str, float]) -> None:
 def test_flow_between_rendered_frames_is_that_of_the_geometry() -> None:
     """Estimated from the two pictures alone; and near things move more than far ones."""
     image, depth = trace({})
-    moved = warp_physical(depth, motion_of(translation_x=15.0), SIZE, SIZE)
+    moved = warp_physical(depth, motion_of(translation_x=15.0), TRACED, TRACED)
     grey = [cv2.cvtColor(to_bytes(picture), cv2.COLOR_RGB2GRAY) for picture in (image, moved(image))]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
-    true_x = -15 / 200 * Lens.of(70, 1, SIZE, SIZE).x / depth.numpy()
+    true_x = -15 / 200 * Lens.of(70, 1, TRACED, TRACED).x / depth.numpy()
     margin = slice(12, -12)
     error = np.hypot(flow[margin, margin, 0] - true_x[margin, margin], flow[margin, margin, 1])
     assert np.median(error) < 0.5
@@ -148,7 +119,7 @@ def test_field_of_view_against_translation_is_a_dolly_zoom() -> None:
     step = 80.0
     fov = np.degrees(2 * np.arctan(np.tan(np.radians(35)) * BOX / (BOX - step / 200)))
     motion = motion_of(translation_z=step, fov=float(fov))
-    move = warp_physical(depth, motion, SIZE, SIZE, before=motion_of()).inverse().source - pixels()
+    move = warp_physical(depth, motion, TRACED, TRACED, before=motion_of()).inverse().source - grid()
     assert move[:, depth == BOX].abs().max() < 0.01
     corner = move[:, 0, 0]
     assert corner[0] > 5
@@ -156,8 +127,8 @@ def test_field_of_view_against_translation_is_a_dolly_zoom() -> None:
 
 
 def test_a_wider_lens_zooms_out() -> None:
-    moved = warp_physical(None, motion_of(fov=90.0), SIZE, SIZE, before=motion_of()).inverse()
-    assert moved.source[0, 0, 0] == pytest.approx((SIZE - 1) / 2 * (1 - np.tan(np.radians(35))), abs=0.01)
+    moved = warp_physical(None, motion_of(fov=90.0), TRACED, TRACED, before=motion_of()).inverse()
+    assert moved.source[0, 0, 0] == pytest.approx((TRACED - 1) / 2 * (1 - np.tan(np.radians(35))), abs=0.01)
 
 
 @pytest.mark.parametrize("warp", CAMERAS)
@@ -179,8 +150,8 @@ def test_brightness_stays(warp: Camera) -> None:
 @pytest.mark.parametrize("warp", CAMERAS)
 def test_motions_join_and_turn_back(warp: Camera) -> None:
     image, depth = trace({})
-    first = warp(depth, motion_of(translation_x=8.0, rotation_3d_z=2.0), SIZE, SIZE)
-    second = warp(first.depth, motion_of(translation_z=8.0, rotation_3d_y=1.0), SIZE, SIZE)
+    first = warp(depth, motion_of(translation_x=8.0, rotation_3d_z=2.0), TRACED, TRACED)
+    second = warp(first.depth, motion_of(translation_z=8.0, rotation_3d_y=1.0), TRACED, TRACED)
     joined = first.then(second)
     seen = joined.coverage() > 0.99
     assert seen.float().mean() > 0.85
@@ -189,17 +160,17 @@ def test_motions_join_and_turn_back(warp: Camera) -> None:
     there_and_back = joined.then(joined.inverse())
     seen = there_and_back.coverage() > 0.99
     assert seen.float().mean() > 0.8
-    assert (there_and_back.source - pixels()).abs().amax(0)[seen].quantile(0.98) < 0.1
+    assert (there_and_back.source - grid()).abs().amax(0)[seen].quantile(0.98) < 0.1
     assert torch.equal(joined.inverse().inverse().source, joined.source)
     assert torch.equal(joined.inverse().depth, depth)
 
 
 def test_small_steps_add_up_to_the_large_one() -> None:
     _, depth = trace({})
-    step, large = motion_of(translation_x=4.0), warp_physical(depth, motion_of(translation_x=64.0), SIZE, SIZE)
-    path = stay(depth, SIZE, SIZE)
+    step, large = motion_of(translation_x=4.0), warp_physical(depth, motion_of(translation_x=64.0), TRACED, TRACED)
+    path = stay(depth, TRACED, TRACED)
     for _ in range(16):
-        path = path.then(warp_physical(path.depth, step, SIZE, SIZE))
+        path = path.then(warp_physical(path.depth, step, TRACED, TRACED))
     torch.testing.assert_close(path.source, large.source, atol=0.02, rtol=0)
     assert torch.equal(path.coverage() > 0.5, large.coverage() > 0.5)
     torch.testing.assert_close(path.depth, large.depth, atol=1e-3, rtol=1e-3)
@@ -210,9 +181,9 @@ def test_steps_one_by_one_leave_no_trail() -> None:
     picture, _ = trace({})
     for number in range(16):
         _, depth = trace({"translation_x": 4.0 * number})
-        picture = warp_physical(depth, motion_of(translation_x=4.0), SIZE, SIZE)(picture)
+        picture = warp_physical(depth, motion_of(translation_x=4.0), TRACED, TRACED)(picture)
     expected, _ = trace({"translation_x": 64.0})
-    inner = slice(SIZE // 6, -SIZE // 6)  # away from what comes in at the edge
+    inner = slice(TRACED // 6, -TRACED // 6)  # away from what comes in at the edge
     red, expected_red = ((one[0] > one[2])[:, inner] for one in (picture, expected))
     assert (red != expected_red).float().sum(1).max() <= 3  # px in a row: depth maps are of whole pixels
     assert picture[2, :, inner].max() < expected[2, :, inner].max() + 0.05
@@ -222,10 +193,10 @@ def test_the_way_back_shows_what_the_first_view_did_not() -> None:
     """On the way to a view, what it uncovers on the way is seen from that view, though not from the first."""
     _, depth = trace({})
     half = motion_of(translation_x=20.0)
-    there = warp_physical(depth, half, SIZE, SIZE)
-    path = there.then(warp_physical(there.depth, half, SIZE, SIZE))
+    there = warp_physical(depth, half, TRACED, TRACED)
+    path = there.then(warp_physical(there.depth, half, TRACED, TRACED))
     from_key = path.inverse().then(there)
-    middle = (pixels()[0] > SIZE * 0.2) & (pixels()[0] < SIZE * 0.8)
+    middle = (grid()[0] > TRACED * 0.2) & (grid()[0] < TRACED * 0.8)
     uncovered = (there.coverage() == 0) & middle
     assert uncovered.sum() > 100
     assert from_key.coverage()[uncovered].float().mean() > 0.9
@@ -234,8 +205,8 @@ def test_the_way_back_shows_what_the_first_view_did_not() -> None:
 def test_what_comes_into_view_is_filled_from_behind_or_stretched() -> None:
     image, depth = trace({})
     motion = motion_of(translation_x=40.0)
-    far, stretched = (warp_physical(depth, motion, SIZE, SIZE, fill=fill) for fill in ("far", "stretch"))
-    hole = (far.coverage() == 0) & (pixels()[0] < SIZE * 0.7) & (pixels()[0] > SIZE * 0.3)
+    far, stretched = (warp_physical(depth, motion, TRACED, TRACED, fill=fill) for fill in ("far", "stretch"))
+    hole = (far.coverage() == 0) & (grid()[0] < TRACED * 0.7) & (grid()[0] > TRACED * 0.3)
     assert 200 < hole.sum() < 2000
     assert torch.equal(far.coverage(), stretched.coverage())
     assert far.depth[hole].min() > 0.99 * WALL
@@ -247,21 +218,21 @@ def test_what_comes_into_view_is_filled_from_behind_or_stretched() -> None:
 
 def test_a_growing_surface_has_no_cracks() -> None:
     """Nothing behind shows through a near slope that fills the picture ever larger."""
-    depth = 1 + pixels()[1].flip(0) / SIZE * 2
-    moved = warp_physical(depth, motion_of(translation_z=60.0), SIZE, SIZE)
+    depth = 1 + grid()[1].flip(0) / TRACED * 2
+    moved = warp_physical(depth, motion_of(translation_z=60.0), TRACED, TRACED)
     assert moved.coverage().min() == 1
     rows = moved.depth.diff(dim=0)
     assert rows.max() < 0.03  # a hole would show the slope's far end
 
 
 def test_masks_and_flow_move_along() -> None:
-    turned = warp_physical(None, motion_of(rotation_3d_z=90.0), SIZE, SIZE)
-    mask = torch.zeros(SIZE, SIZE)
+    turned = warp_physical(None, motion_of(rotation_3d_z=90.0), TRACED, TRACED)
+    mask = torch.zeros(TRACED, TRACED)
     mask[20:40, 100:120] = 1
     moved = move_mask(turned, mask)
     row, column = (int(axis.float().mean()) for axis in torch.nonzero(moved > 0.5, as_tuple=True))
-    assert (column, row) == (29, SIZE - 1 - 110)  # counter-clockwise: what was above is now on the left
-    rightward = torch.zeros(SIZE, SIZE, 2)
+    assert (column, row) == (29, TRACED - 1 - 110)  # counter-clockwise: what was above is now on the left
+    rightward = torch.zeros(TRACED, TRACED, 2)
     rightward[..., 0] = 3
     flow = move_flow(turned, rightward)[20:-20, 20:-20]
     torch.testing.assert_close(flow, torch.tensor([0.0, -3.0]).expand_as(flow), atol=2e-3, rtol=0)
@@ -270,9 +241,9 @@ def test_masks_and_flow_move_along() -> None:
 def test_beyond_the_edge() -> None:
     image, depth = trace({})
     pan = motion_of(rotation_3d_y=10.0)
-    black = warp_physical(depth, pan, SIZE, SIZE, padding="zeros")(image)
-    repeated = warp_physical(depth, pan, SIZE, SIZE, padding="border")(image)
-    mirrored = warp_physical(depth, pan, SIZE, SIZE, padding="reflection")(image)
+    black = warp_physical(depth, pan, TRACED, TRACED, padding="zeros")(image)
+    repeated = warp_physical(depth, pan, TRACED, TRACED, padding="border")(image)
+    mirrored = warp_physical(depth, pan, TRACED, TRACED, padding="reflection")(image)
     assert black[:, :, -10:].max() == 0
     assert repeated[:, 96, -10:].std(1).max() < 0.05 < mirrored[:, 96, -10:].std(1).max()
 
@@ -281,16 +252,16 @@ def test_flip_in_one_sampling_or_two() -> None:
     image, depth = trace({})
     flat = translation(6, -3) @ rotation(4, 1.1, 96, 96)
     expected = warp_flat(image, flat, border="replicate", sampling="bicubic")
-    once = stay(depth, SIZE, SIZE).flipped(flat)
+    once = stay(depth, TRACED, TRACED).flipped(flat)
     assert (once(image) - expected).abs().max() < 1e-3
     motion = motion_of(translation_x=10.0)
-    moved = warp_physical(depth, motion, SIZE, SIZE)
+    moved = warp_physical(depth, motion, TRACED, TRACED)
     twice = moved.flipped(flat, "replicate")
     torch.testing.assert_close(twice(image), moved(warp_flat(image, flat, border="replicate")))
     assert (moved.flipped(flat)(image) - twice(image)).abs().mean() < 0.01
     back = twice.then(twice.inverse())
     seen = back.coverage() > 0.99
-    assert (back.source - pixels()).abs().amax(0)[seen].median() < 0.05
+    assert (back.source - grid()).abs().amax(0)[seen].median() < 0.05
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 160), (160, 96), (97, 63)])
@@ -298,7 +269,7 @@ def test_a_pan_is_in_square_pixels_at_any_shape(width: int, height: int) -> None
     """The physical camera turns a picture as a rigid thing; a circle stays one."""
     move = warp_physical(None, motion_of(rotation_3d_z=90.0), width, height).inverse().source
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2]).view(2, 1, 1)
-    before, after = pixels(width, height) - middle, move - middle
+    before, after = grid(width, height) - middle, move - middle
     torch.testing.assert_close(after, torch.stack((before[1], -before[0])), atol=1e-3, rtol=0)
 
 
@@ -321,4 +292,4 @@ def test_lens() -> None:
 def test_what_no_camera_can_do_is_said(warp: Camera, numbers: dict[str, float], says: str) -> None:
     _, depth = trace({})
     with pytest.raises(UserError, match=says):
-        _ = warp(depth, motion_of(translation_x=1.0, **numbers), SIZE, SIZE).source
+        _ = warp(depth, motion_of(translation_x=1.0, **numbers), TRACED, TRACED).source

@@ -11,8 +11,8 @@ import pytest
 
 from deforum.output.pictures import PICTURES, describe, encode, label_jpeg
 from deforum.timeline.prompts import Prompt
-from tests.output.test_run import HEIGHT, PROMPT, WIDTH, frame
-from tests.video.test_writer import chart
+from tests.helpers.films import HEIGHT, WIDTH, chart
+from tests.output.runs import PROMPT, frame
 
 
 def test_blended_prompts_are_told_with_their_shares() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deforum.output.choice import Outputs
 from deforum.timeline.prompts import Prompt
-from tests.output.test_run import frame, open_run, write_run
-from tests.video.test_writer import chart
+from tests.helpers.films import chart
+from tests.output.runs import frame, open_run, write_run
 
 
 def test_subtitles_show_the_chosen_fields_at_their_frames(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deforum.errors import UserError
-from deforum.pixels.image import blend, from_array, from_bytes, read, to_array, to_bytes
+from deforum.pixels.image import adjust_contrast, blend, from_array, from_bytes, read, to_array, to_bytes, to_gray
+from tests.helpers.pictures import flat, off, spots
 
 RNG = np.random.default_rng(0)
 
@@ -74,3 +75,32 @@ def test_read_says_what_is_wrong(tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(UserError, match=r"a\.png: not a picture"):
             read(tmp_path / "a.png", 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("level", "contrast", "wanted"),
+    [(200, 1.3, 255), (250, 1.3, 255), (100, 1.3, 130), (100, 0.5, 50), (0, 9, 0), (255, 1.001, 255), (77, 0, 0)],
+)
+def test_contrast_is_clipped_and_never_wraps(level: int, contrast: float, wanted: float) -> None:
+    image = flat(*3 * (level / 255,))
+    assert off(adjust_contrast(image, contrast), flat(*3 * (wanted / 255,))) < 1e-3
+
+
+def test_contrast_of_1_gives_the_same_image() -> None:
+    image = spots(1)
+    assert adjust_contrast(image, 1) is image
+
+
+def test_contrast_there_and_back_does_not_drift() -> None:
+    start = image = spots(1).clamp(0, 0.8)
+    for _ in range(50):
+        image = adjust_contrast(adjust_contrast(image, 1.1), 1 / 1.1)
+    assert off(image, start) < 0.01
+
+
+def test_grey_is_that_of_opencv() -> None:
+    image = spots(1, 0.3)
+    gray = to_gray(image)
+    wanted = cv2.cvtColor(to_array(image), cv2.COLOR_RGB2GRAY)
+    assert all(np.abs(channel.numpy() - wanted).max() < 1e-6 for channel in gray)
+    assert np.shares_memory(to_array(gray), gray.numpy())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +16,8 @@ from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUn
 from deforum.settings.read import CANONICAL, dump
 from deforum.settings.reference import reference
 from schedules import Variables, parse_number
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+from tests.helpers.command import imported
 
 
 class Write(Protocol):
@@ -495,6 +493,4 @@ def test_the_reference_page_is_fresh() -> None:
 
 
 def test_no_heavy_import() -> None:
-    code = "import sys, deforum.loading; print(*{'torch', 'cv2', 'diffusers', 'numexpr', 'timm'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == []
+    assert not imported("import deforum.loading", "torch", "cv2", "diffusers", "numexpr", "timm")

@@ -20,6 +20,7 @@ from deforum.video import ClipError, ClipSource, VideoFile, fit_into, open_clip,
 from deforum.video.ffmpeg import ffmpeg_path
 from deforum.video.reader import _AHEAD, _Ahead
 from deforum.video.writer import VideoWriter
+from tests.helpers import wait_until
 
 WIDTH, HEIGHT = 64, 32
 BITS = 10
@@ -339,22 +340,16 @@ def test_reading_ahead_is_bounded() -> None:
     ahead = _Ahead(frames(), 5)
     for _ in range(3):
         ahead.get()
-    deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline:
-        assert drawn <= 3 + 5 + 1
-        time.sleep(0.02)
+    assert wait_until(lambda: drawn == 3 + 5 + 1), "five wait, and one is at hand"
+    time.sleep(0.1)  # in which a thread that did not wait would draw thousands
+    assert drawn == 3 + 5 + 1
     ahead.close()
 
 
 def test_nothing_goes_on_after_closing(long_film: Path) -> None:
     def reading(wanted: int) -> bool:
         """Wait until so many threads read clips."""
-        deadline = time.monotonic() + 20
-        while (count := sum(thread.name == "clip" for thread in threading.enumerate())) != wanted:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return count == wanted
+        return wait_until(lambda: sum(thread.name == "clip" for thread in threading.enumerate()) == wanted)
 
     assert reading(0), "those of other tests have ended"
     clip = open_clip(resolve_clip(long_film, end="loop"), 256, 128)

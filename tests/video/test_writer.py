@@ -9,44 +9,22 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deforum.background import Background
 from deforum.video.ffmpeg import VideoError, count_frames, ffmpeg_path, has_sound
 from deforum.video.formats import FORMATS, exact_fps
 from deforum.video.writer import Soundtrack, VideoWriter, command_from_frames, frozen, probe, to_depth
-
-COLORS = np.array(
-    [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255],
-     [128, 128, 128], [200, 120, 80], [60, 90, 30], [30, 60, 120]], np.uint8,
-)  # fmt: skip
-HEIGHT, WIDTH = 96, 128
-
-
-def chart(index: int) -> np.ndarray:
-    """Draw 3 x 4 patches of 32 px; patch k has colour (k + index) mod 12, so that every frame is another."""
-    patches = np.roll(COLORS, -index, axis=0).reshape(3, 4, 3)
-    return patches.repeat(32, axis=0).repeat(32, axis=1)
+from tests.helpers import ROOT, wait_until
+from tests.helpers.films import HEIGHT, WIDTH, chart, click, decode, hear
 
 
 def centres(frame: np.ndarray) -> np.ndarray:
     """The middle of each patch, away from what chroma subsampling blurs: (12, 8, 8, 3)."""
     return frame.astype(int).reshape(3, 32, 4, 32, 3).swapaxes(1, 2).reshape(12, 32, 32, 3)[:, 12:20, 12:20]
-
-
-def decode(path: Path, width: int = WIDTH, height: int = HEIGHT, bits: int = 8) -> np.ndarray:
-    """Decode a film with ffmpeg, which follows the file's own colour tags: (N, H, W, 3)."""
-    raw = subprocess.run(
-        [ffmpeg_path(), "-v", "error", "-i", str(path), "-fps_mode", "passthrough", "-f", "rawvideo",
-         "-pix_fmt", "rgb24" if bits == 8 else "rgb48le", "-"], capture_output=True, check=True,
-    )  # fmt: skip
-    return np.frombuffer(raw.stdout, np.uint8 if bits == 8 else np.uint16).reshape(-1, height, width, 3)
 
 
 def seen(path: Path) -> str:
@@ -221,13 +199,16 @@ def test_an_error_in_the_block_keeps_the_frames_so_far(tmp_path: Path) -> None:
 
 
 def frames_at_last(path: Path, most: int) -> int:
-    """Count the frames of a file that ffmpeg is still completing, until it has `most` or no longer grows."""
-    until, count = time.monotonic() + 5, 0
-    while time.monotonic() < until and count < most:
-        time.sleep(0.1)
+    """Count the frames of a file that ffmpeg is still completing, until it has `most` or some time has passed."""
+    counts = [0]
+
+    def are_there() -> bool:
         with contextlib.suppress(VideoError):  # not even begun
-            count = count_frames(path)
-    return count
+            counts.append(count_frames(path))
+        return counts[-1] >= most
+
+    wait_until(are_there, 10)
+    return counts[-1]
 
 
 def test_an_abort_leaves_a_playable_working_file(tmp_path: Path) -> None:
@@ -258,7 +239,7 @@ def test_a_killed_renderer_leaves_a_playable_film(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), str(path)],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     ) as renderer:
         assert renderer.stdout is not None and renderer.stdout.readline().strip() == b"written"
         renderer.send_signal(signal.SIGKILL)
@@ -274,39 +255,6 @@ def test_levels_keep_their_meaning_between_depths() -> None:
     assert (to_depth(levels, 16) == levels * np.uint16(257)).all()
     assert (to_depth(to_depth(levels, 16), 8) == levels).all()
     assert to_depth(np.array([128, 129, 65535 - 129], np.uint16), 8).tolist() == [0, 1, 254]
-
-
-def test_memory_is_bounded_when_the_encoder_is_slower() -> None:
-    held: list[int] = []
-    gate = threading.Semaphore(0)
-
-    def slow(item: int) -> None:
-        gate.acquire()
-        held.append(item)
-
-    line = Background(slow, name="slow", waiting=3)
-    feeder = threading.Thread(target=lambda: [line.put(n) for n in range(10)])
-    feeder.start()
-    feeder.join(0.3)
-    assert feeder.is_alive()  # one is being done, three wait, the fifth is not taken
-    for _ in range(10):
-        gate.release()
-    feeder.join()
-    line.close()
-    assert held == list(range(10))
-
-
-def test_an_error_in_a_thread_comes_up_at_the_next_hand_over() -> None:
-    def fail(item: int) -> None:
-        raise OSError(f"cannot do {item}")
-
-    line = Background(fail, name="failing")
-    with pytest.raises(OSError, match="cannot do 0"):
-        for n in range(100):
-            line.put(n)
-            time.sleep(0.01)
-    with pytest.raises(OSError, match="cannot do 0"):
-        line.close()
 
 
 def test_the_caller_may_use_its_array_again(tmp_path: Path) -> None:
@@ -336,24 +284,6 @@ def test_the_retry_command_makes_the_film_from_the_pictures(name: str, size: tup
     frames = decode(path, width + -width % grid_w, height + -height % grid_h)
     assert len(frames) == 4
     assert np.abs(frames[3][8:24, 8:24].astype(int) - chart(3)[8:24, 8:24]).max() <= 7
-
-
-def click(path: Path, at: float, seconds: float) -> Path:
-    """Write a sound file that is silent but for a burst at one time."""
-    subprocess.run(
-        [ffmpeg_path(), "-v", "error", "-y", "-f", "lavfi", "-i",
-         f"aevalsrc=between(t\\,{at}\\,{at + 0.05})*sin(2*PI*2000*t):s=48000:d={seconds}", str(path)], check=True,
-    )  # fmt: skip
-    return path
-
-
-def hear(path: Path) -> np.ndarray:
-    """Decode a sound track to mono samples at 48 kHz."""
-    raw = subprocess.run(
-        [ffmpeg_path(), "-v", "error", "-i", str(path), "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    return np.frombuffer(raw.stdout, np.int16).astype(float) / 32768
 
 
 @pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.audio])
