@@ -135,6 +135,13 @@ MASKS = Feature(
     without=masks.without,
 )
 
+ECHO = Feature(
+    "echo",
+    is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
+    attach="deforum.features.echo:attach",
+    acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
+)
+
 SYMMETRY = Feature(
     "symmetry",
     is_on=lambda settings: settings.mode.goes_on and settings.symmetry != "none",
@@ -149,13 +156,6 @@ SYMMETRY = Feature(
 )  # fmt: skip
 
 
-ECHO = Feature(
-    "echo",
-    is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
-    attach="deforum.features.echo:attach",
-    acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
-)
-
 FEATURES: tuple[Feature, ...] = (
     DEPTH,
     VIDEO_INPUT,
@@ -166,8 +166,8 @@ FEATURES: tuple[Feature, ...] = (
     HYBRID,
     MOVING_NOISE,
     MASKS,
-    SYMMETRY,
     ECHO,
+    SYMMETRY,
 )
 
 

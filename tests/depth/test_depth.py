@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -15,16 +13,10 @@ import deforum.depth
 from deforum.depth import MODELS, STANDS, DepthModel, DepthSource, resolve_depth
 from deforum.depth.network import Mixed
 from deforum.errors import UserError
+from tests.helpers.command import imported
 
-
-@pytest.fixture(autouse=True)
-def nothing_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No weights but those that a test puts down, and no network."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    return tmp_path
+# No weights but those that a test puts down, and no network.
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def put(path: Path, content: str = "") -> Path:
@@ -38,16 +30,16 @@ def test_none_is_no_model() -> None:
     assert resolve_depth("None") is None
 
 
-def test_weights_are_found_where_they_are_looked_for(nothing_at_home: Path) -> None:
-    at_torch = put(nothing_at_home / "torch/hub/checkpoints/dpt_hybrid-midas-501f0c75.pt")
+def test_weights_are_found_where_they_are_looked_for(home: Path) -> None:
+    at_torch = put(home / "torch/hub/checkpoints/dpt_hybrid-midas-501f0c75.pt")
     assert resolve_depth("midas-dpt-hybrid") == DepthSource("midas-dpt-hybrid", at_torch)
-    put(nothing_at_home / "models/depth/dpt_large_384.pt")
+    put(home / "models/depth/dpt_large_384.pt")
     found = resolve_depth("Midas-3-Hybrid")
     assert found is not None
     assert (found.name, found.path, found.raw) == ("midas-dpt-large", Path("models/depth/dpt_large_384.pt"), False)
     assert found.says.startswith("Midas-3-Hybrid is served by midas-dpt-large: ")
     assert "\n" not in found.says
-    own = put(nothing_at_home / "elsewhere/midas_v21_small_256.pt")
+    own = put(home / "elsewhere/midas_v21_small_256.pt")
     assert resolve_depth(str(own)) == DepthSource("midas-small", own)
 
 
@@ -77,20 +69,18 @@ def test_old_algorithms_take_distances_as_they_are() -> None:
     assert {name for name, stand in STANDS.items() if stand.raw} == {name for name in STANDS if "(old)" in name}
 
 
-def test_the_oldest_algorithm_mixes_midas_with_distances(
-    nothing_at_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = put(nothing_at_home / "hub/config.json")
+def test_the_oldest_algorithm_mixes_midas_with_distances(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = put(home / "hub/config.json")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(hub))
     alone = resolve_depth("Midas+AdaBins (old)")
     assert alone is not None
     assert alone.midas is None
     assert alone.says.endswith("midas-dpt-large is not here, so that it is alone")
-    weights = put(nothing_at_home / "models/depth/dpt_large_384.pt")
+    weights = put(home / "models/depth/dpt_large_384.pt")
     both = resolve_depth("Midas+AdaBins (old)")
     assert both is not None
     assert (both.name, both.raw) == ("zoe", True)
-    assert both.midas == DepthSource("midas-dpt-large", weights.relative_to(nothing_at_home))
+    assert both.midas == DepthSource("midas-dpt-large", weights.relative_to(home))
     assert both.says.endswith("midas_weight of midas-dpt-large is mixed in")
 
 
@@ -107,23 +97,23 @@ def test_unknown_names() -> None:
         resolve_depth("midass")
 
 
-def test_folders_are_looked_into(nothing_at_home: Path) -> None:
-    put(nothing_at_home / "maps/1.png")
+def test_folders_are_looked_into(home: Path) -> None:
+    put(home / "maps/1.png")
     assert resolve_depth("maps") == DepthSource("maps", Path("maps"))
-    put(nothing_at_home / "film.mp4")
+    put(home / "film.mp4")
     assert resolve_depth("film.mp4") == DepthSource("maps", Path("film.mp4"))
-    put(nothing_at_home / "model/config.json", json.dumps({"model_type": "zoedepth"}))
+    put(home / "model/config.json", json.dumps({"model_type": "zoedepth"}))
     assert resolve_depth("model") == DepthSource("zoe", Path("model"))
-    put(nothing_at_home / "other/config.json", json.dumps({"model_type": "bert"}))
+    put(home / "other/config.json", json.dumps({"model_type": "bert"}))
     with pytest.raises(UserError, match="other: a model of type 'bert'"):
         resolve_depth("other")
-    put(nothing_at_home / "broken/config.json", "{")
+    put(home / "broken/config.json", "{")
     with pytest.raises(UserError, match=r"config\.json: cannot be read as JSON"):
         resolve_depth("broken")
-    (nothing_at_home / "empty").mkdir()
+    (home / "empty").mkdir()
     with pytest.raises(UserError, match="empty: neither a model"):
         resolve_depth("empty")
-    put(nothing_at_home / "weights.pt")
+    put(home / "weights.pt")
     with pytest.raises(UserError, match=r"weights\.pt: not a video.*dpt_large_384\.pt"):
         resolve_depth("weights.pt")
 
@@ -138,12 +128,12 @@ def test_embedded_is_missing_or_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_resolving_needs_no_torch(tmp_path: Path) -> None:
     put(tmp_path / "maps/1.png")
-    program = (
-        "import sys; from deforum.depth import resolve_depth\n"
-        f"assert resolve_depth({str(tmp_path / 'maps')!r})\n"
-        "try: resolve_depth('Midas-3-Hybrid')\n"
-        "except Exception as error: assert 'looked for' in str(error)\n"
-        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules, 'imported'\n"
-    )
-    root = Path(deforum.depth.__file__).parents[2]
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+    program = f"""
+        from deforum.depth import resolve_depth
+        assert resolve_depth({str(tmp_path / "maps")!r})
+        try:
+            resolve_depth("Midas-3-Hybrid")
+        except Exception as error:
+            assert "looked for" in str(error)
+    """
+    assert not imported(program, "torch", "cv2")

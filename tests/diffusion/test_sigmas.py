@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 
 from deforum.diffusion.sampling.sigmas import GRIDS, NoiseSchedule, visit
-
-CONFIG: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-}
-SCHEDULE = NoiseSchedule.from_config(CONFIG)
+from tests.diffusion.noise_levels import CONFIG, SCHEDULE
 
 
 def test_the_range_of_stable_diffusion() -> None:

@@ -12,16 +12,9 @@ import pytest
 import torch
 
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sampling.sigmas import NoiseSchedule, visit
+from deforum.diffusion.sampling.sigmas import visit
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk, split
-
-CONFIG: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-}
-SCHEDULE = NoiseSchedule.from_config(CONFIG)
+from tests.diffusion.noise_levels import CONFIG, SCHEDULE, crooked
 
 DATA_MEAN, DATA_STD = 0.3, 0.7
 
@@ -30,11 +23,6 @@ def perfect(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """The best guess of x0 where the data are normally distributed: what a perfect model would say."""
     gain = DATA_STD**2 / (DATA_STD**2 + sigma**2)
     return DATA_MEAN + (x - DATA_MEAN) * gain
-
-
-def crooked(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """A guess that is no straight line in x or sigma, so that every coefficient of a solver counts."""
-    return torch.tanh(x / (1 + sigma)) + 0.2 * torch.sin(3 * x / (1 + sigma)) * math.cos(sigma)
 
 
 def walk(

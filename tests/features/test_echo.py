@@ -370,6 +370,15 @@ def test_frames_with_an_amount_of_0_are_as_they_were_and_remembered(settings: Ma
     assert_close(found[5:], echoed(plain)[5:])
 
 
+def test_a_symmetric_picture_is_symmetric_with_its_trail(settings: Make) -> None:
+    run = {"symmetry": "mirror x", "translation_x": 4, "angle": 2, "cadence": 2}
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(shown(settings(**run), fresh), shown(settings(echo_amount=0, **run), fresh), strict=True)
+    )
+    assert all(torch.equal(image, image.flip(2)) for image in shown(settings(**run), fresh))
+
+
 # --- frames that do not depend on each other --------------------------------------------------------------------------
 
 

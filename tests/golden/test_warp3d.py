@@ -16,7 +16,7 @@ from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp
 from deforum.pixels.image import Image, read, to_array
 from tests.golden.conftest import load_cases
-from tests.test_camera import motion_of
+from tests.helpers import motion_of
 
 WIDTH, HEIGHT = 256, 192
 MOTION = {

@@ -1,0 +1,24 @@
+"""Two pictures become one: where each is seen, and no line between them."""
+
+from __future__ import annotations
+
+import torch
+
+from deforum.animation.mix import FEATHER, cross_fade, feather
+
+
+def test_where_only_one_picture_covers_only_that_one_is_seen() -> None:
+    a, b = torch.zeros(3, 2, 2), torch.ones(3, 2, 2)
+    mixed = cross_fade(a, torch.tensor([[1.0, 1], [0, 0]]), b, torch.tensor([[1.0, 0], [1, 0]]), 0.25)
+    assert torch.allclose(mixed[0], torch.tensor([[0.25, 0], [1, 0.25]]))
+
+
+def test_no_line_shows_where_a_picture_ends() -> None:
+    """A white picture covers the left half, a black one all: the mix falls off softly on the white one's own side."""
+    covers = (torch.arange(64)[None] < 32).float().expand(64, 64)
+    soft = feather(covers)
+    assert torch.equal(feather(torch.ones(64, 64)), torch.ones(64, 64))
+    assert torch.equal(soft[:, 32:], covers[:, 32:]) and soft[:, : 31 - 64 // FEATHER].eq(1).all()
+    mixed = cross_fade(torch.ones(3, 64, 64), soft, torch.zeros(3, 64, 64), torch.ones(64, 64), 0.5)[0, 0]
+    assert mixed[0] == 0.5 and mixed[32] == 0
+    assert mixed.diff().abs().max() < 0.26, "hard, it is 0.5"

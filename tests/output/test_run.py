@@ -1,0 +1,182 @@
+"""Runs are written with numbered pictures and read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deforum.errors import UserError
+from deforum.output.choice import Film, Outputs
+from deforum.output.run import Run
+from deforum.video.ffmpeg import VideoError, count_frames
+from deforum.video.writer import Soundtrack
+from tests.helpers import wait_until
+from tests.helpers.films import COLORS, chart, click, decode, hear
+from tests.output.runs import PROMPT, frame, open_run, write_run
+
+
+def test_a_run_has_its_frames_its_settings_and_its_film(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "sea")
+    names = sorted(str(p.relative_to(run.folder)) for p in run.folder.rglob("*") if p.is_file())
+    assert names == [*(f"frames/{i:09}.png" for i in range(10)), "sea.mp4", "settings.yaml"]
+    assert (run.folder / "settings.yaml").read_text() == "seed: 7\n"
+    assert run.films == (run.folder / "sea.mp4",) and count_frames(run.films[0]) == 10
+    for index in range(10):
+        assert (cv2.imread(str(run.picture_path(index)))[..., ::-1] == chart(index)).all()
+    assert all(np.abs(got[8:24, 8:24].astype(int) - COLORS[i]).max() < 8 for i, got in enumerate(decode(run.films[0])))
+
+
+def test_a_frame_says_what_it_was_made_from(tmp_path: Path) -> None:
+    from PIL import Image
+
+    run = write_run(tmp_path / "sea", count=4)
+    with Image.open(run.picture_path(3)) as picture:
+        info = picture.info
+    assert (info["frame"], info["seed"], info["prompt"], info["negative_prompt"]) == ("3", "1003", PROMPT, "blurry")
+    numbers = json.loads(info["settings"])
+    assert (numbers["sampler"], numbers["subseed"]) == ("Euler a", 7)
+    assert (numbers["params"]["zoom"], numbers["params"]["strength"]) == (1.003, 0.65)
+    assert numbers["prompts"] == [{"positive": PROMPT, "negative": "blurry", "weight": 1.0}]
+    assert len(info["run"]) == 16 and info["Software"].startswith("deforum ")
+
+
+def test_handing_over_a_frame_waits_for_no_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it copied: an array that nobody can change is encoded as it is."""
+    (tmp_path / "run").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    pixels.flags.writeable = False
+    all_handed_over, encoded = threading.Event(), []
+
+    def encode(given: np.ndarray, kind: str, texts: dict[str, str]) -> bytes:
+        encoded.append((all_handed_over.wait(60), given is pixels))
+        return b""
+
+    monkeypatch.setattr("deforum.output.run.encode", encode)
+    with Run(tmp_path / "run", "", width=512, height=512, fps=24, outputs=Outputs(films=())) as run:
+        for index in range(4):
+            run.write(frame(index), pixels)
+        all_handed_over.set()
+    assert encoded == [(True, True)] * 4
+
+
+FAILING = """#!/bin/sh
+head -c 120000 >/dev/null
+echo "Error: No space left on device" >&2
+exit 228
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_frames_are_never_lost_to_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "ffmpeg"
+    script.write_text(FAILING)
+    script.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(script))
+    with pytest.raises(VideoError) as error:
+        write_run(tmp_path / "sea", Outputs(keep_frames=False), count=40)
+    message = str(error.value)
+    assert "No space left on device" in message and "status 228" in message
+    assert len(list((tmp_path / "sea" / "frames").glob("*.png"))) == 40  # all, though they were not to be kept
+    command = message.splitlines()[-1].strip()
+    assert command.startswith(str(script))
+    monkeypatch.undo()
+    from deforum.video.ffmpeg import ffmpeg_path
+
+    subprocess.run([ffmpeg_path(), *shlex.split(command)[1:]], check=True, capture_output=True)
+    assert count_frames(tmp_path / "sea" / "sea.mp4") == 40
+
+
+def test_frames_go_only_when_the_film_is_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "sea", Outputs(keep_frames=False))
+    assert sorted(p.name for p in run.folder.iterdir()) == ["sea.mp4", "settings.yaml"]
+    assert count_frames(run.films[0]) == 10
+
+
+def test_without_a_film_only_frames_are_written(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "sea", Outputs(films=()))
+    assert run.films == () and sorted(p.name for p in run.folder.iterdir()) == ["frames", "settings.yaml"]
+
+
+def test_several_films_at_once_and_deep_frames(tmp_path: Path) -> None:
+    outputs = Outputs(picture="png16", films=(Film("ffv1"), Film("gif"), Film("h264", 12, "veryfast"), Film("h265")))
+    assert outputs.bits == 16
+    with open_run(tmp_path / "sea", outputs) as run:
+        for index in range(6):
+            run.write(frame(index), chart(index).astype(np.uint16) * 257)
+    assert [path.name for path in run.films] == ["sea.mkv", "sea.gif", "sea.mp4", "sea_h265.mp4"]
+    assert all(len(decode(path)) == 6 for path in run.films)
+    assert cv2.imread(str(run.picture_path(5)), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+
+
+def test_an_error_while_rendering_keeps_what_is_finished_and_says_where(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError) as error, open_run(tmp_path / "sea") as run:
+        for index in range(5):
+            run.write(frame(index), chart(index))
+        print(1 / 0)
+    assert error.value.__notes__ == [f"frames finished: 5, in {tmp_path / 'sea'}"]
+    assert count_frames(tmp_path / "sea" / "sea.mp4") == 5
+    assert len(list((tmp_path / "sea" / "frames").iterdir())) == 5
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), open_run(tmp_path / "sea"):
+        print(1 / 0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, waited_for = threading.Event(), []
+    monkeypatch.setattr("deforum.output.run.encode", lambda *_: waited_for.append(not left.wait(60)) or b"")
+    with pytest.raises(KeyboardInterrupt) as error, open_run(tmp_path / "sea") as run:
+        for index in range(5):
+            run.write(frame(index), chart(index))
+        raise KeyboardInterrupt
+    assert not waited_for, "no picture is done yet"
+    left.set()
+    assert error.value.__notes__ == [f"frames finished: 0, in {tmp_path / 'sea'}"]
+    assert wait_until(lambda: not any(thread.name == "pictures" for thread in threading.enumerate()))
+    assert waited_for and not any(waited_for), "what was begun, or next in line, is done afterwards"
+
+
+def test_a_full_disk_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="the disk is full; make room") as error:
+        write_run(tmp_path / "sea", Outputs(films=()), count=30)
+    # A frame that was already waiting may fail in the same way, and is noted before.
+    assert error.value.__notes__[-1] == f"frames finished: 0, in {tmp_path / 'sea'}"
+
+
+def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
+    """Forty frames of 3 MB on a disk that takes 5 ms for each: no more than a handful is held."""
+    import tracemalloc
+
+    (tmp_path / "run").mkdir()
+    gate = threading.Lock()
+    tracemalloc.start()
+    with gate, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deforum.output.run.encode", lambda pixels, kind, texts: time.sleep(0.005) or b"")
+        with Run(tmp_path / "run", "", width=1024, height=1024, fps=24, outputs=Outputs(films=())) as run:
+            for index in range(40):
+                run.write(frame(index), np.full((1024, 1024, 3), index, np.uint8))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * 3 * 2**20
+
+
+def test_a_run_with_sound(tmp_path: Path) -> None:
+    sound = click(tmp_path / "click.wav", at=0.25, seconds=3)
+    run = write_run(tmp_path / "sea", Outputs(films=(Film(soundtrack=Soundtrack(sound)),)), count=24)
+    heard = hear(run.films[0])
+    assert abs(np.argmax(np.abs(heard) > 0.2) / 48000 - 0.25) < 0.02 and abs(len(heard) / 48000 - 1) < 0.05

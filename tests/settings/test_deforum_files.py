@@ -1,0 +1,317 @@
+"""Deforum's own files: what they say, in this renderer's names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deforum.errors import UserError
+from deforum.features.table import timeline_of as sample
+from deforum.loading import Loaded, load
+from deforum.settings.options import ControlUnit, Settings
+from deforum.settings.params import PARAMS
+from deforum.settings.read import dump
+from schedules import NumberSchedule, TextSchedule, Variables, parse_number, parse_text
+
+REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parents[3] / "shared" / "real"))
+REAL_FILES = sorted((REAL / "settings").glob("*.txt"))
+needs_real_files = pytest.mark.skipif(not REAL_FILES, reason=f"no real settings files in {REAL} (set DEFORUM_REAL)")
+
+
+def load_text(tmp_path: Path, text: str, *overrides: str, name: str = "a.txt") -> Loaded:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return load(path, overrides, to_render=False)
+
+
+def load_json(tmp_path: Path, /, **file: Any) -> Loaded:
+    return load_text(tmp_path, json.dumps(file))
+
+
+def value_of(settings: Settings, name: str) -> object:
+    return getattr(settings.params if name in PARAMS else settings, name)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) -> None:
+    loaded = load_json(tmp_path)
+    assert loaded.settings == Settings(
+        profile="deforum", legacy_colormatch=True, depth_algorithm="Midas-3-Hybrid", clip_fit="stretch"
+    )
+    assert loaded.report == ("no prompts in the file; the frames are painted without a prompt",)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        # switches dissolve
+        ({"steps": 12}, "steps", parse_number(12)),
+        ({"steps": 12, "enable_steps_scheduling": False, "steps_schedule": "0: (30)"}, "steps", parse_number(12)),
+        ({"steps": 12, "enable_steps_scheduling": True, "steps_schedule": "0: (30)"}, "steps", parse_number(30)),
+        ({"steps": 12, "enable_steps_scheduling": True}, "steps", parse_number(25)),
+        ({"sampler": "DDIM", "sampler_schedule": '0: ("LMS")'}, "sampler", parse_text("DDIM")),
+        ({"sampler": "DDIM", "enable_sampler_scheduling": True, "sampler_schedule": '0: ("LMS"), 9: ("Heun")'},
+         "sampler", parse_text('0: ("LMS"), 9: ("Heun")')),
+        ({"checkpoint_schedule": '0: ("a.ckpt")'}, "checkpoint", parse_text('""')),
+        ({"checkpoint_schedule": '0: ("a.ckpt")', "enable_checkpoint_scheduling": True}, "checkpoint",
+         parse_text("a.ckpt")),
+        ({"clipskip_schedule": "0: (2)"}, "clip_skip", parse_number(1)),
+        ({"clipskip_schedule": "0: (2)", "enable_clipskip_scheduling": "true"}, "clip_skip", parse_number(2)),
+        ({"noise_multiplier_schedule": "0: (1.1)"}, "noise_multiplier", parse_number(1.1)),
+        ({"noise_multiplier_schedule": "0: (1.1)", "enable_noise_multiplier_scheduling": False}, "noise_multiplier",
+         parse_number(1)),
+        ({"subseed_schedule": "0: (5)"}, "subseed", parse_number(-1)),
+        ({"subseed_schedule": "0: (5)", "enable_subseed_scheduling": True}, "subseed", parse_number(5)),
+        ({"subseed_strength_schedule": "0: (0.5)"}, "subseed_strength", parse_number(0)),
+        ({"subseed_strength_schedule": "0: (0.5)", "enable_subseed_scheduling": 1}, "subseed_strength",
+         parse_number(0.5)),
+        ({"ddim_eta_schedule": "0: (0.3)"}, "ddim_eta", parse_number(0)),
+        ({"ddim_eta": 0.3}, "ddim_eta", parse_number(0.3)),
+        ({"ancestral_eta_schedule": "0: (0.3)", "enable_ancestral_eta_scheduling": True}, "ancestral_eta",
+         parse_number(0.3)),
+        # names that mean something else here
+        ({"strength": 0.3}, "strength", parse_number(0.65)),
+        ({"strength": 0.3}, "init_strength", 0.3),
+        ({"strength_schedule": "0: (0.3)"}, "strength", parse_number(0.3)),
+        ({"use_init": False, "init_image": "a.png"}, "init_image", None),
+        ({"use_init": True, "init_image": "a.png"}, "init_image", "a.png"),
+        ({"use_init": True, "init_image": "None"}, "init_image", None),
+        ({"use_init": True, "init_image": None}, "init_image", None),
+        # sizes
+        ({"W": 640, "H": 384}, "width", 640),
+        ({"W": 640, "H": 384}, "height", 384),
+        ({"width": 640, "height": 384}, "height", 384),
+        ({"W": 640, "width": 64}, "width", 640),
+        ({"W": "641"}, "width", 640),
+        # numbers as texts, enums as numbers and truth values
+        ({"max_frames": "77"}, "max_frames", 77),
+        ({"reroll_patience": 10.0}, "reroll_patience", 10),
+        ({"diffusion_redo": "2"}, "diffusion_redo", 2),
+        ({"seed": None}, "seed", -1),
+        ({"fill": 0}, "fill", "fill"),
+        ({"fill": 3}, "fill", "latent nothing"),
+        ({"fill": "latent noise"}, "fill", "latent noise"),
+        ({"sampler": 12}, "sampler", parse_text("DPM2 Karras")),
+        ({"sampler": "17"}, "sampler", parse_text("DDIM")),
+        ({"hybrid_composite": False}, "hybrid_composite", "None"),
+        ({"hybrid_composite": True}, "hybrid_composite", "Normal"),
+        ({"optical_flow_cadence": True}, "optical_flow_cadence", "DIS Fine"),
+        ({"optical_flow_redo_generation": False}, "optical_flow_redo_generation", "None"),
+        ({"add_soundtrack": True}, "add_soundtrack", "File"),
+        ({"color_coherence": "Match Frame 0 LAB"}, "color_coherence", "LAB"),
+        ({"color_coherence": None}, "color_coherence", "LAB"),
+        ({"color_coherence": "None"}, "color_coherence", "None"),
+        ({"use_zoe_depth": True}, "depth_algorithm", "Zoe+AdaBins (old)"),
+        ({"use_zoe_depth": False}, "depth_algorithm", "Midas+AdaBins (old)"),
+        ({"flip_2d_perspective": True}, "enable_perspective_flip", True),
+        ({"skip_video_for_run_all": True}, "skip_video_creation", True),
+        ({"legacy_colormatch": False}, "legacy_colormatch", False),
+        ({"seed_resize_from_w": 512, "W": 512}, "seed_resize_from_w", 0),
+        ({"seed_resize_from_w": 768, "W": 512}, "seed_resize_from_w", 768),
+        # other hosts
+        ({"sampler": "Euler", "scheduler": "Karras"}, "sampler", parse_text("Euler Karras")),
+        ({"sampler": "Euler", "scheduler": "Automatic"}, "sampler", parse_text("Euler")),
+        ({"sampler": "DPM++ 2M SDE Karras", "scheduler": "karras"}, "sampler", parse_text("DPM++ 2M SDE Karras")),
+        ({"sampler_name": "dpmpp_2m", "scheduler": "sgm_uniform"}, "sampler", parse_text("dpmpp_2m Sgm Uniform")),
+        ({"scale": 8, "near_plane": 100, "fov": 40}, "cfg_scale", parse_number(8)),
+        ({"scale": 8, "near_plane": 100, "fov": 40}, "near", parse_number(100)),
+        ({"keyframe_distribution": "Off"}, "max_frames", 333),
+        ({"profile": "corrected"}, "profile", "corrected"),
+        # samples that nothing uses
+        ({"soundtrack_path": "https://deforum.github.io/a1/A1.mp3"}, "soundtrack_path", ""),
+        ({"soundtrack_path": "https://deforum.github.io/a1/A1.mp3", "add_soundtrack": "File"}, "soundtrack_path",
+         "https://deforum.github.io/a1/A1.mp3"),
+        # guided images
+        ({"init_images": '{"0": "a.png", "max_f/2": "b.png"}'}, "init_images", ()),
+        ({"init_images": '{"0": "a.png", "max_f/2": "b.png",}', "use_looper": True}, "init_images",
+         (("0", "a.png"), ("max_f/2", "b.png"))),
+        ({"init_images": '{"0": "a.png"}', "use_looper": True, "seed_behavior": "iter"}, "seed_behavior", "schedule"),
+        ({"init_images": '{"0": "a.png"}', "use_looper": False, "seed_behavior": "fixed"}, "seed_behavior", "fixed"),
+        # ControlNet: idle units say nothing
+        ({"cn_1_model": "x", "cn_1_enabled": False}, "control_units", ()),
+        ({"cn_1_enabled": True, "cn_1_hello": 1, "cn_x": 2, "cn_x_y": 3}, "control_units",
+         (ControlUnit(enabled=True),)),
+        ({"cn_2_enabled": True, "cn_2_weight": 0.5, "cn_2_resize_mode": "Envelope (Outer Fit)"}, "control_units",
+         (ControlUnit(), ControlUnit(enabled=True, weight=parse_number(0.5), resize_mode="Outer Fit (Shrink to Fit)"))),
+    ],
+)  # fmt: skip
+def test_values(tmp_path: Path, file: dict[str, Any], name: str, value: object) -> None:
+    assert value_of(load_json(tmp_path, **file).settings, name) == value
+
+
+@pytest.mark.parametrize(
+    ("file", "prompts", "positive", "negative"),
+    [
+        ({"prompts": {"0": "a", "max_f/2": "b"}}, (("0", "a"), ("max_f/2", "b")), "", ""),
+        ({"prompts": {"0": "a"}, "animation_prompts": {"0": "b"}}, (("0", "b"),), "", ""),
+        ({"prompts": '{"0": "a", "9": "b",}'}, (("0", "a"), ("9", "b")), "", ""),
+        ({"prompts": "0: a | 50: b: [c|d] | e"}, (("0", "a"), ("50", "b: [c|d] | e")), "", ""),
+        ({"prompts": "0: a"}, (("0", "a"),), "", ""),
+        ({"prompts": "a cat | 3 dogs"}, (("0", "a cat | 3 dogs"),), "", ""),
+        ({"prompts": {"0": "a"}, "positive_prompts": "p", "negative_prompts": "n"}, (("0", "a"),), "p", "n"),
+        ({"prompts": {"0": "a"}, "animation_prompts_positive": "p", "animation_prompts_negative": "n"}, (("0", "a"),),
+         "p", "n"),
+        ({"prompts": {"0": "a"}, "positive_prompts": "", "animation_prompts_positive": "p"}, (("0", "a"),), "p", ""),
+        # saved by a run: merged already
+        ({"prompts": {"0": "p a --neg n", "9": "p b --neg c n"}, "positive_prompts": "p", "negative_prompts": "n"},
+         (("0", "p a --neg n"), ("9", "p b --neg c n")), "", ""),
+        ({"prompts": {"0": " a --neg n"}, "negative_prompts": "n"}, (("0", " a --neg n"),), "", ""),
+        ({"prompts": {"0": " a --neg n", "9": "b"}, "negative_prompts": "n"},
+         (("0", " a --neg n"), ("9", "b")), "", "n"),
+        # the notebook's negative prompts have keyframes of their own
+        ({"prompts": {"0": "a", "8": "b"}, "neg_prompts": {"0": "x", "4": "y"}},
+         (("0", "a --neg x"), ("4", "a --neg y"), ("8", "b --neg y")), "", ""),
+    ],
+)  # fmt: skip
+def test_prompts(
+    tmp_path: Path, file: dict[str, Any], prompts: tuple[tuple[str, str], ...], positive: str, negative: str
+) -> None:
+    settings = load_json(tmp_path, **file).settings
+    assert (settings.prompts, settings.positive_prompt, settings.negative_prompt) == (prompts, positive, negative)
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "notes"),
+    [
+        ({}, ()),
+        ({"sampler": 3}, ("sampler: 3 became Heun, by the sampler numbers of 2022",)),
+        ({"sampler": "Euler", "scheduler": "Beta"}, (
+            "sampler and scheduler became Euler Beta",
+            "sampler: there is no sampler 'Euler Beta'; Euler a is used",
+        )),
+        ({"W": 500}, ("W: 500 became 496, as frames are a multiple of 8 wide and high",)),
+        ({"sd_model_name": "x.safetensors", "sd_model_hash": "12"},
+         ("made with the checkpoint x.safetensors; give model=PATH to render with it",)),
+        ({"hello": 1, "show_info_on_ui": True, "bpm": 3, "goodbye": 2},
+         ("unknown settings, left out: hello, goodbye",)),
+        ({"freeu_enabled": True, "freeu_b1": "0:(1)"}, ("freeu_enabled: FreeU is not supported",)),
+        ({"freeu_enabled": False, "freeu_b1": "0:(1)"}, ()),
+        ({"prompts": {"0": " a --neg n"}, "negative_prompts": "n"},
+         ("the prompts contain the positive and negative prompt already; these are not added again",)),
+        ({"r_upscale_video": True, "r_upscale_factor": "x4"},
+         ("without effect, as upscaling is not supported yet: r_upscale_video, r_upscale_factor",)),
+        ({"fov_schedule": "0: (40)"}, ()),
+        ({"cn_1_enabled": True, "cn_1_model": "canny"},
+         ("without effect, as ControlNet is not supported yet: cn_1_enabled, cn_1_model",)),
+        ({"frame_interpolation_x_amount": "Disabled"},
+         ("frame_interpolation_x_amount: 'Disabled' is not a whole number; expected 2..10 (times); left out, "
+          "as it has no effect yet",)),
+        ({"strength_schedule": "0: (1.2)"},
+         ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); "
+          "the nearest valid value is used",)),
+    ],
+)  # fmt: skip
+def test_report(tmp_path: Path, file: dict[str, Any], notes: tuple[str, ...]) -> None:
+    assert load_json(tmp_path, **({"prompts": {"0": "a"}, "legacy_colormatch": False} | file)).report == notes
+
+
+def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "border": 3\n}')
+    place = str(tmp_path / "a.txt")
+    assert str(caught.value).splitlines() == [
+        f"{place}:2:10: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)",
+        f"{place}:3:16: zoom: unknown function 'sinn'; expected one such as sin, where or clip",
+        "  0: (sinn(t))",
+        "      ^",
+        "did you mean 'sin'?",
+        f"{place}:4:13: border: '3' is not a choice; expected replicate or wrap or reflect",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message", "value"),
+    [
+        # the first frames of a longer run, in which the value is filled from where it begins
+        ("0: (sqrt(t-9.0) + 7)", "strength_schedule: the value is not a number at any frame from 0 to 5", 7),
+        (
+            "9: (0.25)",
+            "strength_schedule: no keyframe is on the timeline (the first is 9); expected one from 0 to 5",
+            0.25,
+        ),
+        ("0: (sqrt(t-2-max_f) + max_f)", "strength_schedule: the value is not a number at any frame from 0 to 5", 5),
+    ],
+)  # fmt: skip
+def test_a_few_frames_of_a_file_whose_values_begin_later(
+    tmp_path: Path, schedule: str, message: str, value: float
+) -> None:
+    file = {"strength_schedule": schedule, "prompts": "x", "seed": 1, "max_frames": 6}
+    loaded = load_json(tmp_path, **file)
+    assert loaded.report[0] == f"{message}; its values are those of a longer run, from {value} at frame 0"
+    assert list(sample(loaded.settings).curves.strength) == [min(value, 1)] * 6
+    with pytest.raises(UserError) as caught:
+        load_json(tmp_path, **file, profile="corrected")
+    assert message in str(caught.value) and "longer run" not in str(caught.value)
+
+
+def test_a_value_that_is_never_a_number_is_a_mistake_in_every_profile(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="strength_schedule: the value is not a number at any frame") as caught:
+        load_text(tmp_path, '{"strength_schedule": "0: (sqrt(-1-t/2))", "prompts": "x"}')
+    assert "nearest valid" not in str(caught.value)
+
+
+def test_overrides_mean_what_they_mean_in_yaml(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, '{"strength": 0.1, "prompts": "x"}', "strength=0.4", "profile=corrected", "W=64")
+    assert loaded.settings.params.strength == parse_number(0.4)
+    assert loaded.settings.init_strength == 0.1
+    assert loaded.settings.profile == "corrected"
+    assert loaded.settings.width == 64
+
+
+def test_which_files_are_json(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "{seed: 3}", name="a.yaml").settings.profile == "corrected"
+    assert load_text(tmp_path, '{"seed": 3}', name="a.json").settings.profile == "deforum"
+    assert load_text(tmp_path, '\n{"seed": 3}', name="a.txt").settings.profile == "deforum"
+    assert load_text(tmp_path, "seed: 3", name="a.txt").settings.profile == "corrected"
+
+
+# --- real files -------------------------------------------------------------------------------------------------------
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.name)
+def test_real_files_load_and_survive_yaml(tmp_path: Path, path: Path) -> None:
+    settings = load(path, to_render=False).settings
+    assert not [line for line in load(path, to_render=False).report if line.startswith("unknown")]
+    for full in (False, True):
+        (tmp_path / "a.yaml").write_text(dump(settings, full=full), encoding="utf-8")
+        assert load(tmp_path / "a.yaml", to_render=False).settings == settings
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.name)
+def test_real_files_mean_what_they_say(path: Path) -> None:
+    """Read the JSON in the plainest way and compare what has the same name there and here."""
+    file = json.loads(path.read_text(encoding="utf-8"))
+    settings = load(path, to_render=False).settings
+    assert settings.width == file.get("W", file.get("width"))
+    assert settings.init_strength == file["strength"]
+    assert settings.cadence == file["diffusion_cadence"]
+    assert settings.params.steps == parse_number(file["steps"])
+    for name in ("max_frames", "fps", "seed", "batch_name", "color_coherence", "border", "animation_mode"):
+        assert getattr(settings, name) == file[name]
+    for name, each in PARAMS.items():
+        for old in {name, *each.old} & file.keys() - {"strength", "steps"}:
+            ours = getattr(settings.params, name).sample(20, Variables())
+            on = {"subseed": "enable_subseed_scheduling", "subseed_strength": "enable_subseed_scheduling",
+                  "noise_multiplier": "enable_noise_multiplier_scheduling", "steps": "enable_steps_scheduling",
+                  "clip_skip": "enable_clipskip_scheduling"}  # fmt: skip
+            if file.get(on.get(name, ""), True):
+                assert list(ours) == list(parse_number(file[old]).sample(20, Variables())), name
+
+
+@needs_real_files
+@pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.name)
+def test_real_files_are_ready_to_render(path: Path) -> None:
+    settings = load(path, ["W=64", "H=64", "max_frames=6", "model=embedded", "animation_mode=2D"]).settings
+    assert (settings.width, settings.height, settings.max_frames) == (64, 64, 6)
+    assert isinstance(settings.params.zoom, NumberSchedule) and isinstance(settings.sampler, TextSchedule)

@@ -1,0 +1,27 @@
+"""Frames in spans from one diffused picture to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deforum.features.table import timeline_of as sample
+from deforum.timeline.timeline import key_indices
+from tests.helpers import STILL, Make, settings_maker
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    return settings_maker(tmp_path, STILL)
+
+
+@pytest.mark.parametrize("profile", ["corrected", "deforum"])
+def test_every_frame_comes_out_once_and_in_order(settings: Make, profile: str) -> None:
+    for count in (1, 2, 3, 5, 11, 12, 13, 24, 25, 50):
+        for cadence in (1, 2, 3, 4, 7, 12):
+            timeline = sample(settings(max_frames=count, cadence=cadence, profile=profile))
+            spans = list(timeline.spans())
+            assert [frame.index for span in spans for frame in span.frames] == list(range(count))
+            assert [span.key.index for span in spans] == key_indices(count, cadence, on_time=timeline.on_time)
+            assert all(len(span.fades) == len(span.frames) for span in spans)
