@@ -1,4 +1,4 @@
-"""Every setting that is constant over a run, and every schedule of texts, declared once."""
+"""Every setting that is constant over a run, and every text schedule, declared once."""
 
 # ruff: noqa: RUF009 (the calls in the dataclass make its fields, like dataclasses.field)
 
@@ -27,26 +27,26 @@ from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
 FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
 
 SECTIONS: Mapping[str, str] = {
-    "": "What the pictures show, and whose rules apply. These stand in no section.",
-    "animation": "What is made: the kind of animation and its length.",
+    "": "Prompts and profile. These settings stand at the top level, outside any section.",
+    "animation": "Animation mode, length and cadence.",
     "size": "The size of the frames.",
-    "diffusion": "How pictures are painted.",
-    "seeds": "Where randomness starts.",
+    "diffusion": "Model, sampler and diffusion settings.",
+    "seeds": "Seeds and how they change from frame to frame.",
     "init": "The picture the animation starts from.",
-    "motion": "How the flat picture moves from frame to frame.",
-    "camera": "How the camera moves through the scene, and how depth is found.",
-    "feedback": "What is done to the previous frame before it is painted again.",
+    "motion": "2D motion from frame to frame.",
+    "camera": "3D camera motion and depth.",
+    "feedback": "Processing of the previous frame before it is painted again.",
     "masks": "Which parts of the picture are painted.",
     "video_input": "The clip that Video Input and hybrid video read.",
-    "hybrid": "A clip's motion and pictures mixed into the animation.",
-    "guided": "Keyframe pictures towards which the animation is drawn.",
-    "controlnet": "ControlNet units, cn_1_enabled and so on; there may be any number of them.",
+    "hybrid": "Motion and pictures of a clip mixed into the animation.",
+    "guided": "Keyframe pictures that guide the animation.",
+    "controlnet": "ControlNet units, cn_1_enabled and so on, in any number.",
     "parseq": "Schedules from a Parseq manifest.",
-    "files": "What is written, and where.",
+    "files": "Output files: folder, video, frames and sound.",
 }
 """The groups of settings in a YAML file, in the order of the reference.
 
-They are for the eye: a setting may stand in any of them, or in none. No setting has the name of one."""
+They only help reading: a setting may stand in any section, or outside all. Section and setting names never clash."""
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "cutting people out": ("hybrid_generate_human_masks",),
@@ -57,7 +57,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "upscaling": ("r_upscale_video",),
     "frame interpolation": ("frame_interpolation_engine",),
 }
-"""Pending feature -> the settings that turn it on; while all of them are off, nobody misses its other settings."""
+"""Pending feature -> the settings that turn it on; while all of them are off, its other settings are not reported."""
 
 PENDING_CHOICES: Mapping[tuple[str, str], str] = {}
 """(setting, choice) -> the feature that the choice waits for."""
@@ -95,26 +95,26 @@ class ControlUnit:
 
     # fmt: off
     enabled: bool = _control(False, "", "Uses the unit.")
-    overwrite_frames: bool = _control(True, "", "Reads the clip anew in each run.")
-    vid_path: str = _control("", "path", "Clip, picture or folder that steers.")
-    mask_vid_path: str = _control("", "path", "Clip, picture or folder that says where.")
-    low_vram: bool = _control(False, "", "Keeps less on the graphics card.")
-    pixel_perfect: bool = _control(False, "", "Chooses the preprocessor's resolution by itself.")
+    overwrite_frames: bool = _control(True, "", "Reads the clip again in each run.")
+    vid_path: str = _control("", "path", "Clip, picture or folder that guides the unit.")
+    mask_vid_path: str = _control("", "path", "Clip, picture or folder with the unit's mask.")
+    low_vram: bool = _control(False, "", "Uses less GPU memory.")
+    pixel_perfect: bool = _control(False, "", "Chooses the preprocessor's resolution automatically.")
     module: str = _control("none", "", "Preprocessor.")
     model: str = _control("None", "", "ControlNet model.")
-    weight: NumberSchedule = _control(parse_number("1", name="weight"), "factor", "Strength of the steering.")
+    weight: NumberSchedule = _control(parse_number("1", name="weight"), "factor", "Control weight.")
     guidance_start: NumberSchedule = _control(parse_number("0", name="guidance_start"), "share",
-        "Steps before this share of them are not steered.", 0, 1)
+        "Share of the steps after which the unit starts.", 0, 1)
     guidance_end: NumberSchedule = _control(parse_number("1", name="guidance_end"), "share",
-        "Steps behind this share of them are not steered.", 0, 1)
+        "Share of the steps after which the unit stops.", 0, 1)
     processor_res: int = _control(64, "px", "Resolution of the preprocessor.")
-    threshold_a: float = _control(64.0, "", "First number of the preprocessor.")
-    threshold_b: float = _control(64.0, "", "Second number of the preprocessor.")
+    threshold_a: float = _control(64.0, "", "First threshold of the preprocessor.")
+    threshold_b: float = _control(64.0, "", "Second threshold of the preprocessor.")
     resize_mode: Literal["Inner Fit (Scale to Fit)", "Outer Fit (Shrink to Fit)", "Just Resize"] = _control(
         "Inner Fit (Scale to Fit)", "", "How the clip is fitted to the frame.")
     control_mode: Literal["Balanced", "My prompt is more important", "ControlNet is more important"] = _control(
-        "Balanced", "", "Which of prompt and steering prevails.")
-    loopback_mode: bool = _control(False, "", "Steers by the previous frame in place of a clip.")
+        "Balanced", "", "Whether the prompt or ControlNet prevails.")
+    loopback_mode: bool = _control(False, "", "Uses the previous frame instead of a clip.")
     # fmt: on
 
 
@@ -129,133 +129,143 @@ class Settings:
     params: Params[NumberSchedule] = field(default_factory=default_params)
 
     profile: Literal["corrected", "deforum"] = _general("corrected", "",
-        "Whether the known faults of Deforum that files may rely on are mended or kept.")
+        "corrected fixes the known faults of Deforum; deforum keeps them for files that rely on them.")
     animation_mode: Mode = _animation("2D", "", "The kind of animation.", old="mode")
     width: int = _size(512, "px", "Width of the frames.", 8, 8192, old="W")
     height: int = _size(512, "px", "Height of the frames.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
-    fps: float = _animation(15.0, "frames/s", "Speed of the video.", 0.1, 1000)
+    fps: float = _animation(15.0, "frames/s", "Frame rate of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames",
-        "Every so many frames one is diffused; those between are moved and blended.",
+        "Diffuses every n-th frame; in-betweens are moved and blended. Try 2 to 6.",
         1, 1000, old="diffusion_cadence", modes=GOING_ON)
     keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
-        "Diffuses at the prompts' keyframes.", pending="keyframe distribution")
+        "Diffuses at the keyframes of the prompts.", pending="keyframe distribution")
 
-    prompts: KeyedTexts = _general((("0", ""),), "", "What the pictures show, by keyframe; behind --neg, what not.",
+    prompts: KeyedTexts = _general((("0", ""),), "", "Prompt by keyframe; text after --neg is the negative prompt.",
         old="animation_prompts")
     positive_prompt: str = _general("", "",
-        "Put before every prompt.", old="positive_prompts animation_prompts_positive")
-    negative_prompt: str = _general("", "", "What no picture shall show; put behind every prompt's --neg.",
+        "Text added before every prompt.", old="positive_prompts animation_prompts_positive")
+    negative_prompt: str = _general("", "", "Text added to the negative prompt (--neg) of every prompt.",
         old="negative_prompts animation_prompts_negative")
     prompt_blend: Literal["hold", "linear", "spherical"] | None = _general(None, "",
-        "Between two keyframes: the first one's prompt is held, or their meanings are blended. null is linear in "
-        "Interpolation mode and hold in the others.",
+        "Between two keyframes: hold keeps the first prompt, linear and spherical blend the prompt embeddings. null is "
+        "linear in Interpolation mode and hold in the others.",
         acts=when("there are several prompts", lambda settings, sampled: len(settings.prompts) > 1))
 
     model: str = _diffusion("embedded", "",
-        "Model that paints: embedded, a folder, a .safetensors file, or a name on the model hub.", path=True)
+        "Diffusion model: embedded, a folder, a .safetensors file, or a name on the model hub.", path=True)
     checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
-        "Model by keyframe, in place of `model`.", old="checkpoint_schedule", pending="changing the model during a run")
+        "Model by keyframe; replaces `model`.", old="checkpoint_schedule", pending="changing the model during a run")
     sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
-        "Noise solver, such as Euler a or DPM++ 2M Karras.",
+        "Sampler by keyframe, such as Euler a or DPM++ 2M Karras.",
         old="sampler_schedule sampler_name")
-    device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "What computes.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "", "Numbers that the model computes with.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "Device that renders.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "",
+        "Floating-point precision of the model.")
     batch_size: int = _diffusion(0, "frames",
-        "So many frames are diffused at once where they do not depend on each other; 0 chooses by the device and the "
-        "size.", 0, 1024, modes=APART)
+        "Number of independent frames that are diffused at once; 0 chooses by the device and the frame size.",
+        0, 1024, modes=APART)
     vae_refinement: int = _diffusion(-1, "times",
-        "Corrects the latents of each picture that is painted over so many times by what they decode to, so that "
-        "passes through the autoencoder take less detail away; each costs a decoding and an encoding. -1 is once with "
-        "the corrected profile, never with Deforum's.", -1, 4)
-    tiling: bool = _diffusion(False, "", "Makes pictures whose opposite edges fit together.")
+        "Corrects the encoded latents this many times by comparing what they decode to with the picture, so that the "
+        "VAE "
+        "loses less detail in img2img. Each costs one decoding and one encoding. -1 is 1 with the corrected profile "
+        "and "
+        "0 with profile: deforum.", -1, 4)
+    tiling: bool = _diffusion(False, "", "Makes seamless tiles: opposite edges fit together.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
-        "A blank frame is kept, made again with another seed, or ends the run.", pending="rerolling")
-    reroll_patience: int = _diffusion(10, "tries", "How often a blank frame is made again.", 0, pending="rerolling")
+        "What happens to a blank frame: ignore keeps it, reroll repeats it with another seed, interrupt ends the run.",
+        pending="rerolling")
+    reroll_patience: int = _diffusion(10, "tries", "How often a blank frame is repeated.", 0, pending="rerolling")
     diffusion_redo: int = _diffusion(0, "times",
-        "Diffuses a frame so many times more with other seeds before the real one, each from the last result.", 0, 50)
+        "Extra diffusion passes with other seeds before the final one, each starting from the last result.", 0, 50)
 
-    seed: int = _seeds(-1, "", "Where all randomness starts; -1 chooses one at random.", -1, 2**53)
+    seed: int = _seeds(-1, "", "Seed of the run; -1 chooses a random one.", -1, 2**53)
     seed_behavior: Literal["iter", "fixed", "random", "ladder", "alternate", "schedule"] = _seeds("iter", "",
-        "How the seed goes on from one diffused frame to the next.")
+        "How the seed changes from one diffused frame to the next.")
     seed_iter_n: int = _seeds(1, "frames",
-        "seed_behavior iter: so many frames have the same seed.", 1, old="seed_iter_N")
+        "seed_behavior iter: number of frames that share a seed.", 1, old="seed_iter_N")
     noise_follows_camera: bool = _seeds(False, "",
-        "Moves the noise that a seed stands for with the picture, in place of nailing it to the screen, where it holds "
-        "the picture back under a fixed seed.", modes=GOING_ON)
+        "Moves the seed's noise with the picture. Off, the noise is fixed to the screen, where it holds the picture "
+        "back "
+        "under a fixed seed.", modes=GOING_ON)
     seed_resize_from_w: int = _seeds(0, "px", "Keeps the composition of this width; 0 is off.", 0,
         pending="seed resizing")
     seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,
         pending="seed resizing")
 
-    init_image: str | None = _init(None, "path", "Picture that frame 0 is painted from; null starts from noise.",
+    init_image: str | None = _init(None, "path", "Init image that frame 0 is painted from; null starts from noise.",
         path=True)
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
     strength_0_no_init: bool = _init(True, "",
-        "Without an init image, strength is 0 in frame 0, which is then painted from noise alone; it always is.",
+        "Paints frame 0 from pure noise (strength 0) where init_image is null; this version always does.",
         pending="a first frame that starts neither from noise alone nor from an init image")
 
     border: Literal["replicate", "wrap", "reflect"] = _motion("replicate", "",
-        "What comes in at the edges: the edge stretched, the opposite side, or a mirror.")
-    enable_perspective_flip: bool = _motion(False, "", "Lets the perspective_flip parameters act.",
+        "What fills the edges: replicate stretches the edge, wrap shows the opposite side, reflect mirrors.")
+    enable_perspective_flip: bool = _motion(False, "", "Turns the perspective_flip parameters on.",
         old="flip_2d_perspective")
 
-    use_depth_warping: bool = _camera(True, "", "Off: the scene is flat.")
+    use_depth_warping: bool = _camera(True, "", "Warps by depth in 3D; off, the scene is flat.")
     depth_algorithm: str = _camera("embedded", "",
-        "Model that finds the depth: embedded, none, a name such as midas-dpt-large or depth-anything-v2-small, "
+        "Depth model: embedded, none, a name such as midas-dpt-large or depth-anything-v2-small, "
         "or a folder or video of depth maps.")
     midas_weight: float = _camera(0.2, "share", "Share of MiDaS in depth_algorithm Midas+AdaBins (old).", 0, 1)
-    padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "", "What comes in at the edges.")
-    sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "", "How pixels are interpolated.")
+    padding_mode: Literal["border", "reflection", "zeros"] = _camera("border", "",
+        "What fills the edges in 3D: the edge stretched, a mirror, or black.")
+    sampling_mode: Literal["bicubic", "bilinear", "nearest"] = _camera("bicubic", "",
+        "Interpolation of moved pixels; bicubic is sharpest.")
     aspect_ratio_use_old_formula: bool = _camera(False, "", "The camera's aspect ratio is width over height.")
     disocclusion: Literal["far", "stretch", "repaint"] = _camera("far", "",
-        "What fills places that the camera did not see before: what lies behind, or the stretched surface in front; "
-        "repaint is far with noise and a lower strength there, so that they are painted anew. With profile: deforum "
-        "the surface is always stretched, and repainted where that is chosen.")
+        "How newly visible areas are filled: far shows what lies behind, stretch extends the surface in front, "
+        "repaint is "
+        "far with noise and a lower strength, so that they are painted anew. With profile: deforum the surface is "
+        "always stretched; repaint still repaints it.")
     save_disocclusion_masks: bool = _camera(False, "",
-        "Writes where each diffused frame shows what the camera did not see before: 8-bit PNG, white there.")
+        "Writes a mask of the newly visible areas of each diffused frame: 8-bit PNG, white there.")
     save_depth_maps: bool = _camera(False, "",
         "Writes the depth of every frame, on one scale for the whole run.")
     depth_format: Literal["png", "exr"] = _camera("png", "",
-        "save_depth_maps: PNG of 16 bit, where near is bright, from near (white, a little nearer still) to far "
-        "(black) in equal steps of inverse depth; or OpenEXR, whose channel Z is the distance in scene units.")
+        "save_depth_maps: png is 16-bit, near is bright; levels go in equal steps of inverse depth from slightly "
+        "nearer "
+        "than near (white) to far (black). exr is OpenEXR with the distance in scene units in channel Z.")
     save_depth_video: bool = _camera(False, "", "Writes the depth as a video too; near is bright.")
-    shake_name: str = _camera("None", "", "Recorded camera shake that is added to the motion.",
+    shake_name: str = _camera("None", "", "Recorded camera shake added to the motion.",
         pending="camera shake")
-    shake_intensity: float = _camera(1.0, "factor", "How much it shakes.",
+    shake_intensity: float = _camera(1.0, "factor", "Strength of the camera shake.",
         pending="camera shake")
-    shake_speed: float = _camera(1.0, "factor", "How fast it shakes.",
+    shake_speed: float = _camera(1.0, "factor", "Speed of the camera shake.",
         pending="camera shake")
 
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _colors("LAB", "",
-        "Colour space in which frames are held to the first one's colours, or what they are held to: a picture, or the "
-        "frames of the clip. In Video Input mode only those two act.")
-    color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the picture.",
+        "Keeps colours from drifting: HSV, LAB and RGB match each frame to the first one in that colour space; Image "
+        "and "
+        "Video Input match it to a picture or to the clip's frames. In Video Input mode only the last two act.")
+    color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the reference picture.",
         acts=chosen("color_coherence", "Image"), path=True)
     color_coherence_video_every_n_frames: int = _colors(1, "frames",
-        "color_coherence Video Input: takes new colours every so many frames.", 1,
+        "color_coherence Video Input: takes new reference colours every n frames.", 1,
         old="color_coherence_video_every_N_frames")
-    color_force_grayscale: bool = option(False, "", "Takes all colour out.", section="feedback")
+    color_force_grayscale: bool = option(False, "", "Turns the picture to grayscale.", section="feedback")
     legacy_colormatch: bool = _feedback(False, "",
-        "Matches colours before diffusion only, as Deforum did up to 2023.", acts=unless("color_coherence", "None"))
+        "Matches colours only before diffusion, as Deforum did up to 2023.", acts=unless("color_coherence", "None"))
     noise_type: Literal["perlin", "uniform"] = _feedback("perlin", "",
-        "Kind of noise put over the previous frame.", acts=used("noise"))
+        "Kind of noise added to the previous frame.", acts=used("noise"))
     noise_keeps_mean: bool = _feedback(False, "",
-        "Adds the noise, up and down alike; off, it is mixed in as Deforum does, which draws colours towards grey.")
+        "Adds noise with mean 0, so that brightness stays. Off, noise is mixed in as in Deforum, which pulls colours "
+        "towards grey.")
     perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256,
         acts=_PERLIN)
     perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256, acts=_PERLIN)
     perlin_octaves: int = _feedback(4, "layers",
-        "Perlin noise: layers, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
+        "Perlin noise: octaves, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
     perlin_persistence: float = _feedback(0.5, "share",
-        "Perlin noise: strength of a layer against the one before.", 0, 1, acts=_PERLIN)
+        "Perlin noise: strength of each octave relative to the one before.", 0, 1, acts=_PERLIN)
     optical_flow_cadence: FlowMethod = _feedback("None", "",
-        "Finds what moves from one diffused frame to the next, beside the camera; the frames between them follow it, "
-        "where they would only fade.")
+        "Optical flow between diffused frames, beyond the camera's motion; in-betweens follow it. None only fades.")
     optical_flow_redo_generation: FlowMethod = _feedback("None", "",
-        "Diffuses a frame once to see where things go, moves the previous frame by the optical flow to there, and "
-        "diffuses that.")
+        "Diffuses each frame twice: the first result gives an optical flow, the previous frame is moved by it and "
+        "diffused again.")
 
     symmetry: Literal["none", "mirror x", "mirror y", "quad", "kaleidoscope"] = _feedback("none", "",
         "Mirrors the moved picture before it is painted, and every frame that is shown: the left half onto the right "
@@ -263,153 +273,166 @@ class Settings:
         "of symmetry_segments pieces all around the centre (kaleidoscope).")
 
     echo_blend: Literal["normal", "lighten", "darken", "add"] = option("normal", "",
-        "How the trail is laid over a frame: normal mixes it in, lighten shows trails of bright things only, darken "
-        "those of dark things, add lights the picture up; try add with an echo_amount of 0.2.", section="feedback")
+        "Blend mode of the trail: normal mixes it in, lighten shows only trails of bright things, darken those of dark "
+        "things, add brightens the picture; try add with an echo_amount of 0.2.", section="feedback")
     echo_in_loop: bool = _feedback(False, "",
-        "Lays the trail over the picture that the next frame is painted from too, so that trails are painted into new "
-        "shapes; off, they are only laid over finished frames. Try it with an echo_amount of 0.2.")
+        "Also lays the trail over the picture that the next frame is painted from, so that trails turn into new "
+        "shapes. "
+        "Off, the trail is only laid over finished frames. Try it with an echo_amount of 0.2.")
 
     use_mask: bool = _masks(False, "", "Paints only where the mask is white.")
     mask_file: str = _masks("", "path or URL", "The mask: white is painted, black is kept.", path=True)
     use_alpha_as_mask: bool = _masks(False, "",
-        "Takes the init image's alpha channel for the mask: what is opaque is painted.")
+        "Uses the init image's alpha channel as the mask: opaque is painted.")
     invert_mask: bool = _masks(False, "", "Paints where the mask is black.")
     mask_contrast_adjust: float = _masks(1.0, "factor",
-        "Contrast of mask_file or the mask video; 1 is neutral. Deforum exchanges it with the brightness.", 0)
+        "Contrast of mask_file or the mask video; 1 is neutral. Deforum swaps it with the brightness.", 0)
     mask_brightness_adjust: float = _masks(1.0, "factor", "Brightness of mask_file or the mask video; 1 is neutral.", 0)
     mask_follows_camera: bool = _masks(False, "",
-        "Moves mask files, and the init image where it is laid over, with the camera.")
+        "Moves mask files and the overlaid init image with the camera.")
     overlay_mask: bool = _masks(True, "",
-        "Puts back over the finished frame what was not to be painted: the init image, or the picture as it was before "
-        "painting where there is none.")
+        "Restores the unmasked area of the finished frame from the init image, or from the picture before painting "
+        "where "
+        "init_image is null.")
     mask_overlay_blur: float = _masks(4.0, "px",
-        "Softness of the mask's edge there; more than three times as far from all white no pixel is changed.", 0, 64)
+        "overlay_mask: blur of the mask's edge. Pixels more than 3 times this far from white stay unchanged.", 0, 64)
     fill: Literal["fill", "original", "latent noise", "latent nothing"] = _masks("original", "",
-        "What painting starts from under the mask: the colours around it, the picture there, noise, or grey; the last "
-        "two want a strength near 0.")
+        "What painting starts from under the mask: the surrounding colours, the original picture, noise, or grey; use "
+        "a "
+        "strength near 0 with the last two.")
     full_res_mask: bool = _masks(True, "", "Paints the masked region at full resolution.")
-    full_res_mask_padding: int = _masks(4, "px", "How much around that region is seen.", 0, 512)
-    use_mask_video: bool = _masks(False, "", "Takes the mask from a clip.")
-    video_mask_path: str = _masks("", "path or URL", "The clip of masks.", path=True)
+    full_res_mask_padding: int = _masks(4, "px",
+        "full_res_mask: margin around the masked region that the model sees.", 0, 512)
+    use_mask_video: bool = _masks(False, "", "Uses a video as the mask.")
+    video_mask_path: str = _masks("", "path or URL", "The mask video.", path=True)
     mask: TextSchedule = _masks(_texts("mask", "{video_mask}"), "",
         "Mask expression by keyframe, in quotes: {video_mask}, {init_mask}, {everywhere}, {depth} (near is white), "
-        "{disocclusion} (what the camera did not see before), [file.png] and <words>, joined by ! (not), & (and), "
-        "| (or), ^ (one of the two) and \\ (without), with parentheses.", old="mask_schedule")
+        "{disocclusion} (newly visible areas), [file.png] and <words>, joined by ! (not), & (and), "
+        "| (or), ^ (exclusive or) and \\ (without), with parentheses.", old="mask_schedule")
     mask_words_model: str = _masks("CIDAS/clipseg-rd64-refined", "",
-        "CLIPSeg model that <words> in masks are looked up with: a folder, or a name in the local hub cache.")
-    use_noise_mask: bool = _masks(False, "", "Puts noise only where noise_mask is white, in place of mask.")
+        "CLIPSeg model for <words> in masks: a folder, or a name in the local hub cache.")
+    use_noise_mask: bool = _masks(False, "", "Adds noise only where noise_mask is white, instead of where mask is.")
     noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
-    save_masks: bool = _masks(False, "", "Writes the masks of diffused frames, 8-bit PNG.")
+    save_masks: bool = _masks(False, "", "Writes the masks of diffused frames as 8-bit PNG.")
 
     video_init_path: str = _video("", "path",
-        "The clip: a video, a folder of pictures in the order of their names, or a picture.", acts=_CLIP_SOUND,
+        "The clip: a video, a folder of pictures sorted by name, or a single picture.", acts=_CLIP_SOUND,
         path=True)
     extract_nth_frame: int = _video(1, "frames",
-        "Uses every so many frames of the clip: frame t of the animation has the clip's frame "
+        "Uses every n-th frame of the clip: frame t of the animation has the clip's frame "
         "extract_from_frame + t * extract_nth_frame.", 1)
     extract_from_frame: int = _video(0, "",
         "First frame of the clip that is used, counted from 0 at the clip's average frame rate.", 0, acts=_CLIP_SOUND)
     extract_to_frame: int = _video(-1, "", "Last frame of the clip that is used; -1 is its end.", -1)
     clip_fit: Literal["fill", "fit", "stretch"] = _video("fill", "",
-        "How a clip of another shape comes to the frame's: cut at two edges, black bars at two edges, or out of "
-        "proportion. Deforum's own files are stretched.")
+        "How a clip of another aspect ratio is fitted: fill crops it, fit adds black bars, stretch distorts it. "
+        "Deforum's "
+        "own files use stretch.")
     clip_end: Literal["stop", "hold", "loop"] = _video("stop", "",
-        "What follows the clip's last frame: nothing, so that max_frames is at most the clip's length, that frame, or "
-        "the clip again.")
+        "After the clip's last frame: stop ends the animation (max_frames is at most the clip's length), hold repeats "
+        "the "
+        "last frame, loop restarts the clip.")
     clip_feedback_flow: Literal["DIS Medium", "DIS Fine", "Farneback", "RAFT"] = _video("DIS Medium", "",
-        "clip_feedback and clip_feedback_init: how it is found what moves in the clip.", modes=FROM_CLIP)
+        "clip_feedback and clip_feedback_init: optical flow method for the clip's motion.", modes=FROM_CLIP)
     overwrite_extracted_frames: bool = _video(False, "", "Has no effect: the clip is read while it is needed.",
         acts=NEVER)
 
     hybrid_composite: Literal["None", "Normal", "Before Motion", "After Generation"] = _hybrid("None", "",
-        "When the clip is mixed into the picture: before painting, and then after (Normal) or before it takes over the "
-        "clip's motion, or after painting.")
+        "When the clip is mixed into the picture: Normal after the clip's motion is applied, Before Motion before it "
+        "(both "
+        "before painting), After Generation after painting.")
     hybrid_motion: Literal["None", "Optical Flow", "Perspective", "Affine"] = _hybrid("None", "",
-        "Which motion of the clip the picture takes over, besides the camera's: that of each place, or that of the "
-        "whole picture, with or without perspective.")
+        "Motion of the clip that is added to the camera's: Optical Flow moves each pixel, Perspective and Affine move "
+        "the "
+        "whole picture with or without perspective.")
     hybrid_flow_method: Literal["RAFT", "DIS Medium", "DIS Fine", "Farneback"] = _hybrid("RAFT", "",
-        "How optical flow is found. RAFT needs weights.")
+        "Optical flow method. RAFT needs weights.")
     hybrid_motion_use_prev_img: bool = _hybrid(False, "",
-        "Takes the motion from the previous frame to the clip, not from one of the clip's frames to the next.")
+        "Takes the motion from the previous frame to the clip's frame. Off, from one clip frame to the next.")
     hybrid_flow_consistency: bool = _hybrid(False, "",
-        "Uses the flow only where it agrees forwards and backwards; elsewhere nothing moves.")
-    hybrid_consistency_blur: int = _hybrid(2, "px", "Softness of the edge between the two.", 0, 16)
+        "Uses the flow only where forward and backward flow agree; elsewhere nothing moves.")
+    hybrid_consistency_blur: int = _hybrid(2, "px",
+        "hybrid_flow_consistency: blur of the edge between areas that move and areas that rest.", 0, 16)
     hybrid_use_first_frame_as_init_image: bool = _hybrid(True, "",
         "Paints frame 0 from the clip's first frame, with init_strength; init_image is not used.")
-    hybrid_use_init_image: bool = _hybrid(False, "", "Takes init_image for the clip, in the place of video_init_path.")
+    hybrid_use_init_image: bool = _hybrid(False, "", "Uses init_image as the clip instead of video_init_path.")
     hybrid_generate_inputframes: bool = _hybrid(False, "", "Has no effect: the clip is read while it is needed.",
         acts=NEVER)
     hybrid_generate_human_masks: Literal["None", "PNGs", "Video", "Both"] = _hybrid("None", "",
         "Writes masks of the people in the clip.", pending="cutting people out")
     hybrid_comp_mask_type: Literal["None", "Depth", "Video Depth", "Blend", "Difference"] = _hybrid("None", "",
-        "What says where the clip is mixed in; white keeps the animation, black shows the clip. How near things are in "
-        "the animation's picture or in the clip's, the brightness of both, or how far it differs.")
-    hybrid_comp_mask_inverse: bool = _hybrid(False, "", "Inverts that mask.")
+        "Composite mask: white keeps the animation, black shows the clip. Depth and Video Depth use nearness in the "
+        "animation or the clip, Blend the brightness of both, Difference how far it differs.")
+    hybrid_comp_mask_inverse: bool = _hybrid(False, "", "Inverts the composite mask.")
     hybrid_comp_mask_equalize: Literal["None", "Before", "After", "Both"] = _hybrid("None", "",
-        "Gives all levels of that mask the same share: before contrast and automatic contrast, or after them.")
+        "Equalises the histogram of the composite mask before or after contrast and automatic contrast.")
     hybrid_comp_mask_auto_contrast: bool = _hybrid(False, "",
-        "Stretches that mask's contrast to its hybrid_comp_mask_auto_contrast_cutoff_low and _high.")
+        "Stretches the composite mask's contrast to hybrid_comp_mask_auto_contrast_cutoff_low and _high.")
     hybrid_comp_save_extra_frames: bool = _hybrid(False, "",
-        "Writes the clip's pictures, the masks and the composites, in the folder hybrid of the run.")
+        "Writes the clip's pictures, the masks and the composites to the run's folder hybrid.")
 
     use_looper: bool = _guided(False, "",
-        "Draws the animation towards guided images. Without an init image frame 0 is painted from the first of them.")
+        "Guides the animation by init_images. Without an init image, frame 0 is painted from the first of them.")
     init_images: KeyedTexts = _guided((), "path",
-        "The guided images, by keyframe; each is the guide until the next.")
+        "Guided images by keyframe; each guides until the next.")
 
     control_units: tuple[ControlUnit, ...] = ()
 
-    parseq_manifest: str = _parseq("", "JSON or URL", "The manifest.")
+    parseq_manifest: str = _parseq("", "JSON or URL", "Parseq manifest.")
     parseq_use_deltas: bool = _parseq(True, "", "Uses the differences from frame to frame.")
     parseq_non_schedule_overrides: bool = _parseq(True, "", "The manifest sets fps, max_frames and cadence.")
 
-    output: str = _files("output", "folder", "Where the folder of the run is made.", old="outdir")
-    batch_name: str = _files("Deforum_{timestring}", "", "Name of the run's folder; {seed} and so on are filled in.")
+    output: str = _files("output", "folder", "Folder in which the run's folder is created.", old="outdir")
+    batch_name: str = _files("Deforum_{timestring}", "",
+        "Name of the run's folder; {seed}, {timestring} and so on are filled in.")
     video_format: Literal["h264", "h265", "av1", "webm", "prores", "prores4444", "ffv1", "gif", "webp"] = _files(
-        "h264", "", "How the video is encoded.", acts=_FILM)
-    crf: int = _files(17, "", "Compression of h264: 0 loses nothing, 51 is worst.", 0, 51,
+        "h264", "", "Video codec or animated picture format.", acts=_FILM)
+    crf: int = _files(17, "", "h264 quality: 0 is lossless, 51 is worst; try 17 to 23.", 0, 51,
         acts=_FILM & chosen("video_format", "h264"))
     video_quality: int | None = _files(None, "",
-        "Quality of the other formats on their own scales; null is their default.",
+        "Quality of the other video formats, each on its own scale; null is their default.",
         acts=_FILM & unless("video_format", "h264"))
     video_preset: str | None = _files(None, "",
-        "The encoder's preset, slower for smaller files; null is its default.", acts=_FILM)
-    frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "How single frames are written.")
-    skip_video_creation: bool = _files(False, "", "Writes frames only.", old="skip_video_for_run_all")
-    delete_imgs: bool = _files(False, "", "Removes the frames when the video is written.", acts=_FILM)
+        "Encoder preset; slower ones give smaller files. null is the encoder's default.", acts=_FILM)
+    frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "File format of the frames.")
+    skip_video_creation: bool = _files(False, "", "Writes frames without a video.", old="skip_video_for_run_all")
+    delete_imgs: bool = _files(False, "", "Deletes the frames once the video is written.", acts=_FILM)
     delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.", acts=NEVER)
-    make_gif: bool = _files(False, "", "Writes a gif too.", acts=_FILM)
+    make_gif: bool = _files(False, "", "Also writes a GIF.", acts=_FILM)
     add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "",
-        "Where the video's sound comes from.", acts=_FILM)
-    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound.", acts=chosen("add_soundtrack",
+        "Source of the video's sound.", acts=_FILM)
+    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.", acts=chosen("add_soundtrack",
         "File"), path=True)
-    subtitles: str = _files("", "", "Fields shown in a subtitle file, such as: seed strength prompt.")
-    resume_from_timestring: bool = _files(False, "", "Goes on with an earlier run.", pending="resuming a run")
-    resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to go on with.", pending="resuming a run")
-    r_upscale_video: bool = _files(False, "", "Enlarges the frames.", pending="upscaling")
-    r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "How much.", pending="upscaling")
-    r_upscale_model: str = _files("realesr-animevideov3", "", "Model that enlarges.", pending="upscaling")
-    r_upscale_keep_imgs: bool = _files(True, "", "Keeps the enlarged frames.", pending="upscaling")
+    subtitles: str = _files("", "", "Fields of each frame shown in a subtitle file, such as: seed strength prompt.")
+    resume_from_timestring: bool = _files(False, "", "Resumes an earlier run.", pending="resuming a run")
+    resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to resume.", pending="resuming a run")
+    r_upscale_video: bool = _files(False, "", "Upscales the frames.", pending="upscaling")
+    r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "Upscaling factor.", pending="upscaling")
+    r_upscale_model: str = _files("realesr-animevideov3", "", "Upscaling model.", pending="upscaling")
+    r_upscale_keep_imgs: bool = _files(True, "", "Keeps the upscaled frames.", pending="upscaling")
     frame_interpolation_engine: Literal["None", "RIFE v4.6",
-        "FILM"] = _files("None", "", "Makes frames between frames.",
+        "FILM"] = _files("None", "", "Frame interpolation method.",
         pending="frame interpolation")
-    frame_interpolation_x_amount: int = _files(2, "times", "How many times the frames.", 2, 10,
+    frame_interpolation_x_amount: int = _files(2, "times",
+        "Frame interpolation: multiplies the number of frames.", 2, 10,
         pending="frame interpolation")
     frame_interpolation_slow_mo_enabled: bool = _files(False, "", "Slow motion.", pending="frame interpolation")
-    frame_interpolation_slow_mo_amount: int = _files(2, "times", "How slow.", 2, 10, pending="frame interpolation")
-    frame_interpolation_keep_imgs: bool = _files(False, "", "Keeps those frames.", pending="frame interpolation")
-    frame_interpolation_use_upscaled: bool = _files(False, "", "Starts from the enlarged frames.",
+    frame_interpolation_slow_mo_amount: int = _files(2, "times", "Slow motion factor.", 2, 10,
+        pending="frame interpolation")
+    frame_interpolation_keep_imgs: bool = _files(False, "",
+        "Keeps the interpolated frames.", pending="frame interpolation")
+    frame_interpolation_use_upscaled: bool = _files(False, "", "Interpolates the upscaled frames.",
         pending="frame interpolation")
     # fmt: on
 
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:
-        """How prompts go over into each other, with what the mode has where `prompt_blend` says nothing."""
+        """How prompts blend: `prompt_blend`, or the mode's own default where it is None."""
         return self.prompt_blend or self.mode.prompt_blend
 
     def __repr__(self) -> str:
-        """Show what differs from the defaults."""
+        """Show only what differs from the defaults."""
         plain, defaults = Settings(), default_params()
         params = {name: value for name, value in self.params.items() if value != getattr(defaults, name)}
         options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) != getattr(plain, name)}
@@ -419,12 +442,12 @@ class Settings:
 
     @property
     def is_lenient(self) -> bool:
-        """Whether a render goes on where Deforum's does: without what is missing, and with values out of range."""
+        """Whether a render tolerates missing files and values out of range, as Deforum does."""
         return self.profile == "deforum"
 
     @property
     def mode(self) -> ModeFacts:
-        """What is known of the animation mode."""
+        """The facts of the animation mode."""
         return MODES[self.animation_mode]
 
 

@@ -1,6 +1,6 @@
-"""Every parameter that has a number in each frame, declared once.
+"""Every parameter with a value per frame, declared once.
 
-`Params` is one dataclass for the three stages of such a number: its schedule in the settings, its curve on the
+`Params` is one dataclass for the three stages of a parameter: its schedule in the settings, its curve on the
 timeline, its value in a frame. `map` goes from one stage to the next.
 """
 
@@ -20,7 +20,7 @@ from schedules import NumberSchedule, parse_number
 T = TypeVar("T")
 U = TypeVar("U")
 
-# What the parameters below have in common. A feature that comes into being loses its `pending` here.
+# Section and modes that the parameters below share. When a feature is implemented, remove its `pending` here.
 _flat = partial(param, section="motion", modes=FLAT)
 _motion = partial(param, section="motion", modes=GOING_ON)
 _camera = partial(param, section="camera", modes=WITH_DEPTH)
@@ -41,23 +41,23 @@ class Params(Generic[T]):
     angle: T = _flat("0", "degrees/frame",
         "Turns the picture about the transform centre; positive is counter-clockwise.")
     zoom: T = _flat("1.0025+0.002*sin(1.25*3.14*t/30)", "factor/frame",
-        "Enlarges the picture about the transform centre; above 1 zooms in, a negative one turns it over.",
+        "Zooms about the transform centre: above 1 zooms in, below 1 zooms out, negative turns it over; try 1.02.",
         -100, 100, least=0.01)
     translation_x: T = _motion("0", "px/frame (3D: 1/200 scene unit)",
         "2D: moves the picture to the right. 3D: moves the camera to the right, and so the picture to the left.")
     translation_y: T = _motion("0", "px/frame (3D: 1/200 scene unit)", "Moves the picture down.")
     transform_center_x: T = _flat("0.5", "share of the width",
-        "Where angle and zoom act from: 0 is the left edge, 1 the right.")
+        "Horizontal centre of angle and zoom: 0 is the left edge, 1 the right.")
     transform_center_y: T = _flat("0.5", "share of the height",
-        "Where angle and zoom act from: 0 is the upper edge, 1 the lower.")
-    perspective_flip_theta: T = _motion("0", "degrees", "Perspective flip: turn in the plane of the picture.",
+        "Vertical centre of angle and zoom: 0 is the upper edge, 1 the lower.")
+    perspective_flip_theta: T = _motion("0", "degrees", "Perspective flip: rotation in the picture plane.",
         acts=on("enable_perspective_flip"))
     perspective_flip_phi: T = _motion("0", "degrees", "Perspective flip: tilt about the horizontal axis.",
         acts=on("enable_perspective_flip"))
     perspective_flip_gamma: T = _motion("0", "degrees", "Perspective flip: turn about the vertical axis.",
         acts=on("enable_perspective_flip"))
     perspective_flip_fv: T = _motion("53", "degrees",
-        "Perspective flip: field of view of its camera; 30 to 160 look well.", 1, 179,
+        "Perspective flip: field of view of its camera; try 30 to 160.", 1, 179,
         acts=on("enable_perspective_flip"))
 
     translation_z: T = _camera("1.75", "1/200 scene unit per frame", "Moves the camera forward.")
@@ -65,73 +65,75 @@ class Params(Generic[T]):
     rotation_3d_y: T = _camera("0", "degrees/frame", "Turns the camera to the right; the picture moves to the left.")
     rotation_3d_z: T = _camera("0", "degrees/frame", "Rolls the camera; the picture turns counter-clockwise.")
     fov: T = _camera("70", "degrees",
-        "Field of view; never 0. The smaller, the further the same translation moves the picture.",
+        "Field of view; must not be 0. At a smaller value the same translation moves the picture further.",
         -180, 180, old="fov_schedule", least=1)
     aspect_ratio: T = _camera("1", "",
         "Width over height of the camera's picture.", 0.01, 100, old="aspect_ratio_schedule")
     near: T = _camera("200", "1/200 scene unit",
-        "How far the nearest things are. Of no effect with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
+        "Distance of the nearest things. Ignored with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
     far: T = _camera("10000", "1/200 scene unit",
-        "How far the farthest things are. Of no effect with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
+        "Distance of the farthest things. Ignored with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
 
     disocclusion_strength: T = _camera("0.35", "share",
-        "disocclusion repaint: strength where the camera did not see before; at most that of the frame.", 0, 1)
+        "disocclusion repaint: strength in newly visible areas; at most the frame's own strength.", 0, 1)
     disocclusion_noise: T = _camera("0.05", "share",
-        "disocclusion repaint: noise put over such places before diffusion.", 0, 1)
+        "disocclusion repaint: noise added to newly visible areas before diffusion.", 0, 1)
 
     strength: T = _diffusion("0.65", "share",
-        "How much of the previous frame survives diffusion; 1 - strength of it is painted anew.",
+        "How much of the previous frame survives diffusion; denoise is 1 - strength.",
         0, 1, old="strength_schedule")
     steps: T = _diffusion("25", "steps",
-        "Denoising steps of a whole diffusion; steps - strength * steps of them are run.",
+        "Denoising steps of a full diffusion; steps * (1 - strength) of them are run.",
         1, 1000, old="steps_schedule")
     cfg_scale: T = _diffusion("7", "",
-        "How closely the picture keeps to the prompt.", 0, old="cfg_scale_schedule scale")
+        "CFG scale: how closely the picture follows the prompt; try 5 to 9.", 0, old="cfg_scale_schedule scale")
     noise_multiplier: T = _diffusion("1.05", "factor",
-        "Scales the noise that diffusion of a previous frame starts from; 1 is neutral.",
+        "Scales the noise that img2img starts from; 1 is neutral, higher gives more detail.",
         0, old="noise_multiplier_schedule")
     clip_skip: T = _diffusion("1", "layers",
-        "Which layer of the text encoder is read, from the end; 1 is the last.",
+        "Text encoder layer that is used, counted from the end; 1 is the last.",
         1, 12, old="clipskip_schedule clipskip")
-    ddim_eta: T = _diffusion("0", "", "Share of fresh noise in each step of DDIM.", 0, 1, old="ddim_eta_schedule")
+    ddim_eta: T = _diffusion("0", "", "DDIM: share of fresh noise in each step.", 0, 1, old="ddim_eta_schedule")
     ancestral_eta: T = _diffusion("1", "",
-        "Share of fresh noise in each step of ancestral samplers (Euler a).", 0, old="ancestral_eta_schedule")
+        "Ancestral samplers (Euler a): share of fresh noise in each step.", 0, old="ancestral_eta_schedule")
     pix2pix_img_cfg_scale: T = _diffusion("1.5", "",
-        "How closely instruct-pix2pix models keep to the previous frame.",
+        "How closely instruct-pix2pix models follow the previous frame.",
         0, old="pix2pix_img_cfg_scale_schedule", pending="instruct-pix2pix models")
     keyframe_strength: T = _diffusion("0.5", "share",
         "Strength at the frames where a prompt begins.",
         0, 1, old="keyframe_strength_schedule", pending="keyframe distribution")
 
     seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
-        "Seed of each frame where seed_behavior is schedule; -1 is a random one.")
+        "seed_behavior schedule: the seed of each frame; -1 is random.")
     subseed: T = _seeds("-1", "",
-        "Seed of the noise that is mixed in; -1 is a random one for each frame.", -1, old="subseed_schedule")
+        "Seed of the variation noise that is mixed in; -1 is random in each frame.", -1, old="subseed_schedule")
     subseed_strength: T = _seeds("0", "share",
         "How much of the subseed's noise is mixed in.", 0, 1, old="subseed_strength_schedule")
 
     noise: T = _between("0.065", "share",
-        "Noise put over the previous frame before diffusion.", 0, 1, old="noise_schedule")
+        "Noise added to the previous frame before diffusion.", 0, 1, old="noise_schedule")
     contrast: T = _between("1", "factor",
         "Contrast of the previous frame before diffusion; 1 is neutral.", 0, old="contrast_schedule")
     antiblur_amount: T = _between("0.1", "factor",
-        "How much the previous frame is sharpened before diffusion; 0 is off.", 0, old="amount_schedule")
+        "Sharpening of the previous frame before diffusion; 0 is off.", 0, old="amount_schedule")
     antiblur_kernel: T = _between("5", "px",
-        "Width of the blur that sharpening takes the difference to; odd.", 1, 255, old="kernel_schedule", odd=True,
+        "Unsharp mask: width of the blur kernel; odd.", 1, 255, old="kernel_schedule", odd=True,
         acts=used("antiblur_amount"))
-    antiblur_sigma: T = _between("1", "px", "Standard deviation of that blur.", 0, old="sigma_schedule",
+    antiblur_sigma: T = _between("1", "px", "Unsharp mask: standard deviation of the blur.", 0, old="sigma_schedule",
         acts=used("antiblur_amount"))
     antiblur_threshold: T = _between("0", "levels of 255",
-        "Differences below this are left as they are.", 0, 255, old="threshold_schedule", acts=used("antiblur_amount"))
+        "Unsharp mask: differences below this are not sharpened.",
+        0, 255, old="threshold_schedule", acts=used("antiblur_amount"))
     detail_coherence: T = _between("0", "share",
-        "How far the fine detail of each painted frame is brought to that of the picture whose colours are held "
-        "(color_coherence), by sharpening or softening it: against long runs that blur or grow crisp. 0 is off.",
+        "How far each painted frame is sharpened or softened to match the fine detail of the color_coherence "
+        "reference. "
+        "Keeps long runs from turning blurry or crisp. 0 is off.",
         0, 1, acts=unless("color_coherence", "None"))
     cadence_flow_factor: T = _between("1", "factor",
-        "optical_flow_cadence: scales the flow from the diffused frame before; 1 is as it was found, 0 fades only.",
+        "optical_flow_cadence: scales the flow from the last diffused frame; 1 is the flow as found, 0 only fades.",
         old="cadence_flow_factor_schedule")
     redo_flow_factor: T = _between("1", "factor",
-        "optical_flow_redo_generation: scales the flow; 1 is as it was found, 0 does not diffuse twice.",
+        "optical_flow_redo_generation: scales the flow; 1 is the flow as found, 0 turns the second diffusion off.",
         old="redo_flow_factor_schedule")
 
     symmetry_segments: T = _between("6", "segments",
@@ -148,57 +150,58 @@ class Params(Generic[T]):
         "fully symmetric, 0 is off; 0.3 leaves the picture visible beneath it.", 0, 1)
 
     echo_amount: T = _shown("0", "share",
-        "How much of a trail of the frames before is laid over each frame. The trail moves with the camera, so that it "
-        "shows what changes in the picture. 0 is off; try 0.5.", 0, 1)
+        "How much of a trail of earlier frames is laid over each frame. The trail moves with the camera, so it shows "
+        "what changes in the picture. 0 is off; try 0.5.", 0, 1)
     echo_decay: T = _shown("0.8", "share",
         "How much of the trail is left from one frame to the next: a trail of 0.8 is gone after about 10 frames, one "
         "of 0.95 after 45.", 0, 1)
 
     clip_feedback: T = _video("0", "share",
-        "How much of the frame before, moved as the clip moves, is mixed into a painted frame; 0.5 takes out about "
-        "half of the flicker, 0 is each frame by itself.", 0, 1)
+        "How much of the previous frame, moved with the clip, is mixed into each painted frame. 0.5 removes about half "
+        "of the flicker; 0 paints each frame independently.", 0, 1)
     clip_feedback_init: T = _video("0", "share",
-        "How much of the frame before, moved as the clip moves, is mixed into the clip's frame before it is painted, "
-        "so that what was painted is painted on; the more, the less the clip shows through.", 0, 1)
+        "How much of the previous frame, moved with the clip, is mixed into the clip's frame before it is painted. "
+        "Higher values carry the painting on and show less of the clip.", 0, 1)
 
     hybrid_comp_alpha: T = _hybrid("0.5", "share",
         "How much of the composite with the clip replaces the picture.", 0, 1, old="hybrid_comp_alpha_schedule")
     hybrid_comp_mask_blend_alpha: T = _hybrid("0.5", "share",
-        "The mask of type Blend: the clip's share in the brightness it is made from.",
+        "hybrid_comp_mask_type Blend: the clip's share in the brightness that makes the mask.",
         0, 1, old="hybrid_comp_mask_blend_alpha_schedule")
     hybrid_comp_mask_contrast: T = _hybrid("1", "factor",
-        "Contrast of the composite's mask, about its mean; 1 is neutral.",
+        "Contrast of the composite mask about its mean; 1 is neutral.",
         0, 255, old="hybrid_comp_mask_contrast_schedule")
     hybrid_comp_mask_auto_contrast_cutoff_low: T = _hybrid("0", "%",
-        "Automatic contrast: the darkest share that becomes black.",
+        "Automatic contrast: percentage of darkest pixels that become black.",
         0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_low_schedule")
     hybrid_comp_mask_auto_contrast_cutoff_high: T = _hybrid("100", "%",
-        "Automatic contrast: above this share all becomes white.",
+        "Automatic contrast: percentage above which pixels become white.",
         0, 100, old="hybrid_comp_mask_auto_contrast_cutoff_high_schedule")
     hybrid_flow_factor: T = _hybrid("1", "factor",
         "hybrid_motion Optical Flow: scales the motion.", old="hybrid_flow_factor_schedule")
 
     image_strength: T = _guided("0.75", "share",
-        "Strength of every frame while guided images are in use.", 0, 1, old="image_strength_schedule")
+        "Strength of every frame while guided images are on.", 0, 1, old="image_strength_schedule")
     blend_factor_max: T = _guided("0.35", "share",
-        "Middle of the swing of the share that is blended in of a guided image: from max - slope at its keyframe to "
+        "Centre of the guided image's blended share, which goes from max - slope at the keyframe to "
         "max + 0.4 slope.", old="blendFactorMax")
-    blend_factor_slope: T = _guided("0.25", "share", "How far that share swings.", old="blendFactorSlope")
+    blend_factor_slope: T = _guided("0.25", "share",
+        "How far the blended share varies around blend_factor_max.", old="blendFactorSlope")
     tweening_frames: T = _guided("20", "frames",
-        "How long it swings; after that 0.07 of the guided image is blended in.", old="tweening_frames_schedule")
+        "Frames over which the blended share varies; after that it is 0.07.", old="tweening_frames_schedule")
     color_correction_factor: T = _guided("0.075", "share",
-        "How far the colours of what is painted are drawn from the previous frame's towards the guided image's.", 0, 1)
+        "How far painted colours are pulled from the previous frame's towards the guided image's.", 0, 1)
     image_keyframe_strength: T = _guided("0.2", "share",
         "Strength at the frames where a guided image begins.",
         0, 1, old="image_keyframe_strength_schedule", pending="keyframe distribution")
     # fmt: on
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Give (name, value) of each parameter, in the order of declaration."""
+        """Iterate over (name, value) in the order of declaration."""
         return iter(vars(self).items())
 
     def map(self, fn: Callable[[str, T], U]) -> Params[U]:
-        """Make other values of the same parameters, by fn(name, value)."""
+        """Apply fn(name, value) to every parameter and return the results as `Params`."""
         return Params(**{name: fn(name, value) for name, value in self.items()})
 
 
@@ -206,5 +209,5 @@ PARAMS: Mapping[str, Declaration] = declarations(Params, NumberSchedule)
 
 
 def default_params() -> Params[NumberSchedule]:
-    """Give the schedules that are in effect where a file says nothing."""
+    """Return the default schedule of every parameter."""
     return Params(**{name: parse_number(each.default, name=name) for name, each in PARAMS.items()})
