@@ -1,4 +1,4 @@
-"""The cameras of the animation modes: what moves the picture from one frame to the next."""
+"""The 2D and still cameras, which move the picture from one frame to the next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deforum.timeline.frame import Frame
 
 @dataclass(frozen=True)
 class StillCamera(Camera):
-    """Does not move."""
+    """A camera that does not move."""
 
     settings: Settings
     device: Device
@@ -32,7 +32,7 @@ class StillCamera(Camera):
 
 @dataclass(frozen=True)
 class FlatCamera(Camera):
-    """2D: rotation, zoom, translation and perspective flip of the whole picture; it knows nothing of the scene."""
+    """2D: rotation, zoom, translation and perspective flip of the whole picture, independent of the scene."""
 
     settings: Settings
     profile: Profile

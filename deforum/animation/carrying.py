@@ -1,4 +1,4 @@
-"""Cameras that carry something along with the picture."""
+"""Wrapping cameras, and cameras that carry state along with the picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deforum.timeline.frame import Frame
 
 @dataclass(frozen=True)
 class OuterCamera(Camera):
-    """A camera with another one inside, for which it answers."""
+    """A camera that wraps another one and delegates to it."""
 
     camera: Camera
 
@@ -39,14 +39,14 @@ class OuterCamera(Camera):
 
 @dataclass(frozen=True)
 class CarryingCamera(OuterCamera):
-    """A camera that carries something along with the picture, from frame to frame; what it is, a subclass says."""
+    """A camera that carries state along with the picture from frame to frame; subclasses define the state."""
 
     index: int = field(default=0, kw_only=True)
-    """Of the frame where it is."""
+    """Index of the frame where the camera is."""
 
     @abstractmethod
     def carry(self, warp: Warp, index: int) -> Self:
-        """Move what it carries by the motion to frame `index`."""
+        """Move the carried state by the motion to frame `index`."""
 
     def look(self, scene: Image, frame: Frame) -> Self:
         return replace(super().look(scene, frame), index=frame.index)

@@ -1,4 +1,4 @@
-"""The 3D camera: the picture is a surface in space."""
+"""The 3D camera: the picture is a depth surface in space."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from deforum.timeline.frame import Frame
 
 @dataclass(frozen=True)
 class DepthCamera(Camera):
-    """3D: the picture is a surface in space, as far away as the depth model says; without a model it is flat.
+    """3D camera: the picture is a surface in space, placed by the depth model. Without a model the surface is flat.
 
-    With `Profile.depth_steady` depth is found once for each diffused picture, scaled alike over time, and carried along
-    between them; without, it is found and equalised in each frame.
+    With `Profile.depth_steady`, depth is estimated once per diffused picture, keeps one scale over time, and is carried
+    along in between. Otherwise it is estimated and equalised in each frame.
     """
 
     settings: Settings
@@ -37,18 +37,18 @@ class DepthCamera(Camera):
     device: Device
     model: DepthModel | None
     depth_is_raw: bool
-    """The model's values are distances as they are (Deforum's algorithms called "old")."""
+    """The model's values are used as distances without scaling (Deforum's algorithms called "old")."""
     depth: Depth | None = None
-    """Of the picture where the camera is."""
+    """Depth of the picture where the camera is."""
     known: Mask | None = None
-    """Where `depth` was seen before the last move, not made up."""
+    """Where `depth` was seen before the last move; elsewhere it is filled in."""
     range: DepthRange | None = None
     before: Params[float] | None = None
-    """Of the frame where the camera is, whose lens took the picture."""
+    """Parameters of the frame where the camera is; its lens took the picture."""
     keep: Callable[[int, Depth], None] | None = None
-    """Told the depth of each frame that the camera comes to, and again where it is found anew."""
+    """Called with (index, depth) for each frame that the camera reaches, and again when depth is estimated anew."""
     path: DepthWarp | None = None
-    """The whole way since the camera last looked: depth carried along it is sampled once, not in each frame."""
+    """The whole way since the last look, so that carried depth is sampled only once."""
 
     def look(self, scene: Image, frame: Frame) -> DepthCamera:
         if self.model is None:
@@ -99,7 +99,7 @@ class DepthCamera(Camera):
         return warp, moved._kept(frame)
 
     def joined(self, way: Warp, step: Warp) -> Warp:
-        # The same way, which the camera has joined already.
+        # `path` is the same way, already joined.
         return way.then(step) if self.path is None else self.path
 
     def memory(self) -> Memory:
@@ -129,7 +129,7 @@ def _on(device: Device, tensor: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None]) -> Camera:
-    """Have a 3D camera call keep(index, depth) for every frame; it may be inside of others."""
+    """Have a 3D camera, wrapped or not, call keep(index, depth) for every frame."""
     if isinstance(camera, DepthCamera):
         return replace(camera, keep=keep)
     return replace(camera, camera=keeping_depth(camera.camera, keep)) if isinstance(camera, OuterCamera) else camera

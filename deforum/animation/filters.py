@@ -1,4 +1,4 @@
-"""What changes a picture before and after it is painted."""
+"""Filters that change a picture before and after diffusion."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from deforum.settings.profiles import Profile
 
 
 def hold_colors(image: Image, moment: Moment) -> Image:
-    """Match the colours to those that the run holds to."""
+    """Match the colours to the colour reference of the run (color_coherence)."""
     return image if moment.palette is None else match_color(image, moment.palette)
 
 
 def hold_detail(image: Image, moment: Moment) -> Image:
-    """Bring fine detail to that of the picture whose colours are held."""
+    """Match fine detail to that of the colour reference."""
     if moment.palette is None:
         return image
     return match_detail(image, moment.palette.detail, moment.frame.params.detail_coherence)
@@ -37,14 +37,14 @@ def scale_contrast(image: Image, moment: Moment) -> Image:
 
 
 def sharpen(image: Image, moment: Moment) -> Image:
-    """Undo the softening that each motion brings."""
+    """Sharpen by an unsharp mask, against the softening of each warp."""
     p = moment.frame.params
     return unsharp_mask(image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Mixes in noise, for diffusion to make something of: a `Filter`."""
+    """A `Filter` that adds noise, which diffusion turns into detail."""
 
     settings: Settings
     profile: Profile
@@ -72,7 +72,7 @@ class Noise:
 
 
 def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
-    """List what changes a picture between motion and diffusion, in order."""
+    """List the filters between motion and diffusion, in order."""
     if not settings.mode.goes_on:
         return ()
     rows: tuple[tuple[bool, Filter], ...] = (
@@ -86,7 +86,7 @@ def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
 
 
 def filters_after(settings: Settings) -> Sequence[Filter]:
-    """List what changes a picture after diffusion, in order."""
+    """List the filters after diffusion, in order."""
     rows: tuple[tuple[bool, Filter], ...] = (
         (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, hold_colors),
         (settings.color_coherence in COLOR_SPACES and settings.mode.goes_on, hold_detail),

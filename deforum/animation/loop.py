@@ -2,7 +2,7 @@
 
     moved -> source -> before -> diffuse -> after -> between -> show
 
-What a mode does differently is a row of a table in `deforum.animation.modes`; nothing here asks which mode it is.
+Differences between modes are rows of a table in `deforum.animation.modes`; the loop is the same for all modes.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from deforum.timeline.frame import Frame, Span
 
 
 def apply(filters: Sequence[Filter], image: Image, moment: Moment) -> Image:
-    """Send a picture through filters, one after the other."""
+    """Apply filters to a picture, one after the other."""
     for change in filters:
         image = change(image, moment)
     return image
 
 
 def show(stages: Stages, image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:
-    """Make the picture that is shown, and what is remembered of the pictures shown so far."""
+    """Return the picture that is shown, and the updated memory of the pictures shown so far."""
     for change in stages.show:
         image, trails = change(image, moment, trails)
     return image, trails
 
 
 def paint(stages: Stages, moved: Image | None, moment: Moment) -> tuple[Image, Moment]:
-    """Diffuse one frame from the moved previous picture; give it, and the moment with the colours to hold to."""
+    """Diffuse one frame from the moved previous picture; return it, and the moment with its colour reference."""
     moment = replace(moment, palette=stages.palette(moment, moved, None), moved=moved)
     image = stages.source(moved, moment)
     moment = replace(moment, start=image)
@@ -56,7 +56,7 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         moment = Moment(span.key, state.palette, camera, warp, step=warp, trails=trails)
         moved, older = warp(state.picture), state.newer
     newer, moment = paint(stages, moved, moment)
-    # The older picture is still where it was before the key; the newer one is painted where the key stands.
+    # The older picture is still at the frame before the key; the newer one is at the key.
     pair = Pair(older, newer)
     for frame, fade in zip(span.frames, span.fades, strict=True):
         warp, camera = moment.camera.look(pair.newer, moment.frame).move(frame)
@@ -73,8 +73,8 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Cadence on time: diffuse the frame at the end of the way, then show the way there.
 
-    Each in-between is the last diffused picture moved on, mixed with the new one moved back; where one of them does not
-    reach, the other is seen. Every in-between is sampled once, however long the way.
+    Each in-between is a mix of the last diffused picture moved forward and the new one moved back. Where only one of
+    them covers the frame, that one is shown. Every in-between is sampled once, however long the way.
     """
     moment = Moment(span.key, None, stages.camera, None)
     way: list[tuple[Moment, Warp]] = []
@@ -102,9 +102,9 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
 
 
 def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pace:
-    """Go from span to span, each from the state at the end of the one before.
+    """Render span after span, each from the state at the end of the one before.
 
-    A state within a span is gone on from by doing that span again, up to where it was.
+    Resuming from a state within a span repeats that span up to the frame of the state.
     """
 
     def pace(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[State]:
@@ -121,17 +121,17 @@ def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pa
 
 
 def apart(room: int) -> Pace:
-    """Paint frames that do not depend on each other, `room` at a time; each span is of one frame.
+    """Paint independent frames in batches of `room`; each span has one frame.
 
-    Where a graphics card has not the memory for so many, half as many are painted from then on.
+    When GPU memory runs out, the batch size is halved for the rest of the run.
     """
 
     def pace(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[State]:
         state, known = (None, -1) if start is None else (start.boundary, start.frame.index)
         waiting, size = iter(spans), room
         while group := list(islice(waiting, size)):
-            # The same frames are painted together whether all of them are asked for or not: so are their pictures.
-            # (A boundary lies within a group where its frames were too many for the memory.)
+            # Batches are the same whether or not all of their frames are wanted, so that pictures are the same too.
+            # (A boundary lies within a group when the batch size was halved.)
             if state is not None:
                 group = [span for span in group if span.key.index > state.frame.index]
             while group:
@@ -156,7 +156,7 @@ def apart(room: int) -> Pace:
 
 
 def paint_apart(stages: Stages, keys: Sequence[Frame]) -> list[tuple[Image, Moment]]:
-    """Diffuse frames that have nothing of the one before; give each with its moment."""
+    """Diffuse frames that do not use the previous one; return each with its moment."""
     moments = []
     for key in keys:
         moment = Moment(key, None, stages.camera, None)
@@ -167,5 +167,5 @@ def paint_apart(stages: Stages, keys: Sequence[Frame]) -> list[tuple[Image, Mome
 
 
 def animate(stages: Stages, spans: Iterable[Span], start: State | None = None) -> Iterator[tuple[Frame, Image]]:
-    """Render the frames of the spans, in order; behind that of a state, where one is given."""
+    """Render the frames of the spans in order; given a start state, only those after it."""
     return ((state.frame, state.shown) for state in stages.pace(stages, spans, start))

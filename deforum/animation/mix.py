@@ -1,4 +1,4 @@
-"""In-betweens by a cross-fade."""
+"""In-betweens by cross-fading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEATHER = 32  # fade width: 1/32 of the frame's shorter side
 
 @dataclass(frozen=True)
 class CrossFade:
-    """Fades from one picture to the other: a `Mix`."""
+    """A `Mix` that fades from one picture to the other."""
 
     def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
         def between(a: View, b: View, fade: float) -> Image:
@@ -32,7 +32,7 @@ class CrossFade:
 
 
 def feather(covers: Mask) -> Mask:
-    """Let what a picture covers, (H, W) in 0..1, end softly inwards, so that no line shows where it ends."""
+    """Feather a coverage mask (H, W) in 0..1 inwards, so that its edge does not show as a line."""
     known = (covers > 0.5).to(torch.uint8).cpu().numpy()
     if known.all():
         return covers
@@ -41,7 +41,7 @@ def feather(covers: Mask) -> Mask:
 
 
 def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) -> Image:
-    """Mix two pictures, `fade` 0 is `a`; where only one covers, only that one is seen."""
+    """Cross-fade two pictures; `fade` 0 is `a`. Where only one covers, only that one is seen."""
     a_share, b_share = (1 - fade) * a_covers, fade * b_covers
     total = a_share + b_share
     share = torch.where(total > 0, b_share / total.clamp(min=1e-6), fade)

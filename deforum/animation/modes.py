@@ -1,6 +1,6 @@
-"""What each animation mode moves by and paints from, as a table: a new mode is a new row here and its facts.
+"""The camera and the source of each animation mode, as a table. A new mode is a new row here, and its facts.
 
-What is known of a mode without torch stands in `deforum.settings.modes`.
+The facts of a mode, which need no torch, are in `deforum.settings.modes`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from deforum.settings.profiles import PROFILES, Profile
 
 @dataclass(frozen=True)
 class ModeParts:
-    """What a mode is made of."""
+    """The camera and the source of a mode."""
 
     camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
-    """Asked with the depth model, and whether its values are distances as they are."""
+    """Called with settings, profile, device, the depth model, and whether its values are unscaled distances."""
     source: Callable[[Settings], Source]
 
 
@@ -45,7 +45,7 @@ def previous_frame(settings: Settings) -> Source:
 
 
 def noise_alone(settings: Settings) -> Source:
-    """Start from nothing."""
+    """Start every frame from noise alone."""
     return lambda moved, moment: None
 
 
@@ -66,7 +66,7 @@ MODES: Mapping[Mode, ModeParts] = {
 
 
 def pace_of(profile: Profile) -> Pace:
-    """Give the pace of frames that are painted from the ones before."""
+    """Choose the pace for frames that are painted from the previous ones."""
     return in_turn(arrive if profile.keys_on_time else fade_in)
 
 
@@ -79,9 +79,9 @@ def stages_of(
     depth_is_raw: bool = False,
     room: int = 1,
 ) -> Stages:
-    """Choose the stages around a painter and a depth model, without any feature.
+    """Build the stages around a painter and a depth model, without any feature.
 
-    `room` is how many frames that do not depend on each other are painted at a time.
+    `room` is the batch size for independent frames.
     """
     profile, row = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(

@@ -1,4 +1,4 @@
-"""The stage that diffuses: the model, and what has a say in where it paints."""
+"""The diffusion stage: the model, masks, and the strength of each pixel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from deforum.pixels.sharpness import blur
 from deforum.timeline.frame import Frame
 
 SMALLEST = 64
-"""px; a region smaller than this is not enlarged: there is nothing in it to go by."""
+"""px; the shortest side of a region, so that the model sees enough context."""
 
 REACH = 3
-"""Deviations of a Gaussian within which it is computed; beyond, a blurred mask is 0."""
+"""Radius of a Gaussian kernel in standard deviations; beyond it a blurred mask is 0."""
 
 MaskAt = Callable[[Moment, Image], Mask]
 Box = tuple[slice, slice]
@@ -28,7 +28,7 @@ Box = tuple[slice, slice]
 
 
 class Painter(Protocol):
-    """The model, which knows frames only: paints those that do not depend on each other."""
+    """The model: paints independent frames in one batch."""
 
     def __call__(
         self,
@@ -40,7 +40,7 @@ class Painter(Protocol):
 
 
 def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
-    """Make a painter of what paints a single frame, and paints it everywhere."""
+    """Make a painter from a function that paints a single frame without a mask."""
 
     def painter(
         inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
@@ -51,13 +51,13 @@ def each(paint: Callable[[Image | None, Frame], Image]) -> Painter:
 
 
 Keeps = Callable[[Moment], Mask | None]
-"""Says where the picture is to keep less than the frame's strength: a strength (H, W); None: nowhere."""
+"""Returns a strength per pixel (H, W) that may be lower than the frame's; None keeps the frame's everywhere."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """How the masked region is painted at full resolution: `padding` px more of it are seen, and `blur` px softens
-    the edge of what is put back."""
+    """Options for painting the masked region at full resolution: `padding` px of margin around it, `blur` px at the
+    edge where it is pasted back."""
 
     padding: int
     blur: float
@@ -65,18 +65,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Masked:
-    """Where a frame is painted."""
+    """The mask of a frame, and how it is painted under it."""
 
     mask: MaskAt
     fill: MaskFill
-    """What painting starts from there."""
+    """What painting starts from under the mask."""
     region: Region | None
-    """None: the whole frame goes through the model."""
+    """None: the whole frame is diffused."""
 
 
 @dataclass(frozen=True)
 class Painting:
-    """The stage that diffuses: the model, and what has a say in where and how much it paints."""
+    """The diffusion stage: the model, and where and how strongly it paints."""
 
     painter: Painter
     keeps: Sequence[Keeps] = ()
@@ -90,10 +90,10 @@ class Painting:
         return [request.finish(picture) for request, picture in zip(requests, painted, strict=True)]
 
     def paint(self, init: Image, moment: Moment) -> Paint | None:
-        """Say how much of the init each pixel of a frame keeps; None: all of them the frame's own strength.
+        """Compute the strength of each pixel; None where all pixels have the frame's own strength.
 
-        Under the mask it is that strength, or what one of `keeps` has of it, whichever is less; where the mask is
-        black everything is kept, and greys are in between.
+        Under the mask it is the minimum of the frame's strength and those of `keeps`. Where the mask is black it is 1;
+        greys are in between.
         """
         strengths = [strength for each in self.keeps if (strength := each(moment)) is not None]
         if self.masked is None and not strengths:
@@ -122,19 +122,19 @@ class Painting:
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """What the model is given for one frame, and what is made of what it gives back."""
+    """The model's input for one frame, and how its output is pasted back."""
 
     init: Image | None
     paint: Paint | None
     box: Box | None = None
-    """The region of the frame that `init` is, enlarged."""
+    """The region of the frame that `init` shows enlarged."""
     whole: Image | None = None
-    """The frame that the region is put back into, where there is one."""
+    """The frame that the region is pasted back into, where there is a region."""
     share: Mask | None = None
-    """How much of the painted region is put there, (h, w)."""
+    """Opacity of the painted region when pasted back, (h, w)."""
 
     def told(self, frame: Frame) -> Frame:
-        """Give the frame as the model is to know it: the noise of an enlarged region is that of no place."""
+        """Return the frame for the model: an enlarged region does not use the noise map."""
         return frame if self.box is None else replace(frame, noise_map=None)
 
     def finish(self, picture: Image) -> Image:
@@ -147,9 +147,9 @@ class _Request:
 
 
 def region_of(masked: torch.Tensor, padding: int) -> Box | None:
-    """Find the smallest region of the frame's proportions around what is masked (H, W, bool), and `padding` px more.
+    """Find the smallest region of the frame's aspect ratio around a mask (H, W, bool) and its margin of `padding` px.
 
-    None where that is the whole frame, or where nothing is masked.
+    None where the region is the whole frame, or the mask is empty.
     """
     height, width = masked.shape
     rows, columns = masked.any(1).nonzero().flatten().tolist(), masked.any(0).nonzero().flatten().tolist()
@@ -166,13 +166,13 @@ def region_of(masked: torch.Tensor, padding: int) -> Box | None:
 
 
 def _around(start: int, end: int, length: int, limit: int) -> slice:
-    """Lengthen start..end on both sides, within 0..limit."""
+    """Extend start..end on both sides to `length`, within 0..limit."""
     first = min(max((start + end - length) // 2, 0), limit - length)
     return slice(first, first + length)
 
 
 def resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Enlarge or shrink (C, H, W), bicubic; what the filter overshoots is cut off."""
+    """Resize (C, H, W) by bicubic interpolation; overshoots are clamped to 0..1."""
     if image.shape[1:] == (height, width):
         return image
     sized = interpolate(image[None], (height, width), mode="bicubic", align_corners=False, antialias=True)
@@ -180,7 +180,7 @@ def resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def soften(mask: Mask, radius: float) -> Mask:
-    """Blur a mask by a Gaussian of deviation `radius` px; 3 * radius px away from all that is not 0 it is exactly 0."""
+    """Blur a mask by a Gaussian of deviation `radius` px; it is exactly 0 from 3 * radius px off all nonzero pixels."""
     if radius <= 0:
         return mask
     reach = min(ceil(REACH * radius), min(mask.shape) - 1)
@@ -188,7 +188,7 @@ def soften(mask: Mask, radius: float) -> Mask:
 
 
 def under(change: Filter, mask_at: MaskAt) -> Filter:
-    """Let a filter act only where a mask is white."""
+    """Restrict a filter to where a mask is white."""
 
     def changed(image: Image, moment: Moment) -> Image:
         result = change(image, moment)

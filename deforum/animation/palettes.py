@@ -1,4 +1,4 @@
-"""Whose colours a run holds to: a rule for each choice."""
+"""Colour references (color_coherence): one rule for each choice."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 
 COLOR_SPACES: dict[str, Space] = {**{space: space for space in SPACES}, "Image": "LAB", "Video Input": "LAB"}
-"""Where colours are matched, by color_coherence."""
+"""Colour space of the matching, by color_coherence."""
 
 
 def no_palette(moment: Moment, moved: Image | None, painted: Image | None) -> None:
-    """Hold to no colours."""
+    """Use no colour reference."""
 
 
 def reference_of(settings: Settings, profile: Profile) -> Callable[[Image], ColorReference]:
-    """Say how the colours of a picture are taken, in the space that color_coherence names."""
+    """Return a function that takes a picture's colour reference in the space of color_coherence."""
     space = COLOR_SPACES[settings.color_coherence]
 
     def reference(image: Image) -> ColorReference:
@@ -32,10 +32,10 @@ def reference_of(settings: Settings, profile: Profile) -> Callable[[Image], Colo
 
 
 def palette_of(settings: Settings, profile: Profile, first: Image | None = None) -> Palette:
-    """Choose the rule that says which picture's colours are held to.
+    """Choose the rule for the colour reference of a run.
 
-    `first` is what frame 0 is painted from, where that is something else than the init image. Holding to a clip's
-    colours is the business of the clip.
+    `first` is the picture that frame 0 is painted from where that is not the init image. The Video Input feature
+    has its own rule for a clip's colours.
     """
     if settings.color_coherence not in COLOR_SPACES or not settings.mode.holds(settings.color_coherence):
         return no_palette

@@ -12,33 +12,33 @@ from deforum.animation.state import State
 from deforum.timeline.frame import Span
 
 Around = Callable[[Diffuse], Diffuse]
-"""Makes a diffusion of another one, that does something before and after it."""
+"""Decorates a diffusion with work before and after it."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The parts of a frame's journey. A feature gives other stages, in which some of them are its own or wrapped."""
+    """The stages of a frame. A feature returns new stages, in which it replaces or wraps some of them."""
 
     camera: Camera
-    """As it is before the first frame."""
+    """The camera before the first frame."""
     source: Source
     before: Sequence[Filter]
     painting: Painting
-    """The model, and what has a say in where it paints: the innermost diffusion."""
+    """The innermost diffusion: the model, masks, and the strength of each pixel."""
     after: Sequence[Filter]
     between: Sequence[Filter]
-    """For every picture that is mixed of diffused ones; the loop goes on from what they give."""
+    """Filters for every in-between; the loop continues from their results."""
     show: Sequence[Show]
-    """For every picture that is shown, diffused or not; the loop goes on from what they are given."""
+    """Applied to every shown picture, diffused or not; the loop continues from the pictures before them."""
     palette: Palette
     pace: Pace
     mix: Mix
     around: Sequence[Around] = ()
-    """What is put around the painting, from the inside out."""
+    """Decorators of the painting, from the inside out."""
 
     @cached_property
     def diffuse(self) -> Diffuse:
-        """The painting with everything around it."""
+        """The painting with all decorators."""
         diffuse: Diffuse = self.painting
         for around in self.around:
             diffuse = around(diffuse)
@@ -46,7 +46,7 @@ class Stages:
 
 
 Pace = Callable[[Stages, Iterable[Span], State | None], Iterator[State]]
-"""How the loop goes from one diffused frame to the next: gives the state at every frame, in order.
+"""How the loop goes from one diffused frame to the next: yields the state at every frame, in order.
 
-It begins behind the frame of a given state, or at the first span where there is none.
+It begins after the frame of a given state; without a state, at the first span.
 """

@@ -1,7 +1,7 @@
-"""The state of a run between two frames, and its way into a folder and back.
+"""The state of a run between two frames: saving to a folder and resuming.
 
-A folder holds `state.json`, which says what there is, and `state.safetensors` with the tensors. With it, the settings
-and the models, a run goes on exactly as it would have: frames are the same, bit for bit.
+A folder holds `state.json`, which describes the state, and `state.safetensors` with the tensors. With the same settings
+and models, a run resumed from it renders the same frames, bit for bit.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ TENSORS = "state.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """All that one frame hands on to the next; with it, and the settings, a run can go on.
+    """Everything that one frame passes to the next; with the settings it is enough to resume a run.
 
-    It holds at most one other state, so that a long run does not keep its beginning alive.
+    It refers to at most one other state, so that memory stays bounded in long runs.
     """
 
     frame: Frame
     shown: Image
     picture: Image
-    """What the next frame is painted from: the one that is shown, before `Stages.show`."""
+    """The picture that the next frame is painted from: the shown one before `Stages.show`."""
     newer: Image
-    """The last diffused picture, moved to where `picture` is."""
+    """The last diffused picture, moved to the frame of `picture`."""
     palette: ColorReference | None
     camera: Camera
     trails: Memory = field(default_factory=dict)
-    """What is remembered of the pictures that were shown."""
+    """The memory of shown pictures."""
     is_boundary: bool = True
-    """The frame is the last one of its span, or of those that are painted together."""
+    """Whether the frame is the last one of its span or batch."""
     begun: State | None = None
-    """Set within a span: the state at the last boundary before; None where the run began since."""
+    """Set within a span: the state at the previous boundary; None in the first span."""
 
     @property
     def boundary(self) -> State | None:
-        """The last state from which the loop goes on by a span of its own; None: from the beginning."""
+        """The last state from which the loop can start a span; None: start from the beginning."""
         return self if self.is_boundary else self.begun
 
 
 def write_state(state: State, folder: Path) -> None:
-    """Write a state into a folder, which is made where it is not there.
+    """Write a state into a folder, which is created where it is missing.
 
-    Within a span what is written is the state at its beginning, and the frame that was reached: going on does the span
-    again, and hands out what comes behind that frame. Raises OSError where the folder cannot be written.
+    Within a span, the state at its beginning and the reached frame are written: resuming repeats the span and yields
+    the frames after that one. Raises OSError where the folder cannot be written.
     """
     from safetensors.torch import save
 
@@ -90,9 +90,9 @@ def write_state(state: State, folder: Path) -> None:
 
 
 def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device = CPU) -> State:
-    """Read a state; `camera` is the run's as it is before the first frame, `timeline` the run's.
+    """Read a state. `camera` is the run's camera before the first frame, `timeline` the run's timeline.
 
-    Pictures and trails come back on the device, what the camera knows where the camera keeps it.
+    Pictures and trails are put on the device; the camera puts its own memory where it keeps it.
     Raises UserError where a file is missing or damaged, and where the state belongs to other settings.
     """
     document, tensors = _read_document(folder / DOCUMENT), _read_tensors(folder / TENSORS)
@@ -116,7 +116,7 @@ def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device 
         ) from None
     if begun is not None and begun.frame.index == reached.index:
         return begun
-    # Nothing of the pictures within the span is read: it is done again from where it began.
+    # Pictures within the span are not needed: the span is repeated from its beginning.
     nothing = torch.empty(0)
     return State(reached, nothing, nothing, nothing, None, camera, is_boundary=False, begun=begun)
 
@@ -171,7 +171,7 @@ def _palette(memory: Mapping[str, Any]) -> ColorReference:
 
 
 def _pack(memory: Memory, tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, object]:
-    """Put tensors aside under names of their own, and give the rest as what JSON can hold."""
+    """Move tensors into `tensors` under unique names, and return the rest as JSON values."""
     packed: dict[str, object] = {}
     for name, value in memory.items():
         if isinstance(value, torch.Tensor):
@@ -186,13 +186,13 @@ def _pack(memory: Memory, tensors: dict[str, torch.Tensor], prefix: str = "") ->
 
 
 def _unpack(packed: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Turn back what `_pack` gave."""
+    """Invert `_pack`."""
     memory: dict[str, Any] = {}
     for name, entry in packed.items():
         if "tensor" in entry:
             order: list[int] = entry["order"]
             back = [order.index(axis) for axis in range(len(order))]
-            # Copied into aligned memory, as tensors are in a run: how sums are rounded can depend on alignment.
+            # Copied into aligned memory as during a run, because the rounding of sums can depend on alignment.
             memory[name] = tensors[entry["tensor"]].permute(back).clone()
         elif "group" in entry:
             memory[name] = _unpack(entry["group"], tensors)
@@ -213,5 +213,5 @@ def _on(device: Device, memory: Mapping[str, Any]) -> Memory:
 
 
 def _order(tensor: torch.Tensor) -> list[int]:
-    """Give the axes from the one that is stored farthest apart to the nearest: networks go by how pictures lie."""
+    """List the axes by decreasing stride: results of networks depend on the memory layout."""
     return sorted(range(tensor.ndim), key=lambda axis: (-tensor.stride()[axis], axis))

@@ -1,4 +1,4 @@
-"""How long each stage of a frame takes."""
+"""Timing of the stages of a frame."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ R = TypeVar("R")
 
 @dataclass
 class Stopwatch:
-    """Adds up seconds by stage until they are taken."""
+    """Accumulates seconds per stage until they are taken."""
 
     _seconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
     def timed(self, stage: str, work: Callable[P, R]) -> Callable[P, R]:
-        """Make the same function, which adds its time to a stage."""
+        """Wrap a function so that its time is added to a stage."""
 
         def measured(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
@@ -34,7 +34,7 @@ class Stopwatch:
         return measured
 
     def take(self) -> dict[str, float]:
-        """Give the seconds by stage since they were taken last, with the rest of the time as "rest"; begin anew."""
+        """Return the seconds per stage since the last call, with the remaining time as "rest", and reset them."""
         now = time.perf_counter()
         seconds, self._seconds = self._seconds, {}
         seconds["rest"] = max(now - self._since - sum(seconds.values()), 0.0)
@@ -43,7 +43,7 @@ class Stopwatch:
 
 
 def timed_stages(stages: Stages, watch: Stopwatch) -> Stages:
-    """Have every stage measured. Pictures are the same."""
+    """Measure every stage, without changing the pictures."""
 
     def filters(stage: str, changes: Sequence[Filter]) -> list[Filter]:
         return [watch.timed(stage, change) for change in changes]
