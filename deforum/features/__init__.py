@@ -1,1 +1,1 @@
-"""Everything that can be switched on."""
+"""Features: the optional parts of a render."""

@@ -1,4 +1,4 @@
-"""When does a setting act? The one answer, which checks, notes, comparisons and the reference share."""
+"""Whether a setting has an effect: shared by checks, notes, comparisons and the reference."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SAMPLERS: Mapping[str, When] = {
     "ddim_eta": when("the sampler is DDIM", _reads_eta("ddim_eta")),
     "ancestral_eta": when("the sampler has fresh noise in its steps (Euler a and such)", _reads_eta("ancestral_eta")),
 }
-"""What the sampler decides."""
+"""Conditions that depend on the sampler."""
 
 
 @cache
 def conditions(name: str) -> tuple[When, ...]:
-    """List when a setting acts; it does where one of these holds. None: always, in its modes."""
+    """List the conditions of which one has to hold for a setting to act; empty: always, in its modes."""
     declared = DECLARATIONS[name].acts
     rows = [feature.acts[name] for feature in FEATURES if name in feature.acts]
     found = [*([] if declared is None else [declared]), *([SAMPLERS[name]] if name in SAMPLERS else []), *rows]
@@ -40,7 +40,7 @@ def conditions(name: str) -> tuple[When, ...]:
 
 
 def in_words(name: str) -> str:
-    """Say when a setting acts, as the end of "acts where"; "" for always."""
+    """Format the conditions of a setting as the end of "acts where"; "" for always."""
     return ", or where ".join(dict.fromkeys(condition.words for condition in conditions(name)))
 
 
@@ -60,16 +60,16 @@ def acts(name: str, settings: Settings, sampled: Sampled) -> bool:
 
 
 def is_switched_on(name: str, settings: Settings, sampled: Sampled) -> bool:
-    """Whether the settings on which another one depends let it act."""
+    """Whether the conditions of a setting hold."""
     found = conditions(name)
     return not found or any(condition.test(settings, sampled) for condition in found)
 
 
 def needs_file(name: str, settings: Settings, sampled: Sampled) -> bool:
-    """Whether a setting that names a file has to name one that is there."""
+    """Whether the file that a setting names has to exist."""
     declaration = DECLARATIONS[name]
     needs = [feature.needs[name] for feature in FEATURES if name in feature.needs]
     if any(condition.test(settings, sampled) for condition in (*conditions(name), *needs)):
         return True
-    # An optional one that nothing else decides on is needed where it is given.
+    # An optional file without conditions is needed where it is given.
     return declaration.optional and declaration.acts is None and getattr(settings, name) is not None

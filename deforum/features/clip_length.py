@@ -1,4 +1,4 @@
-"""What follows from frames that are made from a clip: how many there are, and whether sound stays with them."""
+"""The length of a run that follows a clip, and whether picture and sound stay in sync."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from deforum.settings.profiles import PROFILES
 
 
 def as_long_as_the_clip(settings: Settings) -> Settings:
-    """Settle how many frames there are, where they come from a clip. Raises UserError where there is none.
+    """Set max_frames for a run that follows a clip. Raises UserError where the clip is missing.
 
-    It is max_frames, or less where the clip ends before that and clip_end is stop. Deforum takes the clip's length
-    whatever max_frames is.
+    With clip_end stop, max_frames is limited to the clip's length. Deforum always takes the clip's length.
     """
     from deforum.video import video_init
 
@@ -25,7 +24,7 @@ def as_long_as_the_clip(settings: Settings) -> Settings:
 
 
 def sound_notes(settings: Settings) -> list[str]:
-    """Say where the clip's sound and the pictures made from it do not keep together."""
+    """Note where the clip's sound drifts away from the pictures."""
     from deforum.video import ClipError, video_init
 
     if settings.add_soundtrack != "Init Video":

@@ -1,4 +1,4 @@
-"""The depth of the scene: the model of the 3D camera, and the one that masks ask."""
+"""Depth models of the 3D camera and of masks."""
 
 from __future__ import annotations
 

@@ -33,17 +33,17 @@ WRITE: dict[MapFormat, Callable[[Path, torch.Tensor, tuple[float, float]], None]
 
 
 def ends_of(settings: Settings, timeline: Timeline) -> tuple[float, float] | None:
-    """Give the nearest and the farthest distance of a run in scene units; None where only the maps can say."""
+    """Return the nearest and the farthest distance of a run in scene units; None where they depend on the maps."""
     profile = PROFILES[settings.profile]
     if profile.depth_steady:
-        # Things may stand out in front of what is taken for the nearest: see `steady_depth`.
+        # Outstanding things may be nearer than `near`: see `steady_depth`.
         return float(timeline.curves.near.min()) / UNITS / OUTSTANDING, float(timeline.curves.far.max()) / UNITS
     stand = STANDS.get(settings.depth_algorithm)
     return None if stand is not None and stand.raw else (1.0, 2.0)
 
 
 def record(stages: Stages, found: DepthSource | None, recording: Recording) -> Stages:
-    """Save depth where that is asked for: as maps in the folder depth, as a video like the first film."""
+    """Save depth as the settings ask: as maps in the folder depth, and as a video in the format of the first film."""
     settings = recording.settings
     if not (settings.save_depth_maps or settings.save_depth_video):
         return stages
@@ -58,15 +58,15 @@ def record(stages: Stages, found: DepthSource | None, recording: Recording) -> S
 
 
 class DepthRecord:
-    """Write the depth of each frame under its number: 16-bit PNG or EXR, and as a frame of a video.
+    """Write the depth of each frame: a 16-bit PNG or EXR named by its index, and a frame of a video.
 
         with DepthRecord(folder, (1, 50), format="png", film=None) as record:
             record(0, depth)  # (H, W) in scene units
 
-    Frames come in order; one that comes again takes the place of the one before. A frame that does not come has the
-    depth of the one before it in the video. White is at the first of `ends`, black at the second, all through the run;
-    None takes them from the first map, with as much again on either side. What is on the disk under its final name is
-    whole. A full disk raises OSError; a video that fails does not stop the maps, and raises VideoError in the end.
+    Frames come in order; a repeated frame replaces the previous one. In the video a missing frame repeats the depth of
+    the one before it. White is at the first of `ends`, black at the second, for the whole run. None takes both from the
+    first map and widens its range by half on either side. Files under their final names are complete. A full disk
+    raises OSError. If the video fails, the maps go on, and VideoError is raised at the end.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Painting anew what the camera did not see before: behind things that moved aside, and beyond the picture's edge.
+"""Disocclusion repaint: newly visible areas, behind things that moved aside and beyond the edge, are painted anew.
 
-The picture there is made up by the warp, from what is beside it. Noise makes it something that diffusion does not keep,
-and a lower strength gives diffusion the steps to paint something in its place; around it the picture stays as it is.
+The warp fills these areas from their surroundings. Noise keeps diffusion from preserving the filling, and a lower
+strength gives it enough steps to paint something new. The picture around them stays unchanged.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ ENOUGH = 0.5  # blurred value from which a pixel counts fully as a hole
 
 
 def uncovered(warp: Warp) -> Mask:
-    """Tell where a moved picture shows what the one before did not: (H, W), 1 there."""
+    """Mask of the newly visible areas of a moved picture: (H, W), 1 there."""
     return (warp.coverage() < SEEN).float()
 
 
 @dataclass(frozen=True)
 class Repaint:
-    """What is done to those places at a moment, as its frame's parameters say."""
+    """Strength and noise of the newly visible areas, from the parameters of the frame."""
 
     settings: Settings
 
     def mask(self, moment: Moment) -> Mask | None:
-        """Tell where, (H, W), 0..1; None: nowhere.
+        """Soft mask of the newly visible areas, (H, W), 0..1; None where there are none.
 
-        Holes grow by a few pixels, as what is sampled beside them has something of them, and end softly. Cracks of a
-        pixel count little, or slow motions would paint the same outline over and over.
+        Holes grow by a few pixels, because samples beside them mix with their filling, and have soft edges. One-pixel
+        cracks count little, so that slow motions do not repaint the same outline again and again.
         """
         if moment.warp is None:
             return None
@@ -50,12 +50,12 @@ class Repaint:
         return (soften(hole, SOFT) / ENOUGH).clamp(max=1)
 
     def strength(self, moment: Moment) -> Mask | None:
-        """Say how much each pixel keeps, (H, W); None: nowhere less than the frame's own strength."""
+        """Compute the strength of each pixel, (H, W); None: the frame's own strength everywhere."""
         p, mask = moment.frame.params, self.mask(moment)
         return None if mask is None else p.strength + mask * (min(p.disocclusion_strength, p.strength) - p.strength)
 
     def noise(self, image: Image, moment: Moment) -> Image:
-        """Put noise there, before diffusion."""
+        """Add noise in the newly visible areas, before diffusion."""
         amount, mask = moment.frame.params.disocclusion_noise, self.mask(moment)
         if amount == 0 or mask is None:
             return image
@@ -64,28 +64,28 @@ class Repaint:
 
 
 def attach(stages: Stages, found: None, kit: Kit) -> Stages:
-    """Paint anew what comes into view, where disocclusion is repaint."""
+    """Repaint newly visible areas where disocclusion is repaint."""
     return with_repainting(stages, kit.settings) if kit.settings.disocclusion == "repaint" else stages
 
 
 def with_repainting(stages: Stages, settings: Settings) -> Stages:
-    """Put noise over what comes into view, and keep less of it."""
+    """Add noise and a lower strength in newly visible areas."""
     repaint = Repaint(settings)
     painting = replace(stages.painting, keeps=[*stages.painting.keeps, repaint.strength])
     return replace(stages, painting=painting, before=[*stages.before, repaint.noise])
 
 
 def record(stages: Stages, found: None, recording: Recording) -> Stages:
-    """Save where each diffused frame shows what was not seen before, where save_disocclusion_masks is on."""
+    """Save the newly visible areas of each diffused frame where save_disocclusion_masks is on."""
     if not recording.settings.save_disocclusion_masks:
         return stages
     folder = recording.folder / "disocclusion"
-    # Next to the painting, so that what is saved is what it is told: features around it may change that.
+    # Innermost, so that the saved mask is the one that the painting uses: outer features may change it.
     return replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, folder), *stages.around])
 
 
 def saving_uncovered(diffuse: Diffuse, folder: Path) -> Diffuse:
-    """Save where each diffused frame shows what was not seen before, as it is painted: 8-bit PNG, white there."""
+    """Save the newly visible areas of each diffused frame as it is painted: 8-bit PNG, white there."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         for moment in moments:

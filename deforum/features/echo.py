@@ -1,7 +1,7 @@
-"""Echo: a trail of the frames before is laid over each frame.
+"""Echo: a trail of earlier frames is laid over each frame.
 
-P_n is the picture of frame n, T_n the trail there, M_n what is remembered; a is echo_amount, d is echo_decay, and c is
-where the trail covers the picture:
+P_n is the picture of frame n, T_n the trail there, M_n the memory; a is echo_amount, d is echo_decay, and c is the
+coverage of the trail:
 
     shown_n = P_n + a c (over(P_n, T_n) - P_n)
     M_n     = P_n + d c (keep(P_n, T_n) - P_n)
@@ -11,12 +11,12 @@ where the trail covers the picture:
     over(P, T)   T     max(P, T)   min(P, T)   min(P + T, 1)
     keep(P, T)   T     max(P, T)   min(P, T)   max(P, T)
 
-c is 0 in frame 0 and in what came into view, and ends softly beside that; cracks of a pixel count little there, which
-would show as lines. All values stay within 0..1. The trail of a scene that stands still is the scene. Of a white dot on
-black that was there k frames ago, lighten and add show a d^(k-1); normal shows (1 - d) of that, but all of it if the
-dot had been there since frame 0.
+c is 0 in frame 0 and in newly visible areas, with soft edges; one-pixel cracks count little, as they would show as
+lines. All values stay within 0..1. The trail of a still scene is the scene. Of a white dot on black that was there k
+frames ago, lighten and add show a d^(k-1); normal shows (1 - d) of that, but all of it if the dot had been there since
+frame 0.
 
-P_n itself is never sampled again; the trail is, in every frame, and softens.
+P_n itself is never resampled; the trail is resampled in every frame, and softens.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
 
 NAME = "echo"
-"""Of the trail among what is remembered."""
-SOFT = 3  # px, deviation of the Gaussian by which holes in the trail end
+"""Key of the trail in the memory."""
+SOFT = 3  # px, deviation of the Gaussian at the edges of holes in the trail
 ENOUGH = 0.5  # blurred value from which a pixel counts fully as a hole
 
 Mixed = Callable[[Image, Image], Image]
-"""Makes one picture of a picture and a trail."""
+"""Blends a picture and a trail."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,29 @@ BLENDS: Mapping[str, Blend] = {
     "normal": Blend(trail_alone, trail_alone),
     "lighten": Blend(torch.maximum, torch.maximum),
     "darken": Blend(torch.minimum, torch.minimum),
-    "add": Blend(add_light, torch.maximum),  # a sum that is remembered would not fade
+    "add": Blend(add_light, torch.maximum),  # a remembered sum would not fade
 }
 
 
 @dataclass(frozen=True)
 class Trail:
-    """The trail, moved to where the picture is."""
+    """The trail, moved to the frame of the picture."""
 
     image: Image
     covers: Mask | None
-    """Where it shows something of the frames before: (H, W), 0..1; None: everywhere."""
+    """Coverage of the trail: (H, W), 0..1; None: everywhere."""
 
     def laid_over(self, image: Image, mix: Mixed, share: float) -> Image:
-        """Mix a share of it into a picture, where it covers it."""
+        """Blend a share of the trail into a picture where it covers the picture."""
         if share == 0:
             return image
         return torch.lerp(image, mix(image, self.image), share if self.covers is None else share * self.covers)
 
 
 def trail_of(trails: Memory, warp: Warp | None, image: Image) -> Trail | None:
-    """Move what is remembered to where a picture is; None where nothing is.
+    """Move the remembered trail to the frame of a picture; None where there is none.
 
-    Frames that do not depend on each other have no motion: the trail stays where it is.
+    Independent frames have no motion: their trail does not move.
     """
     remembered = trails.get(NAME)
     if not isinstance(remembered, torch.Tensor):
@@ -98,10 +98,10 @@ def trail_of(trails: Memory, warp: Warp | None, image: Image) -> Trail | None:
 
 
 def covered(warp: Warp) -> Mask | None:
-    """Tell where a moved trail covers the picture: (H, W), 0..1; None: everywhere.
+    """Coverage of a moved trail: (H, W), 0..1; None: everywhere.
 
-    A hole counts fully, and fades over a few pixels beside it; beyond the picture's edge it goes on. A crack of a pixel
-    counts by a quarter: there is the trail beside it.
+    A hole counts fully and fades out over a few pixels around it; holes at the picture's edge extend beyond it. A
+    one-pixel crack counts by a quarter, as the trail beside it fills it.
     """
     hole = uncovered(warp)
     if not bool(hole.any()):
@@ -132,7 +132,7 @@ class Echo:
 
 
 def attach(stages: Stages, found: None, kit: Kit) -> Stages:
-    """Lay trails over what is shown, and, where echo_in_loop is on, over what is painted from."""
+    """Lay trails over shown pictures and, with echo_in_loop, over the pictures that painting starts from."""
     settings = kit.settings
     echo = Echo(BLENDS[settings.echo_blend])
     in_loop = settings.echo_in_loop and settings.mode.goes_on

@@ -1,4 +1,4 @@
-"""What a feature is: one row that says all that the rest of the program asks of it."""
+"""The interface of a feature: one row with everything that the rest of the program needs of it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ S = TypeVar("S")
 
 
 def nothing(settings: Settings) -> None:
-    """Find nothing: the feature needs nothing but its settings."""
+    """Default `find`: the feature needs only its settings."""
 
 
 def as_they_are(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str, str]]]:
-    """Leave settings as they are: the feature names no files in texts of its own."""
+    """Default `locate`: the settings have no file names to resolve."""
     return settings, []
 
 
 def with_all(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
-    """Do without nothing."""
+    """Default `without`: nothing is left out."""
     return settings, []
 
 
 def unsettled(settings: Settings) -> Settings:
-    """Settle nothing."""
+    """Default `settle`: the settings stay unchanged."""
     return settings
 
 
@@ -50,59 +50,59 @@ def never(settings: Settings) -> bool:
 
 
 def silent(settings: Settings, found: Any) -> Iterable[str]:
-    """Say nothing."""
+    """Default `notes`: none."""
     return ()
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A row of `deforum.features.table`. Nothing in it needs torch: what does is named by an import path."""
+    """A row of `deforum.features.table`. Code that needs torch is named by an import path."""
 
     name: str
     is_on: Callable[[Settings], bool]
     attach: str
-    """Import path of (Stages, found, Kit) -> Stages: how it becomes a part of the loop."""
+    """Import path of (Stages, found, Kit) -> Stages, which adds the feature to the loop."""
     find: Callable[[Settings], Any] = nothing
-    """Finds what it is made from: models, clips, pictures; nothing is loaded. Raises UserError for what is missing."""
+    """Finds its models, clips and pictures without loading them. Raises UserError for what is missing."""
     record: str = ""
-    """Import path of (Stages, found, Recording) -> Stages: what it saves beside the frames."""
+    """Import path of (Stages, found, Recording) -> Stages, which adds the files that it saves beside the frames."""
     notes: Callable[[Settings, Any], Iterable[str]] = silent
-    """What there is to say of it, a line each, given what was found."""
+    """Notes for the user, a line each, given what was found."""
     acts: Mapping[str, When] = field(default_factory=dict)
-    """When it reads a setting. A setting that names a file has to name one then."""
+    """When it reads a setting. The file that such a setting names has to exist then."""
     needs: Mapping[str, When] = field(default_factory=dict)
-    """When a setting has to name a file that is otherwise optional."""
+    """When an otherwise optional file has to exist."""
     check: Callable[[Settings], Iterable[tuple[str, str]]] = lambda settings: ()
-    """What is wrong with its settings: (setting, message)."""
+    """Problems of its settings: (setting, message)."""
     locate: Callable[[Settings, Lookup], tuple[Settings, list[tuple[str, str]]]] = as_they_are
-    """Makes paths within its texts absolute; gives those that lead nowhere as (setting, message)."""
+    """Makes paths within its texts absolute; returns missing ones as (setting, message)."""
     without: Callable[[Settings, Lookup], tuple[Settings, list[str]]] = with_all
-    """For Deforum's profile: goes on without what is not here, and says so."""
+    """For Deforum's profile: turns off what is missing, and returns notes about it."""
     settle: Callable[[Settings], Settings] = unsettled
-    """Brings the length of the run to what the feature has. Raises UserError."""
+    """Adapts the length of the run to the feature. Raises UserError."""
     starts_from_picture: Callable[[Settings], bool] = never
-    """Frame 0 is painted from a picture that it brings, with init_strength."""
+    """Whether frame 0 is painted from the feature's own picture, with init_strength."""
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What a feature is attached with."""
+    """What `attach` needs: settings, device and loaders."""
 
     settings: Settings
     profile: Profile
     device: torch.device
     cell: int
-    """px that a cell of the latents covers, each way."""
+    """px per latent cell, in each direction."""
     models: KeptModels
 
     def load(self, loader: Callable[[S, torch.device], T], source: S) -> T:
-        """Load a model, unless the last run left it behind."""
+        """Load a model, or reuse the one kept from the last run."""
         from functools import partial
 
         return self.models.get(partial(loader, source, self.device))
 
     def open(self, clip: ClipSource) -> Clip:
-        """Open a clip, in the frame's size. Raises UserError."""
+        """Open a clip at the frame's size. Raises UserError."""
         from deforum.video.reader import open_clip
 
         settings = self.settings
@@ -111,13 +111,13 @@ class Kit:
 
 @dataclass(frozen=True)
 class Recording:
-    """Where a feature saves what `save_...` settings ask for."""
+    """What `record` needs to save the files of `save_...` settings."""
 
     settings: Settings
     timeline: Timeline
     folder: Path
-    """Of the run."""
+    """The folder of the run."""
     film: Callable[[str], VideoWriter]
-    """Makes a film beside the run's first one and like it, given what is put behind its name; it is not open yet."""
+    """Makes an unopened film with the options of the run's first one, given a suffix of its name."""
     keep_open: Callable[[AbstractContextManager[Any]], Any]
-    """Enters a context that ends with the run."""
+    """Enters a context that is closed at the end of the run."""

@@ -1,8 +1,8 @@
-"""In-betweens whose details move from one diffused picture to the next, where a cross-fade would show them twice.
+"""Optical-flow cadence: details of in-betweens move along the flow, where a cross-fade would show them twice.
 
-What the camera does is known; what else has moved between an older picture, brought to the place of the newer one by
-the camera, and the newer one, is found as optical flow. Where that flow agrees with the one back, things follow it;
-elsewhere they fade.
+The camera's motion is known. The remaining motion between the older picture, moved to the newer one by the camera,
+and the newer one is estimated as optical flow. Where forward and backward flow agree, pixels follow it; elsewhere they
+fade.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
 from deforum.timeline.frame import Frame
 
-SOFTNESS = 5  # px, of the border between what moves and what fades; a sharper one shows
+SOFTNESS = 5  # px, blur of the border between moving and fading areas; a sharper one is visible
 FADE = CrossFade()
 SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbours flickers
 
@@ -31,16 +31,16 @@ def attach(stages: Stages, found: FlowSource | None, kit: Kit) -> Stages:
 
 
 def with_flow(stages: Stages, model: FlowModel | None) -> Stages:
-    """Let in-betweens follow the flow that a model finds; None: they fade."""
+    """Let in-betweens follow the flow of a model; without a model they fade."""
     return stages if model is None else replace(stages, mix=FollowFlow(model))
 
 
 @dataclass(frozen=True)
 class FollowFlow:
-    """Moves both pictures along the flow between them, so that they meet: a `deforum.animation.parts.Mix`.
+    """A `deforum.animation.parts.Mix` that moves both pictures along the flow between them, so that they meet.
 
-    The flow is scaled by the newer picture's cadence_flow_factor. A picture that was diffused from noise alone, at
-    strength 0, has nothing to do with the one before, and is faded in.
+    The flow is scaled by the newer picture's cadence_flow_factor. A picture diffused from noise alone, at strength 0,
+    is unrelated to the previous one, and is faded in.
     """
 
     model: FlowModel
@@ -63,8 +63,8 @@ class FollowFlow:
         begins = pair.fade == 0
         if pair.older is None or fades_only(key) or (begins and fade == 1):
             return FADE.step(pair, warp, key, fade)
-        # Both pictures go on by the growth of the fade, the newer one from where it would have been at the beginning:
-        # so they are alike in every frame, and the newer one ends where it was painted.
+        # Both pictures move by the increase of the fade. The newer one begins moved back by the whole flow, so that
+        # both are aligned in every frame, and the newer one ends where it was painted.
         if begins or pair.flow is None:
             flow, backward = self.residual(warp(pair.older), pair.newer, key)
             newer_on: Warp | None = FlowWarp.of(backward, factor=1 - fade, sampling=SAMPLING)
@@ -77,9 +77,9 @@ class FollowFlow:
         return Pair(None if fade == 1 else on(pair.older), newer, fade, carried)
 
     def residual(self, moved: Image, newer: Image, key: Frame) -> tuple[Flow, Flow]:
-        """Find what has moved beside the camera, forward and back, where the newer picture stands: (H, W, 2) px.
+        """Estimate the flow beyond the camera's motion, forward and backward, at the newer frame: (H, W, 2) px.
 
-        Where the two disagree it is none: something is hidden there, or is painted otherwise.
+        It is 0 where the two disagree: something is occluded there, or is painted differently.
         """
         forward, backward = self.model(moved, newer), self.model(newer, moved)
         factor = key.params.cadence_flow_factor
@@ -94,7 +94,7 @@ def fades_only(key: Frame) -> bool:
 
 
 def see(view: View, places: Positions) -> tuple[Image, Mask]:
-    """See a picture at places of the view, sampled once; and where it covers them, (H, W)."""
+    """Sample a picture once at positions of the view; return it and its coverage there, (H, W)."""
     here, _ = view.warp.charts()
     seen = sample_at(view.image, follow(here.positions, places), SAMPLING, view.warp.edge).clamp_(0, 1)
     return seen, read_at(here.covers[None], places)[0]

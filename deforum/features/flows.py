@@ -1,4 +1,4 @@
-"""The optical flow that settings of several features name."""
+"""Optical flow estimators named by settings of several features."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def find_flow(settings: Settings, name: str) -> FlowSource | None:
 
 
 def notes(name: str, found: FlowSource | None) -> list[str]:
-    """Say which estimator serves in the place of the one that was asked for."""
+    """Note which estimator replaces the requested one."""
     return [f"{name}: {found.says}"] if found is not None and found.says else []

@@ -1,8 +1,8 @@
-"""Guided images: keyframe pictures towards which the animation is drawn.
+"""Guided images: keyframe pictures that guide the animation.
 
 Each is the guide from its keyframe to the next. Every frame is painted from the moved previous picture with a share of
-the guide blended into it, a share that swings over the first frames behind the keyframe and then rests; and what is
-painted takes over colours from the guide.
+the guide blended in. The share varies over the first frames after the keyframe, then stays constant. Painted frames
+take over colours from the guide.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from deforum.settings.params import Params
     from deforum.settings.profiles import Profile
 
-REST = 0.07  # share of the guide once the swing is over
-LAST_SEGMENT = 25  # frames; Deforum's segment behind the last keyframe
+REST = 0.07  # share of the guide after tweening_frames
+LAST_SEGMENT = 25  # frames; Deforum's segment after the last keyframe
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,16 @@ class Guides:
     paths: tuple[Path, ...]
 
     def at(self, frame: int) -> int:
-        """Number the guide of a frame; before the first keyframe its picture is the guide already."""
+        """Index of the guide of a frame; before the first keyframe it is 0."""
         return max(bisect_right(self.keys, frame) - 1, 0)
 
     def share(self, frame: int, params: Params[float], *, phase_from_keyframe: bool) -> float:
-        """Say how much of a frame's guide is blended in: 0 nothing, 1 all.
+        """Share of the guide that is blended into a frame: 0 none, 1 all.
 
-        For `tweening_frames` from the keyframe on it is max - slope * cos(2 * phase / tweening_frames), where the phase
-        counts frames and starts anew with each swing; then it is REST. The phase begins at the keyframe, or, without
-        `phase_from_keyframe`, as in Deforum: it is that of the frame's number, by the length of the segment.
+        For `tweening_frames` after the keyframe it is max - slope * cos(2 * phase / tweening_frames), where the phase
+        counts frames modulo tweening_frames; then it is REST. The phase begins at the keyframe. Without
+        `phase_from_keyframe`, frames are counted from 0, and the keyframe's distance is the frame index modulo the
+        length of the segment, as in Deforum.
         """
         number, swing = self.at(frame), params.tweening_frames
         later = self.keys[number + 1 :]
@@ -63,7 +64,7 @@ class Guides:
 
 
 def place_guides(images: Sequence[tuple[str, str]], num_frames: int, variables: Variables) -> Guides:
-    """Sort guided images onto the timeline; keys may be expressions, negative ones never come into effect.
+    """Sort guided images onto the timeline; keys may be expressions, negative ones are ignored.
 
     Raises UserError for keys that cannot be read, and where no key is left.
     """
@@ -101,7 +102,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
 
 
 def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
-    """Do without guided images where some are on a network."""
+    """Turn guided images off where some are URLs."""
     images = settings.init_images
     if not settings.use_looper or (images and not any(is_url(path) for _, path in images)):
         return settings, []
@@ -110,7 +111,7 @@ def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
 
 
 def find_guides(settings: Settings) -> Guides | None:
-    """Find the guided images, nothing read yet; None where they are off. Raises UserError for those that are missing.
+    """Find the guided images without reading them; None where they are off. Raises UserError for missing files.
 
     Does not import torch.
     """
@@ -129,7 +130,7 @@ def find_guides(settings: Settings) -> Guides | None:
 
 
 def read_guides(guides: Guides, width: int, height: int, device: Device) -> tuple[Image, ...]:
-    """Read all guided images, each file once, stretched to the frame. Raises UserError for what is no picture."""
+    """Read all guided images, each file once, stretched to the frame. Raises UserError for unreadable files."""
     from deforum.pixels.image import read
 
     pictures: dict[Path, Image] = {}
@@ -145,7 +146,7 @@ def read_guides(guides: Guides, width: int, height: int, device: Device) -> tupl
 
 
 def attach(stages: Stages, guides: Guides, kit: Kit) -> Stages:
-    """Draw what is painted towards guided images, which are read here. Raises UserError for what is no picture."""
+    """Read the guided images and guide the painting by them. Raises UserError for unreadable files."""
     pictures = read_guides(guides, kit.settings.width, kit.settings.height, kit.device)
     return replace(
         stages, around=[*stages.around, lambda diffuse: guided(diffuse, guides, pictures, profile=kit.profile)]
@@ -153,7 +154,7 @@ def attach(stages: Stages, guides: Guides, kit: Kit) -> Stages:
 
 
 def guided(diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profile: Profile) -> Diffuse:
-    """Draw what is painted towards guided images; see `Guides.share`.
+    """Guide a diffusion by guided images; see `Guides.share`.
 
     Each frame is diffused with `image_strength`. A frame that would be painted from noise, as the first is without an
     init image, is painted from its guide.
@@ -182,9 +183,10 @@ def guided(diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profi
 
 
 def take_colors(image: Image, colors: Image, *, float_color: bool) -> Image:
-    """Give a picture the colours of another one, and leave it its own light and shade.
+    """Match the colours of a picture to another one, and keep its luminosity.
 
-    Its histogram in LAB is matched to the other's, and its luminosity put back; as the A1111 web UI corrects colours.
+    Its LAB histogram is matched to the other's, then its luminosity is restored, as in the A1111 web UI's colour
+    correction.
     """
     from deforum.pixels.color import ColorReference, match_color
 
@@ -199,7 +201,7 @@ def with_luminosity(color: Image, light: Image) -> Image:
     """
     wanted = _luminosity(light)
     mixed = color + (wanted - _luminosity(color))
-    # What is out of range comes back in towards its grey, which keeps the luminosity.
+    # Out-of-range colours are pulled towards their grey, which keeps the luminosity.
     low, high = mixed.amin(0), mixed.amax(0)
     inward = (wanted / (wanted - low).clamp(min=1e-6)).clamp(max=1)
     outward = ((1 - wanted) / (high - wanted).clamp(min=1e-6)).clamp(max=1)

@@ -1,6 +1,6 @@
-"""Noise that moves with the picture: the camera takes along which piece of a seed's noise is where.
+"""Noise that moves with the picture: the camera carries a noise map along.
 
-What these places are, and why, stands in `deforum.motion.noise_map`.
+The noise map is explained in `deforum.motion.noise_map`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deforum.pixels.image import Image
 
 @dataclass(frozen=True)
 class NoiseCamera(CarryingCamera):
-    """A camera that takes the noise map along, as it is where the camera is."""
+    """A camera that carries the noise map to its own frame."""
 
     noise_map: NoiseMap
 
@@ -45,12 +45,12 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
 
 
 def with_moving_noise(stages: Stages, noise_map: NoiseMap) -> Stages:
-    """Let the noise of all diffusion, however often a frame is diffused, move with the picture."""
+    """Let the noise of every diffusion pass move with the picture."""
     return replace(stages, camera=NoiseCamera(stages.camera, noise_map), around=[*stages.around, with_map])
 
 
 def with_map(diffuse: Diffuse) -> Diffuse:
-    """Tell frames where the noise is, before they are diffused."""
+    """Put the noise map into frames before they are diffused."""
 
     def placed(moment: Moment) -> Moment:
         camera = moment.camera.within(NoiseCamera)

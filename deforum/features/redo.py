@@ -1,7 +1,7 @@
 """Diffusing a frame more than once: decorators around diffusion.
 
-Every pass has a seed of its own that follows from the frame's, so that later frames do not depend on whether this one
-was done again. What starts from noise alone, without a picture or at strength 0, is not done again.
+Every pass derives its own seed from the frame's, so that later frames do not depend on extra passes. Diffusions from
+noise alone, without a picture or at strength 0, are not repeated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def with_redo(stages: Stages, settings: Settings, model: FlowModel | None) -> St
 
 
 def redo_diffusion(diffuse: Diffuse, times: int) -> Diffuse:
-    """Diffuse so many times before the real one, each time from the last result; its colours are held in the end."""
+    """Add `times` passes before the final one, each from the last result; the last of them is colour matched."""
 
     def redone(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         images, which = list(inits), started_from_pictures(inits, moments)
@@ -50,10 +50,9 @@ def redo_diffusion(diffuse: Diffuse, times: int) -> Diffuse:
 
 
 def redo_by_flow(diffuse: Diffuse, trial: Diffuse, model: FlowModel) -> Diffuse:
-    """Try first where things would go, and diffuse from a picture whose things are already there.
+    """Diffuse a trial, move the init by the optical flow to its result, and diffuse from the moved init.
 
-    `trial` diffuses once; the picture that it started from is moved by the flow to its result, times the frame's
-    redo_flow_factor, and becomes what the real diffusion starts from.
+    `trial` diffuses once. The flow from its init to its result is scaled by the frame's redo_flow_factor.
     """
 
     def redone(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
@@ -72,13 +71,13 @@ def redo_by_flow(diffuse: Diffuse, trial: Diffuse, model: FlowModel) -> Diffuse:
 
 
 def started_from_pictures(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[int]:
-    """Say which diffusions start from a picture, and keep something of it."""
+    """List the indices of diffusions that start from a picture at a strength above 0."""
     pairs = enumerate(zip(inits, moments, strict=True))
     return [i for i, (init, moment) in pairs if init is not None and moment.frame.params.strength > 0]
 
 
 def with_seeds_of(moment: Moment, purpose: str) -> Moment:
-    """Give a frame other seeds, that follow from its own."""
+    """Replace the seeds of a frame by seeds derived from them."""
     frame = moment.frame
     seed, subseed = (derive_seed(each, frame.index, purpose) for each in (frame.seed, frame.subseed))
     return replace(moment, frame=replace(frame, seed=seed, subseed=subseed))

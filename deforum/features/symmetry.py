@@ -1,8 +1,8 @@
-"""Symmetric pictures: one wedge is copied all around a centre, every second copy mirrored, so that neighbours meet.
+"""Symmetric pictures: one wedge is copied around a centre, every second copy mirrored, so that neighbours meet.
 
-The picture is made symmetric where painting starts, so that the model paints into it. The model does not quite keep
-it, and the motion does not: the painted picture is made symmetric again, and so is every frame that is shown. Outside
-the mask of the run no pixel is changed.
+The picture is mirrored before painting, so that the model paints into the symmetry. Painting and motion disturb the
+symmetry, so the painted picture and every shown frame are mirrored again. Pixels outside the mask of the run stay
+unchanged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS: Mapping[str, tuple[int | None, float]] = {
     "quad": (4, UP),
     "kaleidoscope": (None, UP),
 }
-"""How many wedges there are (None: symmetry_segments), and where the one that is copied begins. It extends
+"""Number of wedges (None: symmetry_segments), and the direction where the copied wedge begins. It extends
 counter-clockwise from there: the left half, the upper half, the upper left quarter."""
 
 FOLDS = 8  # tries to bring a position beyond the edge into the wedge; after that it stays at the edge
@@ -53,16 +53,16 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Mirrors pictures, as their frames' parameters say."""
+    """Mirrors pictures by the parameters of their frames."""
 
     kind: str
     mask: MaskAt | None = None
     """Where pictures may be mirrored; None: everywhere."""
     repaints: bool = False
-    """Whether places that the camera did not see before may be repainted, so that they have to be mirrored too."""
+    """Whether newly visible areas may be repainted, so that they have to be mirrored too."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
-        """Mirror a picture (C, H, W) of a moment; one that is symmetric already stays as it is."""
+        """Mirror a picture (C, H, W) of a moment; a symmetric one stays unchanged."""
         p = moment.frame.params
         if p.symmetry_strength == 0:
             return image
@@ -79,7 +79,7 @@ class Symmetry:
         if self.mask is None:
             return mirrored if p.symmetry_strength == 1 else torch.lerp(image, mirrored, p.symmetry_strength)
         mask = self.mask(moment, image if moment.start is None else moment.start)
-        # It ends softly within the mask: outside, nothing changes, and no line shows where it ends.
+        # Feathered within the mask: pixels outside stay unchanged, and the edge does not show as a line.
         return torch.lerp(image, mirrored, p.symmetry_strength * feather(mask).to(image.device))
 
     def around(self, diffuse: Diffuse) -> Diffuse:
@@ -97,9 +97,9 @@ class Symmetry:
         return self(image, moment), trails
 
     def _seen(self, moment: Moment) -> Moment:
-        """Mirror where the camera sees something for the first time.
+        """Mirror the newly visible areas.
 
-        What it newly sees in the wedge is new in every copy; what it newly sees elsewhere is covered by a copy.
+        Those within the wedge are copied with it; those outside are covered by copies.
         """
         if moment.warp is None or not self.repaints:
             return moment
@@ -115,19 +115,20 @@ Pixels = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Copies a wedge of the picture all around.
+    """Copies a wedge of the picture around a centre.
 
-    It reads no pixel outside the wedge and changes none inside, so that a folded picture stays as it is, bit for bit.
+    It reads only pixels inside the wedge and changes only pixels outside, so that folding twice is the same as once,
+    bit for bit.
     """
 
     positions: Positions
-    """Where each pixel is read: in the wedge."""
+    """The position in the wedge from which each pixel is read."""
     is_whole: bool
-    """All of these are pixel centres: nothing is interpolated."""
+    """Whether all positions are pixel centres, which need no interpolation."""
     beside: Pixels
     """Pixels outside the wedge that bicubic sampling reaches."""
     inside: Pixels
-    """The pixel inside whose value each of them has for that."""
+    """The nearest pixel inside the wedge for each of `beside`, whose value replaces it while sampling."""
 
     def __call__(self, image: Image) -> Image:
         if self.is_whole:
@@ -144,7 +145,7 @@ def fold_of(segments: int, begin: float, center: tuple[float, float], width: int
     The wedge has 360 / `segments` degrees. Only an even number of wedges meets all around: an odd number of segments
     has wedges of half that size, so that each segment is mirrored in itself. The centre is in shares of width and
     height; at (0.5, 0.5) upright axes lie between two pixels. What lies beyond the picture's edge is mirrored at the
-    edge. Where the whole wedge lies beyond it, the picture stays as it is.
+    edge. Where the whole wedge lies beyond it, the picture stays unchanged.
     """
     wedges = segments if segments % 2 == 0 else 2 * segments
     size, middle = np.array([[width], [height]]), np.array([[center[0] * width], [center[1] * height]]) - 0.5
@@ -182,9 +183,9 @@ def fold_of(segments: int, begin: float, center: tuple[float, float], width: int
 def _into_wedge(
     positions: NDArray[np.float64], wedges: int, begin: float, middle: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Bring positions (2, N) from each wedge into the first; give them, and the wedge of each. `begin` in radians.
+    """Map positions (2, N) into the first wedge; return them, and the wedge index of each. `begin` in radians.
 
-    From an even wedge that is a turn, from an odd one a reflection.
+    From an even wedge the map is a rotation, from an odd one a reflection.
     """
     x, y = positions - middle
     width = 2 * math.pi / wedges

@@ -1,4 +1,4 @@
-"""The table of features, from the inside out: what comes last acts first before painting, and last behind it."""
+"""The table of features, from the inside out: the last one acts first before painting, and last after it."""
 
 from __future__ import annotations
 
@@ -177,20 +177,20 @@ def switched_on(settings: Settings) -> tuple[Feature, ...]:
 
 
 def settle(settings: Settings) -> Settings:
-    """Bring the length of a run to what its features have, where one of them decides. Raises UserError."""
+    """Let the features adapt the length of a run. Raises UserError."""
     for feature in switched_on(settings):
         settings = feature.settle(settings)
     return settings
 
 
 def starts_from_picture(settings: Settings) -> bool:
-    """Whether frame 0 is painted from a picture: the init image, or one that a feature brings."""
+    """Whether frame 0 is painted from a picture: the init image, or one of a feature."""
     from_init = settings.mode.goes_on and settings.init_image is not None
     return from_init or any(feature.starts_from_picture(settings) for feature in switched_on(settings))
 
 
 def timeline_of(settings: Settings) -> Timeline:
-    """Sample settings whose seed is resolved, with what their features have to say of the timeline.
+    """Sample settings whose seed is resolved, taking their features into account.
 
     Raises ScheduleError, UserError: see `deforum.timeline.timeline.sample`.
     """
