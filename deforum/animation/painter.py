@@ -17,7 +17,7 @@ from deforum.pixels.sharpness import blur
 from deforum.timeline.frame import Frame
 
 SMALLEST = 64
-"""px; the shortest side of a region, so that the model sees enough context."""
+"""px; minimum of a region's shorter side, so that the model sees enough context."""
 
 REACH = 3
 """Radius of a Gaussian kernel in standard deviations; beyond it a blurred mask is 0."""

@@ -66,7 +66,7 @@ class Moment:
     camera: Camera
     """The camera at this frame."""
     warp: Warp | None
-    """The whole motion from the previous diffused picture to this frame; None at the beginning."""
+    """The whole motion that brought the previous picture to this frame; None at the beginning."""
     moved: Image | None = None
     """The previous picture moved by `warp`, where a frame is painted from it."""
     start: Image | None = None

@@ -1,7 +1,7 @@
-"""Hybrid video: an animation that takes over the motion of a clip, and has the clip's pictures mixed into its own.
+"""Hybrid video: the motion and the pictures of a clip are mixed into the animation.
 
-Convention: frame t of the animation belongs to frame t of the clip, and takes over its motion from frame t - 1 to t.
-What is here is asked before anything is loaded; `deforum.features.hybrid.attach` joins the parts to the loop.
+Convention: frame t of the animation corresponds to frame t of the clip, and takes over its motion from frame t - 1 to
+t. This module works before anything is loaded; `deforum.features.hybrid.attach` adds the feature to the loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEPTH_MASKS = ("Depth", "Video Depth")
 
 
 def is_on(settings: Settings) -> bool:
-    """Whether the animation has anything of a clip."""
+    """Whether hybrid motion or the hybrid composite is on."""
     wanted = (settings.hybrid_motion, settings.hybrid_composite) != ("None", "None")
     return wanted and settings.mode.goes_on
 
@@ -37,7 +37,7 @@ def starts_from_clip(settings: Settings) -> bool:
 
 
 def masks_by_depth(settings: Settings) -> bool:
-    """Whether a depth model is needed for the composite's mask."""
+    """Whether the composite mask needs a depth model."""
     return is_masked(settings) and settings.hybrid_comp_mask_type in DEPTH_MASKS
 
 
@@ -53,7 +53,7 @@ def needs_clip(settings: Settings) -> bool:
 
 
 def needs_init_image(settings: Settings) -> bool:
-    """Whether the init image stands in for the clip."""
+    """Whether the init image is used as the clip."""
     return is_on(settings) and settings.hybrid_use_init_image
 
 
@@ -64,20 +64,20 @@ def moves_by_flow(settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class HybridSource:
-    """What hybrid video is made from; nothing is loaded yet."""
+    """The clip and models of hybrid video, before anything is loaded."""
 
     clip: ClipSource
     flow: FlowSource | None
-    """What finds the clip's motion, where that is optical flow."""
+    """The optical flow estimator; None where the motion is not optical flow."""
     depth: DepthSource | None
-    """The model that the composite's mask asks."""
+    """The depth model of the composite mask."""
 
 
 def find_hybrid(settings: Settings) -> HybridSource | None:
-    """Look at the clip, and find the optical flow; None where hybrid video is off.
+    """Find the clip, the optical flow estimator and the depth model; None where hybrid video is off.
 
-    Raises UserError with all that is not there. A file of Deforum's that asks for RAFT without its weights goes on with
-    another estimator.
+    Raises UserError with everything that is missing. A Deforum file that asks for RAFT without its weights is rendered
+    with another estimator.
     """
     from deforum.flow import resolve_or_stand_in
     from deforum.video import resolve_clip, video_init
@@ -115,7 +115,7 @@ def _find_depth(settings: Settings) -> DepthSource:
 
 
 def notes(settings: Settings, found: HybridSource) -> list[str]:
-    """Say which estimator stands in, what the sound does, and that the init image is not used."""
+    """Note a replaced estimator, sound that drifts, and an unused init image."""
     says = [f"hybrid_flow_method: {found.flow.says}"] if found.flow is not None and found.flow.says else []
     says += sound_notes(settings) if needs_clip(settings) else []
     if starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
@@ -124,7 +124,7 @@ def notes(settings: Settings, found: HybridSource) -> list[str]:
 
 
 def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
-    """Do without hybrid video where its clip is not there."""
+    """Turn hybrid video off where its clip is missing."""
     for name, is_needed in {"video_init_path": needs_clip, "init_image": needs_init_image}.items():
         text = getattr(settings, name)
         if is_needed(settings) and files.find(text or "") is None:
@@ -168,4 +168,4 @@ ACTS: Mapping[str, When] = {
 """When the settings of hybrid video act."""
 
 NEEDS: Mapping[str, When] = {"init_image": on("hybrid_use_init_image") & _ON}
-"""When the init image has to be there: in the place of the clip."""
+"""When the init image has to exist: where it is used as the clip."""

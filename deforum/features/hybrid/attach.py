@@ -1,4 +1,4 @@
-"""Hybrid video joined to the stages of an animation."""
+"""Attaching hybrid video to the stages of an animation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from deforum.settings.profiles import PROFILES
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Hybrid video ready to run."""
+    """The opened clip and loaded models of hybrid video."""
 
     clip: Callable[[int], Image]
-    """Gives the clip's picture for each frame of the animation."""
+    """Returns the clip's picture for each frame of the animation."""
     flow: FlowModel | None
-    """Is there where the clip's motion is optical flow."""
+    """Set when hybrid_motion is Optical Flow."""
     depth: DepthModel | None
-    """Is there where the composite's mask needs it."""
+    """Set when the composite mask needs depth."""
 
 
 def attach(stages: Stages, found: HybridSource, kit: Kit) -> Stages:
-    """Open the clip, load what finds its motion and its masks, and join it to the animation. Raises UserError."""
+    """Open the clip, load the flow and depth models, and add hybrid video to the stages. Raises UserError."""
     flow = None if found.flow is None else kit.load(load_flow, found.flow)
     depth = None if found.depth is None else kit.load(load_depth, found.depth)
     return with_hybrid(stages, kit.settings, Hybrid(kit.open(found.clip), flow, depth))
@@ -46,7 +46,7 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
     if settings.hybrid_motion != "None":
         motion = whole_motion(settings) if hybrid.flow is None else dense_motion(settings, profile, hybrid.flow)
         take_over = from_picture if settings.hybrid_motion_use_prev_img else from_clip
-        # In 3D that is sampling_mode's to say; a whole motion stays a matrix, sampled as the camera's.
+        # In 3D sampling_mode decides; a whole motion stays a matrix and is sampled like the camera's.
         finely = hybrid.flow is not None and not settings.mode.has_depth and profile.flow_is_bicubic
         camera = HybridCamera(camera, take_over(clip, motion), "bicubic" if finely else None)
 
@@ -54,9 +54,9 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
         return clip(moment.frame.index)
 
     def moved(moment: Moment) -> Image:
-        """Give what is mixed in before the motion: the frame before, which then moves with the picture.
+        """Return the picture mixed in before the motion: the clip's previous frame, moved by the clip's motion.
 
-        Mixing is linear: it is the same whether both are moved and then mixed, or the other way round.
+        Mixing is linear, so moving both and then mixing equals mixing and then moving.
         """
         camera = moment.camera.within(HybridCamera)
         step = None if camera is None else camera.step
@@ -79,13 +79,13 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 
 
 def record(stages: Stages, found: HybridSource, recording: Recording) -> Stages:
-    """Save what the composites are made from, where hybrid_comp_save_extra_frames is on."""
+    """Save the parts of composites where hybrid_comp_save_extra_frames is on."""
     is_wanted = recording.settings.hybrid_comp_save_extra_frames
     return saving_extras(stages, recording.folder / "hybrid") if is_wanted else stages
 
 
 def saving_extras(stages: Stages, folder: Path) -> Stages:
-    """Save what the composites are made from, as they are made."""
+    """Save the parts of composites as they are made: clip, mask, composite and result."""
 
     def saving(filters: Sequence[Filter]) -> list[Filter]:
         return [each.saving(folder) if isinstance(each, Composite) else each for each in filters]

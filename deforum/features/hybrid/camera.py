@@ -1,4 +1,4 @@
-"""A camera whose picture takes over the motion of a clip as well."""
+"""A camera that adds the motion of a clip to its own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from deforum.settings.profiles import Profile
 from deforum.timeline.frame import Frame
 
 TURNED_ROUND = 0.75
-"""How much of a doubtful flow Deforum takes, the other way round."""
+"""Factor of Deforum for unreliable flow, which it applies in the opposite direction."""
 
 Motion = Callable[[Image, Image, Frame], Warp]
-"""Finds the motion from one picture to another, for a frame."""
+"""Estimates the motion from one picture to another, for a frame."""
 
 ClipMotion = Callable[[Frame, Callable[[], Image]], Warp]
-"""Gives the motion that the picture takes over at a frame; it may ask for that picture, moved there by the camera."""
+"""Returns the motion that is added at a frame; the callable provides the picture, moved there by the camera."""
 
 
 def whole_motion(settings: Settings) -> Motion:
-    """Take the motion of the picture as a whole: Affine or Perspective."""
+    """Estimate one matrix for the whole picture: Affine or Perspective."""
     kind = settings.hybrid_motion
     assert kind in ("Affine", "Perspective")
 
@@ -43,9 +43,9 @@ def whole_motion(settings: Settings) -> Motion:
 
 
 def dense_motion(settings: Settings, profile: Profile, flow: FlowModel) -> Motion:
-    """Take the motion of each place, hybrid_flow_factor times; with hybrid_flow_consistency only where it is certain.
+    """Estimate optical flow, scaled by hybrid_flow_factor; with hybrid_flow_consistency only where it is reliable.
 
-    Deforum's profile moves doubtful places the other way round, as Deforum does; the corrected one leaves them.
+    Deforum's profile moves unreliable pixels in the opposite direction, as Deforum does; the corrected one rests them.
     """
     opposed = 0 if profile.doubtful_flow_rests else TURNED_ROUND
 
@@ -59,9 +59,9 @@ def dense_motion(settings: Settings, profile: Profile, flow: FlowModel) -> Motio
 
 
 def from_clip(clip: Callable[[int], Image], motion: Motion) -> ClipMotion:
-    """Take over the clip's motion from the frame before to this one."""
+    """Take over the clip's motion from its previous frame to this one."""
 
-    @lru_cache(maxsize=1)  # Deforum's cadence asks twice for a diffused frame's
+    @lru_cache(maxsize=1)  # Deforum's cadence asks twice for the motion of a diffused frame
     def between(frame: Frame) -> Warp:
         return motion(clip(max(frame.index - 1, 0)), clip(frame.index), frame)
 
@@ -75,15 +75,15 @@ def from_picture(clip: Callable[[int], Image], motion: Motion) -> ClipMotion:
 
 @dataclass(frozen=True)
 class HybridCamera(OuterCamera):
-    """First the camera moves, then the picture takes over the clip's motion; 3D depth is carried along by both."""
+    """Applies the camera's motion, then the clip's; 3D depth is carried along by both."""
 
     motion: ClipMotion
     sampling: Sampling | None = None
-    """Of moved pictures; None: the camera's."""
+    """Interpolation of moved pictures; None: the camera's."""
     scene: Image | None = None
-    """What the camera looked at last."""
+    """The picture of the last look."""
     way: tuple[Warp, ...] = ()
-    """The motions since then."""
+    """The motions since the last look."""
     step: Warp | None = None
     """The clip's part in the last move."""
 
@@ -99,11 +99,11 @@ class HybridCamera(OuterCamera):
         return moved, replace(self, camera=_carry(camera, step), way=(*self.way, moved), step=step)
 
     def joined(self, way: Warp, step: Warp) -> Warp:
-        return way.then(step)  # the camera inside knows nothing of the clip's motion
+        return way.then(step)  # the wrapped camera does not know the clip's motion
 
 
 def _carry(camera: Camera, step: Warp) -> Camera:
-    """Move what a camera knows of the scene with the picture."""
+    """Move a camera's depth with the picture."""
     if not isinstance(camera, DepthCamera) or camera.depth is None or camera.path is None:
         return camera
     known = None if camera.known is None else move_mask(step, camera.known) * step.coverage()

@@ -1,4 +1,4 @@
-"""A clip's pictures mixed into the animation's."""
+"""Compositing a clip's pictures into the animation's."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from deforum.settings.options import Settings
 
 @dataclass(frozen=True)
 class Meeting:
-    """What a mask can be made from: both pictures, and the moment at which they meet."""
+    """The inputs of a composite mask: both pictures, and their moment."""
 
     image: Image
     clip: Image
     moment: Moment
     model: DepthModel | None
-    """Is there where the kind of mask needs depth."""
+    """Set when the kind of mask needs depth."""
 
 
 def nearness(meeting: Meeting) -> Mask:
-    """Tell how near things are in the animation's picture: as the camera knows, otherwise as the model finds."""
+    """Nearness mask of the animation's picture, from the camera's depth, or else from the depth model."""
     camera = meeting.moment.camera.within(DepthCamera)
     known = None if camera is None else camera.depth
     return _find_nearness(meeting, meeting.image) if known is None else nearness_mask(1 / known, "inverse depth")
@@ -59,9 +59,9 @@ class Composite:
     """The clip's picture at a moment."""
     model: DepthModel | None
     from_start: bool = True
-    """Not only from the second picture on."""
+    """Whether the first picture is composited too."""
     folder: Path | None = None
-    """Where the masks and what they make are saved."""
+    """Folder for the clip's pictures, masks and composites; None: not saved."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
         if moment.warp is None and not self.from_start:
@@ -78,7 +78,7 @@ class Composite:
         return mixed
 
     def saving(self, folder: Path) -> Composite:
-        """Save the clip's picture, the mask, what the two make, and how much of that is taken, for every frame."""
+        """Save the clip's picture, the mask, the masked composite and the mixed result of every frame."""
         return replace(self, folder=folder)
 
     def _mask(self, meeting: Meeting) -> Mask | None:

@@ -1,8 +1,8 @@
-"""Masks that say where a clip shows: how they are made, and what is done to their contrast.
+"""Composite masks of hybrid video: their kinds, and adjustments of their contrast.
 
 Convention: a mask is (H, W) float32 in 0..1. White (1) keeps the animation's picture, black (0) shows the clip.
-Source: the steps and their order are Deforum's, where masks have 8 bits; here they keep their fractions, but for
-equalising, which counts levels.
+Source: the steps and their order are Deforum's. Deforum's masks have 8 bits; here they stay float, except that
+equalising counts 8-bit levels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEVELS = 256
 
 @dataclass(frozen=True)
 class MaskTone:
-    """What is done to a mask, in this order: equalise, contrast, automatic contrast, inverse, equalise."""
+    """Adjusts a mask, in this order: equalise, contrast, automatic contrast, inverse, equalise."""
 
     equalize: Equalize = "None"
     contrast: float = 1
@@ -47,7 +47,7 @@ def blend_mask(image: Image, clip: Image, alpha: float) -> Mask:
 
 
 def difference_mask(image: Image, clip: Image) -> Mask:
-    """Tell how far two pictures are apart in brightness."""
+    """Absolute difference of two pictures in brightness."""
     return (to_gray(image)[0] - to_gray(clip)[0]).abs()
 
 
@@ -61,7 +61,7 @@ def nearness_mask(depth: torch.Tensor, gives: Gives) -> Mask:
 
 
 def stretch_contrast(mask: Mask, contrast: float) -> Mask:
-    """Scale the distance to the mean by a factor; 1 gives the same mask, 0 the mean everywhere."""
+    """Scale contrast about the mean by a factor; 1 is neutral, 0 gives the mean everywhere."""
     if contrast == 1:
         return mask
     mean = mask.mean()
@@ -71,7 +71,7 @@ def stretch_contrast(mask: Mask, contrast: float) -> Mask:
 def auto_contrast(mask: Mask, low: float, high: float) -> Mask:
     """Stretch contrast so that `low` per cent of the pixels are black and those above `high` per cent are white.
 
-    A mask that has one value between these ends stays as it is.
+    A mask with a single value between these ends stays unchanged.
     """
     ends = torch.tensor((low, high), dtype=torch.float64) / 100
     # torch.quantile takes no more than 2**24 values.
@@ -82,10 +82,10 @@ def auto_contrast(mask: Mask, low: float, high: float) -> Mask:
 
 
 def equalize(mask: Mask) -> Mask:
-    """Spread the levels of a mask so that each range of them has the same share of the pixels.
+    """Equalise the histogram of a mask.
 
-    A level becomes the share of the pixels that are darker, among those that are not of the brightest level: black
-    stays black and white white, however much there is of them. A mask of one level stays as it is.
+    A level becomes the share of darker pixels among those below the brightest level: black stays black and white stays
+    white, however many pixels they have. A mask of one level stays unchanged.
     Source: the rule of Pillow's ImageOps.equalize.
     """
     levels = (mask * (LEVELS - 1)).round().to(torch.int64).clamp_(0, LEVELS - 1)

@@ -1,4 +1,4 @@
-"""The motion of a clip from one picture to the next, found from what both show."""
+"""Global motion between two pictures of a clip, by feature matching."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Kind = Literal["Affine", "Perspective"]
 
 FEWEST_MATCHES = 8
 RATIO = 0.75  # a match counts where it is this much better than the second best
-REACH = 5.0  # px that a match may be off and still speak for a motion
-STRAIGHT = 1e-3  # of the picture's size: what a motion shrinks more than this to is no motion but a false match
+REACH = 5.0  # px, RANSAC reprojection threshold
+STRAIGHT = 1e-3  # least turn at a moved corner, as a share of the picture's area; below it the match is false
 
 
 def match_features(a: Image, b: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Find the places that two pictures share: (N, 2) px each, x and y.
+    """Match SIFT features of two pictures: (N, 2) px each, x and y.
 
     Source: D. Lowe, "Distinctive image features from scale-invariant keypoints", 2004, with its ratio test.
     """
@@ -59,7 +59,7 @@ def find_matrix(a: Image, b: Image, kind: Kind) -> Matrix:
 
 
 def _keeps_shape(matrix: Matrix, width: int, height: int) -> bool:
-    """Tell whether the picture's corners stay in front of the camera and in the same turn."""
+    """Whether the picture's corners stay in front of the camera and keep their orientation."""
     corners = matrix @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]], np.float64)
     if (corners[2] <= 0).any():
         return False

@@ -1,4 +1,4 @@
-"""Painting by masks: what the model is told, the masked region at full resolution, and what is laid back over."""
+"""Attaching masks: painting under the mask, the masked region at full resolution, and the overlay."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from deforum.settings.options import Settings
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Puts back what was not to be painted: where the blurred mask is 0, every pixel is exactly that of its source.
+    """Restores the unmasked area: where the blurred mask is 0, every pixel is exactly that of its source.
 
-    The source is the init image, in every frame; without one (and in Video Input mode, where each frame has its own) it
-    is the picture that painting started from, before any filter.
+    The source of every frame is the init image. Without one, and in Video Input mode, it is the picture that painting
+    started from, before any filter.
     """
 
     masks: Masks
@@ -36,13 +36,13 @@ class Overlay:
     """The init image, where it is the source of every frame."""
 
     def painted(self, image: Image, moment: Moment) -> Image:
-        """Lay over a diffused frame, behind all other filters."""
+        """Overlay a diffused frame, after all other filters."""
         if moment.start is None:
             return image  # painted from noise alone
         return self._lay(image, moment, moment.start, moment.start)
 
     def between(self, image: Image, moment: Moment) -> Image:
-        """Lay the init image over a frame between diffused ones, which are laid over already."""
+        """Overlay an in-between with the init image; diffused frames are overlaid already."""
         return self._lay(image, moment, image, image)
 
     def _lay(self, image: Image, moment: Moment, picture: Image, source: Image) -> Image:
@@ -53,7 +53,7 @@ class Overlay:
 
 
 def attach(stages: Stages, found: MaskSource, kit: Kit) -> Stages:
-    """Load what the masks need, and paint by them. Raises UserError where a file is not what it should be."""
+    """Load the models and clip of the masks, and paint under them. Raises UserError for invalid files."""
     depth = None if found.depth is None else kit.load(load_depth, found.depth)
     words = None if found.words is None else kit.load(load_words, found.words)
     clip = None if found.clip is None else kit.open(found.clip)
@@ -62,9 +62,9 @@ def attach(stages: Stages, found: MaskSource, kit: Kit) -> Stages:
 
 
 def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
-    """Paint by masks: the model is told where, filters act only there, and the rest is put back behind all else.
+    """Paint under masks: the model and filters act only there, and the rest is restored after all other filters.
 
-    For masks that follow it the camera remembers its way.
+    With mask_follows_camera the camera remembers its way from frame 0.
     """
     before = [_under_mask(change, masks) for change in stages.before]
     region = Region(settings.full_res_mask_padding, settings.mask_overlay_blur) if settings.full_res_mask else None
@@ -82,14 +82,14 @@ def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
 
 
 def _under_mask(change: Filter, masks: Masks) -> Filter:
-    """Let sharpening and noise act only where the picture is painted."""
+    """Restrict sharpening and noise to the masked area."""
     if change is sharpen:
         return under(change, masks.paint)
     return under(change, masks.noise) if isinstance(change, Noise) else change
 
 
 def record(stages: Stages, found: MaskSource, recording: Recording) -> Stages:
-    """Save the mask of each diffused frame, where save_masks is on."""
+    """Save the mask of each diffused frame where save_masks is on."""
     masked, folder = stages.painting.masked, recording.folder / "masks"
     if masked is None or not found.paint or not recording.settings.save_masks:
         return stages

@@ -1,4 +1,4 @@
-"""What words describe, found in a picture by CLIPSeg (Lueddecke and Ecker 2022, arXiv 2112.10003)."""
+"""Text-prompted segmentation by CLIPSeg (Lueddecke and Ecker 2022, arXiv 2112.10003)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deforum.pixels.image import Device, Image, Mask
 
 @dataclass(frozen=True, eq=False)
 class WordMasks:
-    """Calling it with a picture and words gives the mask of what they describe: 1 there, 0 elsewhere."""
+    """Segments what words describe in a picture: a mask of 1 there, 0 elsewhere."""
 
     model: Any
     processor: Any
@@ -32,7 +32,7 @@ class WordMasks:
 
 
 def above_otsu(values: torch.Tensor) -> Mask:
-    """Split values (H, W) in 0..1 in two: 1 above the threshold at which the two classes are farthest apart, else 0.
+    """Binarise values (H, W) in 0..1 by Otsu's threshold: 1 above it, else 0.
 
     Source: N. Otsu, "A threshold selection method from gray-level histograms", 1979.
     """
@@ -42,7 +42,7 @@ def above_otsu(values: torch.Tensor) -> Mask:
 
 
 def load_words(folder: Path, device: Device) -> WordMasks:
-    """Load the model from its folder. Raises UserError where its files are not what they should be."""
+    """Load the model from its folder. Raises UserError for invalid files."""
     from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
     try:

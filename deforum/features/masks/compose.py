@@ -1,4 +1,4 @@
-"""The mask of a frame, made from its expression."""
+"""Evaluation of mask expressions to the mask of a frame."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 
 KEPT = 16
-"""Frames whose masks stay at hand: several stages ask for each, and some frames are painted together."""
+"""Frames whose masks are cached, because several stages use each mask, and some frames are painted together."""
 OUTLIERS = 0.01
-"""Share of a depth map at either end that does not count for its range."""
+"""Share of a depth map at either end that is ignored for its range."""
 
 JOINED: dict[Operator, Callable[[Mask, Mask], Mask]] = {
     "&": torch.minimum,
@@ -33,11 +33,11 @@ JOINED: dict[Operator, Callable[[Mask, Mask], Mask]] = {
     "^": lambda a, b: (a - b).abs(),
     "\\": lambda a, b: torch.minimum(a, 1 - b),
 }
-"""What the operators make of two masks: on black and white what logic has them be, on greys in between."""
+"""Operators on two masks: Boolean logic on black and white, extended to greys."""
 
 
 def evaluate(expression: MaskExpression, mask_of: Callable[[Operand], Mask]) -> Mask:
-    """Make the mask of an expression from those of its operands."""
+    """Evaluate a mask expression, given the masks of its operands."""
     match expression:
         case Operand():
             return mask_of(expression)
@@ -51,8 +51,8 @@ def evaluate(expression: MaskExpression, mask_of: Callable[[Operand], Mask]) -> 
 class Masks:
     """The masks of a run.
 
-    Both methods are asked with the picture that painting starts from, which `{depth}` and `<words>` look at; between
-    diffused frames it is the picture that is shown.
+    Both methods take the picture that painting starts from, which `{depth}` and `<words>` look at. For in-betweens it
+    is the shown picture.
     """
 
     source: MaskSource
@@ -60,19 +60,19 @@ class Masks:
     profile: Profile
     device: Device
     clip: Callable[[int], Image] | None = None
-    """Gives the mask video's picture for each frame."""
+    """Returns the mask video's picture for each frame."""
     depth: DepthModel | None = None
     words: Callable[[Image, str], Mask] | None = None
     _made: OrderedDict[tuple[int, bool], tuple[Image, Mask]] = field(default_factory=OrderedDict)
 
     def paint(self, moment: Moment, picture: Image) -> Mask:
-        """Say where a frame is painted: (H, W)."""
+        """The mask for painting a frame: (H, W)."""
         if not self.source.paint:
             return torch.ones(picture.shape[1:], device=picture.device)
         return self._at(moment, picture, for_noise=False)
 
     def noise(self, moment: Moment, picture: Image) -> Mask:
-        """Say where noise is put: (H, W)."""
+        """The mask for adding noise: (H, W)."""
         return self._at(moment, picture, for_noise=True) if self.source.noise else self.paint(moment, picture)
 
     def _at(self, moment: Moment, picture: Image, *, for_noise: bool) -> Mask:
@@ -88,7 +88,7 @@ class Masks:
         return mask
 
     def _finished(self, mask: Mask, moment: Moment) -> Mask:
-        """Invert the mask where that is asked for; what has come into view behind a mask that moves is painted."""
+        """Invert the mask where invert_mask is on, and add newly visible areas where the mask follows the camera."""
         mask = 1 - mask if self.settings.invert_mask else mask
         came = followed(moment.camera)
         mask = mask if came is None else torch.maximum(mask, came_into_view(came))

@@ -1,4 +1,4 @@
-"""What the masks of a run are made from, found and looked at before anything is loaded. Does not import torch."""
+"""Files and models of the masks of a run, found and checked before anything is loaded. Does not import torch."""
 
 from __future__ import annotations
 
@@ -27,49 +27,49 @@ WORD_FILES = (
     ("tokenizer.json", "vocab.json"),
     ("model.safetensors", "pytorch_model.bin"),
 )
-"""What the folder of a CLIPSeg model has; where several names stand together, one of them."""
+"""Files in the folder of a CLIPSeg model; of each tuple one has to exist."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskSource:
-    """The masks of a run, nothing read yet."""
+    """The masks of a run, before any file is read."""
 
     paint: tuple[MaskExpression, ...]
-    """Of each frame: where it is painted; empty where there is no mask."""
+    """Mask expression of each frame for painting; empty without a mask."""
     noise: tuple[MaskExpression, ...]
-    """Of each frame: where noise is put; empty where noise goes where paint goes."""
+    """Mask expression of each frame for noise; empty where noise uses `paint`."""
     init: Path | None
     """The picture that `{init_mask}` is read from."""
     init_is_alpha: bool
-    """It is that picture's alpha channel."""
+    """Whether `{init_mask}` is that picture's alpha channel."""
     clip: ClipSource | None
-    """What `{video_mask}` is read from, where it is a clip."""
+    """The mask video of `{video_mask}`, where use_mask_video is on."""
     words: Path | None
-    """The folder of the model that finds words."""
+    """The folder of the CLIPSeg model for `<words>`."""
     depth: DepthSource | None
-    """The model that finds `{depth}`."""
+    """The depth model of `{depth}`."""
 
 
 def is_on(settings: Settings) -> bool:
-    """Whether anything but the whole frame may be painted."""
+    """Whether painting is masked."""
     return settings.use_mask or settings.use_alpha_as_mask or settings.use_mask_video
 
 
 def active(settings: Settings) -> tuple[str, ...]:
-    """Name the mask schedules that are in use."""
+    """List the names of the mask schedules in use."""
     wanted = {"mask": is_on(settings), "noise_mask": settings.use_noise_mask}
     return tuple(name for name in wanted if wanted[name])
 
 
 def used(settings: Settings) -> Iterator[tuple[str, Operand]]:
-    """Give every operand of the masks that are in use, with the name of its schedule. Raises ScheduleError."""
+    """Iterate over (schedule name, operand) of the masks in use. Raises ScheduleError."""
     for name in active(settings):
         for expression in parse_masks(getattr(settings, name)).values():
             yield from ((name, operand) for operand in operands(expression))
 
 
 def asks_for_words(settings: Settings) -> bool:
-    """Whether a mask is described in words."""
+    """Whether a mask in use has `<words>`."""
     try:
         return any(operand.kind == "words" for _, operand in used(settings))
     except ScheduleError:
@@ -77,7 +77,7 @@ def asks_for_words(settings: Settings) -> bool:
 
 
 def needs_mask_file(settings: Settings) -> bool:
-    """Whether mask_file has to be there."""
+    """Whether mask_file has to exist."""
     try:
         names = {operand.text for _, operand in used(settings) if operand.kind == "name"}
     except ScheduleError:
@@ -87,7 +87,7 @@ def needs_mask_file(settings: Settings) -> bool:
 
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Say which masks in use cannot be read."""
+    """Report masks in use that cannot be parsed."""
     for name in active(settings):
         try:
             parse_masks(getattr(settings, name))
@@ -96,7 +96,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str, str]]]:
-    """Make the paths in masks absolute, where the masks are in use."""
+    """Make the paths in masks in use absolute."""
 
     def find(text: str) -> str | None:
         path = files.find_file(text)
@@ -113,7 +113,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
 
 
 def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
-    """Do without masks that are on a network."""
+    """Turn masks off whose files are URLs."""
     notes = []
     for switch, name in (("use_mask", "mask_file"), ("use_mask_video", "video_mask_path")):
         if getattr(settings, switch) and is_url(getattr(settings, name)):
@@ -147,7 +147,7 @@ ACTS: Mapping[str, When] = {
 
 
 def find_masks(settings: Settings) -> MaskSource | None:
-    """Find all that the masks need; None where there are none. Raises UserError with everything that is missing."""
+    """Find the files and models of the masks; None without masks. Raises UserError with everything that is missing."""
     try:
         wanted = list(used(settings))
     except ScheduleError as error:
@@ -232,7 +232,7 @@ def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None
             nth=settings.extract_nth_frame,
             first=settings.extract_from_frame,
             last=settings.extract_to_frame,
-            # There has to be some mask for frames behind the clip's end, whatever ends there.
+            # Frames after the clip's end need a mask too, so stop is replaced by hold.
             end="loop" if settings.clip_end == "loop" else "hold",
         )
     except UserError as error:
@@ -241,9 +241,9 @@ def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None
 
 
 def find_words(model: str) -> Path:
-    """Find the CLIPSeg model that `<words>` are looked up with: a folder, or a hub name in the local cache.
+    """Find the CLIPSeg model for `<words>`: a folder, or a hub name in the local cache.
 
-    Raises UserError where it is not there: nothing is fetched.
+    Nothing is downloaded. Raises UserError where the model is missing.
     """
     folder = Path(model).expanduser()
     looked = str(folder.absolute())

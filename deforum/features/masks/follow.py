@@ -14,18 +14,18 @@ from deforum.pixels.image import CPU, Device, Image, Mask
 
 @dataclass(frozen=True)
 class FollowedCamera(CarryingCamera):
-    """A camera that remembers the way from frame 0."""
+    """A camera that remembers the motion from frame 0."""
 
     came: Chart | None = None
-    """From the pixels of the frame where the camera is to frame 0; None while it has not moved."""
+    """Positions in frame 0 of the pixels of the camera's frame; None while it has not moved."""
     device: Device = CPU
-    """Where such a way is kept."""
+    """Device on which a recalled `came` is put."""
 
     def carry(self, warp: Warp, index: int) -> Self:
         step, _ = warp.charts()
         if self.came is None:
             return replace(self, came=step)
-        # Positions change evenly from pixel to pixel: reading them over and over does not blur what is read at them.
+        # Positions are smooth, so resampling them in every frame does not blur the pictures read at them.
         positions = follow(self.came.positions, step.positions)
         covers = read_at(self.came.covers[None], step.positions)[0] * step.covers
         return replace(self, came=Chart(positions, covers))
@@ -43,16 +43,16 @@ class FollowedCamera(CarryingCamera):
 
 
 def followed(camera: Camera) -> Chart | None:
-    """Give the way from frame 0 to where a camera is; None where it is not remembered, or there was none."""
+    """Return a camera's motion from frame 0; None where it is not remembered, or the camera has not moved."""
     found = camera.within(FollowedCamera)
     return None if found is None else found.came
 
 
 def carried(picture: Image, came: Chart | None) -> Image:
-    """Move a picture (C, H, W) of frame 0 to where the camera is."""
+    """Move a picture (C, H, W) of frame 0 to the camera's frame."""
     return picture if came is None else read_at(picture, came.positions)
 
 
 def came_into_view(came: Chart) -> Mask:
-    """Tell what was not to be seen in frame 0: (H, W), 1 there."""
+    """Mask of what was not visible in frame 0: (H, W), 1 there."""
     return (came.covers < SEEN).float()

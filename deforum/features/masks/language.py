@@ -1,8 +1,8 @@
 r"""The language of masks: `{video_mask} & !<sky>` says where a picture is painted.
 
 Operands are `{video_mask}` and the other names of `NAMES`, `[file.png]` and `<words>`; operators, from the closest to
-the loosest, `!` not, `&` and, `|` or, `^` one of the two, `\` without; parentheses group. A text without any operand
-is the whole frame. Nothing here needs a picture or torch.
+the loosest, `!` not, `&` and, `|` or, `^` exclusive or, `\` without; parentheses group. An empty text is the whole
+frame. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NAMES: Mapping[str, str] = {
     "depth": "what is near: 1 in front, 0 at the back",
     "disocclusion": "what the camera did not see before",
 }
-"""What may stand in braces."""
+"""Names in braces, with their meaning."""
 
 UNAVAILABLE: Mapping[str, str] = {"human_mask": "people are not told from the rest here; describe them: <person>"}
-"""Names that other programs know, and what to do without them."""
+"""Names known to other programs, with what to write instead."""
 
 Operator = Literal["&", "|", "^", "\\"]
 OPERATORS: tuple[Operator, ...] = ("\\", "^", "|", "&")
@@ -37,7 +37,7 @@ Kind = Literal["name", "file", "words"]
 
 @dataclass(frozen=True)
 class Operand:
-    """One mask: a name, a file, or words that describe what is to be found in the picture."""
+    """One mask: a name, a file, or words that describe something in the picture."""
 
     kind: Kind
     text: str
@@ -62,7 +62,7 @@ EVERYWHERE = Operand("name", "everywhere")
 
 
 def operands(expression: MaskExpression) -> Iterator[Operand]:
-    """Give every operand, from left to right."""
+    """Iterate over the operands from left to right."""
     match expression:
         case Operand():
             yield expression
@@ -74,19 +74,19 @@ def operands(expression: MaskExpression) -> Iterator[Operand]:
 
 
 def parse_mask(text: str, *, name: str = "mask") -> MaskExpression:
-    """Read a mask expression. Raises ScheduleError, which points at the first mistake."""
+    """Parse a mask expression. Raises ScheduleError, which points at the first mistake."""
     return _Reader(text, name).whole()
 
 
 def parse_masks(schedule: TextSchedule) -> dict[str, MaskExpression]:
-    """Read the mask of every keyframe: expression by text. Raises ScheduleError, which points into the schedule."""
+    """Parse the mask of every keyframe: expression by text. Raises ScheduleError, which points into the schedule."""
     return {text: _in_schedule(schedule, keyframe, text) for keyframe, text in _texts(schedule)}
 
 
 def name_files(schedule: TextSchedule, find: Callable[[str], str | None]) -> TextSchedule:
-    """Write what `find` gives in the place of each file's name; a file for which it gives None is a ScheduleError.
+    """Replace each file name by `find(name)`; raises ScheduleError where that is None.
 
-    What cannot be read as a mask stays as it is.
+    Texts that cannot be parsed as a mask stay unchanged.
     """
 
     def named(keyframe: TextKeyframe) -> TextKeyframe:
@@ -120,7 +120,7 @@ def _in_schedule(schedule: TextSchedule, keyframe: TextKeyframe, text: str) -> M
 def _fault(
     schedule: TextSchedule, keyframe: TextKeyframe, text: str, column: int, message: str, hint: str | None = None
 ) -> ScheduleError:
-    """Point at a column of a keyframe's text where that stands in the schedule; by itself where it does not."""
+    """Make an error that points at a column of a keyframe's text, within the schedule where the text is found in it."""
     error = ScheduleError(message, text=text, column=column, name=schedule.name, hint=hint)
     offset = schedule.source.find(text, keyframe.column)
     if offset < 0:
@@ -133,7 +133,7 @@ _TOKEN = re.compile(r"\s*(?:([!&|^\\()])|([{\[<])|(\w+)|(\S)|$)")
 
 @dataclass
 class _Reader:
-    """Goes through a text from left to right."""
+    """A recursive-descent parser of mask expressions."""
 
     text: str
     name: str
@@ -151,7 +151,7 @@ class _Reader:
         return expression
 
     def pair(self, level: int) -> MaskExpression:
-        """Read operands that are joined by the operator of a level, or closer ones."""
+        """Parse operands joined by the operator of a level or of tighter levels."""
         if level == len(OPERATORS):
             return self.single()
         left = self.pair(level + 1)
@@ -203,7 +203,7 @@ class _Reader:
             raise self.fault(f"there is no mask {{{name}}}", column, hint)
 
     def peek(self) -> tuple[str, int]:
-        """Give the next mark or word, '' at the end, and its column."""
+        """Return the next mark or word ('' at the end) and its column."""
         match = _TOKEN.match(self.text, self.at)
         assert match is not None
         mark = next((group for group in match.groups() if group), "")

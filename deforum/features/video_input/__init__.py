@@ -1,6 +1,6 @@
-"""Video Input: each frame of a clip is painted over, by itself or with feedback of the frame before.
+"""Video Input: each frame of a clip is painted over, independently or with feedback of the previous frame.
 
-What is here is asked before anything is loaded; the parts are in `deforum.features.video_input.attach`.
+This module works before anything is loaded; `deforum.features.video_input.attach` adds the feature to the loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOLD_TO = "Video Input"
 
 
 def feeds_back(settings: Settings) -> bool:
-    """Whether the frame before has a share in any frame. Raises ScheduleError."""
+    """Whether feedback of the previous frame is on in any frame. Raises ScheduleError."""
     if not settings.mode.reads_clip:
         return False
     shares = (settings.params.clip_feedback, settings.params.clip_feedback_init)
@@ -30,7 +30,7 @@ def feeds_back(settings: Settings) -> bool:
 
 
 def holds_colors(settings: Settings) -> bool:
-    """Whether colours are held to the clip's. Deforum does so in hybrid video only."""
+    """Whether colours are matched to the clip's. Deforum does so only in hybrid video."""
     if settings.color_coherence != HOLD_TO or not settings.mode.holds(HOLD_TO):
         return False
     return settings.profile != "deforum" or hybrid.is_on(settings)
@@ -43,17 +43,17 @@ def needs_clip(settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class VideoSource:
-    """The clip that frames or their colours are made from; nothing is loaded yet."""
+    """The clip of frames or colours, before anything is loaded."""
 
     clip: ClipSource
     flow: FlowSource | None
-    """What finds the motion that feedback follows; None without feedback."""
+    """The optical flow estimator for feedback; None without feedback."""
 
 
 def find_video(settings: Settings) -> VideoSource | None:
-    """Look at the clip, and find the optical flow; None where neither frames nor colours come from a clip.
+    """Find the clip and the optical flow estimator; None where neither frames nor colours come from a clip.
 
-    Raises UserError with all that is not there.
+    Raises UserError with everything that is missing.
     """
     from deforum.flow import resolve_flow
     from deforum.video import resolve_clip, video_init

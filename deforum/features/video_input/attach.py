@@ -1,4 +1,4 @@
-"""The parts of Video Input: what frames are painted from, the camera that follows the clip, and the clip's colours."""
+"""The parts of Video Input: the source of frames, the camera that follows the clip, and the clip's colours."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from deforum.video import Clip
 
 @dataclass(frozen=True)
 class Video:
-    """A clip that is open, and what finds its motion where feedback follows it."""
+    """An open clip, and the optical flow model for feedback."""
 
     clip: Clip
     flow: FlowModel | None
 
     def frame_or_last(self, t: int) -> Image:
-        """Give the clip's picture of frame t, or its last one."""
+        """Return the clip's picture of frame t, or its last one after its end."""
         return self.clip(min(t, len(self.clip) - 1) if self.clip.source.end == "stop" else t)
 
 
 def attach(stages: Stages, found: VideoSource, kit: Kit) -> Stages:
-    """Open the clip, load what finds its motion, and paint from it or hold to its colours. Raises UserError."""
+    """Open the clip, load the optical flow model, and use the clip's frames or colours. Raises UserError."""
     flow = None if found.flow is None else kit.load(load_flow, found.flow)
     return with_video(stages, kit.settings, Video(kit.open(found.clip), flow))
 
 
 def with_video(stages: Stages, settings: Settings, video: Video) -> Stages:
-    """Paint the frames of a clip, each by itself or with feedback of the one before; or hold to its colours alone."""
+    """Paint over the frames of a clip, independently or with feedback, or only match its colours."""
     profile = PROFILES[settings.profile]
     if settings.color_coherence == HOLD_TO and settings.mode.holds(HOLD_TO):
         every = settings.color_coherence_video_every_n_frames
@@ -56,9 +56,9 @@ def with_video(stages: Stages, settings: Settings, video: Video) -> Stages:
 
 
 def frames_of(video: Video) -> Source:
-    """Start each frame from the clip's, with `clip_feedback_init` of the frame before.
+    """Start each frame from the clip's, with a share `clip_feedback_init` of the previous frame mixed in.
 
-    What was painted is then painted over again: it is carried on from frame to frame, and the clip shows through less.
+    Painted content is then carried on from frame to frame, and the clip shows through less.
     """
 
     def source(moved: Image | None, moment: Moment) -> Image:
@@ -69,14 +69,14 @@ def frames_of(video: Video) -> Source:
 
 
 def feed_back(image: Image, moment: Moment) -> Image:
-    """Hold what was painted to the frame before, by `clip_feedback`: a filter behind painting."""
+    """Mix a share `clip_feedback` of the previous frame into the painted one: a filter after diffusion."""
     return mix_in_previous(image, moment, moment.frame.params.clip_feedback)
 
 
 def mix_in_previous(image: Image, moment: Moment, share: float) -> Image:
-    """Mix in the frame before, moved as the clip moves.
+    """Mix in the previous frame, moved with the clip.
 
-    That is where the clip's flow is the same forwards and backwards; elsewhere something comes into view, or the flow
+    This acts only where the clip's forward and backward flow agree; elsewhere something comes into view, or the flow
     is wrong.
     """
     if moment.moved is None or moment.warp is None or share == 0:
@@ -86,7 +86,7 @@ def mix_in_previous(image: Image, moment: Moment, share: float) -> Image:
 
 @dataclass(frozen=True)
 class ClipCamera(Camera):
-    """Moves as what the clip shows does: pictures follow its optical flow from frame to frame."""
+    """A camera that moves pictures by the clip's optical flow from frame to frame."""
 
     clip: Callable[[int], Image]
     flow: FlowModel
@@ -96,12 +96,12 @@ class ClipCamera(Camera):
 
     def move(self, frame: Frame) -> tuple[FlowWarp, ClipCamera]:
         before, now = self.clip(max(frame.index - 1, 0)), self.clip(frame.index)
-        # Bicubic: a picture that is fed back is sampled in every frame.
+        # Bicubic, because feedback resamples the picture in every frame.
         return FlowWarp.of(self.flow(before, now), self.flow(now, before), sampling="bicubic"), self
 
 
 def colors_of(video: Video, reference: Callable[[Image], ColorReference], every: int) -> Palette:
-    """Hold to the clip's colours: those of frame 0, and new ones every so many frames."""
+    """Use the clip's colours as the reference, renewed every `every` frames from frame 0 on."""
     known: dict[int, ColorReference] = {}
 
     def palette(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference:
