@@ -33,7 +33,7 @@ SECTIONS: Mapping[str, str] = {
     "diffusion": "Model, sampler and diffusion settings.",
     "seeds": "Seeds and how they change from frame to frame.",
     "init": "The picture the animation starts from.",
-    "motion": "2D motion from frame to frame.",
+    "motion": "Motion of the picture from frame to frame.",
     "camera": "3D camera motion and depth.",
     "feedback": "Processing of the previous frame before it is painted again.",
     "masks": "Which parts of the picture are painted.",
