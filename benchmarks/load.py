@@ -92,7 +92,9 @@ def main() -> None:
             clock, processor = timed(*command)
             reach = {"nothing: python itself": "", "render.py --help": f"{HELP_TARGET} s of processor time"}
             target = reach.get(what, f"{TARGET} s")
-            print(f"{what:32} {clock:6.3f} s, {processor:6.3f} s of processors   {target and f'(to reach: {target})'}")
+            print(
+                f"{what:32} {clock:6.3f} s, {processor:6.3f} s of processor time   {target and f'(to reach: {target})'}"
+            )
 
 
 if __name__ == "__main__":

@@ -122,12 +122,12 @@ def test_the_schedule_language_knows_nothing_of_the_rest() -> None:
 TESTS = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests").rglob("*.py"))}
 
 OTHER_FOLDERS = {"golden", "helpers", "schedules", "training"}
-"""Of tests of what is beside the program, and of what several tests share."""
+"""Folders without a room: tests of other packages, and shared helpers."""
 
 CLOCKS = re.compile(r"time\.(time|monotonic|perf_counter|process_time|thread_time)(_ns)?|os\.times|timeit\..*")
 
-WAITS = {"helpers/__init__.py": "wait_until gives up on what never comes, and tells no time"}
-"""Files that read a clock, and why; benchmarks measure, tests do not."""
+WAITS = {"helpers/__init__.py": "wait_until has a timeout"}
+"""Files that may read a clock, and why. Measurements belong in benchmarks."""
 
 
 def test_tests_mirror_the_rooms() -> None:
@@ -138,7 +138,7 @@ def test_tests_mirror_the_rooms() -> None:
 
 
 def test_test_modules_do_not_import_from_each_other() -> None:
-    """Nor by a script that a test runs; what they share is in `tests.helpers` or a module that holds no tests."""
+    """Scripts that tests run count too. Shared code is in `tests.helpers` or in a module without tests."""
     for path, tree in TESTS.items():
         for node in ast.walk(tree):
             named: list[str] = []
@@ -165,7 +165,7 @@ def test_no_test_reads_a_clock() -> None:
 
 
 def asserts(function: ast.FunctionDef, known: set[str]) -> bool:
-    """Say whether a function can fail for what it finds: it asserts, expects an error, or calls one that does."""
+    """Return whether a function asserts, expects an error, or calls a function that does."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
             return True
@@ -184,7 +184,7 @@ def test_no_test_is_empty() -> None:
         return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
     def known(path: Path) -> set[str]:
-        """Name the functions of a module that assert, its own and those that it has from another."""
+        """Return the names of a module's functions that assert, defined or imported."""
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if name not in helpers:
             found = helpers[name] = set()
