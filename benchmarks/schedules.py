@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numexpr
 
-from schedules import NumberSchedule, Variables, parse_number
+from schedules import NumberSchedule, ScheduleError, Variables, parse_number
 
 NUMBERS = [f"0:({value}), 100:({value}.5), 5000:(-{value}), max_f:(0)" for value in range(10)] + ["0: (1)"] * 20
 EXPRESSIONS = [
@@ -31,6 +32,10 @@ EXPRESSIONS = [
     "where(t%25<5, 1, 0.2)",
     "smoothstep(0, max_f, t)*clip(sin(sec), 0, 1)",
 ]
+HOSTILE = [
+    "9**9**9**9", "9" * 9000, "(" * 9000, "-" * 9000 + "t", "t**" * 3000 + "t", "t" + "+t" * 4000, "t%" * 500 + "t",
+    "min(" + ",".join(["t"] * 300) + ")", "smoothstep(0,1," * 40 + "t" + ")" * 40, "step " * 2000, "a b " * 2000,
+]  # fmt: skip
 MANY_KEYS = 10_000
 PER_FRAME = 200  # frames of the baseline; its figure is scaled up from these
 REPEATS = 5
@@ -48,6 +53,13 @@ def timed(call: Callable[[], object]) -> float:
 
 def parse() -> list[NumberSchedule]:
     return [parse_number(text) for text in (*NUMBERS, *(f"0:({expression})" for expression in EXPRESSIONS))]
+
+
+def refuse(text: str) -> None:
+    """Read a text and sample it, as a number's schedule and as a keyframe's value."""
+    for written in (text, {0: text}):
+        with suppress(ScheduleError):
+            parse_number(written).sample(3, Variables(seed=1))
 
 
 def one_frame_at_a_time(num_frames: int) -> None:
@@ -73,6 +85,8 @@ def main() -> None:
     text = ", ".join(f"{frame}:({frame % 7}.25)" for frame in range(MANY_KEYS))
     seconds = timed(lambda: parse_number(text).sample(MANY_KEYS, variables))
     print(f"one schedule of {MANY_KEYS:,} numbers                 {seconds:8.3f} s")
+    seconds = max(timed(lambda text=text: refuse(text)) for text in HOSTILE)  # type: ignore[misc]
+    print(f"slowest of {len(HOSTILE)} texts that are errors          {seconds:8.3f} s   (to reach: 0.1 s)")
     seconds = timed(lambda: one_frame_at_a_time(PER_FRAME)) / PER_FRAME * 100_000
     print(f"baseline            100,000 frames, one at a time {seconds:8.3f} s   ", end="")
     print(f"(9 of the expressions by numexpr alone, scaled up from {PER_FRAME} frames)")

@@ -18,7 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # read by the libraries when they are f
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to run in that has no weights anywhere, and no network."""
+    """Make an empty current folder, without weights or network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -1,8 +1,9 @@
-"""The house holds: imports point down, and nothing goes round in a circle."""
+"""The house holds: imports point down, nothing goes round in a circle, and tests mirror the rooms."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -114,3 +115,93 @@ def test_the_schedule_language_knows_nothing_of_the_rest() -> None:
     for name in MODULES:
         if name.startswith("schedules"):
             assert all(other.startswith("schedules") for other in GRAPH[name]), name
+
+
+# --- the tests --------------------------------------------------------------------------------------------------------
+
+TESTS = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests").rglob("*.py"))}
+
+OTHER_FOLDERS = {"golden", "helpers", "schedules", "training"}
+"""Folders without a room: tests of other packages, and shared helpers."""
+
+CLOCKS = re.compile(r"time\.(time|monotonic|perf_counter|process_time|thread_time)(_ns)?|os\.times|timeit\..*")
+
+WAITS = {"helpers/__init__.py": "wait_until has a timeout"}
+"""Files that may read a clock, and why. Measurements belong in benchmarks."""
+
+
+def test_tests_mirror_the_rooms() -> None:
+    rooms = {path.name for path in (ROOT / "deforum").iterdir() if path.is_dir()}
+    folders = {path.parent.name for path in TESTS if path.parent.parent == ROOT / "tests"}
+    assert folders <= rooms | OTHER_FOLDERS, folders - rooms - OTHER_FOLDERS
+    assert all((path.parent / "__init__.py").exists() for path in TESTS)
+
+
+def test_test_modules_do_not_import_from_each_other() -> None:
+    """Scripts that tests run count too. Shared code is in `tests.helpers` or in a module without tests."""
+    for path, tree in TESTS.items():
+        for node in ast.walk(tree):
+            named: list[str] = []
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path}: a relative import"
+                named = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                named = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = re.findall(r"from (tests[\w.]+) import|import (tests[\w.]+)", node.value)
+            for name in named:
+                assert not re.match(r"tests\.(\w+\.)*test_", "".join(name)), f"{path}:{node.lineno} imports {name}"
+
+
+def test_no_test_reads_a_clock() -> None:
+    read = {
+        (path.relative_to(ROOT / "tests").as_posix(), node.lineno)
+        for path, tree in TESTS.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Call) and CLOCKS.fullmatch(ast.unparse(node.func)))
+        or (isinstance(node, ast.ImportFrom) and node.module in ("time", "timeit"))
+    }
+    assert {name for name, _ in read} == set(WAITS), read
+
+
+def asserts(function: ast.FunctionDef, known: set[str]) -> bool:
+    """Return whether a function asserts, expects an error, or calls a function that does."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            name = called.rpartition(".")[2]
+            if called in ("pytest.raises", "pytest.fail", "pytest.warns", *known) or name.startswith("assert_"):
+                return True
+    return False
+
+
+def test_no_test_is_empty() -> None:
+    helpers: dict[str, set[str]] = {}
+
+    def functions(tree: ast.Module) -> list[ast.FunctionDef]:
+        return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+    def known(path: Path) -> set[str]:
+        """Return the names of a module's functions that assert, defined or imported."""
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if name not in helpers:
+            found = helpers[name] = set()
+            for node in ast.walk(TESTS[path]):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                    place = ROOT / str(node.module).replace(".", "/")
+                    other = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+                    found |= {alias.name for alias in node.names} & known(other)
+            own = [each for each in functions(TESTS[path]) if not each.name.startswith("test_")]
+            while more := {each.name for each in own if each.name not in found and asserts(each, found)}:
+                found |= more
+        return helpers[name]
+
+    empty = [
+        f"{path.relative_to(ROOT)}:{test.lineno} {test.name}"
+        for path, tree in TESTS.items()
+        for test in functions(tree)
+        if test.name.startswith("test_") and not asserts(test, known(path))
+    ]
+    assert not empty, "\n".join(empty)

@@ -27,9 +27,8 @@ from deforum.models.kept import KeptModels
 from deforum.pixels.image import Image, from_array
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from tests.helpers import assembled
+from tests.helpers import ROOT, assembled, write_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "examples" / "clips" / "valley.mp4"
 SIZE = 64
 CELL = 8
@@ -174,10 +173,7 @@ def settings_of(name: str, folder: Path, **changes: object) -> Settings:
     levels[:, SIZE // 3 :] = 255
     cv2.imwrite(str(folder / "mask.png"), levels)
     cv2.imwrite(str(folder / "init.png"), (texture(5).permute(1, 2, 0).numpy() * 255).astype(np.uint8))
-    path = folder / "settings.yaml"
-    chosen = PLAIN | ALL[name] | changes
-    path.write_text("".join(f"{key}: {value}\n" for key, value in chosen.items()), encoding="utf-8")
-    return load(path).settings
+    return load(write_settings(folder, PLAIN | ALL[name] | changes)).settings
 
 
 def afterglow(image: Image, moment: Moment, trails: Memory) -> tuple[Image, Memory]:

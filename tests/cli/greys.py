@@ -1,4 +1,4 @@
-"""A stand-in for the diffusion, here and in a process of its own: frame n comes out as a grey of n * 20 levels."""
+"""A stand-in for the diffusion, also in a subprocess: frame n is a grey of n * 20 levels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from tests.helpers.command import paint_with
 
 
 def paint_greys(patch: pytest.MonkeyPatch, *, hold_at: int = -1, break_at: int = -1) -> None:
-    """Leave everything real but the diffusion.
+    """Replace the diffusion by greys.
 
-    Frame `hold_at` says that it is begun by a file `begun` in the current folder, and is painted when there is a file
-    `go`. Frame `break_at` fails.
+    Frame `hold_at` writes a file `begun` into the current folder and waits for a file `go`. Frame `break_at` fails.
     """
 
     def paint(init: Image | None, frame: Frame) -> Image:

@@ -15,7 +15,7 @@ from deforum.depth.network import Mixed
 from deforum.errors import UserError
 from tests.helpers.command import imported
 
-# No weights but those that a test puts down, and no network.
+# There are only the weights that a test writes, and no network.
 pytestmark = pytest.mark.usefixtures("home")
 
 

@@ -86,13 +86,14 @@ def compare(shape: Shape, config: object, size: int) -> None:
     torch.manual_seed(0)
     ours = Dpt(shape).eval()
     random_weights(ours)
-    theirs = DPTForDepthEstimation(config).eval()
+    with torch.device("meta"):  # it is given our weights, and need draw none
+        theirs = DPTForDepthEstimation(config).eval()
     expected = set(theirs.state_dict())
     named = as_transformers(ours.state_dict())
     assert not set(named) - expected
     # What official weights do not have: transformers' own pooling, and counters of batches.
     assert all("pooler" in key or "num_batches" in key for key in expected - set(named))
-    theirs.load_state_dict(named, strict=False)
+    theirs.load_state_dict(named, strict=False, assign=True)
     picture = torch.randn(1, 3, size, size)
     with torch.inference_mode():
         a, b = ours(picture), theirs(picture).predicted_depth
@@ -119,7 +120,7 @@ def test_dpt_large_is_that_of_transformers() -> None:
         hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, image_size=384,
         backbone_out_indices=[5, 11, 17, 23], neck_hidden_sizes=[256, 512, 1024, 1024], layer_norm_eps=1e-6,
     )  # fmt: skip
-    compare(SHAPES["midas-dpt-large"], config, 384)
+    compare(SHAPES["midas-dpt-large"], config, 192)  # a quarter of what it was made for, so positions are between
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The noise schedule of Stable Diffusion, and a guess that stands in for the model's."""
+"""Stable Diffusion's noise schedule, and a stand-in for the model's prediction."""
 
 from __future__ import annotations
 

@@ -19,34 +19,26 @@ from deforum.features.echo import BLENDS, Trail, covered
 from deforum.features.table import switched_on
 from deforum.loading import load
 from deforum.motion.flat import FlatWarp, translation
-from deforum.pixels.image import CPU, Image, Mask, from_array, to_bytes
+from deforum.pixels.image import CPU, Image, Mask, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from tests.helpers import assembled
+from tests.helpers import STILL, Make, assembled, pictures, settings_maker
 
 SIZE = 48
 AMOUNT, DECAY = 0.5, 0.75
 PROFILES = ["corrected", "deforum"]
-
-Make = Callable[..., Settings]
 Paint = Callable[[Image | None, Frame], Image]
+
+
+def texture(seed: int) -> Image:
+    return pictures.texture(seed, SIZE, SIZE)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Make:
     """Make settings of a small 2D run that stands still, has no filters, and differs as the test says."""
-
-    def make(**changes: object) -> Settings:
-        given = {
-            "width": SIZE, "height": SIZE, "seed": 5, "max_frames": 8, "cadence": 1, "prompts": {0: "a"}, "zoom": 1,
-            "translation_z": 0, "noise": 0, "antiblur_amount": 0, "color_coherence": "None",
-            "echo_amount": AMOUNT, "echo_decay": DECAY,
-        }  # fmt: skip
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{name}: {value}" for name, value in (given | changes).items()))
-        return load(path).settings
-
-    return make
+    echo = {"max_frames": 8, "cadence": 1, "translation_z": 0, "echo_amount": AMOUNT, "echo_decay": DECAY}
+    return settings_maker(tmp_path, STILL | echo | {"width": SIZE, "height": SIZE})
 
 
 def animation(settings: Settings, paint: Paint) -> Animation:
@@ -55,12 +47,6 @@ def animation(settings: Settings, paint: Paint) -> Animation:
 
 def shown(settings: Settings, paint: Paint) -> list[Image]:
     return [image for _, image in animation(settings, paint).frames()]
-
-
-def texture(seed: int) -> Image:
-    """A soft random picture."""
-    noise = np.random.default_rng(seed).random((SIZE, SIZE, 3), np.float32)
-    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 1, cv2.NORM_MINMAX))
 
 
 def fresh(init: Image | None, frame: Frame) -> Image:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from deforum.features.symmetry import KINDS, Fold, Symmetry, fold_of
 from deforum.features.table import timeline_of
 from deforum.loading import load
 from deforum.motion.positions import Chart, sample_at
-from deforum.pixels.image import CPU, Image, Mask, from_array
+from deforum.pixels.image import CPU, Image, Mask
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from tests.helpers import assembled, recording
+from tests.helpers import Make, RecordingPainter, assembled, pictures, recording, settings_maker, write_settings
 
 SIZE = 64
 MIDDLE = (0.5, 0.5)
@@ -36,9 +36,20 @@ STEM = {
 
 
 def texture(seed: int, softness: float = 1.5, size: int = SIZE) -> Image:
-    """A random picture."""
-    noise = np.random.default_rng(seed).random((size, size, 3), np.float32)
-    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), softness), None, 0, 1, cv2.NORM_MINMAX))
+    return pictures.texture(seed, size, size, softness)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    return settings_maker(tmp_path, STEM)
+
+
+class Painter(RecordingPainter):
+    """Paints a picture of its own into what it is given, which is not symmetric."""
+
+    def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
+        own = texture(frame.index)
+        return own if init is None else torch.lerp(init, own, 0.3)
 
 
 def fold(
@@ -46,35 +57,6 @@ def fold(
 ) -> Fold:
     wedges, begin = KINDS[kind]
     return fold_of(segments if wedges is None else wedges, begin + angle, center, size, size, CPU)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    def make(**given: Any) -> Settings:
-        path = tmp_path / "settings.yaml"
-        path.write_text("\n".join(f"{name}: {value}" for name, value in {**STEM, **given}.items()))
-        return load(path).settings
-
-    return make
-
-
-@dataclass
-class Painter:
-    """Paints a picture of its own into what it is given, which is not symmetric; remembers what it was given."""
-
-    inits: list[Image | None] = field(default_factory=list)
-    paints: list[Paint | None] = field(default_factory=list)
-
-    def __call__(
-        self, inits: Sequence[Image | None], frames: Sequence[Frame], *, paints: Sequence[Paint | None] | None = None
-    ) -> list[Image]:
-        self.inits += inits
-        self.paints += [None] * len(inits) if paints is None else paints
-        return [self.paint(init, frame) for init, frame in zip(inits, frames, strict=True)]
-
-    def paint(self, init: Image | None, frame: Frame) -> Image:
-        own = texture(frame.index)
-        return own if init is None else torch.lerp(init, own, 0.3)
 
 
 def run(settings: Settings, painter: Painter | None = None) -> list[Image]:
@@ -212,7 +194,7 @@ def is_symmetric(image: Image, case: tuple[str, int, float]) -> bool:
 @pytest.mark.parametrize("flow", ["None", "DIS Medium"])
 @pytest.mark.parametrize("kind", ["mirror x", "kaleidoscope"])
 def test_every_shown_frame_is_symmetric(
-    settings: Callable[..., Settings], mode: str, profile: str, cadence: int, flow: str, kind: str
+    settings: Make, mode: str, profile: str, cadence: int, flow: str, kind: str
 ) -> None:
     painter = Painter()
     chosen = settings(
@@ -226,18 +208,18 @@ def test_every_shown_frame_is_symmetric(
     assert painter.inits[0] is None and painter.inits[1] is not None
 
 
-def test_without_it_they_are_not(settings: Callable[..., Settings]) -> None:
+def test_without_it_they_are_not(settings: Make) -> None:
     assert not any(is_symmetric(image, ("mirror x", 6, 0)) for image in run(settings()))
 
 
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
-def test_at_strength_0_frames_are_those_without_it(settings: Callable[..., Settings], profile: str) -> None:
+def test_at_strength_0_frames_are_those_without_it(settings: Make, profile: str) -> None:
     plain = run(settings(profile=profile, cadence=2))
     off = run(settings(profile=profile, cadence=2, symmetry="quad", symmetry_strength=0))
     assert all(torch.equal(a, b) for a, b in zip(plain, off, strict=True))
 
 
-def test_half_a_strength_shows_both(settings: Callable[..., Settings]) -> None:
+def test_half_a_strength_shows_both(settings: Make) -> None:
     still = {"zoom": 1, "angle": 0, "max_frames": 1, "symmetry": "mirror x"}
     [plain], [half] = run(settings(**still, symmetry_strength=0)), run(settings(**still, symmetry_strength=0.5))
     mirrored = plain.flip(2)
@@ -246,7 +228,7 @@ def test_half_a_strength_shows_both(settings: Callable[..., Settings]) -> None:
     assert torch.allclose(half[..., right], 0.25 * plain[..., right] + 0.75 * mirrored[..., right], atol=1e-6)
 
 
-def test_schedules_act_in_each_frame(settings: Callable[..., Settings]) -> None:
+def test_schedules_act_in_each_frame(settings: Make) -> None:
     chosen = settings(
         cadence=2, symmetry="kaleidoscope", symmetry_segments='"4 + 2*(t > 4)"', symmetry_angle="10*t",
         symmetry_strength='"where(t == 8, 0, 1)"',
@@ -258,7 +240,7 @@ def test_schedules_act_in_each_frame(settings: Callable[..., Settings]) -> None:
     assert not is_symmetric(shown[8], ("kaleidoscope", 6, 80))
 
 
-def test_the_motion_stays_visible(settings: Callable[..., Settings]) -> None:
+def test_the_motion_stays_visible(settings: Make) -> None:
     """Rings around the centre grow by the zoom, frame by frame."""
 
     class Keeping(Painter):
@@ -274,7 +256,7 @@ def test_the_motion_stays_visible(settings: Callable[..., Settings]) -> None:
             assert radius == pytest.approx(10 * 1.06**index, abs=0.5), index
 
 
-def test_colours_are_held_to_those_of_the_mirrored_picture(settings: Callable[..., Settings]) -> None:
+def test_colours_are_held_to_those_of_the_mirrored_picture(settings: Make) -> None:
     """Only what is white is copied: nothing black of the first painted picture is in the colours that are held."""
 
     class Halves(Painter):
@@ -293,7 +275,7 @@ def test_colours_are_held_to_those_of_the_mirrored_picture(settings: Callable[..
 @pytest.mark.parametrize("overlay", [True, False])
 @pytest.mark.parametrize("profile", ["corrected", "deforum"])
 def test_outside_the_mask_no_pixel_changes(
-    settings: Callable[..., Settings], tmp_path: Path, profile: str, overlay: bool, mode: str
+    settings: Make, tmp_path: Path, profile: str, overlay: bool, mode: str
 ) -> None:
     """A model that keeps what it is given: inside, the picture is mirrored, outside it is what it would have been."""
 
@@ -316,7 +298,7 @@ def test_outside_the_mask_no_pixel_changes(
         assert not torch.allclose(a[:, inside], b[:, inside], atol=1e-2), index
 
 
-def test_no_line_shows_where_a_mask_ends(settings: Callable[..., Settings]) -> None:
+def test_no_line_shows_where_a_mask_ends(settings: Make) -> None:
     mask_at: MaskAt = lambda moment, picture: (X > 10).float()  # noqa: E731
     image, moment = (X / SIZE).expand(3, -1, -1).contiguous(), moment_of(settings(symmetry="mirror y"))
     symmetry = Symmetry("mirror x", mask_at)
@@ -349,7 +331,7 @@ class Uncovering:
         return Chart(here, 1 - self.holes), Chart(here, torch.ones(SIZE, SIZE))
 
 
-def test_holes_are_mirrored_with_the_picture(settings: Callable[..., Settings]) -> None:
+def test_holes_are_mirrored_with_the_picture(settings: Make) -> None:
     """A hole in the half that is copied is one in both halves; one in the other half is covered."""
     holes = torch.zeros(SIZE, SIZE)
     holes[10:20, 5:9] = 1
@@ -369,7 +351,7 @@ def test_holes_are_mirrored_with_the_picture(settings: Callable[..., Settings]) 
     assert told[0].frame is moment.frame
 
 
-def test_copies_of_a_hole_are_painted_anew_alike(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_copies_of_a_hole_are_painted_anew_alike(settings: Make, tmp_path: Path) -> None:
     """The strengths that the model is told are symmetric, with the masks that are saved."""
     chosen = settings(
         animation_mode="3D", disocclusion="repaint", symmetry="mirror x", translation_x=25, translation_z=0, cadence=1,
@@ -407,8 +389,7 @@ def test_which_settings_act(tmp_path: Path, symmetry: str, silent: set[str]) -> 
         "symmetry_segments": 8, "symmetry_angle": 3, "symmetry_center_x": 0.4, "symmetry_center_y": 0.4,
         "symmetry_strength": 0.9,
     }  # fmt: skip
-    path = tmp_path / "settings.yaml"
-    path.write_text("\n".join(f"{name}: {value}" for name, value in {**STEM, "symmetry": symmetry, **given}.items()))
+    path = write_settings(tmp_path, {**STEM, "symmetry": symmetry, **given})
     notes = [note for note in load(path).report if note.startswith("without effect")]
     assert {name for name in given if any(name in note for note in notes)} == silent
     assert all("symmetry is" in note for note in notes)
@@ -424,11 +405,9 @@ def test_which_settings_act(tmp_path: Path, symmetry: str, silent: set[str]) -> 
     ],
 )
 def test_what_is_out_of_range_is_said_with_its_place(tmp_path: Path, name: str, value: str, complaint: str) -> None:
-    path = tmp_path / "settings.yaml"
     given = {**STEM, "symmetry": "kaleidoscope", name: value}
-    path.write_text("\n".join(f"{key}: {each}" for key, each in given.items()))
     with pytest.raises(UserError) as caught:
-        load(path)
+        load(write_settings(tmp_path, given))
     [problem] = caught.value.problems
     assert complaint in str(problem)
     assert f"settings.yaml:{list(given).index(name) + 1}" in str(problem)

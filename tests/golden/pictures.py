@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from .conftest import FOLDER
+from tests.golden.conftest import FOLDER
 
 
 def load_picture(name: str) -> NDArray[np.uint8]:

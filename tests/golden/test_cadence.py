@@ -27,10 +27,9 @@ from deforum.pixels.image import CPU, Image, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
+from tests.golden.conftest import load_cases
+from tests.golden.pictures import load_array, load_picture
 from tests.helpers import move_by_flow
-
-from .conftest import load_cases
-from .pictures import load_array, load_picture
 
 CASES = load_cases("cadence")
 

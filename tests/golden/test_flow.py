@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from deforum.flow import load_flow, resolve_flow
 from deforum.motion.flow_warp import Flow, reliable_flow
 from deforum.pixels.image import CPU, Image, from_bytes, to_array
+from tests.golden.conftest import load_cases
+from tests.golden.pictures import load_array, load_picture
 from tests.helpers import move_by_flow
-
-from .conftest import load_cases
-from .pictures import load_array, load_picture
 
 CASES = load_cases("hybrid")
 DEFORUMS = 0.75  # of a flow that disagrees with the one back is turned round

@@ -20,9 +20,8 @@ from deforum.pixels.image import Image, Mask, from_bytes, to_bytes
 from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise
 from deforum.pixels.sharpness import blur, unsharp_mask
 from deforum.settings.params import Params
-
-from .conftest import FOLDER, load_cases
-from .pictures import load_picture
+from tests.golden.conftest import FOLDER, load_cases
+from tests.golden.pictures import load_picture
 
 WARPS, COLORS, SHARPENINGS, NOISES = map(load_cases, ("warp2d", "colors", "sharpen", "noise"))
 GRAY = 127.5

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from schedules import ScheduleError, Variables, parse_number, parse_text
-
-from .conftest import load_cases
+from tests.golden.conftest import load_cases
 
 CASES = load_cases("schedules")
 

@@ -14,8 +14,7 @@ from deforum.timeline.prompts import Prompt, PromptTrack, fill_expressions, merg
 from deforum.timeline.prompts import place_prompts as place
 from deforum.timeline.timeline import SEED_SEQUENCES, iter_seeds
 from schedules import ScheduleError, Variables, parse_number
-
-from .conftest import load_cases
+from tests.golden.conftest import load_cases
 
 CHAINS = [case for case in load_cases("prompts") if case["kind"] == "chain"]
 

@@ -1,4 +1,4 @@
-"""What several tests share: settings, stand-ins for models, flow. Beside it: pictures, films, and the command line."""
+"""Helpers that several tests share: settings, stand-ins for models, flow. Modules: pictures, films, command line."""
 
 from __future__ import annotations
 
@@ -31,32 +31,37 @@ ROOT = Path(__file__).resolve().parents[2]
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 Make = Callable[..., Settings]
-"""Makes settings that differ from the usual ones as a test says: name=value, a value as YAML writes it."""
+"""Makes settings from name=value; each value is text as YAML writes it."""
 
 STILL: dict[str, object] = {
     "zoom": 1, "noise": 0, "antiblur_amount": 0, "color_coherence": "None", "seed": 5, "prompts": {0: "a"},
 }  # fmt: skip
-"""Settings with which a 2D run stands still and has no filters."""
+"""Settings of a 2D run without motion and without filters."""
+
+
+def write_settings(folder: Path, values: dict[str, object]) -> Path:
+    """Write `settings.yaml`, a line for each name."""
+    path = folder / "settings.yaml"
+    path.write_text("".join(f"{name}: {value}\n" for name, value in values.items()), encoding="utf-8")
+    return path
 
 
 def settings_maker(folder: Path, usual: dict[str, object], *, to_render: bool = True) -> Make:
-    """Make settings through a file of that folder, `settings.yaml`."""
+    """Return a function that writes and loads `settings.yaml`: the usual values, changed by its arguments."""
 
     def make(**changes: object) -> Settings:
-        path = folder / "settings.yaml"
-        path.write_text("\n".join(f"{name}: {value}" for name, value in (usual | changes).items()))
-        return load(path, to_render=to_render).settings
+        return load(write_settings(folder, usual | changes), to_render=to_render).settings
 
     return make
 
 
 def params_of(**numbers: float) -> Params[float]:
-    """Parameters of a frame, all 0 but the given."""
+    """Return a frame's parameters: 0 except the given ones."""
     return Params(**(dict.fromkeys(PARAMS, 0.0) | numbers))
 
 
 def motion_of(**numbers: float) -> Params[float]:
-    """Parameters of a frame whose camera does nothing but what the given numbers say."""
+    """Return a frame's parameters: a camera at rest except for the given numbers."""
     return params_of(**({"fov": 70.0, "aspect_ratio": 1.0, "near": 200.0, "far": 10000.0} | numbers))
 
 
@@ -78,12 +83,12 @@ def recording(animation: Animation, folder: Path, beside: ExitStack) -> Recordin
 
 
 def keeping(first: Image) -> Callable[[Image | None, Frame], Image]:
-    """A diffusion that begins with a picture, and leaves what it is given as it is."""
+    """Return a diffusion that paints `first` without an init, and returns an init unchanged."""
     return lambda init, frame: first if init is None else init
 
 
 class RecordingPainter:
-    """A painter that remembers what it was given; a test says what it paints."""
+    """Records its inits and strengths; a subclass says what it paints."""
 
     def __init__(self) -> None:
         self.inits: list[Image | None] = []
@@ -103,7 +108,7 @@ class RecordingPainter:
 
 @dataclass(frozen=True)
 class SameDepth:
-    """A depth model that sees the same map in every frame."""
+    """A depth model that returns the same map for every frame."""
 
     depth: torch.Tensor
     gives: Gives = "inverse depth"
@@ -136,7 +141,7 @@ def move_by_flow(
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait for another thread or process; False if the time is up, which is for one that never gets there."""
+    """Wait until a condition in another thread or process holds; return False after a timeout."""
     end = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < end:
         time.sleep(0.01)

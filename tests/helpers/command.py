@@ -42,7 +42,7 @@ zoom: 1
 strength: "0: (0.5), 9: (0.95)"
 translation_x: t/4
 """
-"""Settings that are looked at: the `a.yaml` of `say`."""
+"""Settings of the `a.yaml` that the fixture `say` writes."""
 
 DEFORUM_FILE = (
     '{"seed": 5, "strength_schedule": "0: (0.4)", "W": 640, "prompts": {"0": "a: b"}, "sd_model_name": "m.ckpt"}'
@@ -65,7 +65,7 @@ Say = Callable[..., Said]
 
 
 def say(capsys: pytest.CaptureFixture[str], *words: str | Path) -> Said:
-    """Give words to the command line."""
+    """Run the command line in this process; return its status and what it printed."""
     return Said(cli.main([str(word) for word in words]), *capsys.readouterr())
 
 
@@ -74,7 +74,7 @@ def paint_with(
     paint: Callable[[Image | None, Frame], Image],
     refused: Callable[[Settings], bool] = lambda settings: False,
 ) -> None:
-    """Leave everything real but the diffusion, which is a function; where it is refused, loading fails."""
+    """Replace the diffusion by a function; loading fails for settings that are `refused`."""
 
     def load(prepared: build.Prepared, models: object) -> build.LoadedModel:
         if refused(prepared.settings):
@@ -87,16 +87,17 @@ def paint_with(
 # --- in a process of its own ------------------------------------------------------------------------------------------
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
-"""With which the program is found from any folder."""
+"""Environment in which any folder finds this checkout."""
 
 
 def run_python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run code in a new Python process."""
     command = [sys.executable, "-c", dedent(code)]
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
 
 
 def imported(code: str, *names: str, cwd: Path = ROOT) -> set[str]:
-    """Run code in a fresh Python, where it must succeed, and say which of some modules have been imported then."""
+    """Run code in a new Python process, where it must succeed; return which of the named modules it imported."""
     told = f"import sys\nprint('\\nloaded:', *({set(names)!r} & set(sys.modules)))"
     done = run_python(f"{dedent(code)}\n{told}", cwd)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Films of coloured patches, and what is seen and heard in a film."""
+"""Frames of coloured patches; decoding of films and their sound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures whose truth is known: drawn from formulas, or traced ray by ray."""
+"""Synthetic pictures: random textures, sums of sine waves, and a ray-traced scene with known depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.helpers import motion_of
 
 
 def texture(seed: int, width: int = 64, height: int = 64, softness: float = 2) -> Image:
-    """A soft random picture."""
+    """Return blurred random noise, stretched to 0..1."""
     noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
     return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), softness), None, 0, 1, cv2.NORM_MINMAX))
 
@@ -43,16 +43,16 @@ def off(a: Image, b: Image) -> float:
     return 255 * float((a - b).abs().max())
 
 
-# --- waves, which are known between pixels too ------------------------------------------------------------------------
+# --- sine waves, defined at sub-pixel positions -----------------------------------------------------------------------
 
 WAVES = 96
-"""px, the side of a picture of waves."""
+"""Side of `waves` in px."""
 INNER = (slice(16, -16), slice(16, -16))
-"""What is not near an edge."""
+"""Slices without a margin of 16 px."""
 
 
 def waves(moved: Callable[[Any, Any], tuple[Any, Any]] = lambda x, y: (x, y), size: int = WAVES) -> Image:
-    """A picture with detail everywhere, whose pixel (x, y) shows what is at `moved(x, y)`."""
+    """Return a picture with detail at many scales; pixel (x, y) samples it at `moved(x, y)`."""
     y, x = np.mgrid[:size, :size].astype(np.float64)
     x, y = moved(x, y)
     random = np.random.default_rng(3)
@@ -67,21 +67,22 @@ def waves(moved: Callable[[Any, Any], tuple[Any, Any]] = lambda x, y: (x, y), si
 
 
 def swirl(strength: float = 1.0) -> Flow:
-    """A smooth uneven flow of some px."""
+    """Return a smooth, uneven flow of up to about 5 px."""
     y, x = torch.meshgrid(torch.arange(WAVES) / WAVES * 6.28, torch.arange(WAVES) / WAVES * 6.28, indexing="ij")
     return strength * torch.stack((3 * y.sin() + 1, 4 * x.cos() - 1), dim=-1)
 
 
 def levels_apart(a: Image, b: Image) -> NDArray[np.float32]:
+    """Return the absolute differences in levels, without the margin."""
     return np.asarray(np.abs(to_array(a) - to_array(b))[INNER] * 255)
 
 
 # --- a scene in space -------------------------------------------------------------------------------------------------
 
 TRACED = 192
-"""px, the side of a traced picture."""
+"""Side of a traced picture in px."""
 WALL, BOX = 6.0, 2.0
-"""How far they are, in scene units."""
+"""Depths in scene units."""
 
 
 def grid(width: int = TRACED, height: int = TRACED) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Runs of frames that are coloured patches."""
+"""Runs whose frames are coloured patches."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_an_open_seed_is_shown_as_one_and_that_is_said(say: Say) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(LOOKED_AT.replace("10", "20000", 1))
+    (tmp_path / "a.yaml").write_text(LOOKED_AT.replace("10", "3000", 1))
     command = f"'{sys.executable}' '{ROOT / 'render.py'}' values a.yaml -q | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.startswith("frame,diffused") and done.stderr == ""

@@ -1,4 +1,4 @@
-"""No text executes code, hangs, or ends the process: with little work for its length it is evaluated or an error."""
+"""No text executes code, hangs, or ends the process: it evaluates or is an error, with work linear in its length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from schedules import ScheduleError, Variables, parse_expression, parse_key, parse_number, parse_text
 
 V = Variables(seed=7)
-SAFETY_NET = 600  # seconds for all tests here together: what hangs in C cannot be stopped in another way
+SAFETY_NET = 600  # seconds for all tests here together; ends the process, as a hang in C cannot be interrupted
 
 # Strings that execute code, read files, exhaust memory or hang when they are handed to numexpr.evaluate.
 ATTACKS = [
@@ -89,7 +89,7 @@ ATTACKS = [
 
 
 def with_little_work(text: str, call: Callable[[], object]) -> None:
-    """Count the calls, of functions in Python and in C: about 20 for each character at most."""
+    """Call; check that it makes no more than 30 calls of Python and C functions for each character."""
     calls = 0
 
     def count(*_: object) -> None:

@@ -73,7 +73,7 @@ def test_lessons_say_what_is_to_be_read(data: Path) -> None:
 
 def test_a_shift_that_comes_with_every_trip_is_taken_back(data: Path) -> None:
     before, pca, pictures = _load(data), fit_pca(_pictures(40), 8), _pictures(16)
-    train(data, 60, 0.004, 1e-3, 16, 400, steps=120)
+    train(data, 60, 0.004, 1e-3, 16, 400, steps=60)
     after = _load(data)
     worn, mended = (evaluate(vae, pca, pictures, (1, 5)) for vae in (before, after))
     assert mended["psnr_after_5"] > worn["psnr_after_5"] + 3, json.dumps([worn, mended])

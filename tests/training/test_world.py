@@ -67,7 +67,7 @@ def test_styles_change_the_picture_and_keep_what_it_shows(style: str) -> None:
 
 
 def test_captions_name_the_style_and_nothing_that_it_hides() -> None:
-    found = [world.draw(4, index).facts for index in range(300)]
+    found = [world.draw(4, index).facts for index in range(150)]
     styled = [facts for facts in found if facts.style]
     assert {facts.style for facts in styled} == set(world.STYLES)
     for facts in styled:
