@@ -112,7 +112,6 @@ def test_dpt_is_that_of_transformers() -> None:
     compare(TINY, config, 96)
 
 
-@pytest.mark.long
 def test_dpt_large_is_that_of_transformers() -> None:
     from transformers import DPTConfig
 
@@ -123,7 +122,6 @@ def test_dpt_large_is_that_of_transformers() -> None:
     compare(SHAPES["midas-dpt-large"], config, 192)  # a quarter of what it was made for, so positions are between
 
 
-@pytest.mark.long
 def test_dpt_hybrid_is_that_of_transformers() -> None:
     from transformers import DPTConfig
 

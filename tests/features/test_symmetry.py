@@ -244,7 +244,7 @@ def test_the_motion_stays_visible(settings: Make) -> None:
     """Rings around the centre grow by the zoom, frame by frame."""
 
     class Keeping(Painter):
-        def paint(self, init: Image | None, frame: Frame) -> Image:
+        def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
             radius = torch.hypot(X - (SIZE - 1) / 2, Y - (SIZE - 1) / 2)
             return (radius < 10).float().expand(3, -1, -1).contiguous() if init is None else init
 
@@ -260,7 +260,7 @@ def test_colours_are_held_to_those_of_the_mirrored_picture(settings: Make) -> No
     """Only what is white is copied: nothing black of the first painted picture is in the colours that are held."""
 
     class Halves(Painter):
-        def paint(self, init: Image | None, frame: Frame) -> Image:
+        def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
             white = (X < SIZE / 2).float().expand(3, -1, -1).contiguous()
             return white if init is None else init
 
@@ -280,7 +280,7 @@ def test_outside_the_mask_no_pixel_changes(
     """A model that keeps what it is given: inside, the picture is mirrored, outside it is what it would have been."""
 
     class Keeping(Painter):
-        def paint(self, init: Image | None, frame: Frame) -> Image:
+        def paint(self, init: Image | None, frame: Frame, paint: Paint | None) -> Image:
             return texture(0) if init is None else init
 
     disc = cv2.circle(np.zeros((SIZE, SIZE), np.uint8), (SIZE // 2, SIZE // 2), 20, 255, -1)
