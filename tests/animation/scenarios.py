@@ -128,13 +128,13 @@ ALL: dict[str, Changes] = GOING_ON | OTHER | PAINTED
 
 
 def some() -> list[str]:
-    """Choose runs in which each feature is with either profile, and both modes have either profile and cadence."""
+    """Choose runs: each feature once, by turns with either profile; both modes with either profile and cadence."""
     chosen = [f"{mode} {pace} plain" for mode, pace in zip(["2D", "3D", "3D", "2D"], PACES, strict=True)]
     chosen += ["2D deforum/3 everything", "3D corrected/3 everything"]
     for number, feature in enumerate(FEATURES):
         if feature not in ("plain", "everything"):
             one, other = ("3D", "2D") if number % 2 else ("2D", "3D")
-            chosen += [f"{one} corrected/3 {feature}", f"{other} deforum/3 {feature}"]
+            chosen.append(f"{one} corrected/3 {feature}" if number % 4 < 2 else f"{other} deforum/3 {feature}")
     chosen += [f"3D corrected/1 {feature}" for feature in IN_SPACE if feature != "everything"]
     return [*chosen, *OTHER, *list(PAINTED)[:3]]
 
