@@ -189,7 +189,7 @@ class _NumberReader:
             parts = [part for part in _cut(self.text) if not _is_blank(part)]
         except _Unpaired as unpaired:
             (column,) = unpaired.args
-            raise self.fail(f"this {self.text[column]} has no partner", column) from None
+            raise self.fail(f"unmatched {self.text[column]}", column) from None
         for part in parts:
             second = part.value.find(":")
             if second >= 0:
@@ -320,7 +320,7 @@ def _unpaired_texts(text: str, name: str, column: int) -> Iterator[TextKeyframe]
     """Parse a text with unmatched parentheses or quotes as Deforum does, if every part has a colon."""
     parts = _cut_as_deforum(text)
     if parts is None:
-        raise ScheduleError(f"this {text[column]} has no partner", text=text, column=column, name=name)
+        raise ScheduleError(f"unmatched {text[column]}", text=text, column=column, name=name)
     for part in parts:
         key = key_at(part.key or "", text, part.key_column, name)
         value = TextKeyframe(key, None, part.value.strip()).deforum_value

@@ -192,13 +192,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"))
-    parser.add_argument("--passes", type=int, default=PASSES, help="of the judge over its training pictures")
-    parser.add_argument("--others", type=int, default=OTHERS, help="pictures of all combinations, for the judge")
+    parser.add_argument("--passes", type=int, default=PASSES, help="number of epochs of the classifier")
+    parser.add_argument(
+        "--others",
+        type=int,
+        default=OTHERS,
+        help="number of pictures with random combinations that the classifier also learns from",
+    )
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
     parser.add_argument("--sampler", default="Euler a")
-    parser.add_argument("--out", type=Path, help="write a sheet of the judged pictures here")
+    parser.add_argument("--out", type=Path, help="write a contact sheet of the classified pictures to this file")
     device.add_argument(parser)
     args = parser.parse_args()
     device.use(args)

@@ -373,16 +373,35 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
-    parser.add_argument("--fit-on", type=int, default=1500, help="pictures to fit the PCA on")
-    parser.add_argument("--linear-minutes", type=float, default=20.0, help="for the linear pair")
-    parser.add_argument("--minutes", type=float, default=60.0, help="for the decoder")
-    parser.add_argument("--peak", type=float, default=0.003, help="of Muon's learning rate")
-    parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
-    parser.add_argument("--trip-weight", type=float, default=20.0, help="of latents that come back otherwise")
-    parser.add_argument("--batch", type=int, default=8, help="crops per step")
+    parser.add_argument("--fit-on", type=int, default=1500, help="number of pictures the PCA is fitted to")
+    parser.add_argument(
+        "--linear-minutes", type=float, default=20.0, help="training time of the linear encoder and decoder, minutes"
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time of the decoder, minutes")
+    parser.add_argument("--peak", type=float, default=0.003, help="peak learning rate of Muon")
+    parser.add_argument(
+        "--adam-peak",
+        type=float,
+        default=5e-4,
+        help="peak learning rate of AdamW, for the parameters Muon does not train",
+    )
+    parser.add_argument(
+        "--trip-weight",
+        type=float,
+        default=20.0,
+        help="weight of the loss on latents that change when decoded and encoded again",
+    )
+    parser.add_argument("--batch", type=int, default=8, help="batch size, crops")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--exact-from", type=float, default=0.4, help="share of the minutes before float32")
-    parser.add_argument("--whole-from", type=float, default=0.5, help="share of the minutes before whole pictures")
+    parser.add_argument(
+        "--exact-from", type=float, default=0.4, help="share of the training time before the switch to float32"
+    )
+    parser.add_argument(
+        "--whole-from",
+        type=float,
+        default=0.5,
+        help="share of the training time before the switch from crops to whole pictures",
+    )
     device.add_argument(parser)
     parser.add_argument("--prepare-only", action="store_true")
     args = parser.parse_args()

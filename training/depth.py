@@ -353,15 +353,24 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12000)
     parser.add_argument("--heldout", type=int, default=256)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
-    parser.add_argument("--adam-peak", type=float, default=1e-3, help="of AdamW's, which turns the rest")
+    parser.add_argument("--peak", type=float, default=0.006, help="peak learning rate of Muon")
+    parser.add_argument(
+        "--adam-peak",
+        type=float,
+        default=1e-3,
+        help="peak learning rate of AdamW, for the parameters Muon does not train",
+    )
     parser.add_argument("--batch", type=int, default=24)
     device.add_argument(parser)
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes that draw pictures")
     parser.add_argument("--export", type=Path, help="write the weights to this folder instead of training")
-    parser.add_argument("--evaluate", action="store_true", help="print figures on held-out pictures")
-    parser.add_argument("--show", type=Path, help="write a sheet of held-out pictures here instead of training")
-    parser.add_argument("--model", type=Path, help="a pipeline folder whose pictures are shown as well")
+    parser.add_argument("--evaluate", action="store_true", help="print errors on held-out pictures instead of training")
+    parser.add_argument(
+        "--show", type=Path, help="write a contact sheet of held-out pictures to this file instead of training"
+    )
+    parser.add_argument(
+        "--model", type=Path, help="with --show: a pipeline folder; pictures painted with it are shown too"
+    )
     args = parser.parse_args()
     device.use(args)
     if args.export or args.show or args.evaluate:

@@ -17,7 +17,7 @@ from torch import Tensor
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """Add the arguments ``--device`` and ``--threads``, which `use` applies."""
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
 
 
 def use(args: argparse.Namespace) -> None:

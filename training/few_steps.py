@@ -36,7 +36,7 @@ from deforum.diffusion.sampling.solvers import split as split_step
 from training import device, group_norm, progress
 from training.learner import Learner
 from training.samples import LOOP_LEVEL, Samples
-from training.text_to_image import BETAS, TRAIN_STEPS, Model, attention, export, meet, split
+from training.text_to_image import BETAS, TRAIN_STEPS, Model, attention, average_with, export, split
 
 STEPS = (4, 5, 6, 7, 8)  # numbers of steps of the sampler runs that are distilled
 GRIDS = ("normal", "sgm uniform")
@@ -236,7 +236,7 @@ def write(data: Path, model: Path, share: float, out: Path) -> None:
     text_encoder, unet = parts_of(model)
     unet.load_state_dict(progress.load(data / "few_steps.ckpt")["average"])
     whole = Model(text_encoder, unet)
-    meet(whole, model, share)
+    average_with(whole, model, share)
     export(whole, CLIPTokenizer.from_pretrained(data / "tokenizer"), data / "vae", out)
 
 
@@ -246,14 +246,28 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("deforum/embedded/diffusion"), help="the teacher")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--jumps", type=int, default=2, help="batches per step")
-    parser.add_argument("--peak", type=float, default=0.002, help="of Muon's learning rate")
-    parser.add_argument("--adam-peak", type=float, default=2e-4, help="of AdamW's, which turns the rest")
-    parser.add_argument("--view-share", type=float, default=0.3, help="of views, where there is little noise")
-    parser.add_argument("--loop-share", type=float, default=0.3, help="of loop pairs, where there is little noise")
-    parser.add_argument("--save-every", type=float, default=4.0, help="minutes")
+    parser.add_argument("--jumps", type=int, default=2, help="number of batches per step")
+    parser.add_argument("--peak", type=float, default=0.002, help="peak learning rate of Muon")
+    parser.add_argument(
+        "--adam-peak",
+        type=float,
+        default=2e-4,
+        help="peak learning rate of AdamW, for the parameters Muon does not train",
+    )
+    parser.add_argument(
+        "--view-share", type=float, default=0.3, help="share of views in the batches of low noise levels"
+    )
+    parser.add_argument(
+        "--loop-share", type=float, default=0.3, help="share of loop pairs in the batches of low noise levels"
+    )
+    parser.add_argument("--save-every", type=float, default=4.0, help="time between checkpoints, minutes")
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
-    parser.add_argument("--share", type=float, default=1.0, help="with --export: of what was learned")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="with --export: how far the weights go from the teacher to the trained model, 0..1",
+    )
     device.add_argument(parser)
     args = parser.parse_args()
     if args.export:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Everything in deforum/embedded/ from nothing, on one graphics card: 39 minutes of training by the budgets below, and what
-# drawing, pairs and figures take.
+# Trains everything in deforum/embedded/ from scratch on one GPU: 39 minutes of training with the budgets below, plus the
+# time to draw pictures, make pairs and evaluate.
 #
 #     sh training/full.sh [FOLDER] [DEVICE] [SCALE]
 #
-# SCALE multiplies all budgets; cpu as the device trains the same, far less far. What is made lies in FOLDER/diffusion and
-# FOLDER/depth-model until someone has looked at it. Started again, it goes on from the last checkpoints.
+# SCALE multiplies all budgets. The device cpu trains the same models with far fewer samples. The results are written to
+# FOLDER/diffusion and FOLDER/depth-model, to be looked at before they are copied. A stopped run continues from its last
+# checkpoints.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-build/training} device=${2:-cuda} scale=${3:-1}

@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--views", type=int, default=16000)
-    parser.add_argument("--model", type=Path, help="a pipeline folder; its pictures wear otherwise")
+    parser.add_argument("--model", type=Path, help="a pipeline folder")
     device.add_argument(parser)
     args = parser.parse_args()
     device.use(args)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every training stage end to end with toy sizes: shows that the stages fit together, not that they learn. About 5 minutes.
+# Runs every training stage with toy sizes, to test that the stages fit together, not that they learn. About 5 minutes.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-build/training-smoke}

@@ -383,7 +383,7 @@ def load_average(args: argparse.Namespace) -> tuple[Model, CLIPTokenizer, dict[s
 
 
 @torch.no_grad()
-def meet(model: Model, pipeline: Path, share: float) -> None:
+def average_with(model: Model, pipeline: Path, share: float) -> None:
     """Average the weights with those of a pipeline folder they were trained from; ``share`` is the model's part."""
     others = (UNet2DConditionModel.from_pretrained(pipeline, subfolder="unet"),
               CLIPTextModel.from_pretrained(pipeline, subfolder="text_encoder"))  # fmt: skip
@@ -396,20 +396,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments(parser)
     parser.add_argument("--minutes", type=float, default=90.0)
-    parser.add_argument("--text-minutes", type=float, default=3.0, help="of the text encoder's warm-up")
-    parser.add_argument("--hold", type=float, default=0.1, help="share of the budget before the learning rate falls")
-    parser.add_argument("--batch", type=int, default=32, help="over all processes")
-    parser.add_argument("--processes", type=int, default=2, help="on the CPU; one on a graphics card")
-    parser.add_argument("--peak", type=float, default=0.006, help="of Muon's learning rate")
-    parser.add_argument("--adam-peak", type=float, default=5e-4, help="of AdamW's, which turns the rest")
-    parser.add_argument("--average", type=float, default=0.996, help="decay of the averaged weights")
-    parser.add_argument("--view-share", type=float, default=0.4, help="of views, where there is little noise")
-    parser.add_argument("--loop-share", type=float, default=0.3, help="of loop pairs, where there is little noise")
-    parser.add_argument("--save-every", type=float, default=4.0, help="minutes")
+    parser.add_argument(
+        "--text-minutes", type=float, default=3.0, help="training time of the text encoder alone, minutes"
+    )
+    parser.add_argument(
+        "--hold", type=float, default=0.1, help="share of the training time at the peak learning rate, before it decays"
+    )
+    parser.add_argument("--batch", type=int, default=32, help="batch size, summed over all processes")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes on the CPU; a GPU uses one")
+    parser.add_argument("--peak", type=float, default=0.006, help="peak learning rate of Muon")
+    parser.add_argument(
+        "--adam-peak",
+        type=float,
+        default=5e-4,
+        help="peak learning rate of AdamW, for the parameters Muon does not train",
+    )
+    parser.add_argument(
+        "--average", type=float, default=0.996, help="decay per step of the moving average of the weights"
+    )
+    parser.add_argument(
+        "--view-share", type=float, default=0.4, help="share of views in the batches of low noise levels"
+    )
+    parser.add_argument(
+        "--loop-share", type=float, default=0.3, help="share of loop pairs in the batches of low noise levels"
+    )
+    parser.add_argument("--save-every", type=float, default=4.0, help="time between checkpoints, minutes")
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--export", type=Path, help="only write the pipeline folder from the last checkpoint")
-    parser.add_argument("--mean-with", type=Path, help="export a mean of it and this pipeline folder, its ancestor")
-    parser.add_argument("--share", type=float, default=0.75, help="with --mean-with: of what was learned since")
+    parser.add_argument(
+        "--mean-with",
+        type=Path,
+        help="with --export: average the weights with this pipeline folder's, an earlier export",
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.75, help="with --mean-with: weight of the last checkpoint in the mean, 0..1"
+    )
     device.add_argument(parser)
     args = parser.parse_args()
     device.use(args)
@@ -418,7 +439,7 @@ def main() -> None:
     if args.export:
         model, tokenizer, books = load_average(args)
         if args.mean_with:
-            meet(model, args.mean_with, args.share)
+            average_with(model, args.mean_with, args.share)
         export(model, tokenizer, args.data / "vae", args.export)
         print(f"exported {args.export} at {books['seen']} samples")
         return

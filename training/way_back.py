@@ -189,10 +189,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/training"))
     parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--peak", type=float, default=0.002, help="of Muon's learning rate")
-    parser.add_argument("--adam-peak", type=float, default=3e-4, help="of AdamW's, which turns the rest")
+    parser.add_argument("--peak", type=float, default=0.002, help="peak learning rate of Muon")
+    parser.add_argument(
+        "--adam-peak",
+        type=float,
+        default=3e-4,
+        help="peak learning rate of AdamW, for the parameters Muon does not train",
+    )
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--kept", type=int, default=2500, help="decoded pictures to learn from")
+    parser.add_argument("--kept", type=int, default=2500, help="number of decoded pictures in the training set")
     device.add_argument(parser)
     args = parser.parse_args()
     device.use(args)

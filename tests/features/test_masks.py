@@ -77,21 +77,21 @@ def test_parse(text: str, expression: MaskExpression) -> None:
 @pytest.mark.parametrize(
     ("text", "column", "message", "hint"),
     [
-        ("{vidoe_mask}", 0, "there is no mask {vidoe_mask}", "did you mean {video_mask}?"),
-        ("!{xyz}", 1, "there is no mask {xyz}", "there are {everywhere}, {video_mask}"),
+        ("{vidoe_mask}", 0, "unknown mask {vidoe_mask}", "did you mean {video_mask}?"),
+        ("!{xyz}", 1, "unknown mask {xyz}", "there are {everywhere}, {video_mask}"),
         ("{human_mask}", 0, "{human_mask} is not available", "<person>"),
-        ("video_mask", 0, "'video_mask' is no mask", "did you mean {video_mask}?"),
-        ("{depth", 0, "this { has no partner", "close it with }"),
-        ("<a> & [x.png", 6, "this [ has no partner", "close it with ]"),
-        ("(<a> | <b>", 0, "this ( has no partner", None),
-        ("<a> | <b>)", 9, "this ) has no partner", None),
+        ("video_mask", 0, "'video_mask' is not a mask", "did you mean {video_mask}?"),
+        ("{depth", 0, "unmatched {", "close it with }"),
+        ("<a> & [x.png", 6, "unmatched [", "close it with ]"),
+        ("(<a> | <b>", 0, "unmatched (", None),
+        ("<a> | <b>)", 9, "unmatched )", None),
         ("<a> <b>", 4, "expected an operator here", "joined by &"),
         ("<a> + <b>", 4, "expected an operator here", "joined by &"),
-        ("<a> & ", 6, "a mask is missing at the end", "expected {video_mask}"),
-        ("& <a>", 0, "a mask is missing before this &", "expected {video_mask}"),
-        ("()", 1, "a mask is missing before this )", "expected {video_mask}"),
+        ("<a> & ", 6, "expected a mask at the end", "expected {video_mask}"),
+        ("& <a>", 0, "expected a mask before &", "expected {video_mask}"),
+        ("()", 1, "expected a mask before )", "expected {video_mask}"),
         ("<a>!", 3, "expected an operator here", "joined by &"),
-        ("{}", 0, "there is nothing between { and }", "expected {video_mask}"),
+        ("{}", 0, "{} is empty", "expected {video_mask}"),
     ],
 )
 def test_mistakes_are_pointed_at(text: str, column: int, message: str, hint: str | None) -> None:
@@ -106,7 +106,7 @@ def test_a_mistake_is_pointed_at_in_the_whole_schedule() -> None:
     with pytest.raises(ScheduleError) as caught:
         parse_masks(parse_text(source, name="mask"))
     assert str(caught.value).splitlines() == [
-        "mask: there is no mask {dept}",
+        "mask: unknown mask {dept}",
         f"  {source}",
         "  " + " " * source.index("{dept}") + "^",
         "did you mean {depth}?",
@@ -536,7 +536,7 @@ def test_otsu_splits_two_heaps() -> None:
         ({"use_mask": True, "mask_file": "none.png"}, "mask_file: there is no file 'none.png'"),
         ({"use_mask_video": True, "video_mask_path": "none.mp4"}, "video_mask_path: there is no file 'none.mp4'"),
         ({"use_mask": True, "mask": "[none.png]"}, r"mask: there is no file 'none.png'\n  \[none.png\]\n  \^"),
-        ({"use_mask": True, "mask": "{video_mask"}, "mask: this { has no partner"),
+        ({"use_mask": True, "mask": "{video_mask"}, "mask: unmatched {"),
         ({"use_noise_mask": True, "noise_mask": "<a> <b>"}, "noise_mask: expected an operator here"),
     ],
 )

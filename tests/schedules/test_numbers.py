@@ -123,7 +123,7 @@ def test_extensions(text: object, want: list[float]) -> None:
         ("0:(1), mx_f:(3)", 7, "unknown name 'mx_f'"),
         ("0:(sin(t)", 2, "never closed"),
         ("0:(t))", 5, "closes nothing"),
-        ("0:(where(t>5,1,0)", 2, "no partner"),
+        ("0:(where(t>5,1,0)", 2, "unmatched ("),
         ("0:(where(t>5,1,0)): 3", 18, "second ':'"),
         ("0:(hello)", 3, "unknown name 'hello'"),
         ("0:(foo(t))", 3, "unknown function 'foo'"),

@@ -72,8 +72,8 @@ def test_deforum_stripping(text: object, want: list[str]) -> None:
     [
         ("", 0, "nothing here"),
         ('0:("x"), y', 9, "no ':'"),
-        ('0:("x), 5', 3, "no partner"),
-        ("0:(x, 5", 2, "no partner"),
+        ('0:("x), 5', 3, 'unmatched "'),
+        ("0:(x, 5", 2, "unmatched ("),
         ('mx_f:("x")', 0, "unknown name 'mx_f'"),
         ("C:/x.ckpt", 0, "unknown name 'C'"),
         ("0:(512)", 2, "expected a text"),

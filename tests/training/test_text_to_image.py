@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 import deforum.embedded
-from training.text_to_image import Model, build_text_encoder, build_unet, meet
+from training.text_to_image import Model, average_with, build_text_encoder, build_unet
 
 TOKENIZER = CLIPTokenizer.from_pretrained(Path(deforum.embedded.__file__).parent / "diffusion" / "tokenizer")
 
@@ -33,5 +33,5 @@ def test_a_mean_takes_its_share_of_what_was_learned(tmp_path: Path, share: float
     before.text_encoder.save_pretrained(tmp_path / "text_encoder")
     wanted = share * _weights(learned) + (1 - share) * _weights(before)
     assert not torch.allclose(_weights(learned), _weights(before), atol=0.1)
-    meet(learned, tmp_path, share)
+    average_with(learned, tmp_path, share)
     assert torch.allclose(_weights(learned), wanted, atol=1e-5)

@@ -145,7 +145,7 @@ class _Reader:
         expression = self.pair(0)
         mark, column = self.peek()
         if mark == ")":
-            raise self.fault("this ) has no partner", column)
+            raise self.fault("unmatched )", column)
         if mark:
             raise self.fault("expected an operator here", column, _OPERATOR_HINT)
         return expression
@@ -168,27 +168,27 @@ class _Reader:
             inner = self.pair(0)
             closing, _ = self.take()
             if closing != ")":
-                raise self.fault("this ( has no partner", column)
+                raise self.fault("unmatched (", column)
             return inner
         if mark in BRACKETS:
             return self.operand(mark, column)
         if not mark:
-            raise self.fault("a mask is missing at the end", column, _OPERAND_HINT)
+            raise self.fault("expected a mask at the end", column, _OPERAND_HINT)
         if mark in "&|^\\)":
-            raise self.fault(f"a mask is missing before this {mark}", column, _OPERAND_HINT)
+            raise self.fault(f"expected a mask before {mark}", column, _OPERAND_HINT)
         close = nearest(mark, NAMES)
         hint = f"did you mean {{{close}}}?" if close else _OPERAND_HINT
-        raise self.fault(f"{mark!r} is no mask", column, hint)
+        raise self.fault(f"{mark!r} is not a mask", column, hint)
 
     def operand(self, bracket: str, column: int) -> Operand:
         closing, kind = BRACKETS[bracket]
         end = self.text.find(closing, self.at)
         if end < 0:
-            raise self.fault(f"this {bracket} has no partner", column, f"close it with {closing}")
+            raise self.fault(f"unmatched {bracket}", column, f"close it with {closing}")
         inner = self.text[self.at : end].strip()
         self.at = end + 1
         if not inner:
-            raise self.fault(f"there is nothing between {bracket} and {closing}", column, _OPERAND_HINT)
+            raise self.fault(f"{bracket}{closing} is empty", column, _OPERAND_HINT)
         if kind == "name":
             self.check_name(inner, column)
         return Operand(kind, inner, column)
@@ -200,7 +200,7 @@ class _Reader:
             close = nearest(name, NAMES)
             names = ", ".join(f"{{{each}}}" for each in NAMES)
             hint = f"did you mean {{{close}}}?" if close else f"there are {names}"
-            raise self.fault(f"there is no mask {{{name}}}", column, hint)
+            raise self.fault(f"unknown mask {{{name}}}", column, hint)
 
     def peek(self) -> tuple[str, int]:
         """Return the next mark or word ('' at the end) and its column."""
