@@ -70,23 +70,27 @@ def fade_in(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         yield State(frame, shown, picture, pair.newer, moment.palette, camera, trails, last, begun)
 
 
+def on_the_way(state: State, frames: Sequence[Frame]) -> Iterator[tuple[Moment, Warp]]:
+    """Follow the camera through frames after the state's; yield each moment, and the motion since the state."""
+    camera, there = state.camera.look(state.picture, state.frame), None
+    for frame in frames:
+        step, camera = camera.move(frame)
+        there = step if there is None else camera.joined(there, step)
+        yield Moment(frame, state.palette, camera, there, step=step, trails=state.trails), there
+
+
 def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     """Cadence on time: diffuse the frame at the end of the way, then show the way there.
 
     Each in-between is a mix of the last diffused picture moved forward and the new one moved back. Where only one of
     them covers the frame, that one is shown. Every in-between is sampled once, however long the way.
     """
-    moment = Moment(span.key, None, stages.camera, None)
-    way: list[tuple[Moment, Warp]] = []
-    moved, trails = None, {} if state is None else state.trails
+    way = [] if state is None else list(on_the_way(state, span.frames))
+    moment, moved = Moment(span.key, None, stages.camera, None), None
+    trails: Memory = {} if state is None else state.trails
     if state is not None:
-        camera, there = state.camera.look(state.picture, state.frame), None
-        for frame in span.frames:
-            step, camera = camera.move(frame)
-            there = step if there is None else camera.joined(there, step)
-            moment = Moment(frame, state.palette, camera, there, step=step, trails=state.trails)
-            way.append((moment, there))
-        moved = way[-1][1](state.picture)
+        moment, there = way[-1]
+        moved = there(state.picture)
     newer, painted = paint(stages, moved, moment)
     if state is not None and moved is not None and len(way) > 1:
         back = way[-1][1].inverse()
@@ -101,6 +105,15 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     yield State(span.key, shown, newer, newer, painted.palette, moment.camera, trails)
 
 
+def move_on(stages: Stages, state: State, span: Span) -> Iterator[State]:
+    """Show the last diffused picture moved on, sampled once for each frame."""
+    trails = state.trails
+    for moment, there in on_the_way(state, span.frames):
+        picture = apply(stages.between, there(state.picture), moment)
+        shown, trails = show(stages, picture, moment, trails)
+        yield State(moment.frame, shown, picture, state.newer, state.palette, moment.camera, trails, False, state)
+
+
 def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pace:
     """Render span after span, each from the state at the end of the one before.
 
@@ -112,7 +125,8 @@ def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pa
         for span in spans:
             if state is not None and span.frames[-1].index <= state.frame.index:
                 continue
-            for reached in step(stages, state, span):
+            states = step(stages, state, span) if state is None or span.paints else move_on(stages, state, span)
+            for reached in states:
                 if reached.frame.index > known:
                     yield reached
             state = reached

@@ -39,3 +39,5 @@ class Span:
     key: Frame
     frames: tuple[Frame, ...]
     fades: tuple[float, ...]
+    paints: bool = True
+    """False: nothing is diffused. The last diffused picture, that of `key` before the span, is moved on."""

@@ -33,14 +33,6 @@ SEED_SEQUENCES: dict[str, Callable[[int, int], list[int]]] = {
 """Seed behaviours as functions of (start seed, number of diffused frames)."""
 
 
-def key_indices(num_frames: int, cadence: int, *, on_time: bool) -> list[int]:
-    """Return the indices of the diffused frames: every `cadence`-th, and with `on_time` the last one."""
-    keys = list(range(0, num_frames, cadence))
-    if on_time and keys[-1] != num_frames - 1:
-        keys.append(num_frames - 1)
-    return keys
-
-
 @dataclass(frozen=True)
 class Timeline:
     """All schedules, sampled for frames 0..num_frames-1; `timeline[i]` is the Frame of index i."""
@@ -96,19 +88,23 @@ class Timeline:
     def spans(self) -> Iterator[Span]:
         """Split the timeline into spans of one diffusion each, which together show every frame once.
 
-        On time: a span ends with its diffused frame. Otherwise (Deforum) it begins with its diffused frame, which is
-        blended in until the next one.
+        On time: a span ends with its diffused frame. The frames after the last diffused one are a span without one:
+        a diffusion of its own, sooner than the others, would jump at the end of the film. Otherwise (Deforum) a span
+        begins with its diffused frame, which is blended in until the next one.
         """
+        last = self.num_frames - 1
         if self.on_time:
-            bounds = [(before + 1, key) for before, key in zip((-1, *self.keys), self.keys, strict=False)]
+            bounds = [(key, before + 1, key) for before, key in zip((-1, *self.keys), self.keys, strict=False)]
         else:
-            ends = (*(key - 1 for key in self.keys[1:]), self.num_frames - 1)
-            bounds = list(zip(self.keys, ends, strict=True))
-        for key, (first, last) in zip(self.keys, bounds, strict=True):
-            # The last span may be shorter: on time its fades still end at 1, Deforum's do not.
-            length = last - first + 1 if self.on_time else self.cadence
-            indices = range(first, last + 1)
+            ends = (*(key - 1 for key in self.keys[1:]), last)
+            bounds = [(key, key, end) for key, end in zip(self.keys, ends, strict=True)]
+        for key, first, end in bounds:
+            length = 1 if self.on_time and end == 0 else self.cadence  # on time, nothing is mixed into frame 0
+            indices = range(first, end + 1)
             yield Span(self[key], tuple(self[i] for i in indices), tuple((i - first + 1) / length for i in indices))
+        if self.on_time and self.keys[-1] < last:
+            rest = tuple(self[i] for i in range(self.keys[-1] + 1, last + 1))
+            yield Span(self[self.keys[-1]], rest, (1.0,) * len(rest), paints=False)
 
 
 def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.float64]) -> tuple[int, ...]:
@@ -135,7 +131,7 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     on_time = PROFILES[settings.profile].keys_on_time
     cadence = settings.cadence if settings.mode.goes_on else 1
-    keys = key_indices(count, cadence, on_time=on_time)
+    keys = range(0, count, cadence)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
     if starts_from_picture:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
