@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from deforum.animation.palettes import COLOR_SPACES
 from deforum.animation.parts import Filter, Moment
 from deforum.pixels.color import match_color
@@ -26,6 +28,18 @@ def hold_detail(image: Image, moment: Moment) -> Image:
     if moment.palette is None:
         return image
     return match_detail(image, moment.palette.detail, moment.frame.params.detail_coherence)
+
+
+def loosely(hold: Filter) -> Filter:
+    """Hold a painted picture less where it renews the colour reference."""
+
+    def held(image: Image, moment: Moment) -> Image:
+        share = moment.frame.renewal
+        if share == 0:
+            return hold(image, moment)
+        return image if share == 1 else torch.lerp(image, hold(image, moment), 1 - share)
+
+    return held
 
 
 def force_grayscale(image: Image, moment: Moment) -> Image:
@@ -88,8 +102,8 @@ def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
 def filters_after(settings: Settings) -> Sequence[Filter]:
     """List the filters after diffusion, in order."""
     rows: tuple[tuple[bool, Filter], ...] = (
-        (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, hold_colors),
-        (settings.color_coherence in COLOR_SPACES and settings.mode.goes_on, hold_detail),
+        (settings.color_coherence in COLOR_SPACES and not settings.legacy_colormatch, loosely(hold_colors)),
+        (settings.color_coherence in COLOR_SPACES and settings.mode.goes_on, loosely(hold_detail)),
         (settings.color_force_grayscale, force_grayscale),
     )
     return [change for wanted, change in rows if wanted]

@@ -31,6 +31,17 @@ def reference_of(settings: Settings, profile: Profile) -> Callable[[Image], Colo
     return reference
 
 
+def renewed(palette: Palette, reference: Callable[[Image], ColorReference]) -> Palette:
+    """Renew the reference where the prompt changes: by a painted frame that was not held, or only in part."""
+
+    def renewing(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
+        if painted is not None and moment.frame.renewal > 0:
+            return reference(painted)
+        return palette(moment, moved, painted) if moment.palette is None else moment.palette
+
+    return renewing
+
+
 def palette_of(settings: Settings, profile: Profile, first: Image | None = None) -> Palette:
     """Choose the rule for the colour reference of a run.
 
@@ -66,7 +77,9 @@ def palette_of(settings: Settings, profile: Profile, first: Image | None = None)
     if settings.legacy_colormatch:
         return last_moved_at_strength_0
     if settings.init_image is None and first is None:
-        return first_painted
-    if not profile.init_is_color_sample:
-        return first_moved
-    return given(stored(settings.init_image) if first is None else first)
+        palette = first_painted
+    elif not profile.init_is_color_sample:
+        palette = first_moved
+    else:
+        palette = given(stored(settings.init_image) if first is None else first)
+    return renewed(palette, reference) if settings.renews_colors else palette

@@ -22,6 +22,7 @@ from deforum.settings.declare import (
 )
 from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
 from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.profiles import PROFILES
 from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
 
 FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
@@ -449,6 +450,12 @@ class Settings:
     def mode(self) -> ModeFacts:
         """The facts of the animation mode."""
         return MODES[self.animation_mode]
+
+    @property
+    def renews_colors(self) -> bool:
+        """Whether what colours are held to is renewed where the prompt changes (color_renewal)."""
+        holds = self.mode.goes_on and self.color_coherence in ("HSV", "LAB", "RGB") and not self.legacy_colormatch
+        return holds and PROFILES[self.profile].colors_follow_prompts
 
 
 OPTIONS: Mapping[str, Declaration] = declarations(Settings)

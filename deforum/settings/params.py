@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from deforum.settings.declare import Declaration, declarations, on, param, unless, used
+from deforum.settings.declare import Declaration, declarations, on, param, unless, used, when
 from deforum.settings.modes import FLAT, FROM_CLIP, GOING_ON, WITH_DEPTH
 from schedules import NumberSchedule, parse_number
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+RENEWED = when(
+    "color_coherence is HSV, LAB or RGB, legacy_colormatch is off and profile is corrected",
+    lambda settings, sampled: settings.renews_colors,
+)
+"""Where the colour reference of a run is renewed when the prompt changes."""
 
 # Section and modes that the parameters below share. When a feature is implemented, remove its `pending` here.
 _flat = partial(param, section="motion", modes=FLAT)
@@ -129,6 +135,11 @@ class Params(Generic[T]):
         "reference. "
         "Keeps long runs from turning blurry or crisp. 0 is off.",
         0, 1, acts=unless("color_coherence", "None"))
+    color_renewal: T = _between("12", "painted frames",
+        "Lets colours follow the prompts: what color_coherence HSV, LAB or RGB holds colours (and detail_coherence "
+        "detail) to is renewed by the share of the prompt that changed within the last so many painted frames. "
+        "0 keeps the colours of the first frame. Ignored with profile: deforum.",
+        0, 100_000, acts=RENEWED)
     cadence_flow_factor: T = _between("1", "factor",
         "optical_flow_cadence: scales the flow from the last diffused frame; 1 is the flow as found, 0 only fades.",
         old="cadence_flow_factor_schedule")

@@ -24,6 +24,8 @@ class Profile:
     """Colour match keeps fractions. (Deforum: truncated to 8 bits, which darkens a little each time.)"""
     init_is_color_sample: bool
     """Colours are matched to those of the init image, if there is one. (Deforum: to the moved picture of frame 1.)"""
+    colors_follow_prompts: bool
+    """The colour reference is renewed where the prompt changes. (Deforum: day stays day.)"""
     full_iter_groups: bool
     """Seed behaviour iter with N: N frames per seed. (Deforum: one of the first, then N of each.)"""
     exact_step_count: bool
@@ -60,6 +62,7 @@ PROFILES: dict[str, Profile] = {
         true_color_channels=True,
         float_color=True,
         init_is_color_sample=True,
+        colors_follow_prompts=True,
         full_iter_groups=True,
         exact_step_count=True,
         true_latents=True,
@@ -81,6 +84,7 @@ PROFILES: dict[str, Profile] = {
         true_color_channels=False,
         float_color=False,
         init_is_color_sample=False,
+        colors_follow_prompts=False,
         full_iter_groups=False,
         exact_step_count=False,
         true_latents=False,

@@ -25,6 +25,8 @@ class Frame:
     sampler: str
     checkpoint: str
     params: Params[float]
+    renewal: float = 0.0
+    """Share 0..1 by which this frame's picture renews the colour reference of the run, if it is painted."""
     noise_map: NoiseMap | None = None
     """Positions of the noise of its seeds; None: fixed to the screen."""
 

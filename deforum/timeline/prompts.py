@@ -47,6 +47,17 @@ class PromptTrack:
         share = (frame - self.keys[left]) / (self.keys[right] - self.keys[left])
         return ((self.texts[left], 1 - share), (self.texts[right], share))
 
+    def change(self, start: int, end: int, *, blend: bool) -> float:
+        """Return the share of the texts at frame `end` that are not in effect at frame `start`, 0..1."""
+        before, now = self._weights(start, blend=blend), self._weights(end, blend=blend)
+        return 1 - sum(min(weight, before.get(text, 0.0)) for text, weight in now.items())
+
+    def _weights(self, frame: int, *, blend: bool) -> dict[str, float]:
+        weights: dict[str, float] = {}
+        for text, weight in self.at(frame, blend=blend):
+            weights[text] = weights.get(text, 0.0) + weight
+        return weights
+
 
 def merge_fields(prompt: str, positive: str, negative: str) -> str:
     """Put the positive field before a prompt and the negative field behind its `--neg`, as Deforum does."""

@@ -80,7 +80,13 @@ class Timeline:
             sampler=self.samplers[index],
             checkpoint=self.checkpoints[index],
             params=params,
+            renewal=self._renewal(index),
         )
+
+    def _renewal(self, index: int) -> float:
+        """Return the share of the prompts that changed within the last `color_renewal` painted frames."""
+        since = index - round(self.curves.color_renewal[index] * self.cadence)
+        return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[i] for i in range(self.num_frames))
@@ -135,6 +141,8 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
     if starts_from_picture:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
+    if not settings.renews_colors:
+        curves = replace(curves, color_renewal=np.zeros(count))
     return Timeline(
         num_frames=count,
         fps=settings.fps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,6 @@ def test_a_film_does_not_jump_at_its_end(tmp_path: Path, cadence: int) -> None:
         rest = states_of(make(max_frames=last + 1 + left), whole[-1])
         assert [state.frame.index for state in rest] == list(range(last + 1, last + 1 + left))
         shown = [state.shown for state in (*whole, *rest)]
-        steps = [float((b - a).abs().mean()) for a, b in zip(shown[:-1], shown[1:], strict=True)]
+        steps = [float((b - a).abs().mean()) for a, b in pairwise(shown)]
         assert max(steps[-left:]) <= 1.3 * np.median(steps)
         assert min(steps[-left:]) > 0.001  # and it does not stand still

@@ -114,6 +114,75 @@ def test_color_coherence_holds_the_colors_of_the_first_frame(settings: Make, mod
     assert abs(free[9].mean(dim=(1, 2)) - free[0].mean(dim=(1, 2))).max() > 0.1
 
 
+DAY_AND_NIGHT = "{0: day, 20: night}"
+RENEWING: dict[str, object] = {"max_frames": 60, "cadence": 2, "color_coherence": "LAB", "prompts": DAY_AND_NIGHT}
+
+
+def by_prompt(init: Image | None, frame: Frame) -> Image:
+    """A diffusion that darkens half of the way to what the prompts ask for, and reddens a little each time."""
+    image = 0.5 + 0.5 * texture(1) if init is None else init.clone()
+    wanted = sum(prompt.weight * {"day": 0.7, "night": 0.15}[prompt.positive] for prompt in frame.prompts)
+    image = image * (1 + (wanted / float(image.mean()) - 1) / 2)
+    image[0] += 0.01
+    return image.clamp(0, 1)
+
+
+def brightness(frames: dict[int, Image]) -> list[float]:
+    return [float(frames[k].mean()) for k in sorted(frames)]
+
+
+@pytest.mark.parametrize("blend", ["hold", "linear"])
+def test_colors_follow_the_prompts_and_are_held_within_one(settings: Make, blend: str) -> None:
+    frames = run(settings(**RENEWING, prompt_blend=blend), by_prompt)
+    light = brightness(frames)
+    assert light[-1] < 0.4 * light[0]
+    held = frames[58] - frames[46]  # all of 6 paintings later
+    assert abs(held.mean(dim=(1, 2))).max() < 0.005, "night stays night, and no redder"
+    if blend == "hold":
+        assert np.ptp(light[:19]) < 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"color_renewal": 0},
+        {"color_renewal": '"0: (0), 58: (0), 59: (12)"'},
+        {"profile": "deforum"},
+        {"legacy_colormatch": True, "color_renewal": 12},
+        {"prompts": "{0: day, 20: day}"},
+    ],
+    ids=str,
+)
+def test_colors_are_not_renewed(settings: Make, changes: dict[str, object]) -> None:
+    timeline = sample(settings(**(RENEWING | changes)))
+    assert not any(frame.renewal for frame in timeline)
+
+
+def test_the_renewal_of_colors_is_the_share_of_the_prompts_that_changed(settings: Make) -> None:
+    def shares(**changes: object) -> list[float]:
+        return [frame.renewal for frame in sample(settings(**(RENEWING | changes)))]
+
+    # A hard change: fully, for 12 painted frames of cadence 2.
+    assert shares() == [0.0] * 20 + [1.0] * 24 + [0.0] * 16
+    assert shares(color_renewal=3, cadence=5) == [0.0] * 20 + [1.0] * 15 + [0.0] * 25
+    # A blend of 20 frames, of which the last 10 count: half, reached and left within 10 frames.
+    blended = shares(prompt_blend="linear", color_renewal=5)
+    assert blended == pytest.approx(
+        [min(i, 10) / 20 for i in range(21)] + [(30 - i) / 20 for i in range(21, 31)] + [0] * 29
+    )
+    # Within a long blend each painted frame renews little.
+    slow = shares(prompts="{0: day, 1000: night}", prompt_blend="linear")
+    assert slow[-1] == pytest.approx(24 / 1000)
+
+
+def test_an_init_image_is_held_to_until_the_prompt_changes(settings: Make, tmp_path: Path) -> None:
+    path = tmp_path / "init.png"
+    cv2.imwrite(str(path), np.full((20, 30, 3), 150, np.uint8))
+    light = brightness(run(settings(**RENEWING, init_image=path), by_prompt))
+    assert light[:19] == pytest.approx([150 / 255] * 19, abs=0.01)
+    assert light[-1] < 0.4 * light[0]
+
+
 @pytest.mark.parametrize("sigma", [0.7, 0.0])
 def test_detail_coherence_holds_the_fine_detail_of_the_first_frame(settings: Make, sigma: float) -> None:
     """Diffusions that blur, or that draw ever crisper, come back to the detail of frame 0."""

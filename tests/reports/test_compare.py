@@ -52,7 +52,7 @@ def test_equal_in_effect(change: str, say: Say) -> None:
         ("zoom: 1 -> zoom: 1.5", ["zoom: 1 | 1.5 factor/frame"]),
         ("t/4 -> max(t/4, 2)", ["translation_x: from frame 1 on, at 7 of 9 frames; most at frame 1: 0.25 | 2 "
                                 "px/frame (3D: 1/200 scene unit)"]),
-        ("(0.95) -> (0.5)", ["strength: from frame 2 on, at 5 of 5 diffused frames; most at frame 9: 0.95 | 0.5 "
+        ("(0.95) -> (0.5)", ["strength: from frame 2 on, at 4 of 4 diffused frames; most at frame 8: 0.9 | 0.5 "
                              "share"]),
         ("init_strength: 0.3", []),
         ("width: 256", ["width: 512 | 256"]),
@@ -62,10 +62,10 @@ def test_equal_in_effect(change: str, say: Say) -> None:
             "strength: from frame 2 on, at 3 of 3 diffused frames; most at frame 6: 0.8 | 0.5 share",
         ]),
         ("6: a storm -> 4: a storm", ["prompt, frame 4: a calm sea | a storm", "negative prompt, frame 4: fog | "]),
-        ("seed: 7 -> seed: 8", ["seed: from frame 0 on, at 6 of 6 diffused frames: 7 | 8"]),
+        ("seed: 7 -> seed: 8", ["seed: from frame 0 on, at 5 of 5 diffused frames: 7 | 8"]),
         ("seed: 7 -> seed: -1", ["seed: 7 | drawn by chance"]),
-        ("seed_behavior: fixed", ["seed: from frame 2 on, at 5 of 6 diffused frames: 8 | 7"]),
-        ("sampler: DDIM", ["sampler, frames 0 to 9: Euler a | DDIM"]),
+        ("seed_behavior: fixed", ["seed: from frame 2 on, at 4 of 5 diffused frames: 8 | 7"]),
+        ("sampler: DDIM", ["sampler, frames 0 to 8: Euler a | DDIM"]),
         ("profile: deforum", ["profile: corrected | deforum"]),
         ("batch_name: x", ['batch_name: "Deforum_{timestring}" | x']),
     ],

@@ -25,7 +25,7 @@ def test_values_of_some_schedules_at_some_frames(say: Say) -> None:
         "0,0,0.5,7,1,a calm sea,fog",
         "3,0.75,0.65,8,0,a calm sea,fog",
         "6,1.5,0.8,10,1,a storm,",
-        "9,2.25,0.95,12,1,a storm,",  # on time: the last frame is diffused too
+        "9,2.25,0.95,11,0,a storm,",
     ]
 
 
