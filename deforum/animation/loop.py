@@ -13,11 +13,13 @@ from itertools import islice
 
 import torch
 
+from deforum.animation.mix import sharpness_of
 from deforum.animation.parts import Filter, Memory, Moment, Pair, View
 from deforum.animation.stages import Pace, Stages
 from deforum.animation.state import State
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, blend
+from deforum.pixels.sharpness import sharpen_to
 from deforum.timeline.frame import Frame, Span
 
 
@@ -109,7 +111,8 @@ def move_on(stages: Stages, state: State, span: Span) -> Iterator[State]:
     """Show the last diffused picture moved on, sampled once for each frame."""
     trails = state.trails
     for moment, there in on_the_way(state, span.frames):
-        picture = apply(stages.between, there(state.picture), moment)
+        moved = sharpen_to(there(state.picture), sharpness_of(View(state.picture, there)))
+        picture = apply(stages.between, moved, moment)
         shown, trails = show(stages, picture, moment, trails)
         yield State(moment.frame, shown, picture, state.newer, state.palette, moment.camera, trails, False, state)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deforum.animation.mix import CrossFade, cross_fade
+from deforum.animation.mix import CrossFade, Seen, sharp_fade
 from deforum.animation.parts import Between, Pair, View
 from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
@@ -53,9 +53,9 @@ class FollowFlow:
         def between(a: View, b: View, fade: float) -> Image:
             flow = move_flow(b.warp, forward)
             start = FlowWarp.of(flow, factor=fade).source  # where what is here is in the older picture
-            older, older_covers = see(a, start)
-            newer, newer_covers = see(b, follow(to_positions(flow), start))  # and in the newer one
-            return cross_fade(older, older_covers, newer, newer_covers, fade)
+            older = Seen.of(a, *see(a, start))
+            newer = Seen.of(b, *see(b, follow(to_positions(flow), start)))  # and in the newer one
+            return sharp_fade(older, newer, fade)
 
         return between
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from deforum.pixels.image import CPU, Image, Mask, from_array, to_array
 
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
 AMOUNTS = (-0.5, 1.0)  # least and largest amount of `match_detail`
+AROUND = 19  # px, odd; width of the area over which `local_sharpness` is measured
+LOCAL_AMOUNTS = (-1.0, 3.0)  # least and largest local amount of `sharpen_to`; -1 removes the fine detail
 EVEN = 1e-4  # detail below 1/40 of a level counts as none
 
 
@@ -56,6 +59,57 @@ def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
     amount = (max(slope * slope - bend * (now - target), 0) ** 0.5 - slope) / bend
     least, most = AMOUNTS
     return torch.add(image, fine, alpha=min(max(amount, least), most)).clamp_(0, 1)
+
+
+def local_sharpness(image: Image) -> Mask:
+    """Measure sharpness around each pixel: mean square of the Laplacian of luminance, (H, W)."""
+    laplacian = _laplacian(image)
+    return _mean_around(laplacian * laplacian)
+
+
+def sharpen_to(image: Image, wanted: Mask) -> Image:
+    """Sharpen or soften a picture (3, H, W) around each pixel, to a `local_sharpness` of `wanted` (H, W).
+
+    The local amount of the `unsharp_mask` is solved for and clamped to LOCAL_AMOUNTS. A picture that is as sharp as
+    wanted is unchanged.
+    """
+    fine = image - blur(image, *FINE)
+    # The Laplacian of image + a fine is one + a other; its mean square around a pixel is a parabola in a.
+    one, other = _laplacian(image), _laplacian(fine)
+    excess = _mean_around(one * one) - wanted
+    slope, bend = _mean_around(one * other).clamp_(min=0), _mean_around(other * other)
+    root = (slope * slope - bend * excess).clamp_(min=0).sqrt_()
+    amount = (-excess / (slope + root).clamp_(min=1e-12)).clamp_(*LOCAL_AMOUNTS)
+    return torch.addcmul(image, amount, fine).clamp_(0, 1)
+
+
+def _laplacian(image: Image) -> Mask:
+    if image.device != CPU:
+        return laplacian_on_device(image)
+    gray = cv2.transform(to_array(image), np.array([LUMINANCE], np.float32))
+    laplacian = cv2.Laplacian(gray, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)
+    return torch.from_numpy(np.asarray(laplacian, np.float32))
+
+
+def laplacian_on_device(image: Image) -> Mask:
+    """Return the Laplacian of luminance, (H, W), without a copy to the host; beyond the edge aaa|abc|ccc."""
+    weights = torch.tensor(LUMINANCE, device=image.device).view(3, 1, 1)
+    gray = pad((image * weights).sum(0)[None, None], (1, 1, 1, 1), "replicate")[0, 0]
+    around: Mask = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
+    return around
+
+
+def _mean_around(values: Mask) -> Mask:
+    if values.device != CPU:
+        return mean_on_device(values)
+    mean = cv2.blur(values.numpy(), (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)
+    return torch.from_numpy(np.asarray(mean, np.float32))
+
+
+def mean_on_device(values: Mask) -> Mask:
+    """Return the mean of (H, W) over AROUND x AROUND px, without a copy to the host; beyond the edge aaa|abc|ccc."""
+    around = pad(values[None, None], 4 * (AROUND // 2,), "replicate")
+    return avg_pool2d(avg_pool2d(around, (AROUND, 1), 1), (1, AROUND), 1)[0, 0]
 
 
 def blur(image: Image, kernel: int, sigma: float) -> Image:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from deforum.animation.mix import FEATHER, cross_fade, feather
+from deforum.animation.mix import FEATHER, NARROW, close_gaps, cross_fade, feather
 
 
 def test_where_only_one_picture_covers_only_that_one_is_seen() -> None:
@@ -22,3 +23,15 @@ def test_no_line_shows_where_a_picture_ends() -> None:
     mixed = cross_fade(torch.ones(3, 64, 64), soft, torch.zeros(3, 64, 64), torch.ones(64, 64), 0.5)[0, 0]
     assert mixed[0] == 0.5 and mixed[32] == 0
     assert mixed.diff().abs().max() < 0.26, "hard, it is 0.5"
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 12])
+def test_a_narrow_gap_is_closed_and_a_wide_one_shows_the_other_picture(width: int) -> None:
+    """A white gap in a grey picture, beside a thing's outline: specks of it must not show."""
+    picture, covers = torch.full((3, 64, 64), 0.4), torch.ones(64, 64)
+    picture[:, :, 30 : 30 + width], covers[:, 30 : 30 + width] = 1, 0
+    seen, shown = close_gaps(picture, covers)
+    if width <= NARROW:
+        assert torch.allclose(seen, torch.full_like(seen, 0.4), atol=1e-3) and torch.equal(shown, torch.ones(64, 64))
+    else:
+        assert torch.equal(seen, picture) and torch.equal(shown, covers)

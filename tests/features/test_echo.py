@@ -264,8 +264,9 @@ def test_a_zoom_zooms_the_trail(settings: Make) -> None:
 @pytest.mark.parametrize(
     ("moving", "tolerance"),
     [
-        ({"zoom": 1.03, "angle": 1}, 0.003),
-        ({"animation_mode": "3D", "use_depth_warping": False, "translation_z": 5, "rotation_3d_y": 0.5}, 0.003),
+        # In-betweens are sharpened against what sampling takes, trails are not.
+        ({"zoom": 1.03, "angle": 1}, 0.006),
+        ({"animation_mode": "3D", "use_depth_warping": False, "translation_z": 5, "rotation_3d_y": 0.5}, 0.006),
         ({"animation_mode": "3D", "translation_z": 5, "rotation_3d_y": 0.5}, 0.01),
     ],
     ids=["2D", "3D, flat", "3D"],

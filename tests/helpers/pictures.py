@@ -21,7 +21,8 @@ from tests.helpers import motion_of
 def texture(seed: int, width: int = 64, height: int = 64, softness: float = 2) -> Image:
     """Return blurred random noise, stretched to 0..1."""
     noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
-    return from_array(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), softness), None, 0, 1, cv2.NORM_MINMAX))
+    stretched = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), softness), None, 0, 1, cv2.NORM_MINMAX)
+    return from_array(stretched.clip(0, 1))  # rounding leaves 0..1
 
 
 def spots(seed: int, warmth: float = 0, light: float = 0.5, width: int = 96, height: int = 80) -> Image:

@@ -7,7 +7,18 @@ import pytest
 import torch
 
 from deforum.pixels.image import Image, from_array, from_bytes, to_array
-from deforum.pixels.sharpness import AMOUNTS, blur, blur_on_device, fine_detail, match_detail, unsharp_mask
+from deforum.pixels.sharpness import (
+    AMOUNTS,
+    blur,
+    blur_on_device,
+    fine_detail,
+    laplacian_on_device,
+    local_sharpness,
+    match_detail,
+    mean_on_device,
+    sharpen_to,
+    unsharp_mask,
+)
 from tests.helpers.pictures import flat, off, spots
 
 
@@ -100,3 +111,36 @@ def test_sharpening_clips_and_leaves_its_argument_alone() -> None:
     assert float(sharpened.min()) == 0 and float(sharpened.max()) == 1
     assert torch.equal(image, kept) and np.shares_memory(to_array(sharpened), sharpened.numpy())
     assert unsharp_mask(image, 0.0) is image
+
+
+def test_a_picture_as_sharp_as_wanted_is_unchanged() -> None:
+    for image in (grainy(), flat(0.2, 0.5, 0.7), spots(1)):
+        assert torch.equal(sharpen_to(image, local_sharpness(image)), image)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.6])
+def test_lost_sharpness_comes_back_where_it_was_lost(sigma: float) -> None:
+    """Half of a picture is blurred, and the whole is asked to be as sharp as it was."""
+    image = grainy()
+    half = image.clone()
+    half[:, :, 48:] = blur(image, 5, sigma)[:, :, 48:]
+    back = sharpen_to(half, local_sharpness(image))
+    blurred, kept = (slice(12, -12), slice(62, -12)), (slice(12, -12), slice(12, 34))
+    assert (local_sharpness(half) / local_sharpness(image))[blurred].mean() < 0.6
+    assert (local_sharpness(back) / local_sharpness(image))[blurred].mean() > 0.85
+    assert torch.equal(back[:, *kept], image[:, *kept])
+
+
+def test_specks_are_softened_and_flat_areas_stay_flat() -> None:
+    even = torch.full((3, 48, 48), 0.4)
+    specked = even.clone()
+    specked[:, 20, 20] = 1
+    softened = sharpen_to(specked, local_sharpness(even))
+    assert softened[:, 20, 20].max() < 0.6
+    assert torch.allclose(sharpen_to(even, local_sharpness(grainy())[:48, :48]), even, atol=1e-6)
+
+
+def test_sharpness_on_a_device_is_that_of_the_host() -> None:
+    laplacian = laplacian_on_device(grainy())
+    there = mean_on_device(laplacian * laplacian)
+    assert torch.allclose(there, local_sharpness(grainy()), rtol=1e-4, atol=1e-8)
