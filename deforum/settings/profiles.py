@@ -27,7 +27,8 @@ class Profile:
     full_iter_groups: bool
     """Seed behaviour iter with N: N frames per seed. (Deforum: one of the first, then N of each.)"""
     exact_step_count: bool
-    """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
+    """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher; DDIM,
+    PLMS and UniPC walk over timesteps, see `diffusion.sampling.paths`.)"""
     true_latents: bool
     """Latents are corrected by their decoded picture. (Deforum: each pass through the autoencoder loses detail.)"""
     noise_per_frame: bool

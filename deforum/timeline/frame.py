@@ -27,6 +27,8 @@ class Frame:
     params: Params[float]
     noise_map: NoiseMap | None = None
     """Positions of the noise of its seeds; None: fixed to the screen."""
+    starts_empty: bool = False
+    """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 
 
 @dataclass(frozen=True)

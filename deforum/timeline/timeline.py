@@ -60,6 +60,8 @@ class Timeline:
     checkpoints: tuple[str, ...]
     prompts: PromptTrack
     blend_prompts: bool
+    starts_empty: bool = False
+    """Whether frame 0 is diffused from empty latents, with init_strength."""
 
     def __len__(self) -> int:
         return self.num_frames
@@ -88,6 +90,7 @@ class Timeline:
             sampler=self.samplers[index],
             checkpoint=self.checkpoints[index],
             params=params,
+            starts_empty=self.starts_empty and index == 0,
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -128,7 +131,8 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
 
-    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength.
+    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength; without one and with
+    strength_0_no_init off, from empty latents with the same.
 
     Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes.
     """
@@ -137,7 +141,8 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     cadence = settings.cadence if settings.mode.goes_on else 1
     keys = key_indices(count, cadence, on_time=on_time)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
-    if starts_from_picture:
+    starts_empty = settings.mode.goes_on and not settings.strength_0_no_init and not starts_from_picture
+    if starts_from_picture or starts_empty:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     return Timeline(
         num_frames=count,
@@ -152,4 +157,5 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         checkpoints=settings.checkpoint.sample(count, variables),
         prompts=place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
         blend_prompts=settings.blending != "hold",
+        starts_empty=starts_empty,
     )
