@@ -20,9 +20,19 @@ FALSE = ("false", "no", "off", "0")
 class Wrong(Exception):
     """A value that is not valid for a setting."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, nearest: int | float | None = None) -> None:
         self.problem = problem
+        self.nearest = nearest
+        """The nearest valid value, for a number."""
         super().__init__(str(problem))
+
+
+class UnknownChoice(Wrong):
+    """A text that is not among the choices of a setting."""
+
+    def __init__(self, problem: Problem, written: str) -> None:
+        super().__init__(problem)
+        self.written = written
 
 
 def read_value(declaration: Declaration, node: Node, name: str) -> object:
@@ -33,7 +43,7 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return _keyed_texts(node, name)
-    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.casefold() in ("", "none")):
+    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.strip().casefold() in ("", "none")):
         return None
     if not isinstance(node, Scalar):
         kind = "a mapping" if isinstance(node, Mapping) else "a list"
@@ -55,11 +65,14 @@ def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
                             f"{declaration.expected}", str(node.place)))  # fmt: skip
     low, high = declaration.low, declaration.high
     if (low is not None and value < low) or (high is not None and value > high):
-        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
+        nearest_valid = low if low is not None and value < low else high
+        nearest_valid = None if nearest_valid is None else type(value)(nearest_valid)
+        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)),
+                    nearest_valid)  # fmt: skip
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
-        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
+        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)), fitting)
     return value
 
 
@@ -80,7 +93,10 @@ def _parse_float(text: str) -> float | None:
 
 
 def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
-    word = node.text.casefold()
+    word = node.text.strip().casefold()
+    number = _parse_float(word)
+    if number in (0, 1):
+        return number == 1
     if word in TRUE or word in FALSE:
         return word in TRUE
     raise Wrong(Problem(f"{name}: {node.text!r} is neither true nor false", str(node.place)))
@@ -88,7 +104,7 @@ def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
 
 def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
     by_folded = {choice.casefold(): choice for choice in declaration.choices}
-    text = node.text.casefold()
+    text = " ".join(node.text.split()).casefold()
     if text in by_folded:
         return by_folded[text]
     for none in ("none", "off"):
@@ -96,7 +112,8 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)
     hint = f" (did you mean {meant}?)" if meant else ""
-    raise Wrong(Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place)))
+    problem = Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place))
+    raise UnknownChoice(problem, node.text)
 
 
 def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
