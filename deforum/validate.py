@@ -148,7 +148,8 @@ def replace_samplers(settings: Settings) -> tuple[Settings, list[str]]:
 
 def _with_samplers(settings: Settings, change: Callable[[str], tuple[str, str]]) -> tuple[Settings, list[str]]:
     """Apply change(name) -> (name, note) to each sampler of the schedule; unknown samplers that it refuses stay."""
-    names, notes = {}, []
+    names: dict[object, object] = {}
+    notes: list[str] = []
     for keyframe in settings.sampler.keyframes:
         if keyframe.value is None:
             continue

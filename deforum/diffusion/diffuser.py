@@ -86,9 +86,9 @@ class Diffuser:
     ) -> Image:
         """Diffuse one frame: image to image from `init` (3, height, width), or text to image where it is None.
 
-        A frame that `starts_empty` is diffused from empty latents in place of an init. `paint` gives a strength per pixel in place of the frame's; it is ignored where `init` is None. Returns a
-        picture (3, height, width), 0..1, on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a
-        blank picture.
+        A frame that `starts_empty` is diffused from empty latents in place of an init. `paint` gives a strength per
+        pixel in place of the frame's; it is ignored where `init` is None. Returns a picture (3, height, width), 0..1,
+        on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a blank picture.
         """
         return self.diffuse_batch([init], [frame], width=width, height=height, paints=[paint])[0]
 

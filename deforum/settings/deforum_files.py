@@ -17,6 +17,7 @@ from deforum.settings.declare import Declaration
 from deforum.settings.document import Node, Place, Scalar
 from deforum.settings.notebook import HYBRID, HYBRID_DEFAULTS, HYBRID_NOW, IDLE_BY_NAME, evenly_keyed, keyed_from_zero
 from deforum.settings.options import CONTROLS, DECLARATIONS
+from deforum.settings.other_json import refuse_other_kinds
 from deforum.settings.relaxed_json import parse_json
 
 DISSOLVED: Mapping[str, str] = {
@@ -145,7 +146,7 @@ OTHERWISE: Mapping[str, str] = {
 
 FLOW_SETTINGS = ("hybrid_flow_method", "optical_flow_cadence", "optical_flow_redo_generation")
 FLOW_STAND_IN = "DIS Medium"
-"""Replaces optical flow methods that are not here, such as DenseRLOF: the same one that replaces RAFT without weights."""
+"""Replaces optical flow methods that are not here, such as DenseRLOF, and RAFT without its weights too."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,11 @@ class Translation:
 
 
 def translate(root: document.Mapping) -> Translation:
-    """Translate a Deforum file. Values are checked later, when the settings are read."""
+    """Translate a Deforum file. Values are checked later, when the settings are read.
+
+    Raises UserError for a JSON file of another kind.
+    """
+    refuse_other_kinds(root)
     translator = _Translator(root)
     made_with, scheduler = translator.text("sd_model_name"), translator.text("scheduler").strip()
     translator.fill_defaults()
@@ -300,7 +305,8 @@ class _Translator:
         forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
         # Files older than the setting legacy_colormatch were made with the old colour match.
         defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
-        defaults |= (FORGE_DEFAULTS if forge else {}) | (HYBRID_DEFAULTS if self.written else {})
+        defaults |= FORGE_DEFAULTS if forge else {}
+        defaults |= HYBRID_DEFAULTS if self.written else {}
         if "width" in self.left or "height" in self.left:
             defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
         for name, text in defaults.items():
@@ -431,6 +437,12 @@ class _Translator:
             text = self.choice(name)
             if text in meanings:
                 self.left[name] = Scalar(meanings[text], self.place(name))
+        depth = self.choice("bit_depth_output", "8").removesuffix(".0")
+        if depth != "8":
+            self.left.setdefault("frame_format", Scalar("png16", self.place("bit_depth_output")))
+            if depth != "16":
+                self.notes.append(f"bit_depth_output: frames of {depth} bits are not written; 16 bits are used")
+        self.drop("bit_depth_output")
         if self.choice("animation_mode", "2d") == "none":  # the notebook's stills
             self.notes.append("animation_mode: None makes stills; the first frame of the animation is rendered")
             self.left["animation_mode"] = Scalar("2D", self.place("animation_mode"))
@@ -492,5 +504,9 @@ class _Translator:
                 self.given.setdefault(by_name[name], (written, node))
             else:
                 unknown.append(written)
+        if unknown and len(unknown) == len({key.text.strip() for key, _ in self.root.entries}):
+            names = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+            raise UserError(f"{self.root.place.source}: this is not a settings file; none of its names is a setting "
+                            f"({names})")  # fmt: skip
         if unknown:
             self.notes.append(f"unknown settings, left out: {', '.join(unknown)}")

@@ -65,9 +65,7 @@ def evenly_keyed(prompts: document.Mapping, between: int) -> tuple[document.Mapp
     As the notebook's Interpolation mode does with interpolate_key_frames off: also returns the number of frames, which
     ends with the last prompt.
     """
-    entries = tuple(
-        (Scalar(str(i * (between + 1)), key.place), text) for i, (key, text) in enumerate(prompts.entries)
-    )
+    entries = tuple((Scalar(str(i * (between + 1)), key.place), text) for i, (key, text) in enumerate(prompts.entries))
     return document.Mapping(entries, prompts.place), (len(entries) - 1) * (between + 1) + 1
 
 

@@ -264,9 +264,11 @@ class Settings:
     noise_keeps_mean: bool = _feedback(False, "",
         "Adds noise with mean 0, so that brightness stays. Off, noise is mixed in as in Deforum, which pulls colours "
         "towards grey.")
-    perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256,
+    perlin_w: float = _feedback(8.0, "cells", 
+        "Perlin noise: cells across in the coarsest layer; with profile: deforum cells down, as in Deforum.", 0.1, 256,
         acts=_PERLIN)
-    perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256, acts=_PERLIN)
+    perlin_h: float = _feedback(8.0, "cells",
+        "Perlin noise: cells down in the coarsest layer; with profile: deforum cells across.", 0.1, 256, acts=_PERLIN)
     perlin_octaves: int = _feedback(4, "layers",
         "Perlin noise: octaves, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
     perlin_persistence: float = _feedback(0.5, "share",

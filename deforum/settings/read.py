@@ -20,7 +20,7 @@ from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUn
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.values import UnknownChoice, Wrong, read_value
 from deforum.settings.yaml_writer import write_yaml
-from schedules import nearest
+from schedules import NumberSchedule, TextSchedule, nearest
 
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
@@ -159,7 +159,9 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
     lenient = isinstance(profile, Scalar) and profile.text.strip().casefold() == "deforum"
     for name, each in given.items():
         try:
-            values[name] = read_value(find_declaration(name), each.node, each.written)
+            values[name] = value = read_value(find_declaration(name), each.node, each.written)
+            if isinstance(value, NumberSchedule | TextSchedule):
+                found.notes.extend(f"{each.written}: {note}" for note in value.notes)
         except Wrong as wrong:
             if old_file and find_declaration(name).pending:
                 found.notes.append(f"{wrong.problem.message}; left out, as it has no effect yet")

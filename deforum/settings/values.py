@@ -43,7 +43,11 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return _keyed_texts(node, name)
-    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.strip().casefold() in ("", "none")):
+    if (
+        declaration.optional
+        and isinstance(node, Scalar)
+        and (node.is_null or node.text.strip().casefold() in ("", "none"))
+    ):
         return None
     if not isinstance(node, Scalar):
         kind = "a mapping" if isinstance(node, Mapping) else "a list"

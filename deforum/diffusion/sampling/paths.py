@@ -50,7 +50,7 @@ def _over_timesteps(schedule: NoiseSchedule, sampler: Sampler, steps: int, run: 
     init gets the noise of the timestep above the first one that is visited.
     """
     top = len(schedule.sigmas) - 1
-    times = [*range(1, top, max((top + 1) // steps, 1))]
+    times = list(dict.fromkeys(min(time + 1, top) for time in range(0, top + 1, max((top + 1) // steps, 1))))
     times = [*times, top] if len(times) < 2 else times
     if run == 1:
         # The web UI runs no step here, or one far below the noise it added, and leaves noise in the picture.

@@ -105,8 +105,8 @@ _GRID_ALIASES = {
 _AUTOMATIC = "automatic"
 
 MISSING_GRIDS = (
-    "Align Your Steps", "Align Your Steps GITS", "Align Your Steps 11", "Align Your Steps 32", "AYS", "GITS", "KL Optimal",
-    "Beta", "Turbo", "Linear Quadratic",
+    "Align Your Steps", "Align Your Steps GITS", "Align Your Steps 11", "Align Your Steps 32", "AYS", "GITS",
+    "KL Optimal", "Beta", "Turbo", "Linear Quadratic",
 )  # fmt: skip
 """Noise schedules of other hosts that are not here; a sampler keeps its own levels in their place, with a note."""
 

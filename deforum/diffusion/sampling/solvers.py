@@ -1,10 +1,10 @@
 """Solvers: the algorithms of the samplers, which take latents from the highest noise level to 0.
 
 Convention: x = x0 + sigma * noise, float32 (B, C, h, w); `Walk.denoise(x, sigma)` predicts x0 and costs one evaluation
-of the model; `Walk.sigmas` descends to 0, or to a low level. With lambda = -log(sigma), the exponential integrators of the
-papers take their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et al.
-2022 (DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu et
-al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-diffusion (Crowson, MIT).
+of the model; `Walk.sigmas` descends to 0, or to a low level. With lambda = -log(sigma), the exponential integrators
+of the papers take their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et
+al. 2022 (DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu
+et al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-diffusion (Crowson, MIT).
 """
 
 from __future__ import annotations
