@@ -96,8 +96,8 @@ def test_order_of_convergence(solver: str, order: int) -> None:
     assert math.log2(errors[0] / errors[1]) > order - 0.25
 
 
-# (sampler, eta, result): k-diffusion 0.1.1's own functions (Crowson, MIT) in double precision, from START over 10 Karras
-# levels, with the `crooked` guess and the noise cos(PHASES + 1.7 k) at draw k. Values only.
+# (sampler, eta, result): values of the functions of k-diffusion 0.1.1 (Crowson, MIT) in double precision, from START
+# over 10 Karras levels, with the `crooked` guess and the noise cos(PHASES + 1.7 k) at draw k.
 START, PHASES = (-21.0, 4.0, 13.0), (0.3, 1.1, 2.3)
 K_DIFFUSION = [
     ("Euler", 0.0, (-0.8009158753, 0.6498689088, 0.7968630194)),
