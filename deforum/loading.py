@@ -81,7 +81,7 @@ def _load(
     if made_with and "model" not in given:
         found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
-    if scheduler and "sampler" in readable and readable["sampler"].place.line:
+    if scheduler and ("sampler" not in given or given["sampler"].node.place.line):
         settings, joined = join_scheduler(settings, scheduler)
         found.notes.extend(joined)
     folder = path if values is not None else path.parent

@@ -426,6 +426,7 @@ class _Translator:
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
             self.notes.append(f"sampler: {name} became {named}, by the sampler numbers of 2022")
             name = named
+        self.given.pop("sampler", None)
         if name:
             quoted = name.replace('"', "")
             self.put("sampler", f'0: ("{quoted}")', written)

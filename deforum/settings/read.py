@@ -151,8 +151,7 @@ def find_declaration(name: str) -> Declaration:
 def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple[Settings, dict[str, Origin]]:
     """Build settings from the given values and defaults; also return the origins of the values that could be read.
 
-    With profile: deforum, choices and numbers in a file that are not valid are replaced, with a note: an unknown choice
-    by what Deforum takes for it, a number by the nearest valid one.
+    With profile: deforum, an unknown choice in a file is replaced by what Deforum takes for it, with a note.
     """
     values: dict[str, Any] = {}
     profile = given["profile"].node if "profile" in given else None
@@ -168,9 +167,6 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
             elif lenient and each.node.place.line and isinstance(wrong, UnknownChoice):
                 values[name], note = host_choice(find_declaration(name), wrong.written)
                 found.notes.extend([f"{each.written}: {note}"] if note else [])
-            elif lenient and each.node.place.line and wrong.nearest is not None:
-                values[name] = wrong.nearest
-                found.notes.append(f"{wrong.problem.message}; {wrong.nearest:.16g} is used")
             else:
                 found.problems.append(wrong.problem)
     origins = {name: Origin(given[name].written, given[name].node.place) for name in values}

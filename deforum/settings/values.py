@@ -13,17 +13,15 @@ from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, pars
 
 S = TypeVar("S")
 
-TRUE = ("true", "yes", "on", "1")
-FALSE = ("false", "no", "off", "0")
+TRUE = ("true", "yes", "on")
+FALSE = ("false", "no", "off")
 
 
 class Wrong(Exception):
     """A value that is not valid for a setting."""
 
-    def __init__(self, problem: Problem, nearest: int | float | None = None) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.nearest = nearest
-        """The nearest valid value, for a number."""
         super().__init__(str(problem))
 
 
@@ -69,14 +67,11 @@ def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
                             f"{declaration.expected}", str(node.place)))  # fmt: skip
     low, high = declaration.low, declaration.high
     if (low is not None and value < low) or (high is not None and value > high):
-        nearest_valid = low if low is not None and value < low else high
-        nearest_valid = None if nearest_valid is None else type(value)(nearest_valid)
-        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)),
-                    nearest_valid)  # fmt: skip
+        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
-        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)), fitting)
+        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
     return value
 
 
@@ -99,7 +94,7 @@ def _parse_float(text: str) -> float | None:
 def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
     word = node.text.strip().casefold()
     number = _parse_float(word)
-    if number in (0, 1):
+    if number in (0, 1):  # 1.0 too
         return number == 1
     if word in TRUE or word in FALSE:
         return word in TRUE

@@ -178,7 +178,7 @@ def test_perlin_cells(settings: Make, profile: str, across: int, down: int) -> N
     field = perlin_noise(seed, SIZE, SIZE, grid=(across, down))
     field = field.flip(0) if profile == "deforum" else field
     grey = torch.full((3, SIZE, SIZE), 0.5)
-    noisy = Noise(chosen, PROFILES[profile])(grey, Moment(frame, None, StillCamera(), None))
+    noisy = Noise(chosen, PROFILES[profile])(grey, Moment(frame, None, StillCamera(chosen, CPU), None))
     assert torch.equal(noisy, add_noise(grey, field, 0.5))
     other = perlin_noise(seed, SIZE, SIZE, grid=(down, across))
     assert not torch.allclose(noisy, add_noise(grey, other, 0.5), atol=0.05)
