@@ -168,7 +168,7 @@ def translate(root: document.Mapping) -> Translation:
     """
     refuse_other_kinds(root)
     translator = _Translator(root)
-    made_with, scheduler = translator.text("sd_model_name"), translator.text("scheduler").strip()
+    made_with, scheduler = translator.text("sd_model_name"), " ".join(translator.text("scheduler").split())[:40]
     translator.fill_defaults()
     translator.take_size()
     translator.take_prompts()
@@ -186,7 +186,7 @@ def translate(root: document.Mapping) -> Translation:
 
 def host_choice(declaration: Declaration, written: str) -> tuple[str | None, str]:
     """Return what Deforum takes for a choice that it does not know, and a note on it. None is null."""
-    name, written = declaration.name, " ".join(written.split())
+    name, written = declaration.name, " ".join(written.split())[:60]
     meant = MEANINGS.get(name, {}).get(written.casefold())
     if meant is not None:
         return meant, ""
@@ -506,7 +506,7 @@ class _Translator:
             else:
                 unknown.append(written)
         if unknown and len(unknown) == len({key.text.strip() for key, _ in self.root.entries}):
-            names = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+            names = ", ".join(repr(name[:40]) for name in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
             raise UserError(f"{self.root.place.source}: this is not a settings file; none of its names is a setting "
                             f"({names})")  # fmt: skip
         if unknown:
