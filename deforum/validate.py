@@ -157,7 +157,9 @@ def _with_samplers(settings: Settings, change: Callable[[str], tuple[str, str]])
         with contextlib.suppress(UserError):
             names[keyframe.key.text], note = change(keyframe.value)
             notes += [note] if note else []
-    if list(names.values()) == [keyframe.value for keyframe in settings.sampler.keyframes]:
+    if list(names.values()) == [
+        keyframe.value for keyframe in settings.sampler.keyframes if keyframe.value is not None
+    ]:
         return settings, notes
     return replace(settings, sampler=parse_text(names, name="sampler")), list(dict.fromkeys(notes))
 
@@ -168,8 +170,8 @@ def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterato
         return
     from deforum.diffusion import resolve_sampler
 
-    for keyframe in settings.sampler.keyframes:
+    for name in (keyframe.value for keyframe in settings.sampler.keyframes if keyframe.value is not None):
         try:
-            resolve_sampler(keyframe.value or "")
+            resolve_sampler(name)
         except UserError as error:
             yield Problem(f"{origins['sampler'].written}: {error}", str(origins["sampler"].place))

@@ -40,7 +40,7 @@ IDLE: tuple[Idle, ...] = (
         init_latent init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm
         schedule_events save_sample exposure_target colormatch_image colormatch_n_colors ignore_sat_weight clip_name
         cutn cut_pow init_mse_image gradient_wrt gradient_add_to decode_method grad_threshold_type
-        clamp_grad_threshold clamp_start clamp_stop cond_uncond_sync clamp_schedule"""
+        clamp_grad_threshold clamp_start clamp_stop cond_uncond_sync clamp_schedule settings_file"""
     ),
     Idle("n_batch", "one run is rendered; render the file again for another one", ("1", *OFF)),
     Idle("filename_format", "frames are named by their number", ("{timestring}_{index}_{prompt}.png", "")),
