@@ -157,7 +157,13 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
             vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
         )
     )
-    painter = partial(diffuser.diffuse_batch, width=settings.width, height=settings.height)
+    seed_size = settings.seed_resize_from_w, settings.seed_resize_from_h
+    painter = partial(
+        diffuser.diffuse_batch,
+        width=settings.width,
+        height=settings.height,
+        seed_size=seed_size if all(seed_size) else None,
+    )
     return LoadedModel(painter, diffuser.device, diffuser.factor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.errors import UserError
@@ -28,7 +28,15 @@ from deforum.settings.read import (
 )
 from deforum.settings.relaxed_json import parse_json
 from deforum.timeline.curves import Sampling
-from deforum.validate import check_curves, check_features, check_samplers, do_without, locate_files
+from deforum.validate import (
+    check_curves,
+    check_features,
+    check_samplers,
+    do_without,
+    join_scheduler,
+    locate_files,
+    replace_samplers,
+)
 from schedules import Variables, parse_key
 
 
@@ -58,13 +66,13 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
 def _load(
     values: Mapping[str, object] | None, path: Path, text: str, overrides: Sequence[str], to_render: bool
 ) -> Loaded:
-    found, made_with = Findings(), ""
+    found, made_with, scheduler = Findings(), "", ""
     old_file = values is None and is_json(path, text)
     if values is not None:
         given = collect(flatten(_as_document(values, found), found), found)
     elif old_file:
         translation = translate(parse_json(text, str(path)))
-        made_with = translation.made_with
+        made_with, scheduler = translation.made_with, translation.scheduler
         found.notes.extend(translation.notes)
         given = {name: Given(written, node.place, node) for name, (written, node) in translation.given.items()}
     else:
@@ -73,6 +81,9 @@ def _load(
     if made_with and "model" not in given:
         found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
+    if scheduler and ("sampler" not in given or given["sampler"].node.place.line):
+        settings, joined = join_scheduler(settings, scheduler)
+        found.notes.extend(joined)
     folder = path if values is not None else path.parent
     settings = _check(settings, readable, found, folder if to_render else None)
     if found.problems:
@@ -113,12 +124,10 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
         else:
             found.problems.append(problem)
     found.problems.extend(check_features(settings, origins))
-    unknown = list(check_samplers(settings, origins))
-    if lenient and unknown and origins["sampler"].place.line:
-        found.notes.extend(f"{problem.message.partition(';')[0]}; Euler a is used" for problem in unknown)
-        settings = replace(settings, sampler=Settings.sampler)
-    else:
-        found.problems.extend(unknown)
+    if lenient and "sampler" in origins and origins["sampler"].place.line:
+        settings, replaced = replace_samplers(settings)
+        found.notes.extend(replaced)
+    found.problems.extend(check_samplers(settings, origins))
     return settings
 
 

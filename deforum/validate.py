@@ -6,7 +6,7 @@ No model is loaded and no picture is read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,9 @@ from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import Origin
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
-from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables
+from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_text
+
+DEFAULT_SAMPLER = "Euler a"
 
 
 def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
@@ -122,14 +124,54 @@ def do_without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
     return settings, notes
 
 
+def join_scheduler(settings: Settings, scheduler: str) -> tuple[Settings, list[str]]:
+    """Join the scheduler of another host's file to each sampler; also return notes. Unknown samplers stay."""
+    from deforum.diffusion.sampling.samplers import with_scheduler
+
+    return _with_samplers(settings, lambda name: with_scheduler(name, scheduler))
+
+
+def replace_samplers(settings: Settings) -> tuple[Settings, list[str]]:
+    """Replace unknown samplers by the known one that their name begins with, else by Euler a; also return notes."""
+    from deforum.diffusion.sampling.samplers import find_beginning, find_sampler
+
+    def known(name: str) -> tuple[str, str]:
+        try:
+            find_sampler(name)
+            return name, ""
+        except UserError as error:
+            instead = find_beginning(name) or DEFAULT_SAMPLER
+            return instead, f"sampler: {str(error).partition(';')[0]}; {instead} is used"
+
+    return _with_samplers(settings, known)
+
+
+def _with_samplers(settings: Settings, change: Callable[[str], tuple[str, str]]) -> tuple[Settings, list[str]]:
+    """Apply change(name) -> (name, note) to each sampler of the schedule; unknown samplers that it refuses stay."""
+    names: dict[object, object] = {}
+    notes: list[str] = []
+    for keyframe in settings.sampler.keyframes:
+        if keyframe.value is None:
+            continue
+        names[keyframe.key.text] = keyframe.value
+        with contextlib.suppress(UserError):
+            names[keyframe.key.text], note = change(keyframe.value)
+            notes += [note] if note else []
+    if list(names.values()) == [
+        keyframe.value for keyframe in settings.sampler.keyframes if keyframe.value is not None
+    ]:
+        return settings, notes
+    return replace(settings, sampler=parse_text(names, name="sampler")), list(dict.fromkeys(notes))
+
+
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
     """Yield a problem for each unknown sampler."""
     if "sampler" not in origins:
         return
     from deforum.diffusion import resolve_sampler
 
-    for keyframe in settings.sampler.keyframes:
+    for name in (keyframe.value for keyframe in settings.sampler.keyframes if keyframe.value is not None):
         try:
-            resolve_sampler(keyframe.value or "")
+            resolve_sampler(name)
         except UserError as error:
             yield Problem(f"{origins['sampler'].written}: {error}", str(origins["sampler"].place))

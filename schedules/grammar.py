@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +28,11 @@ from schedules.schedule import (
     default_easing,
 )
 
+# Gaps between the value of a keyframe and the next keyframe: behind any number or parenthesis, or only where both
+# values are in parentheses.
+_KEY = r"(?P<key>\d{1,12}|\"[^\"]{1,40}\"|'[^']{1,40}')\s*:"
+_NO_COMMA = re.compile(rf"(?<=[)\d])[\s;]+(?={_KEY})")
+_NO_COMMA_IN_TEXTS = re.compile(rf"(?<=\))[\s;]+(?={_KEY}\s*\()")
 _MARK = re.compile(r"[(),:\"']")
 _EXPECTED = "expected a schedule such as 0:(1), 30:(sin(t/10))"
 
@@ -46,8 +52,17 @@ def parse_number(text: str | int | float | Mapping[object, object], *, name: str
     Raises ScheduleError, which points at the first error.
     """
     if isinstance(text, str):
-        reader = _NumberReader(text, name)
-        return NumberSchedule(tuple(reader.keyframes()), name, text)
+        try:
+            return NumberSchedule(tuple(_NumberReader(text, name).keyframes()), name, text)
+        except ScheduleError:
+            # Deforum fails too.
+            mended, notes = _add_commas(text, _NO_COMMA)
+            if not notes:
+                raise
+        try:
+            return NumberSchedule(tuple(_NumberReader(mended, name).keyframes()), name, text, notes)
+        except ScheduleError as error:
+            raise error.within(text, 0, name) from None
     if isinstance(text, Mapping):
         pairs = _pairs(text, name)
         return NumberSchedule(tuple(_mapped_number(key, value, name) for key, value in pairs), name)
@@ -61,7 +76,8 @@ def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -
     inside of quotes stands for one. Raises ScheduleError, which points at the first error.
     """
     if isinstance(text, str):
-        return TextSchedule(tuple(_text_keyframes(text, name)), name, text)
+        mended, notes = _add_commas(text, _NO_COMMA_IN_TEXTS)
+        return TextSchedule(tuple(_text_keyframes(mended, name)), name, text, notes)
     if isinstance(text, Mapping):
         keyframes = tuple(_mapped_text(key, value, name) for key, value in _pairs(text, name))
         return TextSchedule(keyframes, name, ", ".join(keyframe.text for keyframe in keyframes))
@@ -69,6 +85,27 @@ def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -
 
 
 # -- splitting
+
+
+def _add_commas(text: str, gaps: re.Pattern[str]) -> tuple[str, tuple[str, ...]]:
+    """Add the commas that are missing between keyframes, as in "0:(1) 30:(2)"; also return a note on each.
+
+    A comma takes the place of a blank, so that columns stay the same.
+    """
+    found = list(gaps.finditer(text))
+    if not found:
+        return text, ()
+    try:
+        marks = [(-1, 0), *((at, depth) for at, _, depth in _marks(text))]
+    except _Unpaired:
+        return text, ()
+    places = [at for at, _ in marks]
+    found = [match for match in found if marks[bisect_left(places, match.start()) - 1][1] == 0]
+    letters = list(text)
+    for match in found:
+        letters[match.start() : match.end()] = "," + text[match.start() + 1 : match.end()].replace(";", " ")
+    says = (f"a comma is missing before the keyframe {match['key']}; it is read with one" for match in found)
+    return "".join(letters), tuple(says)
 
 
 def _cut_as_deforum(text: str) -> list[_Part] | None:

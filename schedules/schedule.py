@@ -55,6 +55,8 @@ class NumberSchedule:
     keyframes: tuple[NumberKeyframe, ...]
     name: str = field(default="schedule", compare=False, repr=False)
     source: str = field(default="", compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """How the source was read where it is not quite in the grammar."""
 
     @property
     def text(self) -> str:
@@ -109,6 +111,8 @@ class TextSchedule:
     keyframes: tuple[TextKeyframe, ...]
     name: str = field(default="schedule", compare=False, repr=False)
     source: str = field(default="", compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """How the source was read where it is not quite in the grammar."""
 
     @property
     def text(self) -> str:

@@ -73,13 +73,14 @@ class Noise:
 
     def _draw(self, seed: int) -> Image:
         settings = self.settings
+        grid = settings.perlin_w, settings.perlin_h
         if settings.noise_type == "uniform":
             return uniform_noise(seed, settings.width, settings.height)
         return perlin_noise(
             seed,
             settings.width,
             settings.height,
-            grid=(settings.perlin_w, settings.perlin_h),
+            grid=grid if self.profile.perlin_w_across else grid[::-1],
             octaves=settings.perlin_octaves,
             persistence=settings.perlin_persistence,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Literal
 
 import torch
 
@@ -16,8 +17,8 @@ from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
 from deforum.diffusion.prompts.syntax import parse_composition
+from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
-from deforum.diffusion.sampling.sigmas import visit
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
 from deforum.diffusion.sampling.steps import count_steps
 from deforum.pixels.image import Image
@@ -47,8 +48,8 @@ class Plan:
     run: int
     """Number of steps that are run, the last ones of `steps`; 0 where the whole init is kept."""
     eta: float
-    from_image: bool
-    """Image to image; False: text to image."""
+    start: Literal["image", "empty", "noise"]
+    """Image to image, the same from empty latents (all 0), or text to image from noise alone."""
     tokens: int
     """Length of the embeddings in tokens. Padding them to a longer one in the batch would change the picture."""
 
@@ -85,9 +86,9 @@ class Diffuser:
     ) -> Image:
         """Diffuse one frame: image to image from `init` (3, height, width), or text to image where it is None.
 
-        `paint` gives a strength per pixel in place of the frame's; it is ignored where `init` is None. Returns a
-        picture (3, height, width), 0..1, on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a
-        blank picture.
+        A frame that `starts_empty` is diffused from empty latents in place of an init. `paint` gives a strength per
+        pixel in place of the frame's; it is ignored where `init` is None. Returns a picture (3, height, width), 0..1,
+        on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a blank picture.
         """
         return self.diffuse_batch([init], [frame], width=width, height=height, paints=[paint])[0]
 
@@ -100,36 +101,42 @@ class Diffuser:
         width: int,
         height: int,
         paints: Sequence[Paint | None] | None = None,
+        seed_size: tuple[int, int] | None = None,
     ) -> list[Image]:
-        """Diffuse independent frames, see `__call__`; consecutive frames with equal `Plan` form one batch."""
+        """Diffuse independent frames, see `__call__`; consecutive frames with equal `Plan` form one batch.
+
+        `seed_size`: width and height in px at which the starting noise is drawn, see `noise.starting_noise`.
+        """
         paints = [None] * len(frames) if paints is None else paints
         tasks = [self._task(*each) for each in zip(inits, frames, paints, strict=True)]
         pictures: list[Image] = []
         for plan, group in groupby(tasks, key=lambda task: task.plan):
             members = list(group)
             try:
-                pictures += self._diffuse_beside(plan, members, width, height)
+                pictures += self._diffuse_beside(plan, members, width, height, seed_size)
             except RenderError:
                 if len(members) == 1:
                     raise
                 # Frame by frame: now a retry in float32 is possible, and an error names its own frame.
-                pictures += [self._diffuse(plan, [member], width, height)[0] for member in members]
+                pictures += [self._diffuse(plan, [member], width, height, seed_size)[0] for member in members]
         # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
 
-    def _diffuse_beside(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
+    def _diffuse_beside(
+        self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
+    ) -> list[Image]:
         """Diffuse one batch; on a multi-core CPU it is split over threads, each with its share of the cores."""
         cores = torch.get_num_threads()
         crews = min(cores, len(tasks)) if self.device.type == "cpu" else 1
         if crews == 1:
-            return self._diffuse(plan, tasks, width, height)
+            return self._diffuse(plan, tasks, width, height, seed_size)
 
         @torch.inference_mode()
         def work(part: Sequence[Task]) -> list[Image]:
             torch.set_num_threads(max(1, cores // crews))  # holds for this thread only
             with shared():
-                return self._diffuse(plan, part, width, height)
+                return self._diffuse(plan, part, width, height, seed_size)
 
         bounds = [len(tasks) * i // crews for i in range(crews + 1)]
         parts = [tasks[first:last] for first, last in pairwise(bounds)]
@@ -140,43 +147,53 @@ class Diffuser:
         sampler = find_sampler(frame.sampler)
         steps = int(frame.params.steps + 1e-6)
         cells: Tensor | None = None
+        start: Literal["image", "empty", "noise"] = "image"
+        if init is None:
+            start = "empty" if frame.starts_empty else "noise"
         if init is None or paint is None:
-            run = count_steps(steps, None if init is None else frame.params.strength, exact=self._exact)
+            strength = None if start == "noise" else frame.params.strength
+            run = count_steps(steps, strength, exact=self._exact, timesteps=sampler.timesteps)
         else:
-            cells = cell_steps(paint.strength, self.factor, steps, exact=self._exact)
+            cells = cell_steps(paint.strength, self.factor, steps, exact=self._exact, timesteps=sampler.timesteps)
             run = int(cells.max())
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         conditioning = Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale)
         tokens = len(conditioning.pulls[0].embedding.tokens)
-        plan = Plan(sampler, steps, run, eta, init is not None, tokens)
+        plan = Plan(sampler, steps, run, eta, start, tokens)
         return Task(init, frame, conditioning, plan, None if cells is None else paint, cells)
 
-    def _diffuse(self, plan: Plan, tasks: Sequence[Task], width: int, height: int) -> list[Image]:
+    def _diffuse(
+        self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
+    ) -> list[Image]:
         inits = [_prepared(task.init, task.paint) for task in tasks if task.init is not None]
         if plan.run == 0:
             return inits  # the whole init is kept
         frames = [task.frame for task in tasks]
         model, index = self._model, frames[0].index
-        sigmas = visit(model.schedule, plan.sampler.grid, plan.steps, skip_penultimate=plan.sampler.skip_penultimate)
-        sigmas = sigmas[plan.steps - plan.run :]
+        run = None if plan.start == "noise" else plan.run
+        path = path_of(model.schedule, plan.sampler, plan.steps, run, exact=self._exact)
+        sigmas = path.sigmas
         shape = self._door.latent_shape(width, height)
         start = torch.stack(
             [
-                starting_noise(shape, frame, self.factor) * (frame.params.noise_multiplier if plan.from_image else 1.0)
+                starting_noise(shape, frame, self.factor, seed_size)
+                * (frame.params.noise_multiplier if plan.start == "image" else 1.0)
                 for frame in frames
             ]
         ).to(self.device)
         held = Walk.hold
-        if plan.from_image:
+        if plan.start == "image" and any(task.paint for task in tasks):
             latents = self._refilled(self._door.encode(inits, index), tasks)
-            if any(task.paint for task in tasks):
-                held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
+            held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
+        elif plan.start != "noise":
+            latents = self._door.encode(inits, index) if plan.start == "image" else torch.zeros_like(start)
+            start = (latents + start * path.noised) * path.start_scale
         else:
             # The standard deviation of x0 + sigma * noise, for latents x0 of standard deviation 1.
             start = start * (sigmas[0] ** 2 + 1) ** 0.5
         padded = shape[2] * self.factor, shape[1] * self.factor
-        may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
+        may_be_blank = plan.start == "image" and all(is_blank(image, 1 / 255) for image in inits)
 
         def sample() -> tuple[Tensor, str]:
             finite: list[Tensor] = []
@@ -195,7 +212,7 @@ class Diffuser:
                 schedule=model.schedule,
                 hold=held,
             )
-            latents = SOLVERS[plan.sampler.solver](start, walk)
+            latents = held(SOLVERS[plan.sampler.solver](start, walk) * path.end_scale, 0.0)
             # One transfer from the device for all evaluations.
             faults = (~torch.stack([*finite, torch.isfinite(latents).all()])).nonzero().flatten().tolist()
             if faults:

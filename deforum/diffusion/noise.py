@@ -74,14 +74,34 @@ def draws(shape: Shape, seed: int, noise_map: NoiseMap | None, factor: int) -> C
     return lambda: torch.from_numpy(noise_at(noise_map, seed, next(turns), shape, factor))
 
 
-def starting_noise(shape: Shape, frame: Frame, factor: int) -> Tensor:
-    """Draw a frame's starting noise (C, h, w), blended with the subseed's noise by spherical interpolation."""
-    noise = draws(shape, frame.seed, frame.noise_map, factor)()
-    if frame.params.subseed_strength <= 0:
-        return noise
-    other = draws(shape, frame.subseed, frame.noise_map, factor)()
-    # Vectors are columns of height h, as in the A1111 web UI, so that a subseed strength has the same effect.
-    return slerp(noise, other, min(frame.params.subseed_strength, 1.0), dim=1)
+def starting_noise(shape: Shape, frame: Frame, factor: int, seed_size: tuple[int, int] | None = None) -> Tensor:
+    """Draw a frame's starting noise (C, h, w), blended with the subseed's noise by spherical interpolation.
+
+    With `seed_size` (width, height in px) the noise is that of a picture of this size, put in the middle: so a seed
+    keeps its composition in a frame of another size. Noise fixed to places (a noise map) has no size of its own.
+    """
+    drawn = shape
+    if seed_size is not None and frame.noise_map is None:
+        width, height = seed_size
+        drawn = (shape[0], max(height // factor, 1), max(width // factor, 1))
+    noise = draws(drawn, frame.seed, frame.noise_map, factor)()
+    if frame.params.subseed_strength > 0:
+        other = draws(drawn, frame.subseed, frame.noise_map, factor)()
+        # Vectors are columns of height h, as in the A1111 web UI, so that a subseed strength has the same effect.
+        noise = slerp(noise, other, min(frame.params.subseed_strength, 1.0), dim=1)
+    return noise if drawn == shape else _centred(noise, draws(shape, frame.seed, None, factor)())
+
+
+def _centred(noise: Tensor, around: Tensor) -> Tensor:
+    """Put noise (C, h, w) in the middle of `around` (C, H, W), cropped where it is larger."""
+    for axis in (1, 2):
+        extra = noise.shape[axis] - around.shape[axis]
+        if extra > 0:
+            noise = noise.narrow(axis, extra // 2, around.shape[axis])
+    rows, columns = noise.shape[1:]
+    top, left = (around.shape[1] - rows) // 2, (around.shape[2] - columns) // 2
+    around[:, top : top + rows, left : left + columns] = noise
+    return around
 
 
 def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:

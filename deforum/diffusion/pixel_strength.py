@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
+from deforum.diffusion.sampling.samplers import Timesteps
 from deforum.diffusion.sampling.steps import count_steps
 from deforum.pixels.image import Image, Mask
 
@@ -35,7 +36,7 @@ class Paint:
     fill: MaskFill = "original"
 
 
-def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool) -> Tensor:
+def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool, timesteps: Timesteps = "") -> Tensor:
     """Return the number of steps to run at each latent cell, (h, w), 0 where the init is kept.
 
     A latent cell covers `factor` x `factor` px of `strength` (H, W) and takes the lowest strength among them, so that
@@ -48,7 +49,8 @@ def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool) -> Tenso
     # Rounding to six digits undoes the error of float32: 0.3 counts as 0.3.
     values, place = torch.unique(lowest, return_inverse=True)
     kept = [round(value, 6) for value in values.tolist()]
-    return torch.tensor([0 if share >= 1 else count_steps(steps, share, exact=exact) for share in kept])[place]
+    counts = [0 if share >= 1 else count_steps(steps, share, exact=exact, timesteps=timesteps) for share in kept]
+    return torch.tensor(counts)[place]
 
 
 @dataclass(frozen=True, eq=False)

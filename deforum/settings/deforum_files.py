@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 
 from deforum.errors import UserError
 from deforum.settings import document
+from deforum.settings.declare import Declaration
 from deforum.settings.document import Node, Place, Scalar
+from deforum.settings.notebook import HYBRID, HYBRID_DEFAULTS, HYBRID_NOW, IDLE_BY_NAME, evenly_keyed, keyed_from_zero
 from deforum.settings.options import CONTROLS, DECLARATIONS
+from deforum.settings.other_json import refuse_other_kinds
 from deforum.settings.relaxed_json import parse_json
 
 DISSOLVED: Mapping[str, str] = {
@@ -59,15 +62,6 @@ FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
 )
 """Settings of forks for features that are not supported; a note says so where they are turned on."""
 
-NOTEBOOK: frozenset[str] = frozenset(
-    """n_batch n_samples save_samples save_settings save_sample_per_step show_sample_per_step make_grid grid_rows
-    display_samples C f dynamic_threshold static_threshold cond_prompts uncond_prompts timestring seed_internal
-    prompt_weighting normalize_prompt_weights log_weighted_subprompts filename_format bit_depth_output init_latent
-    init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm schedule_events save_sample
-    """.split()  # noqa: SIM905
-)
-"""Names of the notebook and of deforum-studio that have no effect on a render here."""
-
 GATED: tuple[tuple[str, str, bool, str, str], ...] = (
     # setting, switch, default of the switch, schedule that it turns on, value while it is off ("": the plain setting)
     ("steps", "enable_steps_scheduling", False, "steps_schedule", ""),
@@ -110,6 +104,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "add_soundtrack": {"true": "File", "false": "None"},
     "hybrid_motion": {"false": "None"},
     "color_coherence": {f"match frame 0 {space}": space.upper() for space in ("hsv", "lab", "rgb")},
+    "precision": {"autocast": "auto", "full": "fp32"},
     "fill": {"0": "fill", "1": "original", "2": "latent noise", "3": "latent nothing"},
     "cn_resize_mode": {
         "envelope (outer fit)": "Outer Fit (Shrink to Fit)",
@@ -138,8 +133,20 @@ SAMPLER_BY_INDEX: tuple[str, ...] = (
 UNITS = frozenset(map(str, range(1, 100)))
 """Numbers of ControlNet units, as in cn_1_enabled."""
 
-PLAIN_GRIDS = ("", "automatic", "normal", "none")
-GRID_WORDS = re.compile(r"karras|exponential|uniform|simple|normal", re.IGNORECASE)
+WEB_UI_ONLY = ("reroll_blank_frames", "full_res_mask", "restore_faces")
+"""Names that every file of the web UI's extension has, and no file of the notebook."""
+
+OTHERWISE: Mapping[str, str] = {
+    # setting -> what Deforum does with a choice that it does not know
+    "noise_type": "uniform",
+    "precision": "fp32",
+    "seed_behavior": "random",
+}
+"""Where a setting is missing here, Deforum's default is used for its unknown choices."""
+
+FLOW_SETTINGS = ("hybrid_flow_method", "optical_flow_cadence", "optical_flow_redo_generation")
+FLOW_STAND_IN = "DIS Medium"
+"""Replaces optical flow methods that are not here, such as DenseRLOF, and RAFT without its weights too."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +157,22 @@ class Translation:
     notes: tuple[str, ...]
     made_with: str
     """The name of the checkpoint that the file was made with; "" if unknown."""
+    scheduler: str
+    """The scheduler of the sampler, a setting of its own in files of other hosts; "" if there is none."""
 
 
 def translate(root: document.Mapping) -> Translation:
-    """Translate a Deforum file. Values are checked later, when the settings are read."""
+    """Translate a Deforum file. Values are checked later, when the settings are read.
+
+    Raises UserError for a JSON file of another kind.
+    """
+    refuse_other_kinds(root)
     translator = _Translator(root)
-    made_with = translator.text("sd_model_name")
+    made_with, scheduler = translator.text("sd_model_name"), " ".join(translator.text("scheduler").split())[:40]
     translator.fill_defaults()
     translator.take_size()
     translator.take_prompts()
+    translator.take_interpolation()
     translator.take_switched()
     translator.take_init_image()
     translator.take_sampler()
@@ -167,7 +181,19 @@ def translate(root: document.Mapping) -> Translation:
     translator.take_controls()
     translator.take_guided_images()
     translator.take_rest()
-    return Translation(translator.given, tuple(translator.notes), made_with)
+    return Translation(translator.given, tuple(translator.notes), made_with, scheduler)
+
+
+def host_choice(declaration: Declaration, written: str) -> tuple[str | None, str]:
+    """Return what Deforum takes for a choice that it does not know, and a note on it. None is null."""
+    name, written = declaration.name, " ".join(written.split())[:60]
+    meant = MEANINGS.get(name, {}).get(written.casefold())
+    if meant is not None:
+        return meant, ""
+    if name in FLOW_SETTINGS:
+        return FLOW_STAND_IN, f"there is no optical flow method {written!r} here; {FLOW_STAND_IN} stands in"
+    instead: str | None = OTHERWISE.get(name, declaration.default)
+    return instead, f"{written!r} is not a choice; {instead} is used, as in Deforum"
 
 
 def _keyframed(node: Node) -> Node:
@@ -234,11 +260,17 @@ class _Translator:
     left: dict[str, Node] = field(init=False)
     given: dict[str, tuple[str, Node]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
+    """Later name -> the notebook's name in the file."""
 
     def __post_init__(self) -> None:
         # The last of equal names wins, as in Deforum; null counts as missing.
-        self.left = {key.text: node for key, node in self.root.entries}
+        self.left = {key.text.strip(): node for key, node in self.root.entries}
         self.left = {name: node for name, node in self.left.items() if not (isinstance(node, Scalar) and node.is_null)}
+        for name in [name for name in self.left if name.startswith(HYBRID)]:
+            later, node = HYBRID_NOW + name.removeprefix(HYBRID), self.left.pop(name)
+            if later not in self.left:
+                self.left[later], self.written[later] = node, name
 
     def place(self, name: str) -> Place:
         return self.left[name].place if name in self.left else self.root.place
@@ -248,8 +280,12 @@ class _Translator:
         node = self.left.get(name)
         return node.text if isinstance(node, Scalar) else default
 
+    def choice(self, name: str, default: str = "") -> str:
+        """Return the text of a value for a comparison: in small letters, without blanks around it."""
+        return " ".join(self.text(name, default).split()).casefold()
+
     def flag(self, name: str, default: bool) -> bool:
-        text = self.text(name, str(default)).casefold()
+        text = self.choice(name, str(default))
         return text in ("true", "1", "1.0", "yes", "on")
 
     def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
@@ -270,6 +306,7 @@ class _Translator:
         # Files older than the setting legacy_colormatch were made with the old colour match.
         defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
         defaults |= FORGE_DEFAULTS if forge else {}
+        defaults |= HYBRID_DEFAULTS if self.written else {}
         if "width" in self.left or "height" in self.left:
             defaults = {name: text for name, text in defaults.items() if name not in ("W", "H")}
         for name, text in defaults.items():
@@ -283,17 +320,18 @@ class _Translator:
             written = old if old in self.left else name
             if written not in self.left:
                 continue
-            text = self.text(written)
+            text = self.text(written).strip()
             if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
                 fitting = int(float(text)) // 8 * 8
                 self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
                 text = str(fitting)
             self.put(name, text, written)
-            # A seed resized from the rendered size is unchanged.
-            resize = f"seed_resize_from_{old.lower()}"
-            if self.text(resize) in (text, "-1"):
-                self.drop(resize)
             self.drop(old, name)
+        # A seed that is resized from the rendered size is unchanged.
+        sides = (("seed_resize_from_w", "width"), ("seed_resize_from_h", "height"))
+        sizes = [(self.choice(name, "0"), self.given[side][1] if side in self.given else None) for name, side in sides]
+        if all(text in ("0", "-1") or (isinstance(node, Scalar) and text == node.text) for text, node in sizes):
+            self.drop(*(name for name, _ in sides))
 
     def take_prompts(self) -> None:
         """Read the prompts in any of their forms, and detect whether the prompt fields are merged in already."""
@@ -327,6 +365,25 @@ class _Translator:
         field_names = [each for names in fields.values() for each in names]
         self.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
 
+    def take_interpolation(self) -> None:
+        """Place the prompts and set the length as the notebook's Interpolation mode does: max_frames does not count."""
+        prompts = self.given.get("prompts", ("", None))[1]
+        is_on = self.choice("animation_mode") == "interpolation" and "interpolate_key_frames" in self.left
+        if not is_on or not isinstance(prompts, document.Mapping) or not prompts.entries:
+            return
+        placed = None
+        if self.flag("interpolate_key_frames", False):
+            placed, how = keyed_from_zero(prompts), "from the first prompt to the last one"
+        elif re.fullmatch(r"\d{1,6}(\.0*)?", self.choice("interpolate_x_frames", "4")):
+            between = int(float(self.choice("interpolate_x_frames", "4")))
+            placed, how = evenly_keyed(prompts, between), f"{between} frames between each two prompts"
+        if placed is None:
+            return
+        self.given["prompts"] = (self.given["prompts"][0], placed[0])
+        self.put("max_frames", str(placed[1]), "max_frames")
+        self.drop("max_frames")
+        self.notes.append(f"max_frames is {placed[1]}: {how}, as in the notebook's Interpolation mode")
+
     def take_switched(self) -> None:
         """Set each setting that has a switch to the value in effect."""
         for name, switch, default, schedule, off in GATED:
@@ -344,7 +401,12 @@ class _Translator:
 
     def take_init_image(self) -> None:
         """Take the init image if it is switched on; `strength` without _schedule is the first frame's."""
-        image = self.text("init_image")
+        if not self.flag("strength_0_no_init", True) and any(name in self.left for name in WEB_UI_ONLY):
+            self.drop("strength_0_no_init")
+            if not self.flag("use_init", False):
+                self.notes.append("strength_0_no_init: off or on, the web UI paints a first frame without an init "
+                                  "image from noise alone")  # fmt: skip
+        image = self.text("init_image").strip()
         used = self.flag("use_init", False) or self.flag("hybrid_use_init_image", False)
         if used and image.casefold() not in ("", "none"):
             self.put("init_image", image, "init_image", plain=False)
@@ -353,20 +415,18 @@ class _Translator:
         self.drop("use_init", "init_image", "strength")
 
     def take_sampler(self) -> None:
-        """Read the sampler: an index in old files; sampler and scheduler as two settings in those of other hosts."""
+        """Read the sampler, which is an index in old files."""
         if "sampler" in self.given and self.given["sampler"][0] == "sampler_schedule":
             self.drop("sampler", "sampler_name", "scheduler")
             return
-        written = next((name for name in ("sampler", "sampler_name") if self.text(name)), "")
-        name, grid = self.text(written), self.text("scheduler").casefold()
-        if re.fullmatch(r"\d+", name):
+        written = next((name for name in ("sampler", "sampler_name") if self.text(name).strip()), "")
+        name = self.text(written).strip()
+        if re.fullmatch(r"\d{1,9}", name):
             index = int(name)
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
             self.notes.append(f"sampler: {name} became {named}, by the sampler numbers of 2022")
             name = named
-        if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
-            name = f"{name} {grid.replace('_', ' ').title()}"
-            self.notes.append(f"sampler and scheduler became {name}")
+        self.given.pop("sampler", None)
         if name:
             quoted = name.replace('"', "")
             self.put("sampler", f'0: ("{quoted}")', written)
@@ -375,14 +435,24 @@ class _Translator:
     def update_earlier_values(self) -> None:
         """Convert values of earlier versions to their present names."""
         for name, meanings in MEANINGS.items():
-            text = self.text(name).casefold()
+            text = self.choice(name)
             if text in meanings:
                 self.left[name] = Scalar(meanings[text], self.place(name))
+        depth = self.choice("bit_depth_output", "8").removesuffix(".0")
+        if depth != "8":
+            self.left.setdefault("frame_format", Scalar("png16", self.place("bit_depth_output")))
+            if depth != "16":
+                self.notes.append(f"bit_depth_output: frames of {depth} bits are not written; 16 bits are used")
+        self.drop("bit_depth_output")
+        if self.choice("animation_mode", "2d") == "none":  # the notebook's stills
+            self.notes.append("animation_mode: None makes stills; the first frame of the animation is rendered")
+            self.left["animation_mode"] = Scalar("2D", self.place("animation_mode"))
+            self.left["max_frames"] = Scalar("1", self.place("animation_mode"))
         if "use_zoe_depth" in self.left:
             model = "Zoe" if self.flag("use_zoe_depth", False) else "Midas"
             self.left["depth_algorithm"] = Scalar(f"{model}+AdaBins (old)", self.place("use_zoe_depth"))
             self.drop("use_zoe_depth")
-        if self.text("shake_name") and self.text("animation_mode", "2D") != "3D":
+        if self.text("shake_name") and self.choice("animation_mode", "2d") != "3d":
             self.drop("shake_name", "shake_intensity", "shake_speed")
 
     def drop_samples(self) -> None:
@@ -390,7 +460,7 @@ class _Translator:
         for name, switch, off in SAMPLES:
             path = self.text(name)
             is_sample = path.startswith(SAMPLE_HOST) or name == "resume_timestring"
-            if is_sample and self.text(switch, off).casefold() == off:
+            if is_sample and self.choice(switch, off) == off:
                 self.drop(name)
 
     def take_controls(self) -> None:
@@ -421,14 +491,23 @@ class _Translator:
         unknown: list[str] = []
         for name, node in self.left.items():
             family = next((family for family in FOREIGN_FAMILIES if name.startswith(family[0])), None)
-            if name in FOREIGN or name in NOTEBOOK or name in DISSOLVED:
+            written = self.written.get(name, name)
+            if name in FOREIGN or name in DISSOLVED:
                 continue
+            elif name in IDLE_BY_NAME:
+                row = IDLE_BY_NAME[name]
+                if row.words and isinstance(node, Scalar) and node.text.strip().casefold() not in row.neutral:
+                    self.notes.append(f"{written}: {row.words}")
             elif family is not None:
                 if name == family[2] and self.flag(name, False):
                     self.notes.append(f"{name}: {family[1]} is not supported")
             elif name in by_name:
-                self.given.setdefault(by_name[name], (name, node))
+                self.given.setdefault(by_name[name], (written, node))
             else:
-                unknown.append(name)
+                unknown.append(written)
+        if unknown and len(unknown) == len({key.text.strip() for key, _ in self.root.entries}):
+            names = ", ".join(repr(name[:40]) for name in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+            raise UserError(f"{self.root.place.source}: this is not a settings file; none of its names is a setting "
+                            f"({names})")  # fmt: skip
         if unknown:
             self.notes.append(f"unknown settings, left out: {', '.join(unknown)}")

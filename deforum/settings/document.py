@@ -6,6 +6,7 @@ numeric one parses it as a number.
 
 from __future__ import annotations
 
+import codecs
 import collections.abc
 import contextlib
 from collections.abc import Iterator
@@ -137,17 +138,38 @@ def quote_line(line: str, column: int) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file. Raises UserError where it is missing or is not UTF-8."""
+    """Read a text file in UTF-8, or in the encoding of its byte order mark, as Windows programs write it.
+
+    Raises UserError where it is missing or cannot be decoded.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return _decode(path.read_bytes(), path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: this is a folder; expected a settings file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+BYTE_ORDER_MARKS = (
+    # The mark of UTF-32 begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    (b"", "utf-8-sig", "UTF-8"),
+)
+"""Byte order mark, codec (which removes the mark), and the name of the encoding."""
+
+
+def _decode(content: bytes, path: Path) -> str:
+    _, codec, name = next(row for row in BYTE_ORDER_MARKS if content.startswith(row[0]))
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is not {name} text; save the file as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _TooDeep(UserError):

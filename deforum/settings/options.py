@@ -81,6 +81,14 @@ _control = partial(option, section="controlnet", pending="ControlNet")
 _parseq = partial(option, section="parseq", pending="Parseq")
 _files = partial(option, section="files")
 
+_RESIZED = when(
+    "both seed_resize_from_w and seed_resize_from_h are above 0 and noise_follows_camera is off",
+    lambda settings, sampled: (
+        settings.seed_resize_from_w > 0
+        and settings.seed_resize_from_h > 0
+        and not (settings.noise_follows_camera and settings.mode.goes_on)
+    ),
+)
 _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
 _CLIP_SOUND = chosen("add_soundtrack", "Init Video")
@@ -190,17 +198,19 @@ class Settings:
         "Moves the seed's noise with the picture. Off, the noise is fixed to the screen, where it holds the picture "
         "back "
         "under a fixed seed.", modes=GOING_ON)
-    seed_resize_from_w: int = _seeds(0, "px", "Keeps the composition of this width; 0 is off.", 0,
-        pending="seed resizing")
-    seed_resize_from_h: int = _seeds(0, "px", "Keeps the composition of this height; 0 is off.", 0,
-        pending="seed resizing")
+    seed_resize_from_w: int = _seeds(0, "px",
+        "Keeps the composition that the seed has at this width: the noise of a picture of this size is put in the "
+        "middle of the frame's. 0 is off.", 0, 8192, acts=_RESIZED)
+    seed_resize_from_h: int = _seeds(0, "px", "The height that belongs to seed_resize_from_w; 0 is off.", 0, 8192,
+        acts=_RESIZED)
 
     init_image: str | None = _init(None, "path", "Init image that frame 0 is painted from; null starts from noise.",
         path=True)
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
     strength_0_no_init: bool = _init(True, "",
-        "Paints frame 0 from pure noise (strength 0) where init_image is null; this version always does.",
-        pending="a first frame that starts neither from noise alone nor from an init image")
+        "Paints frame 0 from pure noise (strength 0) where init_image is null. Off, it is painted from empty latents "
+        "with init_strength, as in Deforum's notebook, which gives plain, hazy pictures.",
+        acts=when("init_image is null", lambda settings, sampled: settings.init_image is None))
 
     border: Literal["replicate", "wrap", "reflect"] = _motion("replicate", "",
         "What fills the edges: replicate stretches the edge, wrap shows the opposite side, reflect mirrors.")
@@ -255,9 +265,11 @@ class Settings:
     noise_keeps_mean: bool = _feedback(False, "",
         "Adds noise with mean 0, so that brightness stays. Off, noise is mixed in as in Deforum, which pulls colours "
         "towards grey.")
-    perlin_w: float = _feedback(8.0, "cells", "Perlin noise: cells across in the coarsest layer.", 0.1, 256,
+    perlin_w: float = _feedback(8.0, "cells", 
+        "Perlin noise: cells across in the coarsest layer; with profile: deforum cells down, as in Deforum.", 0.1, 256,
         acts=_PERLIN)
-    perlin_h: float = _feedback(8.0, "cells", "Perlin noise: cells down in the coarsest layer.", 0.1, 256, acts=_PERLIN)
+    perlin_h: float = _feedback(8.0, "cells",
+        "Perlin noise: cells down in the coarsest layer; with profile: deforum cells across.", 0.1, 256, acts=_PERLIN)
     perlin_octaves: int = _feedback(4, "layers",
         "Perlin noise: octaves, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
     perlin_persistence: float = _feedback(0.5, "share",

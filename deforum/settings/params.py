@@ -90,7 +90,7 @@ class Params(Generic[T]):
         0, 1, old="strength_schedule")
     steps: T = _diffusion("25", "steps",
         "Denoising steps of a full diffusion; steps * (1 - strength) of them are run.",
-        1, 1000, old="steps_schedule")
+        1, 10_000, old="steps_schedule")
     cfg_scale: T = _diffusion("7", "",
         "CFG scale: how closely the picture follows the prompt; try 5 to 9.", 0, old="cfg_scale_schedule scale")
     noise_multiplier: T = _diffusion("1.05", "factor",

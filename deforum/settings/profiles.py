@@ -29,11 +29,14 @@ class Profile:
     full_iter_groups: bool
     """Seed behaviour iter with N: N frames per seed. (Deforum: one of the first, then N of each.)"""
     exact_step_count: bool
-    """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher.)"""
+    """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher; DDIM,
+    PLMS and UniPC walk over timesteps, see `diffusion.sampling.paths`.)"""
     true_latents: bool
     """Latents are corrected by their decoded picture. (Deforum: each pass through the autoencoder loses detail.)"""
     noise_per_frame: bool
     """Noise added to frames differs in each frame even with a fixed seed. (Deforum: it depends on the seed only.)"""
+    perlin_w_across: bool
+    """perlin_w counts the noise's cells across, perlin_h down. (Deforum: perlin_w down, perlin_h across.)"""
     guides_swing_from_keyframe: bool
     """Guided images: the phase of the blend counts from each keyframe. (Deforum: from frame 0, so that it jumps.)"""
     clip_keeps_max_frames: bool
@@ -67,6 +70,7 @@ PROFILES: dict[str, Profile] = {
         exact_step_count=True,
         true_latents=True,
         noise_per_frame=True,
+        perlin_w_across=True,
         guides_swing_from_keyframe=True,
         clip_keeps_max_frames=True,
         depth_steady=True,
@@ -89,6 +93,7 @@ PROFILES: dict[str, Profile] = {
         exact_step_count=False,
         true_latents=False,
         noise_per_frame=False,
+        perlin_w_across=False,
         guides_swing_from_keyframe=False,
         clip_keeps_max_frames=False,
         depth_steady=False,

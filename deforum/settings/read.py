@@ -14,13 +14,13 @@ from typing import Any
 from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.declare import Declaration
-from deforum.settings.deforum_files import DISSOLVED, FOREIGN
+from deforum.settings.deforum_files import DISSOLVED, FOREIGN, host_choice
 from deforum.settings.document import LONGEST_QUOTE, Node, Place, Scalar
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS, Params, default_params
-from deforum.settings.values import Wrong, read_value
+from deforum.settings.values import UnknownChoice, Wrong, read_value
 from deforum.settings.yaml_writer import write_yaml
-from schedules import nearest
+from schedules import NumberSchedule, TextSchedule, nearest
 
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
@@ -149,14 +149,24 @@ def find_declaration(name: str) -> Declaration:
 
 
 def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple[Settings, dict[str, Origin]]:
-    """Build settings from the given values and defaults; also return the origins of the values that could be read."""
+    """Build settings from the given values and defaults; also return the origins of the values that could be read.
+
+    With profile: deforum, an unknown choice in a file is replaced by what Deforum takes for it, with a note.
+    """
     values: dict[str, Any] = {}
+    profile = given["profile"].node if "profile" in given else None
+    lenient = isinstance(profile, Scalar) and profile.text.strip().casefold() == "deforum"
     for name, each in given.items():
         try:
-            values[name] = read_value(find_declaration(name), each.node, each.written)
+            values[name] = value = read_value(find_declaration(name), each.node, each.written)
+            if isinstance(value, NumberSchedule | TextSchedule):
+                found.notes.extend(f"{each.written}: {note}" for note in value.notes)
         except Wrong as wrong:
             if old_file and find_declaration(name).pending:
                 found.notes.append(f"{wrong.problem.message}; left out, as it has no effect yet")
+            elif lenient and each.node.place.line and isinstance(wrong, UnknownChoice):
+                values[name], note = host_choice(find_declaration(name), wrong.written)
+                found.notes.extend([f"{each.written}: {note}"] if note else [])
             else:
                 found.problems.append(wrong.problem)
     origins = {name: Origin(given[name].written, given[name].node.place) for name in values}

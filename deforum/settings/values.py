@@ -13,8 +13,8 @@ from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, pars
 
 S = TypeVar("S")
 
-TRUE = ("true", "yes", "on", "1")
-FALSE = ("false", "no", "off", "0")
+TRUE = ("true", "yes", "on")
+FALSE = ("false", "no", "off")
 
 
 class Wrong(Exception):
@@ -25,6 +25,14 @@ class Wrong(Exception):
         super().__init__(str(problem))
 
 
+class UnknownChoice(Wrong):
+    """A text that is not among the choices of a setting."""
+
+    def __init__(self, problem: Problem, written: str) -> None:
+        super().__init__(problem)
+        self.written = written
+
+
 def read_value(declaration: Declaration, node: Node, name: str) -> object:
     """Read the value of a setting; `name` is what the file calls it. Raises Wrong."""
     if declaration.type is NumberSchedule:
@@ -33,7 +41,11 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return _keyed_texts(node, name)
-    if declaration.optional and isinstance(node, Scalar) and (node.is_null or node.text.casefold() in ("", "none")):
+    if (
+        declaration.optional
+        and isinstance(node, Scalar)
+        and (node.is_null or node.text.strip().casefold() in ("", "none"))
+    ):
         return None
     if not isinstance(node, Scalar):
         kind = "a mapping" if isinstance(node, Mapping) else "a list"
@@ -80,7 +92,10 @@ def _parse_float(text: str) -> float | None:
 
 
 def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
-    word = node.text.casefold()
+    word = node.text.strip().casefold()
+    number = _parse_float(word)
+    if number in (0, 1):  # 1.0 too
+        return number == 1
     if word in TRUE or word in FALSE:
         return word in TRUE
     raise Wrong(Problem(f"{name}: {node.text!r} is neither true nor false", str(node.place)))
@@ -88,7 +103,7 @@ def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
 
 def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
     by_folded = {choice.casefold(): choice for choice in declaration.choices}
-    text = node.text.casefold()
+    text = " ".join(node.text.split()).casefold()
     if text in by_folded:
         return by_folded[text]
     for none in ("none", "off"):
@@ -96,7 +111,8 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)
     hint = f" (did you mean {meant}?)" if meant else ""
-    raise Wrong(Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place)))
+    problem = Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place))
+    raise UnknownChoice(problem, node.text)
 
 
 def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:

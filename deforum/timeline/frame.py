@@ -29,6 +29,8 @@ class Frame:
     """Share 0..1 by which this frame's picture renews the colour reference of the run, if it is painted."""
     noise_map: NoiseMap | None = None
     """Positions of the noise of its seeds; None: fixed to the screen."""
+    starts_empty: bool = False
+    """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 
 
 @dataclass(frozen=True)

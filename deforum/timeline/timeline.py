@@ -52,6 +52,8 @@ class Timeline:
     checkpoints: tuple[str, ...]
     prompts: PromptTrack
     blend_prompts: bool
+    starts_empty: bool = False
+    """Whether frame 0 is diffused from empty latents, with init_strength."""
 
     def __len__(self) -> int:
         return self.num_frames
@@ -81,6 +83,7 @@ class Timeline:
             checkpoint=self.checkpoints[index],
             params=params,
             renewal=self._renewal(index),
+            starts_empty=self.starts_empty and index == 0,
         )
 
     def _renewal(self, index: int) -> float:
@@ -130,7 +133,8 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
 
-    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength.
+    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength; without one and with
+    strength_0_no_init off, from empty latents with the same.
 
     Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes.
     """
@@ -139,7 +143,8 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     cadence = settings.cadence if settings.mode.goes_on else 1
     keys = range(0, count, cadence)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
-    if starts_from_picture:
+    starts_empty = settings.mode.goes_on and not settings.strength_0_no_init and not starts_from_picture
+    if starts_from_picture or starts_empty:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     if not settings.renews_colors:
         curves = replace(curves, color_renewal=np.zeros(count))
@@ -156,4 +161,5 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         checkpoints=settings.checkpoint.sample(count, variables),
         prompts=place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
         blend_prompts=settings.blending != "hold",
+        starts_empty=starts_empty,
     )

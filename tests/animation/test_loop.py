@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from deforum.animation.cameras import StillCamera
+from deforum.animation.filters import Noise
 from deforum.animation.loop import animate
 from deforum.animation.modes import stages_of
 from deforum.animation.painter import each
@@ -19,8 +21,11 @@ from deforum.animation.stages import Stages
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.pixels.image import CPU, Image, to_array
+from deforum.pixels.noise import add_noise, perlin_noise
 from deforum.pixels.sharpness import blur, fine_detail, local_sharpness, unsharp_mask
+from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from tests.helpers import STILL, Make, keeping, settings_maker
 from tests.helpers.pictures import texture
@@ -243,6 +248,23 @@ def test_noise_differs_in_each_frame_of_a_fixed_seed(settings: Make) -> None:
         inits.clear()
         run(settings(max_frames=3, cadence=1, noise=0.2, seed_behavior="fixed", profile=profile), remember)
         assert torch.equal(inits[0], inits[1]) is same
+
+
+@pytest.mark.parametrize(("profile", "across", "down"), [("corrected", 2, 7), ("deforum", 7, 2)])
+def test_perlin_cells(settings: Make, profile: str, across: int, down: int) -> None:
+    """perlin_w counts the cells across, and in Deforum those down."""
+    chosen = settings(
+        perlin_w=2, perlin_h=7, noise=0.5, max_frames=2, cadence=1, profile=profile, seed_behavior="fixed"
+    )
+    frame = sample(chosen)[1]
+    seed = frame.seed if profile == "deforum" else derive_seed(frame.seed, frame.index, "noise")
+    field = perlin_noise(seed, SIZE, SIZE, grid=(across, down))
+    field = field.flip(0) if profile == "deforum" else field
+    grey = torch.full((3, SIZE, SIZE), 0.5)
+    noisy = Noise(chosen, PROFILES[profile])(grey, Moment(frame, None, StillCamera(chosen, CPU), None))
+    assert torch.equal(noisy, add_noise(grey, field, 0.5))
+    other = perlin_noise(seed, SIZE, SIZE, grid=(down, across))
+    assert not torch.allclose(noisy, add_noise(grey, other, 0.5), atol=0.05)
 
 
 def test_noise_that_keeps_the_mean_does_not_draw_a_bright_picture_to_grey(settings: Make) -> None:

@@ -141,6 +141,65 @@ def test_subseed_noise_stays_noise() -> None:
     assert torch.equal(one, other)  # without a strength
 
 
+@pytest.mark.parametrize(
+    ("sampler", "strength", "evaluations", "first"),
+    [
+        ("DDIM", 0.65, 6, 301),
+        ("PLMS", 0.65, 7, 301),  # its first step is evaluated twice
+        ("UniPC", 0.65, 7, 301),
+        ("DDIM Karras", 0.65, 8, None),
+        ("DDIM", None, 19, 951),
+    ],
+)
+def test_samplers_over_timesteps_evaluate_where_the_web_ui_does(
+    folders: dict[str, Path], sampler: str, strength: float | None, evaluations: int, first: int | None
+) -> None:
+    web_ui = load(folders["sd1"], exact_step_count=False)
+    times: list[float] = []
+    with hooked(web_ui._model.unet, lambda module, given, *_: times.append(float(given[1].flatten()[0]))):
+        init = None if strength is None else picture()
+        show(web_ui, init, frame(strength=strength or 0.0, steps=20, sampler=sampler))
+    assert len(times) == evaluations
+    assert first is None or times[0] == pytest.approx(first, abs=0.01)
+
+
+def test_a_frame_that_starts_empty_is_painted_from_latents_of_zero(sd1: Diffuser) -> None:
+    noise, low, high = (
+        show(sd1, None, frame(strength=strength, steps=10, starts_empty=empty))
+        for strength, empty in ((0.9, False), (0.9, True), (0.2, True))
+    )
+    assert not torch.equal(noise, low) and not torch.equal(low, high)
+    calls: list[int] = []
+    with hooked(sd1._model.unet, lambda *_: calls.append(1)):
+        show(sd1, None, frame(strength=0.7, steps=10, starts_empty=True))
+    assert len(calls) == 3
+    # With an init it changes nothing.
+    given, empty = (show(sd1, picture(), frame(starts_empty=empty)) for empty in (False, True))
+    assert torch.equal(given, empty)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_resized_seed_keeps_its_composition(strength: float) -> None:
+    """Its noise is in the middle of a larger frame, or shows its middle in a smaller one."""
+    on = frame(seed=5, subseed=6, subseed_strength=strength)
+    plain = starting_noise((4, 8, 10), on, 8)
+    wide = starting_noise((4, 12, 16), on, 8, (80, 64))
+    assert torch.equal(wide[:, 2:10, 3:13], plain)
+    assert float(wide[:, :, :3].std()) > 0.5 and not torch.equal(wide, starting_noise((4, 12, 16), on, 8))
+    narrow = starting_noise((4, 8, 6), on, 8, (80, 64))
+    assert torch.equal(narrow, plain[:, :, 2:8])
+    mixed = starting_noise((4, 12, 6), on, 8, (80, 64))
+    assert torch.equal(mixed[:, 2:10], plain[:, :, 2:8])
+    assert torch.equal(starting_noise((4, 8, 10), on, 8, (80, 64)), plain)
+
+
+def test_the_diffuser_draws_a_resized_seed(sd1: Diffuser) -> None:
+    plain, resized = (
+        sd1.diffuse_batch([None], [frame(steps=2)], width=32, height=32, seed_size=size)[0] for size in (None, (64, 16))
+    )
+    assert not torch.equal(plain, resized)
+
+
 def test_strength_says_how_many_steps_are_run(sd1: Diffuser, folders: dict[str, Path]) -> None:
     web_ui = load(folders["sd1"], exact_step_count=False)
     for diffuser, expected in ((sd1, 7), (web_ui, 8)):

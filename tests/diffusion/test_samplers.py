@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deforum.diffusion import resolve_sampler, sampler_note
-from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
+from deforum.diffusion.sampling.samplers import MISSING_GRIDS, SAMPLERS, find_beginning, find_sampler, with_scheduler
 from deforum.diffusion.sampling.sigmas import GRIDS
 from deforum.diffusion.sampling.solvers import SOLVERS
 from deforum.errors import UserError
@@ -64,6 +64,43 @@ def test_every_name_of_the_web_ui_is_known(name: str) -> None:
         "DDIM DDIM Uniform": "DDIM",
         "heun exponential": "Heun Exponential",
         "euler trailing": "Euler SGM Uniform",
+        # the web UI's own short names
+        "k_euler_a": "Euler a",
+        "k_dpm_2_a": "DPM2 a",
+        "k_dpm_fast": "DPM fast",
+        "k_dpm_ad": "DPM adaptive",
+        "k_lms_ka": "LMS Karras",
+        "k_dpm_2_ka": "DPM2 Karras",
+        "k_dpm_2_a_ka": "DPM2 a Karras",
+        "k_dpmpp_2s_a_ka": "DPM++ 2S a Karras",
+        "k_dpmpp_2m_ka": "DPM++ 2M Karras",
+        "k_dpmpp_sde_ka": "DPM++ SDE Karras",
+        "k_dpmpp_2m_sde_ka": "DPM++ 2M SDE Karras",
+        "k_dpmpp_2m_sde_exp": "DPM++ 2M SDE Exponential",
+        "k_dpmpp_2m_sde_heun_ka": "DPM++ 2M SDE Heun Karras",
+        "k_dpmpp_2m_sde_heun_exp": "DPM++ 2M SDE Heun Exponential",
+        "k_dpmpp_3m_sde_ka": "DPM++ 3M SDE Karras",
+        "k_dpmpp_3m_sde_exp": "DPM++ 3M SDE Exponential",
+        # ComfyUI's, with a grid
+        "dpmpp_2m_sde_gpu karras": "DPM++ 2M SDE Karras",
+        "dpmpp_sde_gpu_karras": "DPM++ SDE Karras",
+        "dpmpp_3m_sde_gpu sgm_uniform": "DPM++ 3M SDE SGM Uniform",
+        "dpmpp_2m_sde_heun_gpu exponential": "DPM++ 2M SDE Heun Exponential",
+        "DPM++ 2M DDIM": "DPM++ 2M DDIM Uniform",
+        "DPM++ 2M Uniform": "DPM++ 2M",
+        "Euler Polyexponential": "Euler Exponential",
+        # what the web UI's scheduler Automatic stands for
+        "DPM++ 2M Automatic": "DPM++ 2M Karras",
+        "DPM++ SDE Automatic": "DPM++ SDE Karras",
+        "DPM++ 2S a Automatic": "DPM++ 2S a Karras",
+        "DPM2 Automatic": "DPM2 Karras",
+        "DPM2 a Automatic": "DPM2 a Karras",
+        "DPM++ 2M SDE Automatic": "DPM++ 2M SDE Exponential",
+        "DPM++ 2M SDE Heun Automatic": "DPM++ 2M SDE Heun Exponential",
+        "DPM++ 3M SDE Automatic": "DPM++ 3M SDE Exponential",
+        "Restart Automatic": "Restart",
+        "Heun Automatic": "Heun",
+        "DDIM Automatic": "DDIM",
     }.items(),
 )
 def test_other_spellings(said: str, meant: str) -> None:
@@ -82,6 +119,72 @@ def test_every_row_leads_to_a_solver_and_a_grid() -> None:
         assert resolve_sampler(row.name) == row.name
         for other in row.also:
             assert resolve_sampler(other) == row.name
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler", "joined", "note"),
+    [
+        ("Euler", "Karras", "Euler Karras", "sampler and scheduler became Euler Karras"),
+        ("dpmpp_2m_sde_gpu", "karras", "DPM++ 2M SDE Karras", "sampler and scheduler became DPM++ 2M SDE Karras"),
+        ("DPM++ 2M", "Automatic", "DPM++ 2M Karras", "sampler and scheduler became DPM++ 2M Karras"),
+        ("DPM++ 2M", "DDIM", "DPM++ 2M DDIM Uniform", "sampler and scheduler became DPM++ 2M DDIM Uniform"),
+        ("euler_ancestral", "Automatic", "euler_ancestral", ""),
+        ("Euler", "normal", "Euler", ""),
+        ("Euler", "None", "Euler", ""),
+        ("Euler", "", "Euler", ""),
+        ("DPM++ 2M SDE Karras", "exponential", "DPM++ 2M SDE Karras", ""),
+        ("DDIM", "Automatic", "DDIM", ""),
+        ("DDIM", "Karras", "DDIM", "scheduler Karras has no effect on DDIM, as in the web UI"),
+        ("PLMS", "Exponential", "PLMS", "scheduler Exponential has no effect on PLMS, as in the web UI"),
+        ("UniPC", "SGM Uniform", "UniPC", "scheduler SGM Uniform has no effect on UniPC, as in the web UI"),
+        ("DPM++ 2M", "Beta", "DPM++ 2M",
+         "the noise schedule Beta is not here; DPM++ 2M runs on its usual noise levels (Normal)"),
+        ("DPM++ 2M", "my_own", "DPM++ 2M",
+         "the noise schedule my_own is not here; DPM++ 2M runs on its usual noise levels (Normal)"),
+        ("LCM", "Beta", "LCM", "the noise schedule Beta is not here; LCM runs on its usual noise levels"),
+    ],
+)  # fmt: skip
+def test_sampler_and_scheduler_as_two_settings(name: str, scheduler: str, joined: str, note: str) -> None:
+    assert with_scheduler(name, scheduler) == (joined, note)
+
+
+@pytest.mark.parametrize("grid", MISSING_GRIDS)
+def test_a_noise_schedule_that_is_not_here_keeps_the_sampler(grid: str) -> None:
+    for name in (f"DPM++ 2M {grid}", f"dpmpp_2m_{grid.lower().replace(' ', '_')}"):
+        row = find_sampler(name)
+        assert (row.name, row.solver, row.grid) == ("DPM++ 2M", "dpmpp_2m", "normal")
+        assert row.note == f"the noise schedule {grid} is not here; DPM++ 2M runs on its usual noise levels (Normal)"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("DPM adaptive", "DPM adaptive is run as DPM++ 2M Karras, in `steps` steps"),
+        ("DPM adaptive Exponential", "DPM adaptive Exponential is run as DPM++ 2M Exponential, in `steps` steps"),
+        ("Restart", "Restart is run as Heun Karras, without going back up in noise"),
+        ("Restart Simple", "Restart Simple is run as Heun Simple, without going back up in noise"),
+        ("DPM fast", "DPM fast is run as DPM++ 2S, the closest here"),
+        ("DPM fast Karras", "DPM fast Karras is run as DPM++ 2S Karras, the closest here"),
+        ("IPNDM", "IPNDM is run as PLMS Normal, the closest here"),
+        ("Euler Karras", ""),
+    ],
+)
+def test_a_note_names_the_grid_that_is_used(name: str, note: str) -> None:
+    assert sampler_note(name) == note
+
+
+@pytest.mark.parametrize(
+    ("unknown", "beginning"),
+    [
+        ("dpmpp_2m_cfg_pp", "DPM++ 2M"),
+        ("euler_ancestral_cfg_pp", "Euler a"),
+        ("DPM++ 2M my levels", "DPM++ 2M"),
+        ("er_sde", ""),
+        ("", ""),
+    ],
+)
+def test_an_unknown_name_that_begins_with_a_sampler(unknown: str, beginning: str) -> None:
+    assert find_beginning(unknown) == beginning
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,28 @@ def test_a_step_in_front_of_the_lowest_level_is_left_out() -> None:
     assert visit(SCHEDULE, "karras", 9, skip_penultimate=True)[:-1] == visit(SCHEDULE, "karras", 10)[:9]
 
 
+# Six levels of each grid, computed in plain Python in double precision from the published definitions.
+LEVELS = {
+    "normal": (14.61464123, 5.09240759, 2.27973030, 1.16286453, 0.57118887, 0.02916716),
+    "karras": (14.61464123, 6.08214921, 2.23215454, 0.69257038, 0.16975658, 0.02916716),
+    "exponential": (14.61464123, 4.21511424, 1.21571155, 0.35063215, 0.10112835, 0.02916716),
+    "sgm uniform": (14.61464123, 5.94889919, 2.91830712, 1.61558026, 0.93235797, 0.49355172),
+    "simple": (14.61464123, 5.96313040, 2.91830712, 1.61288619, 0.93235797, 0.49240921),
+    "ddim uniform": (5.90644900, 2.90712138, 1.61288619, 0.93235797, 0.49469688, 0.04131441),
+}
+
+
+@pytest.mark.parametrize(("grid", "levels"), LEVELS.items())
+def test_levels_are_those_of_an_independent_computation(grid: str, levels: tuple[float, ...]) -> None:
+    assert visit(SCHEDULE, grid, 6) == pytest.approx((*levels, 0.0), abs=1e-8)
+
+
 @pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("steps", [1, 2, 7, 25, 60, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 7, 25, 60, 999, 1000, 1001, 3000])
 def test_every_grid_falls_within_the_training(grid: str, steps: int) -> None:
     levels = visit(SCHEDULE, grid, steps)
     assert len(levels) == steps + 1
-    assert all(a >= b for a, b in pairwise(levels))
+    assert all(a > b for a, b in pairwise(levels)), "a step of length 0 gives NaN in some solvers"
     assert levels[0] <= SCHEDULE.sigmas[-1] * (1 + 1e-9)
     assert levels[-2] >= SCHEDULE.sigmas[0] * (1 - 1e-9)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,16 @@ def exact(x: torch.Tensor, high: float, low: float = 0.0) -> torch.Tensor:
     return DATA_MEAN + (x - DATA_MEAN) * math.sqrt((DATA_STD**2 + low**2) / (DATA_STD**2 + high**2))
 
 
+MANY = [row.name for row in SAMPLERS if row.solver in ("unipc", "dpmpp_2m", "dpmpp_3m_sde", "lms", "plms", "deis")]
+
+
+@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("grid", ["simple", "ddim uniform", "lcm"])
+def test_more_steps_than_the_training_has_levels(name: str, grid: str) -> None:
+    sigmas = visit(SCHEDULE, grid, 1001)
+    assert bool(torch.isfinite(walk(torch.ones(3, dtype=torch.float64), name, 0, sigmas=sigmas)).all())
+
+
 DETERMINISTIC = [row.name for row in SAMPLERS if not row.note and row.solver not in ("lcm", "tcd")]
 
 
@@ -83,6 +94,49 @@ def test_order_of_convergence(solver: str, order: int) -> None:
         reached = SOLVERS[solver](x, Walk(perfect, sigmas, lambda: torch.zeros_like(x), 0.0, SCHEDULE))
         errors.append(float((reached - exact(x, 3.0, 0.5)).abs().max()))
     assert math.log2(errors[0] / errors[1]) > order - 0.25
+
+
+# (sampler, eta, result): values of the functions of k-diffusion 0.1.1 (Crowson, MIT) in double precision, from START
+# over 10 Karras levels, with the `crooked` guess and the noise cos(PHASES + 1.7 k) at draw k.
+START, PHASES = (-21.0, 4.0, 13.0), (0.3, 1.1, 2.3)
+K_DIFFUSION = [
+    ("Euler", 0.0, (-0.8009158753, 0.6498689088, 0.7968630194)),
+    ("Euler a", 0.0, (-0.8009158753, 0.6498689088, 0.7968630194)),
+    ("Euler a", 0.6, (-0.7892343853, 0.3588987373, 0.6700814108)),
+    ("Euler a", 1.0, (-0.3245297792, 0.0383469463, -0.2880188310)),
+    ("Heun", 0.0, (-0.8008683004, 0.7755805909, 0.7983723359)),
+    ("DPM2", 0.0, (-0.8020546360, 0.6962184899, 0.7968626513)),
+    ("DPM2 a", 0.0, (-0.8020546360, 0.6962184899, 0.7968626513)),
+    ("DPM2 a", 0.6, (-0.7849299510, 0.5362647712, 0.7332568000)),
+    ("DPM2 a", 1.0, (-0.7025114479, 0.5336038409, 0.0447113835)),
+    ("LMS", 0.0, (-0.8005376789, 0.7415955666, 0.7982471156)),
+    ("DPM++ 2S a", 0.0, (-0.8008739364, 0.7439339854, 0.7979442828)),
+    ("DPM++ 2S a", 0.6, (-0.7931462338, 0.6427482617, 0.7672864738)),
+    ("DPM++ 2S a", 1.0, (-0.5867982765, 0.5838945234, -0.0158613239)),
+    ("DPM++ 2M", 0.0, (-0.8009709565, 0.7441233121, 0.7985442845)),
+    ("DPM++ SDE", 0.0, (-0.8008739364, 0.7439339854, 0.7979442828)),
+    ("DPM++ SDE", 0.6, (-0.7953411390, 0.6038901547, 0.7772364102)),
+    ("DPM++ SDE", 1.0, (-0.6547654632, 0.1670405414, 0.3191761941)),
+    ("DPM++ 2M SDE", 0.0, (-0.8009709565, 0.7441233121, 0.7985442845)),
+    ("DPM++ 2M SDE", 0.6, (-0.7245337204, 0.2639788968, -0.0938827531)),
+    ("DPM++ 2M SDE", 1.0, (0.3378365379, 0.2204661541, -0.6333367686)),
+    ("DPM++ 2M SDE Heun", 0.0, (-0.8009817800, 0.7555685513, 0.7987343094)),
+    ("DPM++ 2M SDE Heun", 0.6, (-0.7261722099, 0.3117404554, -0.1775849112)),
+    ("DPM++ 2M SDE Heun", 1.0, (0.6098100563, 0.3277780623, -0.7276698742)),
+    ("DPM++ 3M SDE", 0.0, (-0.8022005431, 0.6861848738, 0.7956640093)),
+    ("DPM++ 3M SDE", 0.6, (-0.7468292989, -0.4146728450, 0.0903396759)),
+    ("DPM++ 3M SDE", 1.0, (-0.7544816993, -0.6824129158, -0.4005207800)),
+]
+
+
+@pytest.mark.parametrize(("name", "eta", "expected"), K_DIFFUSION)
+def test_same_as_k_diffusion(name: str, eta: float, expected: tuple[float, ...]) -> None:
+    row, draws = find_sampler(name), itertools.count()
+    phases = torch.tensor(PHASES, dtype=torch.float64)
+    sigmas = visit(SCHEDULE, "karras", 10, skip_penultimate=row.skip_penultimate)
+    noise = lambda: torch.cos(phases + 1.7 * next(draws))  # noqa: E731
+    reached = SOLVERS[row.solver](torch.tensor(START, dtype=torch.float64), Walk(crooked, sigmas, noise, eta, SCHEDULE))
+    assert reached.tolist() == pytest.approx(expected, abs=1e-9)
 
 
 NOISY = [row.name for row in SAMPLERS if row.eta and not row.note] + ["LCM", "TCD"]

@@ -35,6 +35,25 @@ def test_counts(steps: int, strength: float, exact: int, web_ui: int) -> None:
     assert count_steps(steps, strength, exact=False) == web_ui
 
 
+# steps, strength, the web UI's steps of DDIM and PLMS, and of UniPC
+OVER_TIMESTEPS = [
+    (20, 0.65, 6, 7),
+    (25, 0.65, 7, 8),
+    (20, 0.0, 18, 19),
+    (30, 0.5, 14, 15),
+    (20, 0.9, 1, 1),  # 20 * (1 - 0.9) is 1.9999999999999996
+    (4, 1.0, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("steps", "strength", "leading", "even"), OVER_TIMESTEPS)
+def test_counts_of_samplers_over_timesteps(steps: int, strength: float, leading: int, even: int) -> None:
+    assert count_steps(steps, strength, exact=False, timesteps="leading") == leading
+    assert count_steps(steps, strength, exact=False, timesteps="even") == even
+    exact = count_steps(steps, strength, exact=True)
+    assert count_steps(steps, strength, exact=True, timesteps="leading") == exact
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_never_none_and_never_more_than_there_are(exact: bool) -> None:
     for steps in range(1, 61):

@@ -29,13 +29,26 @@ PARAMS = {
 
 
 def frame(
-    *prompts: Prompt | str, index: int = 0, seed: int = 1, subseed: int = 2, sampler: str = "Euler", **params: float
+    *prompts: Prompt | str,
+    index: int = 0,
+    seed: int = 1,
+    subseed: int = 2,
+    sampler: str = "Euler",
+    starts_empty: bool = False,
+    **params: float,
 ) -> Any:
     """A frame with what the diffuser reads of it."""
     texts = tuple(Prompt(prompt, "") if isinstance(prompt, str) else prompt for prompt in prompts or ("a red house",))
     values = SimpleNamespace(**(PARAMS | params))
     return SimpleNamespace(
-        index=index, seed=seed, subseed=subseed, prompts=texts, sampler=sampler, params=values, noise_map=None
+        index=index,
+        seed=seed,
+        subseed=subseed,
+        prompts=texts,
+        sampler=sampler,
+        params=values,
+        noise_map=None,
+        starts_empty=starts_empty,
     )
 
 

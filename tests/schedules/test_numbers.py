@@ -272,3 +272,41 @@ def test_wrong_variables(wrong: dict[str, float]) -> None:
 def test_no_frames() -> None:
     with pytest.raises(ValueError, match="num_frames"):
         parse_number("0:(1)").sample(0, V)
+
+
+@pytest.mark.parametrize(
+    ("text", "same", "missing"),
+    [
+        ("359:(0.38)\n 288:(0.00)", "359:(0.38), 288:(0.00)", ["288"]),
+        ("0:(1) 30:(2)", "0:(1), 30:(2)", ["30"]),
+        ("0:(1), 20:(2)\t30:(3), 40:(4)", "0:(1), 20:(2), 30:(3), 40:(4)", ["30"]),
+        ("0:(1) 20:(2) 30:(3)", "0:(1), 20:(2), 30:(3)", ["20", "30"]),
+        ("0: 1 30: 2", "0: 1, 30: 2", ["30"]),
+        ("0:(1); 30:(2)", "0:(1), 30:(2)", ["30"]),
+        ("0:(sin(t/9)*2) 30:(2)", "0:(sin(t/9)*2), 30:(2)", ["30"]),
+        ("0:(where(t>3,1,0)) 30:(2)", "0:(where(t>3,1,0)), 30:(2)", ["30"]),
+        ('0:(1) "max_f-2":(2)', '0:(1), "max_f-2":(2)', ['"max_f-2"']),
+        # Deforum reads these, in its way
+        ("0:(1)30:(2)", "0:(130)", []),
+        ("0:(1), 30:(2)", "0:(1), 30:(2)", []),
+    ],
+)
+def test_a_missing_comma_is_read_and_said(text: str, same: str, missing: list[str]) -> None:
+    schedule = parse_number(text)
+    assert schedule == parse_number(same)
+    assert [note.split("keyframe ")[1].split(";")[0] for note in schedule.notes] == missing
+    assert schedule.text == parse_number(same).text and parse_number(schedule.text).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("0:(1) 30:(sinn(2))", 10, "unknown function 'sinn'"),
+        ("0:(1) x 30:(2)", 6, "expected an operator"),
+        ("0:(1 30:2)", 2, "never closed"),
+    ],
+)
+def test_other_mistakes_around_a_missing_comma(text: str, column: int, message: str) -> None:
+    with pytest.raises(ScheduleError, match=message) as caught:
+        parse_number(text)
+    assert (caught.value.text, caught.value.column) == (text, column)

@@ -95,3 +95,19 @@ def test_mistakes(text: object, column: int, told: str) -> None:
 def test_mistakes_in_mappings(mapping: object) -> None:
     with pytest.raises(ScheduleError, match="sampler"):
         parse_text(mapping, name="sampler")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "same", "notes"),
+    [
+        ('0: ("Euler a") 30: ("DDIM")', '0: ("Euler a"), 30: ("DDIM")', 1),
+        ('0: ("Euler a")\n30: ("DDIM"), 40: (LMS); 50: (Heun)',
+         '0: ("Euler a"), 30: ("DDIM"), 40: (LMS), 50: (Heun)', 2),
+        ('0: ("a (b) 30: (c)")', '0: ("a (b) 30: (c)")', 0),
+        ("0: ((a) 30: (b))", "0: ((a) 30: (b))", 0),
+        ("0: (a) 30: b", "0: (a) 30: b", 0),
+    ],
+)  # fmt: skip
+def test_a_missing_comma_is_read_and_said(text: str, same: str, notes: int) -> None:
+    schedule = parse_text(text)
+    assert schedule == parse_text(same) and len(schedule.notes) == notes

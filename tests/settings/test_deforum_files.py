@@ -12,7 +12,7 @@ import pytest
 from deforum.errors import UserError
 from deforum.features.table import timeline_of as sample
 from deforum.loading import Loaded, load
-from deforum.settings.options import ControlUnit, Settings
+from deforum.settings.options import DECLARATIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import dump
 from schedules import NumberSchedule, TextSchedule, Variables, parse_number, parse_text
@@ -113,12 +113,29 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
         ({"skip_video_for_run_all": True}, "skip_video_creation", True),
         ({"legacy_colormatch": False}, "legacy_colormatch", False),
         ({"seed_resize_from_w": 512, "W": 512}, "seed_resize_from_w", 0),
+        ({"seed_resize_from_w": 512, "seed_resize_from_h": 768, "W": 512, "H": 512}, "seed_resize_from_w", 512),
+        ({"seed_resize_from_w": 512, "seed_resize_from_h": 768, "W": 512, "H": 512}, "seed_resize_from_h", 768),
+        ({"seed_resize_from_w": -1, "seed_resize_from_h": -1, "W": 512, "H": 512}, "seed_resize_from_h", 0),
+        ({"strength_0_no_init": False}, "strength_0_no_init", False),
+        ({"strength_0_no_init": False, "reroll_blank_frames": "ignore"}, "strength_0_no_init", True),
         ({"seed_resize_from_w": 768, "W": 512}, "seed_resize_from_w", 768),
         # other hosts
         ({"sampler": "Euler", "scheduler": "Karras"}, "sampler", parse_text("Euler Karras")),
         ({"sampler": "Euler", "scheduler": "Automatic"}, "sampler", parse_text("Euler")),
         ({"sampler": "DPM++ 2M SDE Karras", "scheduler": "karras"}, "sampler", parse_text("DPM++ 2M SDE Karras")),
-        ({"sampler_name": "dpmpp_2m", "scheduler": "sgm_uniform"}, "sampler", parse_text("dpmpp_2m Sgm Uniform")),
+        ({"sampler_name": "dpmpp_2m", "scheduler": "sgm_uniform"}, "sampler", parse_text("DPM++ 2M SGM Uniform")),
+        ({"sampler": "dpmpp_2m_sde_gpu", "scheduler": "karras"}, "sampler", parse_text("DPM++ 2M SDE Karras")),
+        ({"sampler": "DPM++ 2M", "scheduler": "DDIM"}, "sampler", parse_text("DPM++ 2M DDIM Uniform")),
+        ({"sampler": "DPM++ 2M", "scheduler": "Automatic"}, "sampler", parse_text("DPM++ 2M Karras")),
+        ({"sampler": "DPM++ 2M", "scheduler": "KL Optimal"}, "sampler", parse_text("DPM++ 2M")),
+        ({"sampler": "DDIM", "scheduler": "Karras"}, "sampler", parse_text("DDIM")),
+        ({"enable_sampler_scheduling": True, "sampler_schedule": '0: ("Euler"), 9: ("DPM++ SDE Karras")',
+          "scheduler": "Exponential"}, "sampler", parse_text('0: ("Euler Exponential"), 9: ("DPM++ SDE Karras")')),
+        ({"sampler": "dpmpp_2m_cfg_pp"}, "sampler", parse_text("DPM++ 2M")),
+        ({"sampler": "er_sde"}, "sampler", parse_text("Euler a")),
+        ({"sampler": "x", "enable_sampler_scheduling": True, "sampler_schedule": '0: ("LMS"), 9: ("er_sde")'},
+         "sampler", parse_text('0: ("LMS"), 9: ("Euler a")')),
+
         ({"scale": 8, "near_plane": 100, "fov": 40}, "cfg_scale", parse_number(8)),
         ({"scale": 8, "near_plane": 100, "fov": 40}, "near", parse_number(100)),
         ({"keyframe_distribution": "Off"}, "max_frames", 333),
@@ -127,6 +144,61 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
         ({"soundtrack_path": "https://deforum.github.io/a1/A1.mp3"}, "soundtrack_path", ""),
         ({"soundtrack_path": "https://deforum.github.io/a1/A1.mp3", "add_soundtrack": "File"}, "soundtrack_path",
          "https://deforum.github.io/a1/A1.mp3"),
+        # the notebook
+        ({"precision": "autocast"}, "precision", "auto"),
+        ({"precision": "full"}, "precision", "fp32"),
+        ({"precision": "half"}, "precision", "fp32"),
+        ({"bit_depth_output": 16}, "frame_format", "png16"),
+        ({"bit_depth_output": 8}, "frame_format", "png"),
+        ({"animation_mode": "None", "max_frames": 500}, "max_frames", 1),
+        ({"hybrid_video_motion": "Optical Flow"}, "hybrid_motion", "Optical Flow"),
+        ({"hybrid_video_motion": "Affine", "hybrid_motion": "Perspective"}, "hybrid_motion", "Perspective"),
+        ({"hybrid_video_flow_method": "Farneback"}, "hybrid_flow_method", "Farneback"),
+        ({"hybrid_video_motion": "Optical Flow"}, "hybrid_flow_method", "Farneback"),
+        ({"hybrid_video_composite": True}, "hybrid_composite", "Normal"),
+        ({"hybrid_video_composite": False}, "hybrid_composite", "None"),
+        ({"hybrid_video_composite": True}, "hybrid_comp_alpha", parse_number(1)),
+        ({"hybrid_video_comp_alpha_schedule": "0:(0.7)"}, "hybrid_comp_alpha", parse_number(0.7)),
+        ({"hybrid_video_comp_mask_type": "Difference"}, "hybrid_comp_mask_type", "Difference"),
+        ({"hybrid_video_comp_mask_inverse": True}, "hybrid_comp_mask_inverse", True),
+        ({"hybrid_video_comp_mask_equalize": "Both"}, "hybrid_comp_mask_equalize", "Both"),
+        ({"hybrid_video_comp_mask_auto_contrast": True}, "hybrid_comp_mask_auto_contrast", True),
+        ({"hybrid_video_comp_save_extra_frames": True}, "hybrid_comp_save_extra_frames", True),
+        ({"hybrid_video_use_first_frame_as_init_image": False}, "hybrid_use_first_frame_as_init_image", False),
+        ({"hybrid_video_generate_inputframes": True}, "hybrid_generate_inputframes", True),
+        ({"hybrid_video_comp_mask_blend_alpha_schedule": "0:(0.2)"}, "hybrid_comp_mask_blend_alpha", parse_number(0.2)),
+        ({"hybrid_video_comp_mask_contrast_schedule": "0:(3)"}, "hybrid_comp_mask_contrast", parse_number(3)),
+        ({"hybrid_video_comp_mask_auto_contrast_cutoff_low_schedule": "0:(4)"},
+         "hybrid_comp_mask_auto_contrast_cutoff_low", parse_number(4)),
+        ({"hybrid_video_comp_mask_auto_contrast_cutoff_high_schedule": "0:(90)"},
+         "hybrid_comp_mask_auto_contrast_cutoff_high", parse_number(90)),
+        ({"hybrid_video_flow_factor_schedule": "0:(2)"}, "hybrid_flow_factor", parse_number(2)),
+        # choices that Deforum does not know are its default
+        ({"border": "warp"}, "border", "replicate"),
+        ({"border": 3}, "border", "replicate"),
+        ({"color_coherence": "Match Frame 0"}, "color_coherence", "LAB"),
+        ({"noise_type": "simplex"}, "noise_type", "uniform"),
+        ({"seed_behavior": "wander"}, "seed_behavior", "random"),
+        ({"animation_mode": "4D"}, "animation_mode", "2D"),
+        ({"padding_mode": "mirror"}, "padding_mode", "border"),
+        ({"hybrid_motion": "Optical"}, "hybrid_motion", "None"),
+        ({"hybrid_flow_method": "DenseRLOF"}, "hybrid_flow_method", "DIS Medium"),
+        ({"hybrid_video_flow_method": "SF"}, "hybrid_flow_method", "DIS Medium"),
+        ({"optical_flow_cadence": "DeepFlow"}, "optical_flow_cadence", "DIS Medium"),
+        # blanks around choices, truth values and names
+        ({"border": " wrap "}, "border", "wrap"),
+        ({"animation_mode": "3D "}, "animation_mode", "3D"),
+        ({"color_coherence": "Match Frame 0 HSV "}, "color_coherence", "HSV"),
+        ({"color_coherence": " Video  Input"}, "color_coherence", "Video Input"),
+        ({"seed_behavior": "fixed\n"}, "seed_behavior", "fixed"),
+        ({"hybrid_composite": " true"}, "hybrid_composite", "Normal"),
+        ({"use_depth_warping": " False "}, "use_depth_warping", False),
+        ({"overlay_mask": 0.0}, "overlay_mask", False),
+        ({"border ": "wrap"}, "border", "wrap"),
+        ({"sampler": " Euler "}, "sampler", parse_text("Euler")),
+        ({"sampler": "", "scheduler": "Karras"}, "sampler", parse_text("Euler a Karras")),
+        ({"scheduler": "Karras"}, "sampler", parse_text("Euler a Karras")),
+        ({"tiling": "1.0"}, "tiling", True),
         # guided images
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png"}'}, "init_images", ()),
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png",}', "use_looper": True}, "init_images",
@@ -184,10 +256,31 @@ def test_prompts(
     [
         ({}, ()),
         ({"sampler": 3}, ("sampler: 3 became Heun, by the sampler numbers of 2022",)),
-        ({"sampler": "Euler", "scheduler": "Beta"}, (
-            "sampler and scheduler became Euler Beta",
-            "sampler: there is no sampler 'Euler Beta'; Euler a is used",
-        )),
+        ({"sampler": "Euler", "scheduler": "Beta"},
+         ("the noise schedule Beta is not here; Euler runs on its usual noise levels (Normal)",)),
+        ({"sampler": "Euler", "scheduler": "Karras"}, ("sampler and scheduler became Euler Karras",)),
+        ({"sampler": "DDIM", "scheduler": "Karras"}, ("scheduler Karras has no effect on DDIM, as in the web UI",)),
+        ({"sampler": "DDIM", "scheduler": "Automatic"}, ()),
+        ({"sampler": "dpmpp_2m_cfg_pp"}, ("sampler: there is no sampler 'dpmpp_2m_cfg_pp'; DPM++ 2M is used",)),
+        ({"sampler": "er_sde"}, ("sampler: there is no sampler 'er_sde'; Euler a is used",)),
+        ({"precision": "autocast"}, ()),
+        ({"border": "warp"}, ("border: 'warp' is not a choice; replicate is used, as in Deforum",)),
+        ({"border": "wrap "}, ()),
+        ({"hybrid_video_flow_method": "DenseRLOF"},
+         ("hybrid_video_flow_method: there is no optical flow method 'DenseRLOF' here; DIS Medium stands in",)),
+        ({"hybrid_video_use_video_as_mse_image": True},
+         ("hybrid_video_use_video_as_mse_image: guidance towards an init image of the notebook is not supported",)),
+        ({"strength_schedule": "9:(0.3)\n 0:(0.5)"},
+         ("strength_schedule: a comma is missing before the keyframe 0; it is read with one",)),
+        ({"blue_scale": 1, "clip_scale": 0, "n_batch": 3, "filename_format": "{timestring}_{index}_{prompt}.png"},
+         ("blue_scale: guidance towards blue of the notebook is not supported",
+          "n_batch: one run is rendered; render the file again for another one")),
+        ({"bit_depth_output": 32}, ("bit_depth_output: frames of 32 bits are not written; 16 bits are used",)),
+        ({"animation_mode": "None"},
+         ("animation_mode: None makes stills; the first frame of the animation is rendered",)),
+        ({"strength_0_no_init": False, "restore_faces": False},
+         ("strength_0_no_init: off or on, the web UI paints a first frame without an init image from noise alone",)),
+        ({"strength_0_no_init": False}, ()),
         ({"W": 500}, ("W: 500 became 496, as frames are a multiple of 8 wide and high",)),
         ({"sd_model_name": "x.safetensors", "sd_model_hash": "12"},
          ("made with the checkpoint x.safetensors; give model=PATH to render with it",)),
@@ -216,7 +309,7 @@ def test_report(tmp_path: Path, file: dict[str, Any], notes: tuple[str, ...]) ->
 
 def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "border": 3\n}')
+        load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "tiling": "perhaps"\n}')
     place = str(tmp_path / "a.txt")
     assert str(caught.value).splitlines() == [
         f"{place}:2:10: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)",
@@ -224,7 +317,7 @@ def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
         "  0: (sinn(t))",
         "      ^",
         "did you mean 'sin'?",
-        f"{place}:4:13: border: '3' is not a choice; expected replicate or wrap or reflect",
+        f"{place}:4:13: tiling: 'perhaps' is neither true nor false",
     ]
 
 
@@ -272,6 +365,98 @@ def test_which_files_are_json(tmp_path: Path) -> None:
     assert load_text(tmp_path, '{"seed": 3}', name="a.json").settings.profile == "deforum"
     assert load_text(tmp_path, '\n{"seed": 3}', name="a.txt").settings.profile == "deforum"
     assert load_text(tmp_path, "seed: 3", name="a.txt").settings.profile == "corrected"
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "frames"),
+    [
+        ({"interpolate_key_frames": False, "interpolate_x_frames": 4}, ("0", "5", "10"), 11),
+        ({"interpolate_key_frames": False, "interpolate_x_frames": 0}, ("0", "1", "2"), 3),
+        ({"interpolate_key_frames": False}, ("0", "5", "10"), 11),
+        ({"interpolate_key_frames": True, "interpolate_x_frames": 4}, ("0", "40", "90"), 91),
+        ({"interpolate_key_frames": False, "prompts": {"7": "a"}}, ("0",), 1),
+        ({"interpolate_key_frames": True, "prompts": {"9": "a", "0": "b"}}, ("9", "0"), 1000),
+        ({"interpolate_x_frames": 4}, ("10", "50", "100"), 1000),
+        (
+            {"interpolate_key_frames": False, "interpolate_x_frames": 4, "animation_mode": "2D"},
+            ("10", "50", "100"),
+            1000,
+        ),
+    ],
+)
+def test_interpolation_of_the_notebook(
+    tmp_path: Path, file: dict[str, Any], keys: tuple[str, ...], frames: int
+) -> None:
+    prompts = {"10": "a", "50": "b", "100": "c"}
+    loaded = load_json(tmp_path, **({"animation_mode": "Interpolation", "max_frames": 1000, "prompts": prompts} | file))
+    assert tuple(key for key, _ in loaded.settings.prompts) == keys
+    assert loaded.settings.max_frames == frames
+    assert any(note.startswith(f"max_frames is {frames}: ") for note in loaded.report) == (frames != 1000)
+
+
+def test_what_a_user_says_now_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'warp' is not a choice"):
+        load_text(tmp_path, '{"prompts": "x"}', "border=warp")
+    with pytest.raises(UserError, match="'warp' is not a choice"):
+        load_text(tmp_path, '{"prompts": "x", "profile": "corrected", "border": "warp"}')
+
+
+def test_choices_in_yaml_with_the_profile(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "profile: deforum\nborder: warp\nprecision: autocast\n", name="a.yaml")
+    assert (loaded.settings.border, loaded.settings.precision) == ("replicate", "auto")
+    assert "border: 'warp' is not a choice; replicate is used, as in Deforum" in loaded.report
+    with pytest.raises(UserError, match="'warp' is not a choice"):
+        load_text(tmp_path, "border: warp\n", name="a.yaml")
+
+
+def test_no_unknown_choice_stops_a_file(tmp_path: Path) -> None:
+    """Every setting with choices, at once."""
+    given = {name: "no such choice" for name, each in DECLARATIONS.items() if each.choices and name != "profile"}
+    loaded = load_json(tmp_path, **given)
+    for name in given:
+        assert any(note.startswith(f"{name}: ") for note in loaded.report), name
+
+
+@pytest.mark.parametrize("name", ["rendered", "document", "by its maker", "workflow", "api", "diffusers"])
+def test_json_of_other_kinds_is_said(tmp_path: Path, name: str) -> None:
+    manifest, document = "a Parseq manifest", "a Parseq document"
+    text, what = {
+        "rendered": ('{"prompts": {"format": "v2"}, "options": {}, "rendered_frames": [{"frame": 0}]}', manifest),
+        "document": ('{"options": {}, "managedFields": ["zoom"], "keyframes": [{"frame": 0}]}', document),
+        "by its maker": ('{"meta": {"generated_by": "sd_parseq"}, "options": {}}', document),
+        "workflow": ('{"last_node_id": 3, "nodes": [], "links": []}', "a ComfyUI workflow"),
+        "api": ('{"3": {"class_type": "KSampler", "inputs": {}}}', "a ComfyUI workflow"),
+        "diffusers": ('{"_class_name": "DDIMScheduler", "beta_end": 0.012}', "a part of a diffusers model"),
+    }[name]
+    with pytest.raises(UserError) as caught:
+        load_text(tmp_path, text, name="manifest.json")
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path / 'manifest.json'}: this is {what}, not a settings file")
+
+
+def test_json_without_any_setting(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this is not a settings file; none of its names is a setting \\('a', 'b'\\)"):
+        load_text(tmp_path, '{"a": 1, "b": 2}')
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize(
+    "text", ['{"prompts": {"0": "Nebel über Bäumen, 霧"},\n "W": 64}', "prompts: Nebel über Bäumen, 霧\nwidth: 64\n"]
+)
+def test_encodings_with_a_byte_order_mark(tmp_path: Path, encoding: str, text: str) -> None:
+    (tmp_path / "a.txt").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    settings = load(tmp_path / "a.txt", to_render=False).settings
+    assert settings.prompts == (("0", "Nebel über Bäumen, 霧"),) and settings.width == 64
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe{\x00\x00", "byte 5 is not UTF-16 text"), (b"width: 64 \xe4", "byte 11 is not UTF-8 text")],
+)
+def test_bytes_that_are_no_text(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "a.txt")
 
 
 # --- real files -------------------------------------------------------------------------------------------------------

@@ -135,10 +135,9 @@ def test_old_names_are_told(write: Write) -> None:
 
 
 def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
-    text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\nseed_resize_from_w: 64\ntranslation_z: 3"
+    text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\ntranslation_z: 3"
     assert load(write(text)).report == (
         "without effect, as Parseq is not supported yet: parseq_manifest, parseq_use_deltas",
-        "without effect, as seed resizing is not supported yet: seed_resize_from_w",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
     assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
@@ -148,6 +147,11 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
         "without effect: perlin_w; acts where noise_type is perlin and noise is not 0",
         "without effect: antiblur_sigma; acts where antiblur_amount is not 0",
     )
+    assert load(write("seed_resize_from_w: 64\nstrength_0_no_init: false")).report == (
+        "without effect: seed_resize_from_w; acts where both seed_resize_from_w and seed_resize_from_h are above 0 and "
+        "noise_follows_camera is off",
+    )
+    assert load(write("seed_resize_from_w: 64\nseed_resize_from_h: 64")).report == ()
 
 
 def test_prompts_that_are_never_seen_are_told(write: Write) -> None:

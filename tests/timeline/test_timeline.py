@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deforum.features.table import timeline_of as sample
+from deforum.timeline import timeline as sampling
 from tests.helpers import STILL, Make, settings_maker
 
 
@@ -30,3 +31,22 @@ def test_every_frame_comes_out_once_and_in_order(settings: Make, profile: str) -
             assert rest == (list(range(painted[-1].key.index + 1, count)) if timeline.on_time else [])
             if timeline.on_time:
                 assert all(span.fades[-1] == 1 for span in painted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "empty", "strength"),
+    [
+        ({}, False, 0.3),
+        ({"strength_0_no_init": "false"}, True, 0.8),
+        ({"strength_0_no_init": "false", "init_strength": "0.4"}, True, 0.4),
+        ({"strength_0_no_init": "false", "animation_mode": "Interpolation"}, False, 0.3),
+    ],
+)
+def test_a_first_frame_without_an_init_image(
+    settings: Make, changes: dict[str, str], empty: bool, strength: float
+) -> None:
+    chosen = settings(max_frames=3, strength=0.3, **changes)
+    frames = list(sampling.sample(chosen, starts_from_picture=False))
+    assert [frame.starts_empty for frame in frames] == [empty, False, False]
+    assert [frame.params.strength for frame in frames] == [strength, 0.3, 0.3]
+    assert not sampling.sample(chosen, starts_from_picture=True)[0].starts_empty

@@ -9,8 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 from deforum.errors import UserError
+
+Timesteps = Literal["", "leading", "even"]
+"""How a sampler of the A1111 web UI that walks over timesteps places them, see `paths`; "": it walks over a grid."""
 
 
 @dataclass(frozen=True)
@@ -22,44 +26,67 @@ class Sampler:
     """A key of `solvers.SOLVERS`."""
     grid: str = "normal"
     """A key of `sigmas.GRIDS`."""
+    automatic: str = ""
+    """Key of `GRID_NAMES`: the grid that the web UI's scheduler Automatic stands for; "": the sampler's own."""
     eta: str = ""
     """The frame parameter that scales the random part: "ancestral_eta", "ddim_eta", or "" for none."""
     skip_penultimate: bool = False
     """Skip the last noise level above 0, where second-order steps gain nothing (as hosts of k-diffusion do)."""
+    timesteps: Timesteps = ""
     also: tuple[str, ...] = ()
     """Names in other hosts that `_squash` does not reduce to `name`."""
-    note: str = ""
-    """The difference from the sampler of this name, for one that is substituted."""
+    runs_as: str = ""
+    """For a substituted sampler: the name of the one that is run, without its grid."""
+    but: str = ""
+    """For a substituted sampler: the rest of the note on it."""
+    missing_grid: str = ""
+    """A noise schedule of other hosts that was asked for and is not here."""
+
+    @property
+    def note(self) -> str:
+        """The difference from the sampler that was asked for, in one line; "" for none."""
+        grid = next((name for name, grid in GRID_NAMES.items() if grid == self.grid), "")
+        notes = []
+        if self.runs_as:
+            shown = f" {grid}" if self.grid != find_sampler(self.runs_as).grid else ""
+            notes.append(f"{self.name} is run as {self.runs_as}{shown}{self.but}")
+        if self.missing_grid:
+            shown = f" ({grid})" if grid else ""
+            what = f"{self.name} runs on its usual noise levels{shown}"
+            notes.append(f"the noise schedule {self.missing_grid} is not here; {what}")
+        return "; ".join(notes)
 
 
 ANCESTRAL = "ancestral_eta"
+CLOSEST = ", the closest here"
 
 SAMPLERS: tuple[Sampler, ...] = (
     Sampler("Euler", "euler"),
     Sampler("Euler a", "euler_ancestral", eta=ANCESTRAL),
     Sampler("Heun", "heun"),
-    Sampler("DPM2", "dpm_2", skip_penultimate=True),
-    Sampler("DPM2 a", "dpm_2_ancestral", eta=ANCESTRAL, skip_penultimate=True),
+    Sampler("DPM2", "dpm_2", automatic="Karras", skip_penultimate=True),
+    Sampler("DPM2 a", "dpm_2_ancestral", automatic="Karras", eta=ANCESTRAL, skip_penultimate=True),
     Sampler("LMS", "lms"),
-    Sampler("DPM++ 2S a", "dpmpp_2s_ancestral", eta=ANCESTRAL, also=("DPMSolverSinglestep", "dpmpp_2s")),
-    Sampler("DPM++ 2M", "dpmpp_2m", also=("DPMSolverMultistep", "dpmpp")),
-    Sampler("DPM++ SDE", "dpmpp_sde", eta=ANCESTRAL, also=("DPMSolverSDE",)),
-    Sampler("DPM++ 2M SDE", "dpmpp_2m_sde", eta=ANCESTRAL),
-    Sampler("DPM++ 2M SDE Heun", "dpmpp_2m_sde_heun", eta=ANCESTRAL),
-    Sampler("DPM++ 3M SDE", "dpmpp_3m_sde", eta=ANCESTRAL),
-    Sampler("DDIM", "euler_ancestral", "ddim uniform", eta="ddim_eta"),
-    Sampler("PLMS", "plms", "ddim uniform", also=("PNDM",)),
-    Sampler("UniPC", "unipc", skip_penultimate=True, also=("uni_pc_bh2", "UniPCMultistep")),
+    Sampler("DPM++ 2S a", "dpmpp_2s_ancestral", automatic="Karras", eta=ANCESTRAL,
+            also=("DPMSolverSinglestep", "dpmpp_2s")),
+    Sampler("DPM++ 2M", "dpmpp_2m", automatic="Karras", also=("DPMSolverMultistep", "dpmpp")),
+    Sampler("DPM++ SDE", "dpmpp_sde", automatic="Karras", eta=ANCESTRAL, also=("DPMSolverSDE",)),
+    Sampler("DPM++ 2M SDE", "dpmpp_2m_sde", automatic="Exponential", eta=ANCESTRAL),
+    Sampler("DPM++ 2M SDE Heun", "dpmpp_2m_sde_heun", automatic="Exponential", eta=ANCESTRAL),
+    Sampler("DPM++ 3M SDE", "dpmpp_3m_sde", automatic="Exponential", eta=ANCESTRAL, skip_penultimate=True),
+    Sampler("DDIM", "euler_ancestral", "ddim uniform", eta="ddim_eta", timesteps="leading"),
+    Sampler("PLMS", "plms", "ddim uniform", timesteps="leading", also=("PNDM",)),
+    Sampler("UniPC", "unipc", skip_penultimate=True, timesteps="even", also=("uni_pc_bh2", "UniPCMultistep")),
     Sampler("DEIS", "deis", also=("DEISMultistep",)),
     Sampler("LCM", "lcm", "lcm"),
     Sampler("TCD", "tcd", "lcm"),
-    Sampler("DPM fast", "dpmpp_2s_ancestral", note="DPM fast is run as DPM++ 2S, the closest here"),
-    Sampler("DPM adaptive", "dpmpp_2m", "karras", note="DPM adaptive is run as DPM++ 2M Karras, in `steps` steps"),
-    Sampler("Restart", "heun", "karras", note="Restart is run as Heun Karras, without going back up in noise"),
+    Sampler("DPM fast", "dpmpp_2s_ancestral", runs_as="DPM++ 2S", but=CLOSEST),
+    Sampler("DPM adaptive", "dpmpp_2m", "karras", also=("dpm_ad",), runs_as="DPM++ 2M", but=", in `steps` steps"),
+    Sampler("Restart", "heun", "karras", runs_as="Heun", but=", without going back up in noise"),
     Sampler("DDPM", "euler_ancestral", "ddim uniform", eta=ANCESTRAL),
-    Sampler("HeunPP2", "heun", note="HeunPP2 is run as Heun, the closest here"),
-    Sampler("IPNDM", "plms", "normal", note="IPNDM is run as PLMS on the usual noise levels, the closest here"),
-)
+    Sampler("HeunPP2", "heun", runs_as="Heun", but=CLOSEST),
+    Sampler("IPNDM", "plms", runs_as="PLMS", but=CLOSEST),
+)  # fmt: skip
 
 GRID_NAMES: dict[str, str] = {
     "Karras": "karras",
@@ -71,7 +98,17 @@ GRID_NAMES: dict[str, str] = {
 }
 """Grid suffixes of a sampler's name."""
 
-_GRID_ALIASES = {"polyexponential": "Exponential", "uniform": "Normal", "trailing": "SGM Uniform"}
+_GRID_ALIASES = {
+    "polyexponential": "Exponential", "exp": "Exponential", "ka": "Karras", "uniform": "Normal", "ddim": "DDIM Uniform",
+    "trailing": "SGM Uniform",
+}  # fmt: skip
+_AUTOMATIC = "automatic"
+
+MISSING_GRIDS = (
+    "Align Your Steps", "Align Your Steps GITS", "Align Your Steps 11", "Align Your Steps 32", "AYS", "GITS",
+    "KL Optimal", "Beta", "Turbo", "Linear Quadratic",
+)  # fmt: skip
+"""Noise schedules of other hosts that are not here; a sampler keeps its own levels in their place, with a note."""
 
 
 def resolve_sampler(name: str) -> str:
@@ -93,18 +130,9 @@ def find_sampler(name: str) -> Sampler:
 
     Raises UserError as `resolve_sampler` does.
     """
-    rows = _index()
-    squashed = _squash(name)
-    if squashed in rows:
-        return rows[squashed]
-    for suffix, grid_name in _grid_suffixes().items():
-        solver = squashed.removesuffix(suffix)
-        if solver != squashed and solver in rows:
-            row = rows[solver]
-            if suffix == "automatic":
-                return row
-            grid = GRID_NAMES[grid_name]
-            return row if grid == row.grid else replace(row, name=f"{row.name} {grid_name}", grid=grid)
+    row = _look_up(name)
+    if row is not None:
+        return row
     from schedules import nearest
 
     names = [row.name for row in SAMPLERS] + [f"{row.name} Karras" for row in SAMPLERS if row.grid == "normal"]
@@ -116,6 +144,51 @@ def find_sampler(name: str) -> Sampler:
     )
 
 
+def find_beginning(name: str) -> str:
+    """Return the sampler that an unknown name begins with, such as DPM++ 2M for "dpmpp_2m_cfg_pp"; "" for none."""
+    words = re.split(r"[\s_]+", name.strip())
+    found = (_look_up(" ".join(words[:count])) for count in range(len(words) - 1, 0, -1))
+    return next((row.name for row in found if row is not None), "")
+
+
+def with_scheduler(name: str, scheduler: str) -> tuple[str, str]:
+    """Join a sampler and a scheduler, two settings in other hosts; return the sampler's full name, and a note or "".
+
+    A sampler name that contains a grid keeps it. The web UI's Automatic stands for a grid of the sampler's own choice.
+    Samplers over timesteps (DDIM, PLMS, UniPC) have no scheduler there. With an unknown scheduler the sampler keeps its
+    usual grid. Raises UserError for an unknown sampler.
+    """
+    row, wanted = find_sampler(name), _squash(scheduler)
+    if wanted in ("", "none") or row.name not in {plain.name for plain in SAMPLERS}:
+        return name, ""
+    if row.timesteps:
+        idle = wanted not in (_AUTOMATIC, "normal", "uniform", "ddim", "ddimuniform")
+        return name, f"scheduler {scheduler} has no effect on {row.name}, as in the web UI" if idle else ""
+    if wanted not in _grid_suffixes():
+        return name, replace(row, missing_grid=scheduler).note
+    joined = find_sampler(f"{row.name} {scheduler}").name
+    return (name, "") if joined == row.name else (joined, f"sampler and scheduler became {joined}")
+
+
+def _look_up(name: str) -> Sampler | None:
+    rows = _index()
+    squashed = _squash(name)
+    if squashed in rows:
+        return rows[squashed]
+    for suffix, grid_name in _grid_suffixes().items():
+        row = rows.get(squashed.removesuffix(suffix)) if squashed.endswith(suffix) else None
+        if row is None:
+            continue
+        grid_name = row.automatic if suffix == _AUTOMATIC else grid_name
+        grid = GRID_NAMES.get(grid_name, row.grid)
+        return row if grid == row.grid else replace(row, name=f"{row.name} {grid_name}", grid=grid, timesteps="")
+    for missing in MISSING_GRIDS:
+        row = rows.get(squashed.removesuffix(_squash(missing)))
+        if row is not None:
+            return replace(row, missing_grid=missing)
+    return None
+
+
 @cache
 def _index() -> dict[str, Sampler]:
     return {_squash(name): row for row in SAMPLERS for name in (row.name, *row.also)}
@@ -123,7 +196,7 @@ def _index() -> dict[str, Sampler]:
 
 @cache
 def _grid_suffixes() -> dict[str, str]:
-    names = {_squash(name): name for name in GRID_NAMES} | _GRID_ALIASES | {"automatic": ""}
+    names = {_squash(name): name for name in GRID_NAMES} | _GRID_ALIASES | {_AUTOMATIC: ""}
     # Longest first: "ddimuniform" also ends with "uniform".
     return dict(sorted(names.items(), key=lambda item: -len(item[0])))
 
@@ -131,5 +204,7 @@ def _grid_suffixes() -> dict[str, str]:
 def _squash(name: str) -> str:
     """Normalise a sampler name: "k_dpmpp_2s_ancestral" and "DPM++ 2S a" both become "dpmpp2sa"."""
     word = re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
-    word = word.removesuffix("scheduler").removesuffix("gpu").replace("ancestral", "a").replace("discrete", "")
+    for noise in ("scheduler", "gpu", "discrete"):
+        word = word.replace(noise, "")
+    word = word.replace("ancestral", "a")
     return word.removeprefix("k") if word.startswith(("keuler", "kdpm", "kheun", "klms")) else word

@@ -103,19 +103,24 @@ def _sgm_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
 def _simple(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Every T/steps-th training level, from the highest."""
     count = len(schedule.sigmas)
+    if steps >= count:
+        return _normal(schedule, steps)
     return schedule.sigmas[[count - 1 - int(i * count / steps) for i in range(steps)]]
 
 
 def _ddim_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Integer timesteps 1, 1 + T/steps, ... ("leading" spacing, steps_offset 1), as in Stable Diffusion's own DDIM."""
     count = len(schedule.sigmas)
-    times = np.arange(steps)[::-1] * max(count // steps, 1) + 1
-    return schedule.sigma_at(np.minimum(times, count - 1).astype(float))
+    if steps >= count:
+        return _normal(schedule, steps)
+    return schedule.sigma_at((np.arange(steps)[::-1] * (count // steps) + 1).astype(float))
 
 
 def _lcm(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """A subset of the 50 levels at which latent consistency models were distilled (arXiv 2310.04378)."""
     count = len(schedule.sigmas)
+    if steps >= count:
+        return _normal(schedule, steps)
     distilled = (np.arange(1, max(50, steps) + 1) * count / max(50, steps)).astype(int)[::-1] - 1
     picks = np.floor(np.linspace(0, len(distilled), steps, endpoint=False)).astype(int)
     return schedule.sigma_at(distilled[picks].astype(float))
@@ -130,4 +135,7 @@ GRIDS: dict[str, Callable[[NoiseSchedule, int], Sigmas]] = {
     "ddim uniform": _ddim_uniform,
     "lcm": _lcm,
 }
-"""Grids by name; each returns `steps` noise levels, descending, without the final 0."""
+"""Grids by name; each returns `steps` noise levels, descending, without the final 0.
+
+With more steps than there are training levels, those that pick training levels are evenly spaced instead: a level that
+is visited twice is a step of length 0."""

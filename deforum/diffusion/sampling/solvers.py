@@ -1,10 +1,10 @@
 """Solvers: the algorithms of the samplers, which take latents from the highest noise level to 0.
 
 Convention: x = x0 + sigma * noise, float32 (B, C, h, w); `Walk.denoise(x, sigma)` predicts x0 and costs one evaluation
-of the model; `Walk.sigmas` descends and ends with 0. With lambda = -log(sigma), the exponential integrators of the
-papers take their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et al.
-2022 (DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu et
-al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-diffusion (Crowson, MIT).
+of the model; `Walk.sigmas` descends to 0, or to a low level. With lambda = -log(sigma), the exponential integrators
+of the papers take their "data prediction" forms with alpha = 1. Formulas: Karras et al. 2022 (arXiv 2206.00364), Lu et
+al. 2022 (DPM-Solver++, 2211.01095), Zhao et al. 2023 (UniPC, 2302.04867), Zhang and Chen 2023 (DEIS, 2204.13902), Liu
+et al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-diffusion (Crowson, MIT).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Walk:
     denoise: Callable[[Tensor, float], Tensor]
     """(x, sigma) -> x0, both (B, C, h, w)."""
     sigmas: tuple[float, ...]
-    """(steps + 1) noise levels, descending, the last 0."""
+    """(steps + 1) noise levels, descending; the last is where sampling ends, 0 but for the web UI's timesteps."""
     noise: Callable[[], Tensor]
     """Fresh unit noise of the latents' shape."""
     eta: float
@@ -275,10 +275,13 @@ def deis(x: Tensor, walk: Walk) -> Tensor:
 
 
 def unipc(x: Tensor, walk: Walk) -> Tensor:
-    """UniPC of order 2 with B(h) = e^h - 1 ("bh2"): the next step's evaluation also corrects the predicted latents."""
+    """UniPC of order 2 with B(h) = e^h - 1 ("bh2"): the next step's evaluation also corrects the predicted latents.
+
+    The last step is of first order.
+    """
     past: list[tuple[Tensor, float]] = []  # (x0, sigma) of the last two steps, newest first
     origin = x  # the corrected latents from which the last prediction started
-    for sigma, target in walk:
+    for i, (sigma, target) in enumerate(walk):
         x0 = walk.denoise(x, sigma)
         if target == 0:
             return walk.hold(x0, target)
@@ -288,7 +291,7 @@ def unipc(x: Tensor, walk: Walk) -> Tensor:
         past = [(x0, sigma), *past[:1]]
         h = log(sigma / target)
         estimate = x0
-        if len(past) == 2:
+        if len(past) == 2 and i < len(walk.sigmas) - 2:
             older, older_sigma = past[1]
             estimate = x0 + (older - x0) * (0.5 * h / log(sigma / older_sigma))
         x = walk.hold(torch.lerp(estimate, x, target / sigma), target)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import floor
 
+from deforum.diffusion.sampling.samplers import Timesteps
 from deforum.errors import UserError
 
+BEYOND: Mapping[Timesteps, int] = {"": 1, "leading": -1, "even": 0}
+"""Steps that the web UI runs beyond int(denoise * steps): one more on a grid, one less in DDIM and PLMS."""
 
-def count_steps(steps: int, strength: float | None, *, exact: bool) -> int:
-    """Return the number of steps to run, 1..steps: the last ones of the sampler's grid.
+
+def count_steps(steps: int, strength: float | None, *, exact: bool, timesteps: Timesteps = "") -> int:
+    """Return the number of steps to run, 1..steps: the last ones of the sampler's path.
 
     `strength` is Deforum's, the share of the init that is kept; None (text to image) runs all steps. `exact` runs
     steps - strength * steps, rounded down with a tolerance of 1e-6 for binary fractions (10 steps at 0.9 run 1).
-    Otherwise the count is that of the A1111 web UI, int(denoise * steps) + 1. Raises UserError where steps is below 1.
+    Otherwise the count is that of the A1111 web UI: int(denoise * steps), and for the sampler's `timesteps` `BEYOND`.
+    Raises UserError where steps is below 1.
     """
     if steps < 1:
         raise UserError(f"steps is {steps}; expected 1 or more")
     if strength is None:
         return steps
     # The web UI's rounding is reproduced exactly: existing settings files are tuned to it.
-    run = floor(steps - strength * steps + 1e-6) if exact else int(min(1 - strength, 0.999) * steps) + 1
+    run = floor(steps - strength * steps + 1e-6) if exact else int(min(1 - strength, 0.999) * steps) + BEYOND[timesteps]
     return min(max(run, 1), steps)
