@@ -27,7 +27,7 @@ from deforum.settings.read import (
     settle,
 )
 from deforum.settings.relaxed_json import parse_json
-from deforum.sources import Source, describe_origin, read_source
+from deforum.sources import Source, describe_origin, origin_in, read_source
 from deforum.timeline.curves import Sampling
 from deforum.validate import check_curves, check_features, check_samplers, do_without, locate_files
 from schedules import Variables, parse_key
@@ -56,8 +56,9 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
     """
     if isinstance(source, Mapping):
         return _load(Source(Path("settings"), values=source), overrides, to_render)
-    loaded = _load(read_source(Path(source)), overrides, to_render)
-    return replace(loaded, origin=describe_origin(Path(source), overrides))
+    found = read_source(Path(source))
+    origin = describe_origin(Path(source), overrides, before=origin_in(found.text))
+    return replace(_load(found, overrides, to_render), origin=origin)
 
 
 def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:

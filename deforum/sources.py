@@ -25,6 +25,8 @@ SETTINGS_FILE, FRAMES_FOLDER = "settings.yaml", "frames"
 
 _FRAME = re.compile(r"(?:(\d{14})_)?\d{9}")
 _ABSOLUTE = re.compile(r"(?<![\w.~])(?:[A-Za-z]:|~)?[/\\](?:[^/\\\"'\[\]]*[/\\])*([^/\\]*)")
+_FROM = "from "
+_FIRST = re.compile(rf"\({_FROM}(.*?)\)(?: with .*)?$")
 _LONGEST_ORIGIN = 500
 _EXPECTED = "expected a settings file, or a frame, film or folder of a run"
 
@@ -118,12 +120,21 @@ def heading(origin: str = "") -> str:
     return f"{HEADING} {__version__}" + (f" from {origin}" if origin else "")
 
 
-def describe_origin(path: Path, overrides: Sequence[str] = ()) -> str:
+def origin_in(text: str) -> str:
+    """Return the origin in the heading of a run's settings; "" if it has none."""
+    line = text.partition("\n")[0]
+    return line.partition(" from ")[2].strip() if line.startswith(HEADING) else ""
+
+
+def describe_origin(path: Path, overrides: Sequence[str] = (), *, before: str = "") -> str:
     """Return where settings come from, in one line: a file's name as it was given, and the overrides.
 
-    Of absolute paths only the last name is told, as the line is written into pictures and films.
+    Of absolute paths only the last name is told, as the line is written into pictures and films. `before` is the origin
+    of a run whose settings are rendered again; the first one of all is told.
     """
     given = path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+    first = _FIRST.search(before)
+    given += f" ({_FROM}{first[1] if first else before})" if before else ""
     words = [shlex.quote(_ABSOLUTE.sub(r"\1", override)) for override in overrides]
     line = given + (f" with {' '.join(words)}" if words else "")
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)

@@ -21,7 +21,7 @@ def label(jpeg: bytes, texts: Mapping[str, str]) -> bytes:
     `parameters` that are too long for a segment (about 32,000 letters) are left out.
     """
     others = {key: text for key, text in texts.items() if key != "parameters"}
-    head = 4 + struct.unpack(">H", jpeg[4:6])[0] - 2 if jpeg[3] == _APP0 else 2  # JFIF has to come first
+    head = 4 + struct.unpack(">H", jpeg[4:6])[0] if jpeg[3] == _APP0 else 2  # JFIF has to come first
     parts = []
     if "parameters" in texts:
         tags = exif.PREFIX + exif.write(texts["parameters"], software=texts.get("Software", ""))
@@ -51,12 +51,12 @@ def read(file: BinaryIO) -> Texts:
             comments.append(file.read(length))
         elif head[1] == _APP1:
             body = file.read(length)
-            if body.startswith(exif.PREFIX):
+            if body.startswith(exif.PREFIX) and len(body) == length:
                 exif.read(body, texts)
         else:
             file.seek(length, 1)
-    whole = b"".join(comments)
+    whole, before = b"".join(comments), len(texts.found)
     texts.add_json(whole)
-    if "deforum_settings" not in texts.found:
-        texts.add("comment", whole or None)
+    if len(texts.found) == before:
+        texts.add("comment", whole)
     return texts

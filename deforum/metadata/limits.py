@@ -26,8 +26,8 @@ class Texts:
         return length <= LONGEST and self._bytes + length <= MOST
 
     def add(self, key: str, text: bytes | None) -> None:
-        """Add a text, UTF-8 or else Latin-1; the first of two with one key is kept."""
-        if text is not None and key not in self.found and self.fits(len(text)):
+        """Add a text, UTF-8 or else Latin-1; the first of two with one key is kept, an empty one is not."""
+        if text and key not in self.found and self.fits(len(text)):
             self._bytes += len(text)
             self.found[key] = decode(text)
 

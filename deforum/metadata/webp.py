@@ -64,7 +64,9 @@ def read(file: BinaryIO) -> Texts:
             break
         kind, length = struct.unpack("<4sI", head)
         if kind == b"EXIF" and texts.fits(length):
-            exif.read(file.read(length), texts)
+            body = file.read(length)
+            if len(body) == length:
+                exif.read(body, texts)
             file.seek(length % 2, 1)
         else:
             file.seek(length + length % 2, 1)

@@ -16,7 +16,7 @@ from deforum.output.labels import Label
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
 from deforum.settings.read import Findings, Given, collect, read_overrides
-from deforum.sources import HEADING, SETTINGS_FILE, read_source
+from deforum.sources import SETTINGS_FILE, origin_in, read_source
 from deforum.video.formats import FORMATS
 from deforum.video.reader import fit_picture
 from deforum.video.writer import Pixels, VideoWriter
@@ -204,9 +204,8 @@ def _size(given: Mapping[str, Given], width: int, height: int) -> tuple[int, int
 
 def _comment(source: Path | None, run: Settings) -> str:
     """Return the settings of the run for the film's metadata, as the run wrote them where it did."""
-    text = "" if source is None else read_source(source).text
-    origin = text.partition("\n")[0].partition(" from ")[2] if text.startswith(HEADING) else ""
-    return Label.of(run, origin or ("" if source is None else source.name)).comment
+    origin = "" if source is None else origin_in(read_source(source).text) or source.name
+    return Label.of(run, origin).comment
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
