@@ -64,12 +64,13 @@ def settings_of_a1111(text: str) -> tuple[dict[str, object], tuple[str, ...], st
         left += ["Sampler"] * ("Sampler" in found.pairs)
     notes = [f"a picture of A1111's web UI; taken from it: {', '.join(values)}"]
     notes += [f"not taken from it: {', '.join(left)}"] if left else []
-    return values, tuple(notes), found.pairs.get("Model", "")
+    model = "".join(letter for letter in found.pairs.get("Model", "") if letter.isprintable())
+    return values, tuple(notes), model
 
 
 def describe(what: str, texts: Mapping[str, str]) -> str:
     """Say what a picture or film (`what`) holds that has no settings for this program."""
-    if "prompt" in texts or "workflow" in texts:
+    if any(texts.get(key, "").lstrip().startswith("{") for key in ("prompt", "workflow")):
         return f"{what} of ComfyUI with a workflow ({_summary(texts.get('prompt', ''))}), not with settings for this"
     program = next((name for key, name in _PROGRAMS.items() if key in texts), "")
     if not program and PARAMETERS in texts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deforum.errors import UserError
@@ -39,7 +39,7 @@ class Loaded:
 
     settings: Settings
     report: tuple[str, ...]
-    origin: str = ""
+    origin: str = field(default="", compare=False)
     """Where the settings come from, as a run records it: the file's name and the overrides; "" for a mapping."""
 
 

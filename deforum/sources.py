@@ -73,7 +73,7 @@ def _read_folder(folder: Path) -> Source:
     if len(old) == 1:
         return Source(old[0], read_text(old[0]))
     several = f"several settings files are in it ({', '.join(each.name for each in old[:3])}); name one"
-    raise UserError(f"{folder}: {several if old else f'a folder without {SETTINGS_FILE}; {_EXPECTED}'}")
+    raise UserError(f"{folder}: {several if old else f'this is a folder without {SETTINGS_FILE}; {_EXPECTED}'}")
 
 
 def _read_picture(path: Path, kind: str) -> Source:

@@ -23,7 +23,8 @@ LABELS = {"png": png.label, "jpg": jpeg.label, "webp": webp.label}
 SETTINGS = "# Rendered by deforum 1 from my.yaml\n\nseed: 7\nprompts: a calm sea\n"
 A1111 = (
     "a cat, (hat:1.2)\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, "
-    "Seed: 1234, Size: 512x768, Model hash: 6ce0161689, Model: v1-5-pruned, VAE: some.vae, Clip skip: 2, Version: v1.10"
+    "Seed: 1234, Size: 512x768, Model hash: 6ce0161689, Model: v1-5\x1b-pruned, VAE: some.vae, Clip skip: 2, "
+    "Version: v1.10"
 )
 COMFY = json.dumps(
     {
@@ -125,9 +126,11 @@ def test_what_cannot_be_read_is_left_out(text: str, taken: str, left: str, tmp_p
          "a PNG picture of ComfyUI with a workflow (3 nodes, prompt 'a glass bottle', seed 8566, steps 20, cfg 8, "
          "sampler_name 'euler'), not with settings for this"),
         ({"workflow": "{}"}, "a PNG picture of ComfyUI with a workflow (for its editor only)"),
-        ({"prompt": "[" * 100_000}, "a PNG picture of ComfyUI with a workflow (for its editor only)"),
+        ({"prompt": '{"a":' * 100_000}, "a PNG picture of ComfyUI with a workflow (for its editor only)"),
         ({"invokeai_metadata": "{}"}, "a PNG picture of InvokeAI, whose texts are not read"),
         ({"parameters": '{"sui_image_params": {}}'}, "a PNG picture of SwarmUI, whose texts are not read"),
+        # Not a graph.
+        ({"prompt": "a calm sea", "seed": "3"}, "a PNG picture without settings in it (it holds: 'prompt, seed')"),
         ({"Title": "x"}, "a PNG picture without settings in it (it holds: 'Title')"),
         ({}, "a PNG picture without settings in it; expected a settings file, or a frame, film or folder of a run. To "
              "start from this picture: init_image="),
@@ -170,7 +173,9 @@ def test_broken_files_end_in_a_message(name: str, content: bytes, message: str, 
 
 
 def test_a_folder_without_settings(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a folder without settings\.yaml; expected a settings file, or a frame"):
+    with pytest.raises(
+        UserError, match=r"this is a folder without settings\.yaml; expected a settings file, or a frame"
+    ):
         load(tmp_path)
 
 

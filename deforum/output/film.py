@@ -80,7 +80,7 @@ def make_films(
 
     def open_writer(path: Path, film: Film) -> VideoWriter:
         return VideoWriter(
-            path, width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
+            unfinished(path), width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
             soundtrack=film.soundtrack, comment=comment,
         )  # fmt: skip
 
@@ -94,7 +94,14 @@ def make_films(
             for writer in writers:
                 writer.write(fitted)
             progress(shown, total)
+    for path in films:
+        unfinished(path).replace(path)
     return FilmResult(tuple(films), shown, tuple(notes))
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name of a film while it is made: not that of the run, which may still be rendering."""
+    return path.with_name(f"{path.stem}.film{path.suffix}")
 
 
 def _without_gaps(first: Pixels, rest: Iterable[Pixels | None]) -> Iterator[Pixels]:

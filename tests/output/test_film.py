@@ -15,8 +15,9 @@ from deforum.output.film import make_films
 from deforum.output.finished import ranges
 from deforum.video.find import VideoFile, resolve_clip
 from deforum.video.tags import read_comment
+from tests.helpers import wait_until
 from tests.helpers.films import HEIGHT, WIDTH, chart, click, decode, hear
-from tests.output.runs import write_run
+from tests.output.runs import frame, open_run, write_run
 
 
 @pytest.fixture
@@ -99,6 +100,16 @@ def test_the_settings_of_a_format_stay_with_it(sea: Path) -> None:
     )
     assert [path.suffix for path in make_films(sea).films] == [".mp4", ".gif"]
     assert [path.suffix for path in make_films(sea, ["video_format=h265"]).films] == [".mp4"]
+
+
+def test_a_run_that_is_still_rendering_is_not_disturbed(tmp_path: Path) -> None:
+    with open_run(tmp_path / "sea") as run:
+        for index in range(10):
+            run.write(frame(index), chart(index))
+        assert wait_until(lambda: run.picture_path(9).exists() and run.picture_path(8).exists())
+        assert shown(make_films(run.folder).films[0]) == list(range(10))
+    assert shown(run.films[0]) == list(range(10))
+    assert sorted(path.name for path in run.folder.iterdir()) == ["frames", "sea.mp4", "settings.yaml"]
 
 
 # --- what a kill leaves -----------------------------------------------------------------------------------------------
