@@ -76,24 +76,27 @@ def make_films(
         for film in Outputs.of(settings)[0].films
     }
     comment = _comment(source, run) if settings.save_metadata else ""
-    shown, total = 0, len(frames) - lost
-
-    def open_writer(path: Path, film: Film) -> VideoWriter:
-        return VideoWriter(
+    writers = [
+        VideoWriter(
             unfinished(path), width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
             soundtrack=film.soundtrack, comment=comment,
-        )  # fmt: skip
-
-    with ExitStack() as stack:
-        writers = [stack.enter_context(open_writer(path, film)) for path, film in films.items()]
-        for shown, pixels in enumerate(_without_gaps(first, pictures), 1):
-            if pixels.shape != first.shape:
-                sizes = " and ".join(f"{each.shape[1]}x{each.shape[0]}" for each in (first, pixels))
-                raise UserError(f"{folder}: its frames have different sizes, {sizes}; they are not of one run")
-            fitted = fit_picture(pixels, width, height, settings.clip_fit)
+        )
+        for path, film in films.items()
+    ]  # fmt: skip
+    shown = 0
+    try:
+        with ExitStack() as stack:
             for writer in writers:
-                writer.write(fitted)
-            progress(shown, total)
+                stack.enter_context(writer)
+            for shown, pixels in enumerate(_same_size(_without_gaps(first, pictures), folder), 1):
+                fitted = fit_picture(pixels, width, height, settings.clip_fit)
+                for writer in writers:
+                    writer.write(fitted)
+                progress(shown, len(frames) - lost)
+    except Exception:
+        for path in films:
+            unfinished(path).unlink(missing_ok=True)
+        raise
     for path in films:
         unfinished(path).replace(path)
     return FilmResult(tuple(films), shown, tuple(notes))
@@ -115,6 +118,17 @@ def _without_gaps(first: Pixels, rest: Iterable[Pixels | None]) -> Iterator[Pixe
         yield from [last] * missing
         yield pixels
         last, missing = pixels, 0
+
+
+def _same_size(frames: Iterable[Pixels], folder: Path) -> Iterator[Pixels]:
+    """Yield the frames. Raises UserError where one has another size than the first."""
+    shape: tuple[int, ...] = ()
+    for pixels in frames:
+        shape = shape or pixels.shape
+        if pixels.shape != shape:
+            sizes = " and ".join(f"{width}x{height}" for height, width, *_ in (shape, pixels.shape))
+            raise UserError(f"{folder}: its frames have different sizes, {sizes}; they are not of one run")
+        yield pixels
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

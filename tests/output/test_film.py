@@ -262,6 +262,7 @@ def test_frames_of_several_runs_or_sizes(sea: Path) -> None:
     cv2.imwrite(str(sea / "frames" / "000000007.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="its frames have different sizes, 128x96 and 8x8"):
         make_films(sea)
+    assert sorted(path.name for path in sea.iterdir()) == ["frames", "settings.yaml"]
     cv2.imwrite(str(sea / "frames" / "20240131180300_000000007.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="frames of several runs"):
         make_films(sea)
