@@ -4,8 +4,8 @@
 
     result = render(load("my.yaml").settings, output="out")
 
-`load` reads a settings file or a mapping, `check` finds mistakes, `render` writes a run's folder, `frames` yields
-pictures. See docs/library.md.
+`load` reads a settings file, a mapping, or a frame or film of a run; `check` finds mistakes, `render` writes a run's
+folder, `frames` yields pictures, `make_films` makes films of a run's frames. See docs/library.md.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from deforum.errors import UserError
     from deforum.events import RunResult
     from deforum.loading import Loaded, load
+    from deforum.output.film import FilmResult, make_films
     from deforum.rendering import check, frames, render
     from deforum.settings.options import Settings
     from deforum.settings.read import dump
 
-__all__ = ["Loaded", "RunResult", "Settings", "UserError", "check", "dump", "frames", "load", "render"]
+__all__ = [
+    "FilmResult", "Loaded", "RunResult", "Settings", "UserError", "check", "dump", "frames", "load", "make_films",
+    "render",
+]  # fmt: skip
 
 _HOMES = {
+    "FilmResult": "output.film",
     "Loaded": "loading",
     "RunResult": "events",
     "Settings": "settings.options",
@@ -34,6 +39,7 @@ _HOMES = {
     "dump": "settings.read",
     "frames": "rendering",
     "load": "loading",
+    "make_films": "output.film",
     "render": "rendering",
 }
 """The module of each public name."""

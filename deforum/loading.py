@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deforum.errors import UserError
@@ -27,6 +27,7 @@ from deforum.settings.read import (
     settle,
 )
 from deforum.settings.relaxed_json import parse_json
+from deforum.sources import Source, describe_origin, origin_in, read_source
 from deforum.timeline.curves import Sampling
 from deforum.validate import (
     check_curves,
@@ -46,30 +47,34 @@ class Loaded:
 
     settings: Settings
     report: tuple[str, ...]
+    origin: str = field(default="", compare=False)
+    """Where the settings come from, as a run records it: the file's name and the overrides; "" for a mapping."""
 
 
 def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
     """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
 
-    Instead of a file, `source` may be a mapping with the names and values of a YAML file.
+    Instead of a settings file, `source` may be a frame, film or folder of a run, which carry the settings of the run;
+    a picture of A1111's web UI, which gives its prompt, seed, size and so on; or a mapping with the names and values of
+    a YAML file.
 
     With `to_render`, the files that a render needs must exist too, and paths are made absolute. Relative paths start
     from the settings file's folder, else from the current folder.
     Raises UserError with all problems found.
     """
     if isinstance(source, Mapping):
-        return _load(source, Path(), "", overrides, to_render)
-    path = Path(source)
-    return _load(None, path, document.read_text(path), overrides, to_render)
+        return _load(Source(Path("settings"), values=source), overrides, to_render)
+    found = read_source(Path(source))
+    origin = describe_origin(Path(source), overrides, before=origin_in(found.text))
+    return replace(_load(found, overrides, to_render), origin=origin)
 
 
-def _load(
-    values: Mapping[str, object] | None, path: Path, text: str, overrides: Sequence[str], to_render: bool
-) -> Loaded:
-    found, made_with, scheduler = Findings(), "", ""
-    old_file = values is None and is_json(path, text)
-    if values is not None:
-        given = collect(flatten(_as_document(values, found), found), found)
+def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
+    path, text = source.path, source.text
+    found, made_with, scheduler = Findings(notes=[*source.notes]), source.made_with, ""
+    old_file = source.values is None and is_json(path, text)
+    if source.values is not None:
+        given = collect(flatten(_as_document(source.values, str(path), found), found), found)
     elif old_file:
         translation = translate(parse_json(text, str(path)))
         made_with, scheduler = translation.made_with, translation.scheduler
@@ -84,23 +89,22 @@ def _load(
     if scheduler and ("sampler" not in given or given["sampler"].node.place.line):
         settings, joined = join_scheduler(settings, scheduler)
         found.notes.extend(joined)
-    folder = path if values is not None else path.parent
-    settings = _check(settings, readable, found, folder if to_render else None)
+    settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
     return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
 
 
-def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapping:
+def _as_document(values: Mapping[str, object], source: str, found: Findings) -> document.Mapping:
     """Convert a mapping of Python values to the tree of a YAML file; unreadable values become problems."""
     entries = []
     for name, value in values.items():
-        place = Place(f"settings[{name!r}]")
+        place = Place(f"{source}[{name!r}]")
         try:
             entries.append((Scalar(str(name), place), document.of_values(value, place)))
         except UserError as error:
             found.problems.extend(error.problems)
-    return document.Mapping(tuple(entries), Place("settings"))
+    return document.Mapping(tuple(entries), Place(source))
 
 
 def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:

@@ -28,10 +28,12 @@ from deforum.events import (
 from deforum.features.feature import Recording
 from deforum.models.kept import KeptModels
 from deforum.output.choice import Film, Outputs
+from deforum.output.labels import Label
 from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.run import Run
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
+from deforum.sources import heading
 from deforum.timeline.frame import Frame
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from deforum.animation.stages import Stages
     from deforum.pixels.image import Image
 
+
+MAKES_FILMS = "# To make another film from the frames beside it: render.py film FOLDER [fps=24] [video_format=webm]"
+"""Second line of a run's settings.yaml, which also tells what to do after a run that was killed."""
 
 Change = Callable[["Stages"], "Stages"]
 """Function of the stages of a run that returns the stages to render with."""
@@ -90,6 +95,7 @@ def render(
     settings: Settings,
     *,
     output: str | Path | None = None,
+    origin: str = "",
     observer: Observer = nobody,
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -98,6 +104,7 @@ def render(
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
+    `origin` says in the folder's settings.yaml where the settings came from: `Loaded.origin`, or words of your own.
     `observer` is called with each event, see `deforum.events`. `progress(done, total)` is called when the models are
     loaded (done 0) and after every frame. `stop()` is called after every frame; if it returns True, the run ends early
     and its files are closed. Models in `models` are reused, and models loaded here are added to it for further runs.
@@ -119,10 +126,13 @@ def render(
             folder.rmdir()
         raise
     total, stopped = len(animation.timeline), False
-    text = dump(settings)
-    run = Run(folder, text, width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs)
+    label = Label.of(settings, origin) if settings.save_metadata else None
+    run = Run(
+        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(settings)}",
+        width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs, label=label,
+    )  # fmt: skip
     with contextlib.ExitStack() as beside, run:
-        animation = animation.recorded(_recording(animation, folder, outputs, beside))
+        animation = animation.recorded(_recording(animation, folder, outputs, beside, label))
         tell(RunLoaded(folder, total))
         for frame, image in _watched(
             animation, tell, lambda frame, image: run.write(frame, levels(image, outputs.bits))
@@ -205,13 +215,18 @@ def _watched(
         yield frame, image
 
 
-def _recording(animation: Animation, folder: Path, outputs: Outputs, beside: contextlib.ExitStack) -> Recording:
+def _recording(
+    animation: Animation, folder: Path, outputs: Outputs, beside: contextlib.ExitStack, label: Label | None
+) -> Recording:
     settings = animation.settings
+    comment = label.comment if label else ""
 
     def film(suffix: str) -> VideoWriter:
         of = outputs.films[0] if outputs.films else Film(settings.video_format)
         path = folder / f"{folder.name}{suffix}{FORMATS[of.format].suffix}"
         size = settings.width, settings.height
-        return VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
+        return VideoWriter(
+            path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset, comment=comment
+        )
 
     return Recording(settings, animation.timeline, folder, film, beside.enter_context)

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from deforum.cli import inspect as commands
 from deforum.cli.files import split_words
+from deforum.cli.film import film, film_arguments
 from deforum.cli.render import INTERRUPTED, check, render, render_arguments, report
 from deforum.cli.terminal import say
+from deforum.program import command_line, program_name
 from deforum.version import __version__
 
 EPILOG = """\
@@ -47,18 +49,9 @@ class Command:
     needs_file: bool = True
 
 
-def program_name() -> str:
-    """Return the name under which the program was started: render.py, deforum, or python -m deforum."""
-    started = Path(sys.argv[0] if sys.argv else "")
-    if started.name == "__main__.py" and started.parent.name == "deforum":
-        return "python -m deforum"
-    return started.name if started.stem in ("render", "deforum") else "render.py"
-
-
 def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """Parse the command line. The first argument is a command if it names one and no file of that name exists."""
     name, program = "render", program_name()
-    typed = f"python {program}" if program.endswith(".py") else program
     if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
         name, argv = argv[0], argv[1:]
     command = COMMANDS[name]
@@ -68,7 +61,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
         prog=program,
         usage=f"{program} {'[COMMAND]' if name == 'render' else name} {command.usage}",
         description=about if name == "render" else f"{command.help[:1].upper()}{command.help[1:]}.",
-        epilog=EPILOG.replace("{program}", typed) if name == "render" else None,
+        epilog=EPILOG.replace("{program}", command_line()) if name == "render" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.arguments(parser)
@@ -93,6 +86,10 @@ COMMANDS: dict[str, Command] = {
     "values": Command(
         "print the values of schedules at each frame", commands.values, commands.values_arguments,
         "FILE [NAME ...] [name=value ...] [--frames A:B:STEP] [--format csv|json|table] [-o OUT]",
+    ),
+    "film": Command(
+        "make a film from the frames of a run, finished or not", film, film_arguments,
+        "RUN_FOLDER [video_format=webm] [fps=24] [width=512] [-o OUT]",
     ),
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,

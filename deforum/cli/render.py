@@ -19,6 +19,7 @@ from deforum.models.kept import KeptModels
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
     from deforum.events import Event, RunResult
+    from deforum.loading import Loaded
     from deforum.settings.options import Settings
 from deforum.cli.files import find_files
 from deforum.cli.terminal import Progress, Stop, clock, say
@@ -59,14 +60,14 @@ class Session:
             self.told.add(line)
             say(line)
 
-    def load(self, job: Job) -> Settings:
+    def load(self, job: Job) -> Loaded:
         """Read the settings of a run and print the notes on them."""
         from deforum.loading import load
 
         loaded = load(job.file, job.overrides)
         for line in loaded.report:
             self.tell(job.file, line)
-        return loaded.settings
+        return loaded
 
     def folder(self, job: Job, settings: Settings) -> Path | None:
         """Return the parent of the run's folder (None: by the settings); the runs of a sweep share a sweep folder."""
@@ -89,7 +90,7 @@ def check(arguments: argparse.Namespace) -> int:
     worst, session = OK, Session(arguments, Stop())
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
-            settings = session.load(job)
+            settings = session.load(job).settings
             prepared = check_settings(settings)
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
@@ -171,10 +172,12 @@ def render_job(job: Job, session: Session) -> Outcome:
                 progress(done, total)
 
     try:
-        settings = job.rename(session.load(job))
+        loaded = session.load(job)
+        settings = job.rename(loaded.settings)
         try:
             result = render_settings(
                 settings,
+                origin=loaded.origin,
                 output=session.folder(job, settings),
                 observer=watch,
                 stop=stop,

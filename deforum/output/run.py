@@ -2,8 +2,8 @@
 
     output/Deforum_20260131_2/
         settings.yaml              renders the same again
-        frames/000000000.png       each with its seed, prompt and parameters
-        Deforum_20260131_2.mp4
+        frames/000000000.png       each with its seed, prompt and parameters, and the settings of the run
+        Deforum_20260131_2.mp4     with the settings of the run
 
 Files under their final names are complete: frames and films are written under another name first.
 """
@@ -11,19 +11,20 @@ Files under their final names are complete: frames and films are written under a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from deforum.background import Background
 from deforum.errors import UserError, disk_error
-from deforum.output.pictures import PICTURES, describe, encode
+from deforum.output.labels import Label
+from deforum.output.pictures import PICTURES, encode
 from deforum.output.subtitles import Subtitles
-from deforum.version import __version__
+from deforum.program import command_line
+from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE
 from deforum.video.ffmpeg import VideoError
 from deforum.video.formats import FORMATS, exact_fps
-from deforum.video.writer import Pixels, VideoWriter, command_from_frames, frozen
+from deforum.video.writer import Pixels, VideoWriter, frozen
 
 if TYPE_CHECKING:
     from deforum.timeline.frame import Frame
@@ -39,8 +40,9 @@ class Run:
 
     `folder` must exist and be empty. Memory does not grow with the number of frames: `write` waits when the disk or the
     encoder is slower than the renderer. If ffmpeg fails, frames are still written; leaving the block then raises
-    VideoError, with ffmpeg's message and the command that makes the film from the frames. An error in the block
-    completes the files with the frames so far and gets a note with their folder; KeyboardInterrupt does not wait.
+    VideoError, with ffmpeg's message. An error in the block completes the files with the frames so far and gets a note
+    with their folder and the command that makes a film from them; KeyboardInterrupt does not wait. `label` is written
+    into pictures and films; None: they say nothing.
     """
 
     def __init__(
@@ -52,16 +54,17 @@ class Run:
         height: int,
         fps: float,
         outputs: Outputs = PLAIN,
+        label: Label | None = None,
     ) -> None:
         self.folder = folder
-        self.frames_folder = folder / "frames"
+        self.frames_folder = folder / FRAMES_FOLDER
         self.outputs = outputs
         self.num_frames = 0
         self.keep_frames = outputs.keep_frames
         self.films: tuple[Path, ...] = ()
         """The complete films; set by `close`."""
         self._settings_text = settings_text
-        self._digest = hashlib.sha256(settings_text.encode()).hexdigest()[:16]
+        self._label = label
         self._size, self._fps = (width, height), fps
         self._writers: list[tuple[Film, VideoWriter]] = []
         self._film_errors: list[VideoError] = []
@@ -80,7 +83,7 @@ class Run:
     def __enter__(self) -> Run:
         try:
             self.frames_folder.mkdir()
-            (self.folder / "settings.yaml").write_text(self._settings_text, encoding="utf-8")
+            (self.folder / SETTINGS_FILE).write_text(self._settings_text, encoding="utf-8")
             if self.outputs.subtitles:
                 path = self.folder / f"{self.folder.name}.srt"
                 self._subtitles = Subtitles(path, self.outputs.subtitles, exact_fps(self._fps))
@@ -90,7 +93,7 @@ class Run:
             writer = VideoWriter(
                 self.film_path(film), *self._size, self._fps,
                 format=film.format, quality=film.quality, preset=film.preset, soundtrack=film.soundtrack,
-                comment=f"deforum {__version__}, settings {self._digest}",
+                comment=self._label.comment if self._label else "",
             )  # fmt: skip
             self._writers.append((film, writer.__enter__()))
         self._pictures = Background(self._write_picture, name="pictures", threads=2)
@@ -118,24 +121,14 @@ class Run:
         frame, pixels = item
         path = self.picture_path(frame.index)
         unfinished = path.with_suffix(".part")
-        unfinished.write_bytes(encode(pixels, self.outputs.picture, describe(frame) | {"run": self._digest}))
+        unfinished.write_bytes(encode(pixels, self.outputs.picture, self._label.texts(frame) if self._label else {}))
         unfinished.replace(path)
 
     def _lose(self, film: Film, writer: VideoWriter, error: VideoError) -> None:
         """Give up a film and continue with the frames; the error is raised by `close`."""
         self._writers.remove((film, writer))
         writer.abort()
-        pattern = self.frames_folder / f"%09d{PICTURES[self.outputs.picture].suffix}"
-        command = command_from_frames(
-            str(pattern), self.film_path(film), *self._size, self._fps,
-            format=film.format, quality=film.quality, preset=film.preset,
-        )  # fmt: skip
-        self._film_errors.append(
-            VideoError(
-                f"{error}\n  The frames are safe in {self.frames_folder}. "
-                f"This makes the film from them, without sound:\n    {command}"
-            )
-        )
+        self._film_errors.append(error)
 
     def close(self) -> None:
         """Wait until all files are written. Raises UserError if frames failed, VideoError if only films did."""
@@ -187,7 +180,7 @@ class Run:
         if kind is None:
             try:
                 self.close()
-            except KeyboardInterrupt as late:
+            except (KeyboardInterrupt, UserError) as late:
                 late.add_note(self._place())
                 raise
             return
@@ -208,6 +201,7 @@ class Run:
             error.add_note(self._place())
 
     def _place(self) -> str:
-        """Return a note on the frames on the disk, which may be fewer than were handed over."""
+        """Return a note on the frames on the disk, which may be fewer than were handed over, and on what to do."""
         written = sum(1 for _ in self.frames_folder.glob(f"*{PICTURES[self.outputs.picture].suffix}"))
-        return f"frames finished: {written}, in {self.folder}"
+        note = f"frames finished: {written}, in {self.folder}"
+        return note + (f"\na film from them: {command_line('film', self.folder)}" if written else "")

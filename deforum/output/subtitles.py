@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from deforum.output.pictures import describe
+from deforum.output.labels import prompts_of
 
 if TYPE_CHECKING:
     from deforum.timeline.frame import Frame
@@ -18,8 +18,8 @@ FRAME_FIELDS: dict[str, Callable[[Frame], str]] = {
     "subseed": lambda frame: str(frame.subseed),
     "sampler": lambda frame: frame.sampler,
     "checkpoint": lambda frame: frame.checkpoint,
-    "prompt": lambda frame: describe(frame)["prompt"],
-    "negative_prompt": lambda frame: describe(frame)["negative_prompt"],
+    "prompt": lambda frame: prompts_of(frame)[0],
+    "negative_prompt": lambda frame: prompts_of(frame)[1],
 }
 
 

@@ -45,11 +45,11 @@ def look(settings: Settings) -> Timeline:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _describe(field: str) -> Callable[[Frame], str]:
+def _prompt(which: int) -> Callable[[Frame], str]:
     def read(frame: Frame) -> str:
-        from deforum.output.pictures import describe
+        from deforum.output.labels import prompts_of
 
-        return describe(frame)[field]
+        return prompts_of(frame)[which]
 
     return read
 
@@ -59,8 +59,8 @@ OF_FRAMES: Mapping[str, Callable[[Frame], Cell]] = {
     "subseed": lambda frame: frame.subseed,
     "sampler": lambda frame: frame.sampler,
     "checkpoint": lambda frame: frame.checkpoint,
-    "prompt": _describe("prompt"),
-    "negative_prompt": _describe("negative_prompt"),
+    "prompt": _prompt(0),
+    "negative_prompt": _prompt(1),
 }
 """Columns read from the frame, as it is rendered, rather than from the schedule of that name."""
 

@@ -408,7 +408,10 @@ class Settings:
         acts=_FILM & unless("video_format", "h264"))
     video_preset: str | None = _files(None, "",
         "Encoder preset; slower ones give smaller files. null is the encoder's default.", acts=_FILM)
-    frame_format: Literal["png", "png16", "jpeg"] = _files("png", "", "File format of the frames.")
+    frame_format: Literal["png", "png16", "jpeg", "webp"] = _files("png", "", "File format of the frames.")
+    save_metadata: bool = _files(True, "",
+        "Writes the settings of the run, and each frame's prompt, seed and values, into pictures and films: any of "
+        "them can be given instead of a settings file. Off, pictures and films carry no texts.")
     skip_video_creation: bool = _files(False, "", "Writes frames without a video.", old="skip_video_for_run_all")
     delete_imgs: bool = _files(False, "", "Deletes the frames once the video is written.", acts=_FILM)
     delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.", acts=NEVER)

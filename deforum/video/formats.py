@@ -44,10 +44,12 @@ FRAGMENTS = ("-movflags", "+empty_moov+default_base_moof", "-frag_duration", "10
 _AV1_PRESETS = ("8", *(str(n) for n in range(14) if n != 8))
 _X26X_PRESETS = ("medium", "ultrafast", "superfast", "veryfast", "faster", "fast", "slow", "slower", "veryslow")
 _MP4 = ("-f", "mp4", *FRAGMENTS)
-_MOV = ("-f", "mov", *FRAGMENTS)
+# mov's own comments end at 64 KB; tags under names of their own do not.
+_MOV = ("-f", "mov", "-movflags", "+use_metadata_tags+empty_moov+default_base_moof", *FRAGMENTS[2:])
 MKV = ("-f", "matroska", "-cluster_time_limit", "1000")
 _LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-g", "1", "-slices", "4")
 _FAST_START = ("-c:v", "copy", "-movflags", "+faststart")
+_TAGGED = ("-c:v", "copy", "-movflags", "+use_metadata_tags")
 _AAC = ("-c:a", "aac", "-b:a", "192k")
 
 
@@ -84,12 +86,12 @@ FORMATS: dict[str, Format] = {
     ),
     "prores": Format(
         "ProRes 422 HQ, 10 bits, in mov: for editing", ".mov", "yuv422p10le",
-        ("-c:v", "prores_ks", "-profile:v", "hq", "-vendor", "apl0"), _MOV, "mov",
+        ("-c:v", "prores_ks", "-profile:v", "hq", "-vendor", "apl0"), _MOV, "mov", _TAGGED,
         grid=(2, 1), bits=16, audio=("-c:a", "pcm_s16le"),
     ),
     "prores4444": Format(
         "ProRes 4444, 10 bits, no chroma subsampling, in mov: for grading", ".mov", "yuv444p10le",
-        ("-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"), _MOV, "mov",
+        ("-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"), _MOV, "mov", _TAGGED,
         bits=16, audio=("-c:a", "pcm_s16le"),
     ),
     "ffv1": Format(

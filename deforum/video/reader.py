@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Levels = NDArray[np.uint8]
 """(H, W, 3) RGB or (H, W, 4) RGBA levels; alpha is straight (not premultiplied)."""
+
+Depth = TypeVar("Depth", bound=np.unsignedinteger[Any])
 
 KEPT = 4
 """Frames kept after decoding, including the newest."""
@@ -216,13 +218,21 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
         levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGBA if opaque else cv2.COLOR_BGRA2RGBA)
     else:
         levels = cv2.cvtColor(levels, cv2.COLOR_BGR2RGB)
+    return fit_picture(np.asarray(levels, np.uint8), width, height, fit)
+
+
+def fit_picture(levels: NDArray[Depth], width: int, height: int, fit: Fit) -> NDArray[Depth]:
+    """Fit a picture (H, W, C), uint8 or uint16, to width x height px: area averaging down, Lanczos up."""
+    import cv2
+
     at = fit_into((levels.shape[1], levels.shape[0]), (width, height), fit)
     if levels.shape[:2] != (at.height, at.width):
         shrinks = levels.shape[0] >= at.height and levels.shape[1] >= at.width
-        levels = cv2.resize(
-            levels, (at.width, at.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
-        )
-    frame = np.zeros((height, width, levels.shape[2]), np.uint8)
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
+        levels = np.asarray(cv2.resize(levels, (at.width, at.height), interpolation=way), levels.dtype)
+    if levels.shape[:2] == (height, width):
+        return levels
+    frame = np.zeros((height, width, levels.shape[2]), levels.dtype)
     left, top = max(at.x, 0), max(at.y, 0)
     seen = levels[max(-at.y, 0) :, max(-at.x, 0) :][: height - top, : width - left]
     frame[top : top + seen.shape[0], left : left + seen.shape[1]] = seen

@@ -14,7 +14,6 @@ store BT.709 in limited range, with the tags for it.
 from __future__ import annotations
 
 import contextlib
-import shlex
 import subprocess
 import tempfile
 import threading
@@ -40,6 +39,7 @@ from deforum.video.ffmpeg import (
     run_ffmpeg,
 )
 from deforum.video.formats import FORMATS, MKV, Format, exact_fps
+from deforum.video.tags import add_comment, metadata_file
 
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 
@@ -88,7 +88,8 @@ class VideoWriter:
 
     `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade-off of
     time and size. Frames are uint8 or uint16; formats with `bits` 16 keep more than 8 bits. Sizes that a format cannot
-    store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row.
+    store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row. `comment` is
+    a text of any length in the file's metadata; `tags.read_comment` reads it.
 
     Leaving the block without an error completes the file: it has exactly the frames written, or VideoError is raised
     and the working file stays. An error in the block also completes it, with the frames so far; KeyboardInterrupt
@@ -121,15 +122,23 @@ class VideoWriter:
         self._ffmpeg: subprocess.Popen[bytes] | None = None
         self._feeder: Background[Pixels] | None = None
         self._said: IO[bytes] | None = None
+        self._metadata: Path | None = None
 
     def __enter__(self) -> VideoWriter:
         grid_w, grid_h = self._format.grid
         stored = (-(-self._width // grid_w) * grid_w, -(-self._height // grid_h) * grid_h)
+        if self._comment:
+            self._metadata = metadata_file(self._comment)
+        metadata = (
+            ("-f", "ffmetadata", "-i", str(self._metadata), "-map", "0:v", "-map_metadata", "1")
+            if self._metadata
+            else ()
+        )
         command = [
             ffmpeg_path(), *QUIET,
             "-f", "rawvideo", "-pix_fmt", "rgb24" if self._format.bits == 8 else "rgb48le",
             "-video_size", f"{stored[0]}x{stored[1]}", "-framerate", str(self._fps), "-i", "pipe:0",
-            *_encoding(self._format, self._quality, self._preset),
+            *metadata, *_encoding(self._format, self._quality, self._preset),
             "-fps_mode", "passthrough", *self._format.working, str(self.working_path),
         ]  # fmt: skip
         self._said = tempfile.TemporaryFile()
@@ -138,6 +147,7 @@ class VideoWriter:
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, **OWN_GROUP
             )
         except OSError as error:
+            self._forget_metadata()
             raise VideoError(f"ffmpeg does not start: {error}") from error
         self._feeder = Background(self._feed, name="video")
         return self
@@ -208,7 +218,13 @@ class VideoWriter:
         assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
         with contextlib.suppress(OSError):  # ffmpeg has ended; its status shows it
             self._ffmpeg.stdin.close()
-        return self._ffmpeg.wait()
+        status = self._ffmpeg.wait()
+        self._forget_metadata()
+        return status
+
+    def _forget_metadata(self) -> None:
+        if self._metadata is not None:
+            self._metadata.unlink(missing_ok=True)
 
     def _failure(self) -> VideoError:
         assert self._ffmpeg is not None and self._said is not None
@@ -239,7 +255,6 @@ class VideoWriter:
                 [
                     *(("-r", str(fps)) if again else ()), "-i", str(self.working_path), *sound_input,
                     *video, *row.finish, *quality, *sound,
-                    *(("-metadata", f"comment={self._comment}") if self._comment else ()),
                     "-fps_mode", "passthrough", "-f", row.muxer, str(finishing),
                 ],
                 f"completing {self.path}",
@@ -247,6 +262,8 @@ class VideoWriter:
             found = count_frames(finishing) if row.countable else self.num_frames
             if found != self.num_frames:
                 raise VideoError(f"{self.path}: {self.num_frames} frames went in, {found} came out")
+            if self._comment:
+                add_comment(finishing, self._comment)
             finishing.replace(self.path)
         except (VideoError, OSError) as error:
             finishing.unlink(missing_ok=True)
@@ -345,33 +362,3 @@ def probe(
         path = Path(folder) / f"probe{suffix}"
         with VideoWriter(path, width, height, fps, format=format, quality=quality, preset=preset) as video:
             video.write(np.zeros((height, width, 3), np.uint8))
-
-
-def command_from_frames(
-    pattern: str,
-    path: Path,
-    width: int,
-    height: int,
-    fps: float | Fraction,
-    *,
-    format: str = "h264",
-    quality: int | None = None,
-    preset: str | None = None,
-) -> str:
-    """Return the shell command of ffmpeg that makes the film (without sound) from numbered pictures.
-
-    `pattern` names them in ffmpeg's notation, such as frames/%09d.png.
-    """
-    row = FORMATS[format]
-    if "copy" in row.finish:
-        options = _encoding(row, quality, preset)
-        right, bottom = -width % row.grid[0], -height % row.grid[1]
-        if right or bottom:
-            edge = f"pad={width + right}:{height + bottom},fillborders=right={right}:bottom={bottom}:mode=smear,"
-            options[1] = edge + options[1]
-        options += [option for option in row.finish if option not in ("-c:v", "copy")]
-    else:  # encoded only at the end
-        options = [*row.finish, *_quality_options(row, quality)]
-    return shlex.join(
-        [ffmpeg_path(), "-framerate", str(exact_fps(fps)), "-i", pattern, *options, "-f", row.muxer, str(path)]
-    )

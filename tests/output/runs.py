@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from deforum.output.choice import Outputs
+from deforum.output.labels import Label
 from deforum.output.run import Run
+from deforum.settings.options import Settings
+from deforum.settings.read import dump
+from deforum.sources import heading
 from deforum.timeline.frame import Frame
 from deforum.timeline.prompts import Prompt
 from tests.helpers import params_of
@@ -29,7 +34,11 @@ def frame(index: int, *, prompts: tuple[Prompt, ...] = (Prompt(PROMPT, "blurry")
 
 def open_run(folder: Path, outputs: Outputs = DEFAULT, fps: float = 24) -> Run:
     folder.mkdir()
-    return Run(folder, "seed: 7\n", width=WIDTH, height=HEIGHT, fps=fps, outputs=outputs)
+    settings = replace(Settings(), seed=7, width=WIDTH, height=HEIGHT, fps=fps)
+    return Run(
+        folder, f"{heading('a.yaml')}\n{dump(settings)}",
+        width=WIDTH, height=HEIGHT, fps=fps, outputs=outputs, label=Label.of(settings, "a.yaml"),
+    )  # fmt: skip
 
 
 def write_run(folder: Path, outputs: Outputs = DEFAULT, count: int = 10) -> Run:
