@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "deforum.events": 6,
     "deforum.loading": 6,
     "deforum.validate": 6,
+    "deforum.needs": 7,
     "deforum.output": 7,
     "deforum.rendering": 8,
     "deforum.reports": 8,
