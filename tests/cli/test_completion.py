@@ -50,12 +50,12 @@ def test_words_are_proposed(command: str, prefix: str, proposed: list[str]) -> N
 @pytest.mark.parametrize(
     ("line", "proposed"),
     [
-        ("deforum che", ["check "]),
-        ("deforum check se", ["sea.yaml", "seed=", "seed_behavior="]),
+        ("deforum chec", ["check", "checkpoint="]),
+        ("deforum check sea", ["sea.yaml "]),
         ("deforum check sea.yaml video_format=av", ["av1 "]),  # a shell takes the part after = for the word
         ("python render.py check sea.yaml --jso", ["--json "]),
         ("deforum sea.yaml --progress o", ["openjd "]),
-        ("deforum check sea.yaml chec", []),
+        ("deforum check sea.yaml chec", ["checkpoint="]),
     ],
 )
 def test_a_shell_is_answered(line: str, proposed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_the_code_for_a_shell(capsys: pytest.CaptureFixture[str], monkeypatch: p
     pytest.importorskip("argcomplete")
     monkeypatch.setenv("SHELL", "/usr/bin/fish")
     assert "complete --command deforum" in say(capsys, "completion").out
-    assert say(capsys, "completion", "bash").out.rstrip().endswith("deforum")
+    assert "-F _python_argcomplete deforum\n" in say(capsys, "completion", "bash").out
     said = say(capsys, "completion", "tcsh")
     assert (said.status, said.out) == (2, "") and "expected a shell, one of bash, zsh, fish" in said.err
 

@@ -114,7 +114,7 @@ def test_results_are_json(words: str, field: str, expected: object, say: Say) ->
 
 def test_declarations_are_json(say: Say) -> None:
     (setting,) = json.loads(say("params", "near_plane", "--json").out.splitlines()[-1])["settings"]
-    assert setting["name"] == "near" and setting["old_names"] == ["near_plane"] and setting["section"] == "camera"
+    assert setting["name"] == "near" and "near_plane" in setting["old_names"] and setting["section"] == "camera"
     everything = json.loads(say("params", "--json").out)["settings"]
     assert {"zoom", "crf", "cn_1_weight"} <= {each["name"] for each in everything}
 

@@ -212,7 +212,7 @@ def test_events_are_lines_of_json_and_the_result_is_the_last(sea: Path, paint: S
     assert by_kind["error"]["file"].startswith("bad.yaml") and by_kind["error"]["status"] == 2
     prepared = by_kind["prepared"]
     assert (prepared["width"], prepared["frames"], prepared["seed"], prepared["model"]) == (64, 2, 7, "embedded")
-    assert prepared["settings"]["prompts"] == {"0": "a calm sea"} and prepared["settings"]["zoom"] == "1"
+    assert prepared["settings"]["prompts"] == {"0": "a calm sea"} and prepared["settings"]["zoom"] == "0: (1)"
     assert [each["done"] for each in told if each["event"] == "frame"] == [1, 2]
     assert (by_kind["frame"]["frame"], by_kind["frame"]["prompt"], by_kind["frame"]["total"]) == (1, "a calm sea", 2)
     assert set(by_kind["times"]["seconds"]) >= {"diffuse", "write", "rest"}
@@ -261,7 +261,7 @@ def test_a_farm_is_told_of_progress_and_failure(sea: Path, paint: Say) -> None:
     assert [line for line in said.out.splitlines() if "progress" in line] == [
         f"openjd_progress: {share}" for share in ("0.00", "25.00", "50.00", "50.00", "75.00", "100.00")
     ]
-    assert said.out.startswith("openjd_status: sea.yaml seed=1: loading embedded\n")
+    assert said.out.startswith(f"openjd_status: {sea} seed=1: loading embedded\n")
 
 
 def test_settings_come_from_a_pipe(sea: Path, paint: Say, monkeypatch: pytest.MonkeyPatch) -> None:
