@@ -105,9 +105,9 @@ def runs_folder(settings: Settings, output: Path | None) -> Path:
     if not os.access(there, os.W_OK):
         raise UserError(f"{there}: writing here is not allowed; choose another folder with -o")
     try:
-        if there != folder:
+        for name in folder.parts[len(there.parts) :]:
             with contextlib.suppress(FileNotFoundError):
-                os.stat(folder)  # fails for names that are too long
+                os.stat(there / name)  # fails for a name that is too long
         os.rmdir(tempfile.mkdtemp(prefix=".deforum_", dir=there))
     except OSError as error:
         raise disk_error(OSError(error.errno, error.strerror), folder) from error

@@ -223,7 +223,8 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("motion:\n  camera:\n    fov: 40", "a.yaml:2:3: camera: this section is inside the section motion; sections "
          "stand side by side, each on a line without indentation"),
         ("seed: 1\n \tfps: 2", "a.yaml:2:2: a tab; YAML lines are indented with spaces\n      fps: 2\n     ^"),
-        ("motion:\n  zoom: 1\n  \tangle: 2", "a.yaml:3:3: a tab; YAML lines are indented with spaces\n       angle: 2\n      ^"),
+        ("motion:\n  zoom: 1\n  \tangle: 2",
+         "a.yaml:3:3: a tab; YAML lines are indented with spaces\n       angle: 2\n      ^"),
         ("motion:\n\tzoom: 1", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     zoom: 1\n    ^"),
         ("prompts:\n\t0: a\n\t9: b", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     0: a\n    ^"),
         ("seed: 1\nseed: 2", "a.yaml:2:1: seed is given twice; first at a.yaml:1:1"),
