@@ -10,6 +10,9 @@ from deforum.cli.progress import Progress, Silent
 from deforum.cli.terminal import LOG, put_out, say
 from deforum.errors import Problem, UserError
 
+LOGGED_LINES = 5
+"""Results of more lines, such as tables, are not logged."""
+
 OK, BROKEN, USER, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -64,7 +67,10 @@ class Console:
             except OSError as error:
                 raise UserError(f"{target}: cannot be written: {error.strerror}") from error
             self._result["output"] = str(target)
-        elif not self.json:
+            return
+        if text.count("\n") <= LOGGED_LINES:
+            LOG.info(text.rstrip())
+        if not self.json:
             put_out(text)
 
     def emit(self, event: str, **fields: object) -> None:

@@ -54,9 +54,7 @@ def details(console: Console) -> Observer:
         nonlocal times
         match event:
             case RunPrepared(settings):
-                from deforum.settings.read import dump
-
-                console.detail("\n    ".join(["settings of the run:", *dump(settings).splitlines()]))
+                console.detail(in_full(settings))
             case RunLoaded(folder, total):
                 console.detail(f"loaded in {time.monotonic() - began:.1f} s: {_versions()}")
                 console.detail(f"{total} frames into {folder}")
@@ -74,6 +72,13 @@ def details(console: Console) -> Observer:
                 console.detail(took + (f", at most {memory / 2**30:.2f} GB of memory" if memory else ""))
 
     return tell
+
+
+def in_full(settings: Settings) -> str:
+    """Return the settings that differ from their defaults as indented YAML below a heading."""
+    from deforum.settings.read import dump
+
+    return "\n    ".join(["settings of the run:", *dump(settings).splitlines()])
 
 
 def about(settings: Settings) -> dict[str, object]:

@@ -145,13 +145,16 @@ KINDS: Mapping[str, str] = {
 """The choices of --progress."""
 
 
-def progress_display(kind: str | None, *, quiet: bool, run: int = 1, runs: int = 1) -> Progress:
-    """Return the display of one of KINDS; None chooses the bar on a terminal and lines elsewhere, nothing if quiet.
+def progress_display(
+    kind: str | None, *, quiet: bool = False, verbose: bool = False, run: int = 1, runs: int = 1
+) -> Progress:
+    """Return the display of one of KINDS. None chooses the bar on a terminal and lines elsewhere; nothing if quiet.
 
-    `run` of `runs` is the number of the run, from 1.
+    If verbose, lines are chosen on a terminal too: details would break the bar. `run` of `runs` is the number of the
+    run, from 1.
     """
     is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    match kind or ("none" if quiet else "bar" if is_terminal else "plain"):
+    match kind or ("none" if quiet else "bar" if is_terminal and not verbose else "plain"):
         case "bar":
             return Bar(sys.stderr)
         case "plain":

@@ -89,7 +89,7 @@ class Session:
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
     from deforum import needs
-    from deforum.cli.observers import about, changed
+    from deforum.cli.observers import about, changed, in_full
     from deforum.cli.sweep import list_jobs
     from deforum.rendering import check as check_settings
 
@@ -106,6 +106,7 @@ def check(arguments: argparse.Namespace) -> int:
             continue
         for note in prepared.notes:
             session.tell(job.file, note)
+        console.detail(in_full(settings))
         count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
         console.put(
             f"{job.label}: good: {count} frames of {settings.width}x{settings.height}, "
@@ -166,7 +167,9 @@ def render(arguments: argparse.Namespace) -> int:
         for number, job in enumerate(jobs, 1):
             if len(jobs) > 1:
                 console.say(f"[{number}/{len(jobs)}] {job.label}")
-            console.progress = progress_display(arguments.progress, quiet=console.quiet, run=number, runs=len(jobs))
+            console.progress = progress_display(
+                arguments.progress, quiet=console.quiet, verbose=console.verbose, run=number, runs=len(jobs)
+            )
             outcomes.append(render_job(job, session))
             if stop():
                 break

@@ -39,6 +39,8 @@ def logging_to(file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return
+    if os.path.splitext(file)[1].lower() in (".yaml", ".yml", ".json"):
+        raise UserError(f"--log {file}: this is the name of a settings file; expected one such as render.log")
     try:
         handler = logging.FileHandler(os.path.expanduser(file), encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as error:

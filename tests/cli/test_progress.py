@@ -120,3 +120,5 @@ def test_the_display_is_chosen_by_the_option_and_the_terminal(
     monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
     monkeypatch.setenv("TERM", term)
     assert type(progress_display(kind, quiet=quiet)) is display
+    if display is Bar and kind is None:
+        assert type(progress_display(kind, verbose=True)) is Lines

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
-from deforum.cli.terminal import LOG, clock, logging_to
+from deforum.cli.terminal import LOG, clock, logging_to, warnings_to
 from deforum.errors import UserError
 
 
@@ -30,3 +31,21 @@ def test_a_log_that_cannot_be_written_is_said(name: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="cannot be written"), logging_to(name):
         pass
+
+
+def test_a_log_is_not_written_into_a_settings_file(tmp_path: Path) -> None:
+    """As where the name of the log was forgotten: --log my.yaml."""
+    settings = tmp_path / "my.yaml"
+    settings.write_text("seed: 1")
+    with pytest.raises(UserError, match="this is the name of a settings file"), logging_to(str(settings)):
+        pass
+    assert settings.read_text() == "seed: 1"
+
+
+def test_warnings_of_other_modules_are_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[str] = []
+    with warnings_to(heard.append):
+        logging.getLogger("deforum.video.reader").warning("%s ends early", "clip.mp4")
+        logging.getLogger("deforum.video.reader").info("opened")
+    logging.getLogger("deforum.cli").info("nothing")
+    assert heard == ["clip.mp4 ends early"] and capsys.readouterr().err == ""
