@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -117,11 +118,16 @@ def parser_of(name: str) -> Parser:
     return parser
 
 
+def _options(name: str) -> Iterable[str]:
+    return parser_of(name).takes_value
+
+
 def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """Parse the command line. Raises UserError for what cannot be understood."""
     name, words = find_command(argv)
     command, parser = COMMANDS[name], parser_of(name)
-    arguments = parser.parse_intermixed_args(rewrite(words, parser.takes_value, COMMANDS))
+    options = {other: partial(_options, other) for other in COMMANDS}
+    arguments = parser.parse_intermixed_args(rewrite(words, parser.takes_value, options))
     arguments.files, arguments.overrides = split_words(arguments.words)
     if command.needs_file and not arguments.files:
         parser.error("no settings file given; expected FILE before or after name=value")

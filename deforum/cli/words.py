@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deforum.errors import Problem, UserError
 
@@ -14,6 +14,11 @@ _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"
 _NAME = r"[A-Za-z_][\w.-]*"
 ASSIGNMENT = re.compile(rf"{_NAME}\s*=")
 _NUMBER = re.compile(r"[+-]?(\d|\.\d)")
+
+
+Commands = Mapping[str, Callable[[], Iterable[str]]]
+"""All commands by name, each with a function that returns its options."""
+NO_COMMANDS: Commands = {}
 
 
 def is_file(word: str) -> bool:
@@ -26,12 +31,12 @@ def is_assignment(word: str) -> bool:
     return ASSIGNMENT.match(word) is not None and not is_file(word)
 
 
-def rewrite(argv: Sequence[str], options: Mapping[str, bool], commands: Iterable[str] = ()) -> list[str]:
+def rewrite(argv: Sequence[str], options: Mapping[str, bool], commands: Commands = NO_COMMANDS) -> list[str]:
     """Rewrite settings that are written as options, or in several words, to `name=value`.
 
     `options` are the options of the command, such as "-o" and "--output", and whether each takes a value; they take
-    precedence over settings. Raises UserError with all words that look like options and are none, each with the right
-    form.
+    precedence over settings. `commands` are all commands, for messages. Raises UserError with all words that look like
+    options and are none, each with the right form.
     """
     words, done = list(argv), list[str]()
     problems: list[Problem] = []
@@ -52,7 +57,7 @@ def rewrite(argv: Sequence[str], options: Mapping[str, bool], commands: Iterable
     return done
 
 
-def _option(word: str, rest: list[str], options: Mapping[str, bool], commands: Iterable[str]) -> list[str]:
+def _option(word: str, rest: list[str], options: Mapping[str, bool], commands: Commands) -> list[str]:
     """Return what an option, or a setting written like one, stands for; takes its value from `rest`."""
     bare, equals, value = word.lstrip(_DASHES).partition("=")
     dashes = word[: len(word) - len(word.lstrip(_DASHES))]
@@ -68,6 +73,9 @@ def _option(word: str, rest: list[str], options: Mapping[str, bool], commands: I
         return [f"{off}=false"]
     if bare in commands:
         raise UserError(f"{word}: this is a command; commands come first, without dashes: {bare} FILE")
+    owner = next((command for command in commands if f"--{bare}" in commands[command]()), "")
+    if owner:
+        raise UserError(f"{word}: this is an option of {owner}, not of this command")
     raise UserError(f"{word}: there is no such option or setting{_meant(bare, options, equals + value)}")
 
 
@@ -93,7 +101,8 @@ def _valued(word: str, name: str, rest: list[str]) -> str:
     following = rest[0] if rest else ""
     if _is_switch(name):
         return f"{name}={rest.pop(0)}" if following.casefold() in (*TRUE, *FALSE) else f"{name}=true"
-    if not rest or is_assignment(following) or (following[:2] == "--"):
+    is_other = is_assignment(following) or following[:2] == "--" or (is_file(following) and not _may_be_a_file(name))
+    if not rest or is_other:
         raise UserError(f"{word}: the value of this setting is missing; expected {name}=VALUE")
     return f"{name}={rest.pop(0)}"
 
@@ -140,6 +149,15 @@ def _is_switch(name: str) -> bool:
 
     declaration = find_setting(name)
     return declaration is not None and declaration.type is bool
+
+
+def _may_be_a_file(name: str) -> bool:
+    """Whether the value of a setting may be the name of a file: its type is a text."""
+    from deforum.settings.read import find_setting
+    from schedules import NumberSchedule
+
+    declaration = find_setting(name)
+    return declaration is not None and declaration.type not in (int, float, NumberSchedule)
 
 
 def _meant(bare: str, options: Iterable[str], value: str) -> str:

@@ -246,12 +246,14 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
                 raise RuntimeError("out of memory")
             return [from_bytes(np.full((height, width, 3), 99, np.uint8)) for _ in frames]
 
-    def load_diffuser(source: object, **choices: object) -> Grey:
-        loaded.append(source)
+    def load_diffuser(source: diffusion.ModelSource, **choices: object) -> Grey:
+        loaded.append(source.name)
         return Grey()
 
     monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
-    monkeypatch.setattr(diffusion, "resolve_model", lambda name: name)
+    monkeypatch.setattr(
+        diffusion, "resolve_model", lambda name: diffusion.ModelSource(name, "hub", None, "", None, None)
+    )
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text(SEA)

@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--tiling", "no", "a.yaml"], ["tiling=no", "a.yaml"]),
         (["--no-tiling", "--no_make-gif"], ["tiling=false", "make_gif=false"]),
         (["--tiling=off"], ["tiling=off"]),
+        (["--init-image", "a.yaml"], ["init_image=a.yaml"]),  # a file may be its value
         (["--cn_2_weight", "0.5"], ["cn_2_weight=0.5"]),
         # In several words.
         (["a.yaml", "fps", "=", "3"], ["a.yaml", "fps=3"]),
@@ -81,10 +82,12 @@ def test_words_become_settings(typed: list[str], understood: list[str]) -> None:
         (["--seed"], "--seed: the value of this setting is missing; expected seed=VALUE"),
         (["--seed", "--quiet"], "expected seed=VALUE"),
         (["--seed", "fps=3"], "expected seed=VALUE"),
+        (["--fps", "a.yaml"], "expected fps=VALUE"),
+        (["--format", "csv"], "--format: this is an option of values, not of this command"),
         (["--check", "a.yaml"], "--check: this is a command; commands come first, without dashes: check FILE"),
     ],
 )
 def test_other_words_get_the_right_form(typed: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
-        rewrite(typed, OPTIONS, ["check"])
+        rewrite(typed, OPTIONS, {"check": list, "values": lambda: ["--format"]})
     assert message in str(error.value)
