@@ -12,7 +12,7 @@ from deforum.features.table import settle as settle_length
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
 from deforum.settings.document import Place, Scalar
-from deforum.settings.files import Lookup
+from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
 from deforum.settings.read import (
     Findings,
@@ -67,6 +67,15 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
     found = read_source(Path(source))
     origin = describe_origin(Path(source), overrides, before=origin_in(found.text))
     return replace(_load(found, overrides, to_render), origin=origin)
+
+
+def load_text(text: str, overrides: Sequence[str] = (), *, name: str, to_render: bool = True) -> Loaded:
+    """Read settings from a text, YAML or Deforum's JSON, as `load` reads a file; paths start from the current folder.
+
+    `name` stands for the file in messages, and in what a run records of its origin.
+    """
+    origin = describe_origin(Path(name), overrides, before=origin_in(text))
+    return replace(_load(Source(Path(name), text), overrides, to_render), origin=origin)
 
 
 def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
@@ -166,12 +175,13 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
         elif each.pending and not idle:
             waiting.setdefault(each.pending, []).append(name)
         elif name in DECLARATIONS and not is_switched_on(name, settings, sampling):
+            if old_file and not (name == "soundtrack_path" and not is_url(settings.soundtrack_path)):
+                continue  # Deforum's files have every setting; a sound file of one's own was put there to be heard
             switched_off.setdefault(in_words(name), []).append(name)
         elif (name, value) in PENDING_CHOICES:
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
-    if not old_file:
-        for words, names in switched_off.items():
-            yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
+    for words, names in switched_off.items():
+        yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not supported yet: {', '.join(names)}"
     if not old_file and "prompts" in given:

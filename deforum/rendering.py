@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from deforum.events import (
 )
 from deforum.features.feature import Recording
 from deforum.models.kept import KeptModels
+from deforum.needs import memory_note
 from deforum.output.choice import Film, Outputs
 from deforum.output.labels import Label
 from deforum.output.naming import new_folder, run_name, runs_folder
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MAKES_FILMS = "# To make another film from the frames beside it: render.py film FOLDER [fps=24] [video_format=webm]"
 """Second line of a run's settings.yaml, which also tells what to do after a run that was killed."""
+T = TypeVar("T")
 
 Change = Callable[["Stages"], "Stages"]
 """Function of the stages of a run that returns the stages to render with."""
@@ -69,26 +71,29 @@ def levels(image: Image, bits: int) -> Pixels:
     return words
 
 
-def check(settings: Settings) -> Prepared:
+def check(settings: Settings, *, output: str | Path | None = None) -> Prepared:
     """Find every mistake in the settings and the outputs that can be found without loading a model.
 
-    Returns the prepared run: resolved settings, sampled timeline, and notes on deviations from the settings. Raises
-    UserError with all problems.
+    `output` is the folder for the runs (default: the setting of that name). Returns the prepared run: resolved
+    settings, sampled timeline, and notes on deviations from the settings. Raises UserError with all problems.
     """
     problems: list[Problem] = []
-    prepared = None
     outputs, notes = Outputs.of(settings)
-    try:
-        prepared = prepare(settings)
-    except UserError as error:
-        problems += error.problems
-    try:
-        outputs.check(settings.width, settings.height, settings.fps)
-    except UserError as error:
-        problems += error.problems
+
+    def look(find: Callable[[], T]) -> T | None:
+        try:
+            return find()
+        except UserError as error:
+            problems.extend(error.problems)
+            return None
+
+    prepared = look(lambda: prepare(settings))
+    look(lambda: outputs.check(settings.width, settings.height, settings.fps))
+    look(lambda: runs_folder(settings, None if output is None else Path(output)))
     if problems or prepared is None:
         raise UserError(problems)
-    return replace(prepared, notes=(*prepared.notes, *notes))
+    foreseen = [*outputs.sound_notes(len(prepared.timeline) / settings.fps), *filter(None, [memory_note(prepared)])]
+    return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
 
 def render(
@@ -113,7 +118,7 @@ def render(
     """
     _settle_process()
     tell = observer if progress is None else _telling(observer, progress)
-    prepared = check(settings)
+    prepared = check(settings, output=output)
     settings = prepared.settings
     _tell_prepared(prepared, tell)
     outputs, _ = Outputs.of(settings)

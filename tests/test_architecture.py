@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "deforum.sources": 6,
     "deforum.foreign": 6,
     "deforum.validate": 6,
+    "deforum.needs": 7,
     "deforum.output": 7,
     "deforum.rendering": 8,
     "deforum.reports": 8,

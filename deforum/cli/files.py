@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import glob
-import re
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
+from deforum.cli.words import is_assignment, is_file, setting_name
 from deforum.errors import UserError
 
+if TYPE_CHECKING:
+    from deforum.loading import Loaded
+
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
+
+STDIN = Path("-")
+"""The file name that means the standard input."""
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -17,9 +26,36 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     files: list[str] = []
     overrides: list[str] = []
     for word in words:
-        is_override = re.match(r"[A-Za-z_]\w*=", word) is not None and not Path(word).exists()
-        (overrides if is_override else files).append(word)
+        (overrides if is_assignment(word) else files).append(word)
     return files, overrides
+
+
+def name_of(file: Path, *, stem: bool = False) -> str:
+    """Return the name of a settings file for messages, or without its suffix."""
+    if file == STDIN:
+        return "stdin" if stem else "standard input"
+    return file.stem if stem else file.name
+
+
+def load_file(file: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+    """Read a settings file, or the standard input for `-`, as `deforum.loading.load` does. Raises UserError."""
+    from deforum.loading import load, load_text
+
+    if file != STDIN:
+        return load(file, overrides, to_render=to_render)
+    return load_text(_read(sys.stdin), overrides, name=name_of(file), to_render=to_render)
+
+
+@lru_cache(maxsize=1)
+def _read(stream: TextIO) -> str:
+    """Read a stream to its end, once: the runs of a sweep read the same text. Raises UserError."""
+    if stream.isatty():
+        print("reading settings from the standard input; Ctrl-D ends them", file=sys.stderr, flush=True)
+    raw = stream.buffer.read()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input: byte {error.start + 1} is not UTF-8 text; expected UTF-8") from None
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
@@ -28,9 +64,13 @@ def find_files(words: Sequence[str]) -> list[Path]:
 
     found: dict[Path, None] = {}
     problems: list[Problem] = []
-    for word in words:
+    words = list(words)
+    while words:
+        word = words.pop(0)
         path = Path(word).expanduser()
-        if path.is_dir():
+        if path == STDIN:
+            inside = [path]
+        elif path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SETTINGS_SUFFIXES and p.is_file())
             if not inside:
                 problems.append(
@@ -41,8 +81,28 @@ def find_files(words: Sequence[str]) -> list[Path]:
         else:
             inside = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
             if not inside:
-                problems.append(Problem("no such file; expected a settings file, a folder of them or a pattern", word))
+                value = words.pop(0) if words and setting_name(word) and not is_file(words[0]) else ""
+                problems.append(Problem(_explain_missing(word, value), word))
         found.update(dict.fromkeys(inside))
     if problems:
         raise UserError(problems)
     return list(found)
+
+
+def _explain_missing(word: str, value: str) -> str:
+    """Return the message for a word that names no file: what it may have been meant for; `value` is the next word."""
+    from schedules import nearest
+
+    name = setting_name(word)
+    if name is not None:
+        return f"this is a setting, and no file has that name; expected {name}={value or 'VALUE'}"
+    path = Path(word).expanduser()
+    folder = path.parent
+    try:
+        there = [each.name for each in folder.iterdir() if each.suffix.lower() in SETTINGS_SUFFIXES]
+    except OSError:
+        there = []
+    meant = nearest(path.name, there)
+    if meant is not None:
+        return f"no such file; did you mean {folder / meant}?"
+    return "no such file; expected a settings file, a folder of them or a pattern"

@@ -6,34 +6,18 @@ Arguments and printing; the logic of each command is in its own module.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from deforum.cli.files import STDIN, find_files, load_file, name_of
 from deforum.errors import UserError
+
+if TYPE_CHECKING:
+    from deforum.cli.console import Console
 
 EQUAL, DIFFERENT = 0, 1
 """Exit statuses of diff, as for the Unix program diff."""
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def put_out(text: str, target: Path | None = None) -> None:
-    """Write a text to a file, or to the standard output for None. Raises UserError if the file cannot be written."""
-    if target is not None:
-        try:
-            target.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise UserError(f"{target}: cannot be written: {error.strerror}") from error
-        return
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # a reader such as `head` closed the pipe; Python must not flush it again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def new_file(output: str | None, *, overwrite: bool) -> Path | None:
@@ -49,10 +33,6 @@ def new_file(output: str | None, *, overwrite: bool) -> Path | None:
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
-def _quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not print notes on the settings")
-
-
 def _writing(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", help=f"{what}; - is the standard output")
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing file")
@@ -60,15 +40,14 @@ def _writing(parser: argparse.ArgumentParser, what: str) -> None:
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="+", metavar="FILE | name=value", help="files to convert, and settings to change"
+        "words", nargs="*", metavar="FILE | name=value", help="files to convert (- is the standard input), and settings"
     )
     _writing(parser, "the YAML file, or a folder for several (default: FILE.yaml beside each)")
-    _quiet(parser)
 
 
 def values_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="+", metavar="FILE | NAME | name=value",
+        "words", nargs="*", metavar="FILE | NAME | name=value",
         help="a settings file, the schedules to show (default: all), and settings to change in the file",
     )  # fmt: skip
     parser.add_argument(
@@ -77,18 +56,19 @@ def values_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--format", choices=("csv", "json", "table"), help="default: by the ending of OUT, else csv")
     _writing(parser, "output file (default: -)")
-    _quiet(parser)
 
 
 def params_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="NAME", help="settings or sections to describe (default: all)")
+    parser.add_argument(
+        "words", nargs="*", metavar="NAME",
+        help="settings or sections to describe, or words to look for in all texts (default: all settings)",
+    )  # fmt: skip
 
 
 def diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="+", metavar="FILE | name=value", help="two files, and settings to change in both"
+        "words", nargs="*", metavar="FILE | name=value", help="two files, and settings to change in both"
     )
-    _quiet(parser)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -96,71 +76,92 @@ def diff_arguments(parser: argparse.ArgumentParser) -> None:
 
 def convert(arguments: argparse.Namespace) -> int:
     """Write each file as YAML that renders the same; print the path of each written file."""
-    from deforum.cli.files import find_files
     from deforum.reports.convert import convert, targets
 
+    console: Console = arguments.console
     sources = find_files(arguments.files)
-    outputs = targets(sources, arguments.output, overwrite=arguments.overwrite)
-    conversions = [convert(*each, arguments.overrides) for each in zip(sources, outputs, strict=True)]
-    for done in conversions:
-        _tell(done.source, done.loaded.report, arguments.quiet)
-        put_out(done.text, done.target)
+    output = arguments.output
+    if output is None and sources == [STDIN]:
+        output = "-"
+    outputs = targets(sources, output, overwrite=arguments.overwrite)
+    loaded = [load_file(source, arguments.overrides, to_render=False) for source in sources]
+    conversions = [
+        convert(each, source.parent, target, name=name_of(source))
+        for each, source, target in zip(loaded, sources, outputs, strict=True)
+    ]
+    for source, done in zip(sources, conversions, strict=True):
+        _tell(source, done.loaded.report, console)
+        console.put(done.text, done.target)
         if done.target is not None:
-            print(done.target)
+            console.put(f"{done.target}\n")
+    console.record(
+        converted=[
+            {"file": str(source), "output": None if done.target is None else str(done.target), "yaml": done.text}
+            for source, done in zip(sources, conversions, strict=True)
+        ]
+    )
     return EQUAL
 
 
 def values(arguments: argparse.Namespace) -> int:
     """Print the values of schedules at frames."""
-    from deforum.loading import load
     from deforum.reports import tabulate
 
+    console: Console = arguments.console
     file, *names = arguments.files
     target = new_file(arguments.output, overwrite=arguments.overwrite)
     ending = "" if target is None else target.suffix.lower().lstrip(".")
     kind = arguments.format or {"json": "json", "txt": "table"}.get(ending, "csv")
-    loaded = load(Path(file), arguments.overrides, to_render=False)
+    loaded = load_file(Path(file), arguments.overrides, to_render=False)
     settings = loaded.settings
-    _tell(Path(file), loaded.report, arguments.quiet)
+    _tell(Path(file), loaded.report, console)
     columns = tabulate.resolve_columns(names, settings)
     timeline = tabulate.look(settings)
-    if settings.seed < 0 and not arguments.quiet:
-        say(f"seed: -1 draws a new seed for each run; the values are those of seed {timeline.seed} (to change: seed=N)")
+    if settings.seed < 0:
+        drawn = f"-1 draws a new seed for each run; the values are those of seed {timeline.seed} (to change: seed=N)"
+        console.note(f"seed: {drawn}")
     frames = tabulate.pick_frames(arguments.frames, len(timeline), timeline.variables)
-    put_out(tabulate.FORMATS[kind](tabulate.tabulate(settings, timeline, columns, frames)), target)
+    table = tabulate.tabulate(settings, timeline, columns, frames)
+    console.put(tabulate.FORMATS[kind](table), target, columns=tabulate.as_json(table) if console.json else None)
     return EQUAL
 
 
 def params(arguments: argparse.Namespace) -> int:
     """Print the reference of all settings, or of some."""
-    from deforum.reports.reference import look_up, reference
+    from deforum.reports.reference import as_json, look_up, reference
 
-    put_out(look_up(arguments.words) if arguments.words else reference())
+    console: Console = arguments.console
+    if not arguments.words:
+        console.put(reference(), settings=as_json() if console.json else None)
+        return EQUAL
+    found = look_up(arguments.words)
+    for note in found.notes:
+        console.note(note)
+    console.put(found.text, settings=as_json(found.names) if console.json else None)
     return EQUAL
 
 
 def diff(arguments: argparse.Namespace) -> int:
     """Print how two files differ in what they render. Returns EQUAL or DIFFERENT."""
-    from deforum.loading import load
     from deforum.reports.compare import compare
 
+    console: Console = arguments.console
     if len(arguments.files) != 2:
         raise UserError(f"diff compares two settings files; {len(arguments.files)} were given")
     one, other = (Path(file) for file in arguments.files)
     settings = []
     for path in (one, other):
-        loaded = load(path, arguments.overrides, to_render=False)
-        _tell(path, [line for line in loaded.report if not line.startswith("without effect")], arguments.quiet)
+        loaded = load_file(path, arguments.overrides, to_render=False)
+        _tell(path, [line for line in loaded.report if not line.startswith("without effect")], console)
         settings.append(loaded.settings)
     found = compare(*settings)
     lines = [f"{one} | {other}", *found.differences] if found.differences else [f"{one} and {other} render the same"]
-    if found.idle and not arguments.quiet:
+    if found.idle and not console.quiet:
         lines.append(f"different, but without effect in both: {', '.join(found.idle)}")
-    put_out("\n".join(lines) + "\n")
+    console.put("\n".join(lines) + "\n", differences=found.differences, without_effect=found.idle)
     return DIFFERENT if found.differences else EQUAL
 
 
-def _tell(path: Path, report: Sequence[str], quiet: bool) -> None:
-    if not quiet:
-        for line in report:
-            say(f"{path.name}: {line}")
+def _tell(path: Path, report: Sequence[str], console: Console) -> None:
+    for line in report:
+        console.note(line, name_of(path))

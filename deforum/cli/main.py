@@ -4,26 +4,32 @@ Exit status: 0 success; 1 unexpected error (with traceback); 2 error that the us
 130 stopped by Ctrl-C (143 by SIGTERM).
 """
 
+# PYTHON_ARGCOMPLETE_OK: as in render.py, for the program deforum.
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import NoReturn
 
+from deforum.cli import completion
 from deforum.cli import inspect as commands
+from deforum.cli.console import INTERRUPTED, Console
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
-from deforum.cli.render import INTERRUPTED, check, render, render_arguments, report
-from deforum.cli.terminal import say
+from deforum.cli.render import check, check_arguments, render, render_arguments
+from deforum.cli.terminal import logging_to, say, warnings_to
+from deforum.cli.words import is_file, rewrite
+from deforum.errors import UserError
 from deforum.program import command_line, program_name
 from deforum.version import __version__
 
 EPILOG = """\
 Several files, folders or patterns are rendered one after the other; if one fails, the others still render.
-name=value changes a setting of the files, unless there is a file of that name:
+name=value changes a setting of the files, unless there is a file of that name; --name value does too:
 
     {program} examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
@@ -49,36 +55,86 @@ class Command:
     needs_file: bool = True
 
 
-def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """Parse the command line. The first argument is a command if it names one and no file of that name exists."""
-    name, program = "render", program_name()
-    if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
-        name, argv = argv[0], argv[1:]
-    command = COMMANDS[name]
-    rows = "\n".join(f"  {word:8}{each.help}" for word, each in COMMANDS.items())
+class Parser(argparse.ArgumentParser):
+    """Raises UserError for mistakes, in place of printing them and leaving the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists what can be given")
+
+    @property
+    def takes_value(self) -> dict[str, bool]:
+        """Whether each option, such as -o and --output, takes a value."""
+        return {name: action.nargs != 0 for name, action in self._option_string_actions.items()}
+
+
+def find_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the name of the command and the words after it. Raises UserError for a misspelt one.
+
+    The first word is a command if it names one and no file of that name exists.
+    """
+    if not argv or os.path.isfile(argv[0]):
+        return "render", argv
+    first = argv[0]
+    if first in COMMANDS:
+        return first, argv[1:]
+    if first == "help":
+        named = argv[1] if len(argv) > 1 and argv[1] in COMMANDS else "render"
+        return named, ["--help"]
+    if first.isalpha() and not is_file(first) and argv[1:2] != ["="]:
+        from schedules import nearest
+
+        meant = nearest(first, COMMANDS)
+        if meant is not None:
+            raise UserError(f"{first}: there is no such command or file; did you mean {meant}?")
+    return "render", argv
+
+
+def parser_of(name: str) -> Parser:
+    """Return the parser of a command's arguments."""
+    command, program = COMMANDS[name], program_name()
+    rows = "\n".join(f"  {word:12}{each.help}" for word, each in COMMANDS.items())
     about = f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}"
-    parser = argparse.ArgumentParser(
-        prog=program,
-        usage=f"{program} {'[COMMAND]' if name == 'render' else name} {command.usage}",
+    parser = Parser(
+        prog=program if name == "render" else f"{program} {name}",
+        usage=f"{program} {'[COMMAND]' if name == 'render' else name} {command.usage} [OPTION ...]",
         description=about if name == "render" else f"{command.help[:1].upper()}{command.help[1:]}.",
         epilog=EPILOG.replace("{program}", command_line()) if name == "render" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.arguments(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors and results, without notes")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print details: settings, times, memory")
+    parser.add_argument("--log", metavar="FILE", help="append all messages, with details and their times, to a file")
+    parser.add_argument("--json", action="store_true", help="print events, errors and the result as lines of JSON")
     parser.add_argument("--version", action="version", version=f"deforum {__version__}")
-    arguments = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def _options(name: str) -> Iterable[str]:
+    return parser_of(name).takes_value
+
+
+def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    """Parse the command line. Raises UserError for what cannot be understood."""
+    name, words = find_command(argv)
+    command, parser = COMMANDS[name], parser_of(name)
+    options = {other: partial(_options, other) for other in COMMANDS}
+    arguments = parser.parse_intermixed_args(rewrite(words, parser.takes_value, options))
     arguments.files, arguments.overrides = split_words(arguments.words)
     if command.needs_file and not arguments.files:
         parser.error("no settings file given; expected FILE before or after name=value")
+    late = next((word for word in arguments.files if command.needs_file and word in COMMANDS and not is_file(word)), "")
+    if late:
+        raise UserError(f"{late}: there is no such file; as a command it comes first: {program_name()} {late} FILE")
     return command, arguments
 
 
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER]",
     ),
-    "check": Command("find mistakes without rendering", check, render_arguments),
+    "check": Command("find mistakes without rendering", check, check_arguments),
     "convert": Command(
         "write a file of any kind as YAML that renders the same", commands.convert, commands.convert_arguments,
         "FILE [FILE ...] [name=value ...] [-o OUT.yaml]",
@@ -99,18 +155,37 @@ COMMANDS: dict[str, Command] = {
         "show how two files differ in what they render (exit status 1 if they do)", commands.diff,
         commands.diff_arguments, "FILE FILE [name=value ...]",
     ),
+    "completion": Command(
+        "print the code that lets a shell complete commands, settings and files", completion.completion,
+        completion.completion_arguments, "[bash|zsh|fish|powershell]", needs_file=False,
+    ),
 }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    command, arguments = parse(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    completion.complete(parser_of, COMMANDS)
     # OpenMP threads that busy-wait take the cores from the encoder: a warp then takes 60 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    console = Console(json="--json" in argv)  # for mistakes in the arguments themselves
+    try:
+        command, arguments = parse(argv)
+        console = Console(quiet=arguments.quiet, verbose=arguments.verbose, json=arguments.json)
+        arguments.console = console
+        with logging_to(arguments.log), warnings_to(console.note):
+            return console.finish(run(command, arguments))
+    except UserError as error:
+        return console.finish(console.fail(error))
+
+
+def run(command: Command, arguments: argparse.Namespace) -> int:
+    """Run a command and return its exit status; errors are said, and logged."""
+    console: Console = arguments.console
     try:
         return command.run(arguments)
     except KeyboardInterrupt:
         say("stopped")
         return INTERRUPTED
     except Exception as error:
-        return report(error)
+        return console.fail(error)

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deforum.errors import UserError
+from deforum.cli.console import BROKEN, INTERRUPTED, OK, USER, Console
+from deforum.cli.files import find_files, load_file, name_of
+from deforum.cli.progress import display_of, progress_argument
+from deforum.cli.terminal import Stop, clock, say
 from deforum.models.kept import KeptModels
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
-    from deforum.events import Event, RunResult
+    from deforum.events import Event, Observer, RunResult
     from deforum.loading import Loaded
     from deforum.settings.options import Settings
-from deforum.cli.files import find_files
-from deforum.cli.terminal import Progress, Stop, clock, say
-
-OK, BROKEN, USER, INTERRUPTED = 0, 1, 2, 130
 
 
-def render_arguments(parser: argparse.ArgumentParser) -> None:
+def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="+", metavar="FILE | name=value", help="settings files, and settings to change in them"
-    )
+        "words", nargs="*", metavar="FILE | name=value",
+        help="settings files (- is the standard input), and settings to change in them",
+    )  # fmt: skip
     parser.add_argument(
         "-o",
         "--output",
@@ -38,7 +36,11 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder in which the run's folder is created (default: the setting output)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors and the path of the video")
+
+
+def render_arguments(parser: argparse.ArgumentParser) -> None:
+    check_arguments(parser)
+    progress_argument(parser)
 
 
 @dataclass(frozen=True)
@@ -47,24 +49,22 @@ class Session:
 
     arguments: argparse.Namespace
     stop: Stop
-    told: set[str] = field(default_factory=set)
-    """Notes printed so far, so that the runs of a sweep do not repeat them."""
     sweeps: dict[Path, Path] = field(default_factory=dict)
     """The sweep folder of each file."""
     models: KeptModels = field(default_factory=KeptModels)
     """Loaded models, reused by the next run."""
 
+    @property
+    def console(self) -> Console:
+        console: Console = self.arguments.console
+        return console
+
     def tell(self, path: Path, line: str) -> None:
-        line = f"{path.name}: {line}"
-        if not self.arguments.quiet and line not in self.told:
-            self.told.add(line)
-            say(line)
+        self.console.note(line, name_of(path))
 
     def load(self, job: Job) -> Loaded:
         """Read the settings of a run and print the notes on them."""
-        from deforum.loading import load
-
-        loaded = load(job.file, job.overrides)
+        loaded = load_file(job.file, job.overrides)
         for line in loaded.report:
             self.tell(job.file, line)
         return loaded
@@ -78,31 +78,43 @@ class Session:
             from deforum.output.naming import new_folder, runs_folder, safe_name
 
             parent = runs_folder(settings, self.arguments.output)
-            self.sweeps[job.file] = new_folder(parent, safe_name(f"{job.file.stem}_sweep"))
+            self.sweeps[job.file] = new_folder(parent, safe_name(f"{name_of(job.file, stem=True)}_sweep"))
         return self.sweeps[job.file]
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
+    from deforum import needs
+    from deforum.cli.observers import about, changed, in_full
     from deforum.cli.sweep import list_jobs
     from deforum.rendering import check as check_settings
 
-    worst, session = OK, Session(arguments, Stop())
+    worst, session, checked = OK, Session(arguments, Stop()), list[dict[str, object]]()
+    console = session.console
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
             settings = session.load(job).settings
-            prepared = check_settings(settings)
+            prepared = check_settings(settings, output=arguments.output)
         except Exception as error:
-            worst = max(worst, report(error), key=SEVERITY.index)
+            status = console.fail(error, job.label)
+            checked.append({"file": job.label, "status": status})
+            worst = max(worst, status, key=SEVERITY.index)
             continue
         for note in prepared.notes:
             session.tell(job.file, note)
-        count = len(prepared.timeline)
-        seconds = count / settings.fps
-        print(
+        console.detail(in_full(settings))
+        count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
+        console.put(
             f"{job.label}: good: {count} frames of {settings.width}x{settings.height}, "
-            f"{settings.fps:g} fps, {clock(seconds)}, {settings.animation_mode}"
+            f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
+            + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
+            + ("" if took is None else f" and {clock(took)} on 2 CPU cores")
+            + "\n"
         )
+        estimates = {"memory_bytes": memory, "seconds_on_two_cores": took}
+        facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
+        checked.append({"file": job.label, "status": OK, **facts})
+    console.record(checked=checked)
     return worst
 
 
@@ -115,10 +127,22 @@ class Outcome:
     seconds: float = 0.0
     where: str = ""
     result: RunResult | None = None
+    state: str = ""
+    """"not begun", or empty for the state that the status means."""
 
     @property
-    def frames(self) -> int:
-        return 0 if self.result is None else self.result.frames
+    def in_words(self) -> str:
+        return self.state or STATES.get(self.status, "stopped")
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The outcome for the result of --json."""
+        from deforum.cli.observers import of_result
+
+        files = {"frames": 0} if self.result is None else of_result(self.result)
+        swept = {name: value.text for name, value in self.job.swept}
+        seconds = round(self.seconds, 3)
+        return {"file": str(self.job.file), "swept": swept, "state": self.in_words, "seconds": seconds, **files}
 
 
 STATES = {OK: "done", BROKEN: "broke", USER: "failed", INTERRUPTED: "stopped"}
@@ -129,21 +153,25 @@ def render(arguments: argparse.Namespace) -> int:
     """Render each file, or each combination of swept values; a failed run does not stop the others."""
     from deforum.cli.sweep import list_jobs
 
+    console: Console = arguments.console
     jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
     session, outcomes = Session(arguments, Stop()), list[Outcome]()
     stop = session.stop
     with stop.listening():
         for number, job in enumerate(jobs, 1):
-            if len(jobs) > 1 and not arguments.quiet:
-                say(f"[{number}/{len(jobs)}] {job.label}")
+            if len(jobs) > 1:
+                console.say(f"[{number}/{len(jobs)}] {job.label}")
+            console.progress = display_of(arguments, run=number, runs=len(jobs))
             outcomes.append(render_job(job, session))
             if stop():
                 break
     sheets = write_sheets(session, axes, outcomes)
-    if len(jobs) > 1 and not arguments.quiet:
-        say(summary(outcomes, jobs[len(outcomes) :]))
+    every = [*outcomes, *(Outcome(job, INTERRUPTED, state="not begun") for job in jobs[len(outcomes) :])]
+    if len(jobs) > 1:
+        console.say(summary(every))
     for path in sheets:
-        print(path, flush=True)
+        console.put(f"{path}\n")
+    console.record(runs=[outcome.fields for outcome in every], sheets=[str(path) for path in sheets])
     if stop():
         return stop.status
     return max((outcome.status for outcome in outcomes), key=SEVERITY.index)
@@ -151,26 +179,12 @@ def render(arguments: argparse.Namespace) -> int:
 
 def render_job(job: Job, session: Session) -> Outcome:
     """Render one run and return its outcome; errors are printed, not raised."""
-    from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
+    from deforum.cli.observers import all_of, details, json_lines
     from deforum.rendering import render as render_settings
 
     started = time.monotonic()
-    arguments, stop = session.arguments, session.stop
-    progress = Progress(sys.stderr, quiet=arguments.quiet)
-
-    def watch(event: Event) -> None:
-        match event:
-            case RunPrepared(settings):
-                size = f"{settings.width}x{settings.height}"
-                session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
-            case Note(text):
-                session.tell(job.file, text)
-            case RunLoaded(_, total):
-                stop.rendering = True
-                progress(0, total)
-            case FrameShown(done=done, total=total):
-                progress(done, total)
-
+    console, stop = session.console, session.stop
+    observer = all_of(json_lines(console, job.label), progress_of(job, session), details(console))
     try:
         loaded = session.load(job)
         settings = job.rename(loaded.settings)
@@ -179,23 +193,47 @@ def render_job(job: Job, session: Session) -> Outcome:
                 settings,
                 origin=loaded.origin,
                 output=session.folder(job, settings),
-                observer=watch,
+                observer=observer,
                 stop=stop,
                 models=session.models,
             )
         finally:
             stop.rendering = False
-            progress.close()
+            console.progress.close()
     except KeyboardInterrupt as error:
         stop.signal = stop.signal or signal.SIGINT
         say("\n".join(["stopped", *getattr(error, "__notes__", [])]))
         return Outcome(job, INTERRUPTED, time.monotonic() - started)
     except Exception as error:
         session.models.clear()  # they may be in any state
-        return Outcome(job, report(error), time.monotonic() - started, first_line(error))
-    finished(result)
+        status = console.fail(error, job.label)
+        return Outcome(job, status, time.monotonic() - started, first_line(error))
+    finished(result, console)
     status = INTERRUPTED if result.stopped else OK
     return Outcome(job, status, time.monotonic() - started, str(result.video or result.folder), result)
+
+
+def progress_of(job: Job, session: Session) -> Observer:
+    """Return the observer that says what is rendered, its notes, and its progress."""
+    from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
+
+    progress, stop = session.console.progress, session.stop
+
+    def watch(event: Event) -> None:
+        match event:
+            case RunPrepared(settings):
+                size = f"{settings.width}x{settings.height}"
+                session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
+                progress.status(f"{job.label}: loading {settings.model}")
+            case Note(text):
+                session.tell(job.file, text)
+            case RunLoaded(_, total):
+                stop.rendering = True
+                progress(0, total)
+            case FrameShown(done=done, total=total):
+                progress(done, total)
+
+    return watch
 
 
 def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
@@ -216,55 +254,37 @@ def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outc
         try:
             sheets.append(write_sheet(folder / "sheet.png", file.name, axes, results))
         except Exception as error:  # the runs themselves are complete
-            report(error)
+            session.console.fail(error, str(file))
     return sheets
 
 
-def finished(result: RunResult) -> None:
+def finished(result: RunResult, console: Console) -> None:
     """Print the paths of the results; the last line on stdout is the video, or the folder if there is none."""
     if result.stopped:
         say(f"stopped after {result.frames} frames: {result.folder}")
-    for film in result.films[1:]:
-        print(film)
-    print(result.video or result.folder, flush=True)
+    paths = [*result.films[1:], result.video or result.folder]
+    console.put("".join(f"{path}\n" for path in paths))
 
 
 def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
-def summary(outcomes: Sequence[Outcome], not_started: Sequence[Job]) -> str:
+def summary(outcomes: Sequence[Outcome]) -> str:
     """Return the outcomes of all runs as a table."""
     rows = [
         (
-            STATES.get(o.status, "stopped"),
+            o.in_words,
             o.job.label,
             str(o.result.frames if o.result else 0),
-            clock(o.seconds),
+            "" if o.state else clock(o.seconds),
             o.where,
         )
         for o in outcomes
     ]
-    rows += [("not begun", job.label, "0", "", "") for job in not_started]
     rows = [("state", "file", "frames", "time", "result"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join([*(f"{cell:{width}}" for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
     ]
     return "\n".join(["", *(line.rstrip() for line in lines)])
-
-
-def is_users(error: BaseException) -> bool:
-    """Whether the user can fix an error: UserError, or ScheduleError."""
-    from schedules import ScheduleError
-
-    return isinstance(error, UserError | ScheduleError)
-
-
-def report(error: Exception) -> int:
-    """Print an error on stderr, with a traceback unless the user can fix it; return the exit status."""
-    if is_users(error):
-        say("\n".join([str(error), *getattr(error, "__notes__", [])]))
-        return USER
-    say("".join(traceback.format_exception(error)).rstrip())
-    return BROKEN

@@ -1,57 +1,76 @@
-"""Terminal output: messages, progress, and stopping by Ctrl-C."""
+"""Terminal output: messages, results, the log, and stopping by Ctrl-C."""
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO
+
+from deforum.errors import UserError
+
+LOG = logging.getLogger("deforum.cli")
+"""What is said, and details; it goes nowhere without --log. (Loggers of other modules are for warnings.)"""
+LOG.addHandler(logging.NullHandler())
+LOG.propagate = False
 
 
 def say(text: str) -> None:
+    """Print a message for people on stderr, and log it."""
     print(text, file=sys.stderr, flush=True)
+    LOG.info(text)
 
 
-class Progress:
-    """Shows frames done, speed and time left: a progress bar on a terminal, else a line every few seconds."""
+def put_out(text: str) -> None:
+    """Write a result to stdout."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader such as `head` closed the pipe; Python must not flush it again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    SECONDS_BETWEEN_LINES = 5.0
 
-    def __init__(self, stream: IO[str], *, quiet: bool) -> None:
-        self._stream, self._quiet = stream, quiet
-        self._bar: object | None = None
-        self._started = self._said = 0.0
+@contextmanager
+def logging_to(file: str | None) -> Iterator[None]:
+    """Append to a log file within the block, each line with its time. Raises UserError if it cannot be written."""
+    if file is None:
+        yield
+        return
+    if os.path.splitext(file)[1].lower() in (".yaml", ".yml", ".json"):
+        raise UserError(f"--log {file}: this is the name of a settings file; expected one such as render.log")
+    try:
+        handler = logging.FileHandler(os.path.expanduser(file), encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--log {file}: cannot be written: {reason}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(logging.NOTSET)
+        handler.close()
 
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == 0:
-            self._started = self._said = now
-        if self._quiet:
-            return
-        if self._stream.isatty():
-            from tqdm import tqdm
 
-            if self._bar is None:
-                self._bar = tqdm(total=total, unit="frame", file=self._stream, dynamic_ncols=True, smoothing=0.1)
-            assert isinstance(self._bar, tqdm)
-            self._bar.update(done - self._bar.n)
-        elif done and (now - self._said >= self.SECONDS_BETWEEN_LINES or done == total):
-            self._said = now
-            speed = done / max(now - self._started, 1e-9)
-            left = f", {clock((total - done) / speed)} left" if done < total else f" in {clock(now - self._started)}"
-            print(f"frame {done}/{total}, {speed:.3g} frames/s{left}", file=self._stream, flush=True)
+@contextmanager
+def warnings_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, pass the warnings of the program's modules to a function."""
 
-    def close(self) -> None:
-        """Close the progress bar; it stays on the screen."""
-        if self._bar is not None:
-            from tqdm import tqdm
+    class Hearing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
 
-            assert isinstance(self._bar, tqdm)
-            self._bar.close()
-            self._bar = None
+    logger, handler = logging.getLogger("deforum"), Hearing(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def clock(seconds: float) -> str:

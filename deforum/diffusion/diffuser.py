@@ -13,6 +13,7 @@ import torch
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.families.model import Conditioning, Model, Pull
 from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
+from deforum.diffusion.memory import BATCH_ON_CPU
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
@@ -29,9 +30,6 @@ Tensor = torch.Tensor
 
 _BLANK = 1e-4
 """Range of values in every channel below which latents (standard deviation about 1) count as blank."""
-
-ON_CPU = 4
-"""Batch size on a CPU: larger batches take more memory and are hardly faster."""
 
 MOST = 16
 """Largest batch size on a CUDA device."""
@@ -276,7 +274,7 @@ def _prepared(init: Image, paint: Paint | None) -> Image:
 def batch_size(device: torch.device, width: int, height: int) -> int:
     """Choose a batch size for frames of width x height px from the device's total memory: the same in every run."""
     if device.type == "cpu":
-        return ON_CPU
+        return BATCH_ON_CPU
     if device.type != "cuda":
         return 1  # memory is shared with the rest of the system
     share = torch.cuda.get_device_properties(device).total_memory / 2

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Literal
 from deforum.errors import Problem, UserError
 from deforum.output.pictures import PICTURES
 from deforum.output.subtitles import FRAME_FIELDS, subtitle_fields
-from deforum.video.ffmpeg import VideoError
+from deforum.video.ffmpeg import VideoError, sound_seconds
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, probe
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
+
+
+SHORTEST_SILENCE = 0.2
+"""Seconds of silence at the end of a film that are worth a note; codecs round the length of sound to their blocks."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Outputs:
         if settings.skip_video_creation:
             films = []
         notes: list[str] = []
+        if settings.make_gif and settings.video_format == "gif" and films:
+            notes.append("make_gif does nothing: the video is a GIF already")
         if settings.delete_imgs and not films:
             notes.append("delete_imgs does nothing: without a video the frames are all there is, so they are kept")
         outputs = Outputs(
@@ -59,6 +65,17 @@ class Outputs:
             keep_frames=not (settings.delete_imgs and films),
         )
         return outputs, tuple(notes)
+
+    def sound_notes(self, seconds: float) -> list[str]:
+        """Return a note where the sound ends before the film, which lasts `seconds`."""
+        sound = next((film.soundtrack for film in self.films if film.soundtrack is not None), None)
+        if sound is None:
+            return []
+        heard = sound_seconds(sound.path, sound.start, seconds)
+        if heard > seconds - SHORTEST_SILENCE:
+            return []
+        return [f"add_soundtrack: the sound of {sound.path.name} lasts {heard:.1f} s and the film {seconds:.1f} s; the "
+                "rest is silent"]  # fmt: skip
 
     def check(self, width: int, height: int, fps: float) -> None:
         """Encode one frame in every chosen format. Raises UserError with all problems, before anything renders."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
@@ -89,10 +91,24 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def runs_folder(settings: Settings, output: Path | None) -> Path:
-    """Return the parent folder of runs: `output`, or the setting. Raises UserError for a file or a read-only folder."""
+    """Return the parent folder of runs: `output`, or the setting; it may not exist yet.
+
+    Raises UserError where no run can be written into it, which is tried with an empty folder.
+    """
     folder = (Path(settings.output) if output is None else output).expanduser()
-    if folder.is_file():
-        raise UserError(f"{folder}: is a file; output takes the folder for the runs")
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: writing here is not allowed; choose another folder with -o")
+    if "\0" in str(folder):
+        raise UserError(f"output: {str(folder)!r} has a NUL character, which no path can have")
+    there = next(each for each in (folder, *folder.parents, Path()) if os.path.exists(each))
+    if not there.is_dir():
+        what = "is a file; output takes the folder for the runs"
+        raise UserError(f"{there}: {what}" if there == folder else f"{folder}: {there} {what}")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{there}: writing here is not allowed; choose another folder with -o")
+    try:
+        for name in folder.parts[len(there.parts) :]:
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(there / name)  # fails for a name that is too long
+        os.rmdir(tempfile.mkdtemp(prefix=".deforum_", dir=there))
+    except OSError as error:
+        raise disk_error(OSError(error.errno, error.strerror), folder) from error
     return folder

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """The file that was read, its settings, and the file to write."""
+    """The settings that were read, and the file to write."""
 
-    source: Path
+    name: str
+    """The source's name in the head of the YAML."""
     loaded: Loaded
     target: Path | None
     """None: the standard output."""
@@ -30,26 +31,24 @@ class Conversion:
         # Settings without effect are noted at each reading of the file; a later version may support them.
         kept = (note for note in self.loaded.report if not note.startswith("without effect"))
         notes = (f"# {line}" for note in kept for line in note.splitlines())
-        head = [f"# Converted from {self.source.name} by deforum {__version__}; it renders the same.", *notes]
+        head = [f"# Converted from {self.name} by deforum {__version__}; it renders the same.", *notes]
         return "\n".join(head) + "\n\n" + dump(self.loaded.settings)
 
 
-def convert(source: Path, target: Path | None, overrides: Sequence[str] = ()) -> Conversion:
-    """Read a settings file and prepare its YAML for `target`. Raises UserError.
+def convert(loaded: Loaded, folder: Path, target: Path | None, *, name: str) -> Conversion:
+    """Prepare the YAML of settings that were read from a file in `folder`, for the file `target`.
 
-    Paths relative to the file's folder become absolute if the YAML goes to another folder.
+    Paths relative to the folder become absolute if the YAML goes to another folder.
     """
     from dataclasses import replace
 
-    from deforum.loading import load
     from deforum.settings.files import Lookup
     from deforum.validate import locate_files
 
-    loaded = load(source, overrides, to_render=False)
-    if target is None or target.resolve().parent != source.resolve().parent:
-        found, _ = locate_files(loaded.settings, {}, Lookup(source.parent))
+    if target is None or target.resolve().parent != folder.resolve():
+        found, _ = locate_files(loaded.settings, {}, Lookup(folder))
         loaded = replace(loaded, settings=found)
-    return Conversion(source, loaded, target)
+    return Conversion(name, loaded, target)
 
 
 def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> list[Path | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.errors import Problem, UserError
@@ -40,58 +41,112 @@ def reference() -> str:
     return "\n".join([HEAD, *map(_section, SECTIONS)])
 
 
-def look_up(words: Iterable[str]) -> str:
-    """Return the entries of settings, given by name or old name, and of whole sections.
+@dataclass(frozen=True)
+class LookedUp:
+    """Entries of the reference that were asked for."""
 
-    Raises UserError with all unknown words.
+    text: str
+    names: tuple[str, ...]
+    """The settings described."""
+    notes: tuple[str, ...]
+    """How words that name no setting were understood, one line each."""
+
+
+def look_up(words: Sequence[str]) -> LookedUp:
+    """Find the entries of settings by name or old name, and of whole sections; other words are searched in all texts.
+
+    Raises UserError with all words that are found nowhere.
     """
-    parts, problems = [], []
+    parts: dict[str, None] = {}  # each entry once
+    names: dict[str, None] = {}
+    problems, notes = [], []
     for word in words:
-        control = re.fullmatch(r"(?:cn_\d+_)?(\w+)", word)
-        name = next((name for name, each in DECLARATIONS.items() if word == name or word in each.old), "")
+        name = _named(word)
         if word in SECTIONS and word:
-            parts.append(_section(word))
+            parts[_section(word)] = None
+            names |= dict.fromkeys(_in_section(word))
         elif name:
-            parts.append("\n".join(_describe(name, DECLARATIONS[name])))
-        elif control and control[1] in CONTROLS:
-            parts.append("\n".join(_describe(f"cn_1_{control[1]}", CONTROLS[control[1]])))
+            parts[_entry(name)] = None
+            names[name] = None
+        elif found := search(word):
+            notes.append(f"{word}: no setting has this name; in {len(found)} it is found")
+            parts |= dict.fromkeys(map(_entry, found))
+            names |= dict.fromkeys(found)
         else:
             problems.append(Problem(f"there is no setting {word!r}{_hint(word)}"))
     if problems:
         raise UserError(problems)
-    return "\n".join(parts)
+    return LookedUp("\n".join(parts), tuple(names), tuple(notes))
+
+
+def search(text: str) -> tuple[str, ...]:
+    """Return the settings whose entries have a text, ignoring case: first those with the text in a name."""
+    sought = " ".join(text.casefold().split())
+    if len(sought) < 2:
+        return ()
+    in_name = [name for name in ALL if sought in name or any(sought in old.casefold() for old in ALL[name].old)]
+    in_text = [name for name in ALL if name not in in_name and sought in " ".join(_entry(name).casefold().split())]
+    return (*in_name, *in_text)
+
+
+ALL: Mapping[str, Declaration] = {**DECLARATIONS, **{f"cn_1_{name}": each for name, each in CONTROLS.items()}}
+"""Every setting by name; those of ControlNet units with the number 1."""
+
+
+def as_json(names: Iterable[str] = ALL) -> list[dict[str, object]]:
+    """Return the declarations of settings as JSON objects."""
+    return [
+        {
+            "name": name,
+            "section": each.section,
+            "default": each.default,
+            "type": _kind(each),
+            "choices": list(each.choices),
+            "unit": each.unit,
+            "low": each.low,
+            "high": each.high,
+            "help": each.help,
+            "modes": list(each.modes),
+            "acts_where": "" if each.pending or name not in DECLARATIONS else in_words(name),
+            "pending": each.pending,
+            "old_names": list(each.old),
+        }
+        for name, each in ((name, ALL[name]) for name in names)
+    ]
+
+
+def _named(word: str) -> str:
+    """Return the setting of a name or old name, also with its section; "" if there is none."""
+    section, dot, inner = word.rpartition(".")
+    word = inner if dot and section in SECTIONS else word
+    control = re.fullmatch(r"(?:cn_\d+_)?(\w+)", word)
+    name = next((name for name, each in DECLARATIONS.items() if word == name or word in each.old), "")
+    return name or (f"cn_1_{control[1]}" if control and control[1] in CONTROLS else "")
 
 
 def _hint(word: str) -> str:
-    """Return a hint for an unknown word: settings with the word in their name, or one with a similar name."""
-    names = [*DECLARATIONS, *(f"cn_1_{name}" for name in CONTROLS)]
+    """Return a hint for an unknown word: the setting with the nearest name."""
     old_names = [old for each in DECLARATIONS.values() for old in each.old]
-    meant = nearest(word, [*names, *old_names, *filter(None, SECTIONS)])
-    holding = [name for name in names if len(word) > 2 and word.casefold() in name]
-    if len(holding) > 1 or not meant:
-        return f"; there are {', '.join(holding)}" if holding else "; without a name, all settings are listed"
-    return f"; did you mean {meant}?"
+    meant = nearest(word, [*ALL, *old_names, *filter(None, SECTIONS)])
+    return f"; did you mean {meant}?" if meant else ", and no text has this word; without a name, all are listed"
+
+
+def _in_section(section: str) -> Iterator[str]:
+    return (name for name, each in ALL.items() if each.section == section)
+
+
+def _entry(name: str) -> str:
+    return "\n".join(_describe(name, ALL[name]))
 
 
 def _section(section: str) -> str:
     """Return one section: a heading, its description, and its settings."""
-    declared = CONTROLS if section == "controlnet" else DECLARATIONS
-    prefix = "cn_1_" if section == "controlnet" else ""
-    return "\n".join(
-        [
-            f"## {section or 'In no section'}\n\n{SECTIONS[section]}\n",
-            *("\n".join(_describe(prefix + name, each)) for name, each in declared.items() if each.section == section),
-        ]
-    )
+    head = f"## {section or 'In no section'}\n\n{SECTIONS[section]}\n"
+    return "\n".join([head, *map(_entry, _in_section(section))])
 
 
 def _describe(name: str, declaration: Declaration) -> Iterator[str]:
-    kinds = {NumberSchedule: "curve", TextSchedule: "texts", KeyedTexts: "keyed texts", bool: "true or false"}
-    numbers = {int: "whole number", float: "number", str: "text"}
-    if declaration.choices:
-        kind = " | ".join(f"`{choice}`" for choice in declaration.choices)
-    else:
-        kind = kinds.get(declaration.type) or numbers[declaration.type]
+    kind = " | ".join(f"`{choice}`" for choice in declaration.choices) or _kind(declaration)
     multiple = f"a multiple of {declaration.multiple}" if declaration.multiple > 1 else ""
     special = "odd" * declaration.odd or "not 0" * bool(declaration.least)
     facts = [kind, declaration.unit, declaration.range, multiple, special]
@@ -107,6 +162,13 @@ def _describe(name: str, declaration: Declaration) -> Iterator[str]:
     if declaration.old:
         yield f"  Old names: {', '.join(f'`{old}`' for old in declaration.old)}."
     yield ""
+
+
+def _kind(declaration: Declaration) -> str:
+    """Return the kind of value in words."""
+    kinds = {NumberSchedule: "curve", TextSchedule: "texts", KeyedTexts: "keyed texts", bool: "true or false"}
+    numbers = {int: "whole number", float: "number", str: "text"}
+    return "choice" if declaration.choices else kinds.get(declaration.type) or numbers[declaration.type]
 
 
 def _default(declaration: Declaration) -> str:

@@ -188,15 +188,20 @@ def write_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def write_json(table: Table) -> str:
-    """Return one object with a list per column, one line each. Infinities, which JSON lacks, are texts."""
+def as_json(table: Table) -> dict[str, list[Cell]]:
+    """Return a list of JSON values per column. Infinities, which JSON lacks, are texts."""
 
     def finite(cell: Cell) -> Cell:
         return str(cell) if isinstance(cell, float) and cell - cell != 0 else cell
 
+    return {name: [finite(cell) for cell in cells] for name, cells in table.columns.items()}
+
+
+def write_json(table: Table) -> str:
+    """Return one object with a list per column, one line each."""
     lines = (
-        f"  {json.dumps(name)}: {json.dumps([finite(cell) for cell in cells], ensure_ascii=False, allow_nan=False)}"
-        for name, cells in table.columns.items()
+        f"  {json.dumps(name)}: {json.dumps(cells, ensure_ascii=False, allow_nan=False)}"
+        for name, cells in as_json(table).items()
     )
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -309,6 +309,11 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
     if opened in tuple("'\"[{"):
         # The parser notices unclosed quotes and brackets at the end of the file; report where they were opened.
         return _Mistake(_UNCLOSED[opened], *_at(context))
+    for number in range(mark.line if context is None else context.line, mark.line + 1):
+        line = _line(text, number)
+        indentation = line[: len(line) - len(line.lstrip())]
+        if "\t" in indentation:  # also where the parser took it for the space between words, and stopped later
+            return _Mistake(_MISPLACED["\t"], number, indentation.index("\t"))
     if here in _MISPLACED:
         return _Mistake(_MISPLACED[here], *_at(mark))
     if context is not None and opened in tuple("|>&!") and mark.line == context.line:

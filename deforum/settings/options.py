@@ -91,7 +91,7 @@ _RESIZED = when(
 )
 _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
-_CLIP_SOUND = chosen("add_soundtrack", "Init Video")
+_CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
 def _texts(name: str, text: str) -> TextSchedule:
@@ -418,8 +418,8 @@ class Settings:
     make_gif: bool = _files(False, "", "Also writes a GIF.", acts=_FILM)
     add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "",
         "Source of the video's sound.", acts=_FILM)
-    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.", acts=chosen("add_soundtrack",
-        "File"), path=True)
+    soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.",
+        acts=_FILM & chosen("add_soundtrack", "File"), path=True)
     subtitles: str = _files("", "", "Fields of each frame shown in a subtitle file, such as: seed strength prompt.")
     resume_from_timestring: bool = _files(False, "", "Resumes an earlier run.", pending="resuming a run")
     resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to resume.", pending="resuming a run")

@@ -82,13 +82,39 @@ def is_json(path: Path, text: str) -> bool:
 def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
     """Yield the settings of a YAML file, inside and outside of sections."""
     for key, node in root.entries:
-        if key.text not in SECTIONS or not key.text:
+        is_section = key.text in SECTIONS and key.text
+        if not is_section and not _looks_like_a_section(key.text, node):
             yield Given(key.text, key.place, node)
-        elif isinstance(node, document.Mapping):
-            yield from (Given(inner.text, inner.place, value) for inner, value in node.entries)
+            continue
+        if not is_section:
+            found.refuse(f"unknown section {key.text!r}{_meant(key.text, filter(None, SECTIONS))}", key.place)
+        if isinstance(node, document.Mapping):
+            yield from _inside(key.text, node, found)
         elif not (isinstance(node, Scalar) and node.is_null):
             what = "expected settings below it, each on an indented line of its own"
             found.refuse(f"{key.text}: this is a section; {what}", node.place)
+
+
+def _inside(section: str, node: document.Mapping, found: Findings) -> Iterator[Given]:
+    for key, value in node.entries:
+        if key.text in SECTIONS and key.text:
+            what = "sections stand side by side, each on a line without indentation"
+            found.refuse(f"{key.text}: this section is inside the section {section}; {what}", key.place)
+        else:
+            yield Given(key.text, key.place, value)
+
+
+def _looks_like_a_section(name: str, node: Node) -> bool:
+    """Whether an unknown name holds settings."""
+    if not isinstance(node, document.Mapping) or _canonical(name) or name in DISSOLVED or name in FOREIGN:
+        return False
+    return any(_canonical(key.text) is not None for key, _ in node.entries)
+
+
+def _meant(written: str, names: Iterable[str]) -> str:
+    """Return the hint for an unknown name: the nearest of those that are known, or nothing."""
+    meant = nearest(written, names)
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]:
@@ -130,8 +156,7 @@ def collect(entries: Iterable[Given], found: Findings) -> dict[str, Given]:
         elif written in FOREIGN:
             found.notes.append(f"{written}: {FOREIGN[written]}; it has no effect here")
         elif name is None:
-            meant = nearest(written, [*DECLARATIONS, *CANONICAL, *SECTIONS])
-            found.refuse(f"unknown setting {written!r}" + (f"; did you mean {meant}?" if meant else ""), entry.place)
+            found.refuse(_unknown(written), entry.place)
         elif name in given:
             first = given[name]
             also = "" if first.written == written == name else f" (as {first.written} and {written})"
@@ -141,6 +166,30 @@ def collect(entries: Iterable[Given], found: Findings) -> dict[str, Given]:
             if name != written and entry.place.line:
                 found.notes.append(f"{written} is called {name} here")
     return given
+
+
+def _unknown(written: str) -> str:
+    """Return the message for a name that is no setting's."""
+    section, _, setting = written.rpartition(".")
+    if written in SECTIONS:
+        return f"{written}: this is a section, not a setting; its settings are listed by: params {written}"
+    if section and section not in SECTIONS and _canonical(setting) is not None:
+        meant = nearest(section, filter(None, SECTIONS))
+        right = f"{meant}.{setting} or {setting}" if meant else setting
+        return f"unknown section {section!r}; did you mean {right}?"
+    return f"unknown setting {written!r}{_meant(setting or written, [*DECLARATIONS, *CANONICAL, *SECTIONS])}"
+
+
+def find_setting(word: str) -> Declaration | None:
+    """Return the declaration of a setting by its name or an old one, also as section.name; None if there is none."""
+    section, dot, inner = word.rpartition(".")
+    name = _canonical(inner) if not dot or section in SECTIONS else None
+    return None if name is None else find_declaration(name)
+
+
+def setting_names() -> tuple[str, ...]:
+    """List all names of settings, old ones too; those of ControlNet units with the number 1."""
+    return (*DECLARATIONS, *CANONICAL, *(f"cn_1_{name}" for name in CONTROLS))
 
 
 def find_declaration(name: str) -> Declaration:

@@ -73,3 +73,17 @@ def has_sound(path: Path) -> bool:
     except VideoError:
         return False
     return True
+
+
+def sound_seconds(path: Path, start: float, most: float) -> float:
+    """Return how long the sound of a file goes on after `start`, in seconds, up to `most`; 0 if it has ended by then.
+
+    Raises VideoError for a file without readable sound.
+    """
+    told = run_ffmpeg(
+        ["-ss", f"{start:.6f}", "-t", f"{most:.6f}", "-i", str(path), "-map", "0:a:0", "-c", "copy",
+         "-progress", "pipe:1", "-f", "null", os.devnull],
+        f"measuring the sound of {path}",
+    )  # fmt: skip
+    times = [line.partition("=")[2] for line in told.splitlines() if line.startswith("out_time_us=")]
+    return int(times[-1]) / 1e6 if times and times[-1].lstrip("-").isdigit() else 0.0

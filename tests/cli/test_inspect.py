@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from deforum.cli import main as cli
 from deforum.reports.reference import look_up, reference
 from tests.helpers import ROOT
-from tests.helpers.command import LOOKED_AT, Say, imported, write
+from tests.helpers.command import DEFORUM_FILE, LOOKED_AT, Say, imported, write
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_each_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[st
         ("convert a.yaml a.txt -o b.yaml", "b.yaml: is not a folder, and there are 2 files to convert"),
         ("convert a.txt deep/a.txt -o deep", "several files would be written here"),
         ("params zomm strengh", "there is no setting 'zomm'; did you mean zoom?\nthere is no setting 'strengh'; did"),
-        ("params flow_fac", "there are cadence_flow_factor, redo_flow_factor, hybrid_flow_factor"),
+        ("params qqqqq", "there is no setting 'qqqqq', and no text has this word; without a name, all are listed"),
         ("diff a.yaml", "diff compares two settings files; 1 were given"),
         ("diff a.yaml b.yaml", "b.yaml: no such file"),
     ],
@@ -68,9 +70,76 @@ def test_the_reference_is_the_page(say: Say) -> None:
 
 @pytest.mark.parametrize("word", ["strength", "near_plane", "W", "cn_1_weight", "camera", "controlnet"])
 def test_the_reference_of_one_is_a_part_of_the_page(word: str) -> None:
-    assert look_up([word]).strip() in reference()
+    assert look_up([word]).text.strip() in reference()
 
 
 def test_old_names_and_units_lead_to_the_setting(say: Say) -> None:
     said = say("params", "near_plane", "cn_4_weight")
     assert said.out.startswith("- **`near`** = `200` (curve") and "- **`cn_1_weight`** = `1`" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "others"),
+    [
+        (["flow_fac"], ["cadence_flow_factor", "redo_flow_factor", "hybrid_flow_factor"], ["zoom"]),
+        (["KALEIDOSCOPE"], ["symmetry", "symmetry_segments"], ["zoom"]),  # a choice, and a condition
+        (["drifting"], ["color_coherence"], ["zoom"]),  # a text
+        (["init image"], ["init_image", "init_strength", "use_looper"], ["zoom"]),
+        (["flip_2d"], ["enable_perspective_flip"], ["zoom"]),  # an old name
+        (["drifting", "zoom"], ["color_coherence", "zoom"], ["strength"]),
+        (["motion.zoom"], ["zoom"], ["strength"]),
+    ],
+)
+def test_other_words_are_looked_for_in_all_texts(words: list[str], names: list[str], others: list[str]) -> None:
+    found = look_up(words)
+    assert set(names) <= set(found.names) and not set(others) & set(found.names)
+    assert all(f"- **`{name}`** = " in found.text for name in names)
+    assert [note.partition(":")[0] for note in found.notes] == [word for word in words if "zoom" not in word]
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "expected"),
+    [
+        ("values a.yaml zoom --frames 3:4", "columns", {"frame": [3, 4], "zoom": [1, 1]}),
+        ("diff a.yaml a.yaml seed=3", "differences", []),
+        ("convert a.yaml -o b.yaml", "output", "b.yaml"),
+    ],
+)
+def test_results_are_json(words: str, field: str, expected: object, say: Say) -> None:
+    said = say(*words.split(), "--json")
+    last = json.loads(said.out.splitlines()[-1])
+    assert (last["event"], last["status"]) == ("result", 0) and last[field] == expected
+    assert all(json.loads(line)["event"] == "note" for line in said.out.splitlines()[:-1])
+
+
+def test_declarations_are_json(say: Say) -> None:
+    (setting,) = json.loads(say("params", "near_plane", "--json").out.splitlines()[-1])["settings"]
+    assert setting["name"] == "near" and "near_plane" in setting["old_names"] and setting["section"] == "camera"
+    everything = json.loads(say("params", "--json").out)["settings"]
+    assert {"zoom", "crf", "cn_1_weight"} <= {each["name"] for each in everything}
+
+
+@pytest.mark.parametrize("text", [LOOKED_AT, DEFORUM_FILE, "\ufeff" + LOOKED_AT])
+@pytest.mark.parametrize("words", ["check -", "values - zoom", "convert -", "diff - -"])
+def test_settings_are_read_from_the_standard_input(
+    words: str, text: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("b.txt", text)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    piped, read = (
+        say(*words.split(), "model=embedded", "-q"),
+        say(*words.replace("-", "b.txt").split(), "model=embedded", "-q", *["-o", "-"] * words.startswith("convert")),
+    )
+    assert piped.status == read.status == 0
+    assert (
+        piped.out.replace("standard input", "b.txt").replace("- and -", "b.txt and b.txt").replace("-: ", "b.txt: ")
+        == read.out
+    )
+
+
+def test_what_is_wrong_in_the_standard_input_has_its_place(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    for raw, message in ((b"zomm: 3\n", "standard input:1:1: unknown setting 'zomm'; did you mean zoom?"),
+                         (b"zoom: \xff", "standard input: byte 7 is not UTF-8 text; expected UTF-8")):  # fmt: skip
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        said = say("check", "-")
+        assert (said.status, said.out, said.err) == (2, "", f"{message}\n")

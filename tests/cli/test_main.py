@@ -10,7 +10,7 @@ import pytest
 
 from deforum.cli import main as cli
 from tests.helpers import ROOT
-from tests.helpers.command import ENVIRONMENT, SEA, imported, run_python
+from tests.helpers.command import ENVIRONMENT, SEA, imported, run_python, say
 
 
 def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -72,8 +72,8 @@ def test_version(tmp_path: Path) -> None:
 def test_a_first_word_is_a_command_unless_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.parse(["check", "a.yaml"])[0] is cli.COMMANDS["check"]
-    command, arguments = cli.parse(["a.yaml", "-o", "out", "seed=3", "check"])
-    assert command is cli.COMMANDS["render"] and arguments.files == ["a.yaml", "check"]
+    command, arguments = cli.parse(["a.yaml", "-o", "out", "seed=3", "chek"])
+    assert command is cli.COMMANDS["render"] and arguments.files == ["a.yaml", "chek"]
     assert (arguments.output, arguments.overrides, arguments.quiet) == (Path("out"), ["seed=3"], False)
     (tmp_path / "check").mkdir()
     assert cli.parse(["check", "a.yaml"])[0] is cli.COMMANDS["check"]
@@ -81,6 +81,36 @@ def test_a_first_word_is_a_command_unless_a_file_has_its_name(tmp_path: Path, mo
     (tmp_path / "check").write_text("")
     command, arguments = cli.parse(["check", "a.yaml"])
     assert command is cli.COMMANDS["render"] and arguments.files == ["check", "a.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chek", "my.yaml"], "chek: there is no such command or file; did you mean check?"),
+        (["redner", "my.yaml"], "did you mean render?"),
+        (["vaules", "my.yaml", "zoom"], "did you mean values?"),
+        (["my.yaml", "check"], "check: there is no such file; as a command it comes first:"),
+        (["check", "my.yaml", "--format", "csv"], "--format: this is an option of values, not of this command"),
+        (["check", "my.yaml", "--progress=bar"], "--progress=bar: this is an option of render, not of this command"),
+        (["values", "my.yaml", "--format", "xml"], "argument --format: invalid choice: 'xml' (choose from"),
+        (["my.yaml", "-o"], "argument -o/--output: expected one argument"),
+        ([], "no settings file given; expected FILE"),
+        (["convert", "-q"], "no settings file given; expected FILE"),
+    ],
+)
+def test_misspelt_words_are_one_message_with_the_right_form(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = say(capsys, *words)
+    assert (said.status, said.out) == (2, "") and message in said.err and len(said.err.splitlines()) == 1
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, usage in ((["help"], "[COMMAND] FILE"), (["help", "diff"], "diff FILE FILE")):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 0 and usage in capsys.readouterr().out
 
 
 def test_only_settings_is_a_question(tmp_path: Path) -> None:

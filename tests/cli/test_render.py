@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import cv2
 import pytest
@@ -19,9 +21,6 @@ from tests.cli.greys import paint_greys
 from tests.helpers import wait_until
 from tests.helpers.command import ENVIRONMENT, SEA, Said, Say, say
 from tests.helpers.films import decode
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture
@@ -212,6 +211,10 @@ def test_several_files_one_fails_one_breaks_the_others_render(sea: Path, tmp_pat
         (["check", "sea.yaml", "width=abc"], "width"),
         (["film", "sea.yaml"], "sea.yaml: is a file; expected the folder of a run, with its frames"),
         (["film", "nothing"], "nothing: no such folder; expected the folder of a run"),
+        (["check", "sea.yaml", "-o", "sea.yaml/films"], "sea.yaml/films: sea.yaml is a file; output takes the folder"),
+        (["check", "sea.yaml", f"output={'x' * 300}"], "the path is too long; choose a shorter batch_name or output"),
+        (["check", "sea.yaml", "output=a\0b"], "output: 'a\\x00b' has a NUL character, which no path can have"),
+        (["sea.yaml", "--json", "--progress", "openjd"], "both write to the standard output; give one of them"),
     ],
 )
 def test_user_errors_are_one_message_and_status_2(
@@ -219,11 +222,13 @@ def test_user_errors_are_one_message_and_status_2(
 ) -> None:
     said = paint(*words)
     assert said.status == 2 and message in said.err and "Traceback" not in said.err
-    assert [p.name for p in tmp_path.iterdir()] == ["sea.yaml"] and said.out == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["sea.yaml"] and (said.out == "" or "--json" in words)
 
 
 def test_check_says_what_it_found_good(sea: Path, tmp_path: Path, paint: Say) -> None:
-    assert paint("check", sea) == Said(0, f"{sea}: good: 6 frames of 64x64, 12 fps, 0:00, 2D\n", "")
+    assert paint("check", sea) == Said(
+        0, f"{sea}: good: 6 frames of 64x64, 12 fps, 0:00, 2D; about 1.0 GB of memory and 0:00 on 2 CPU cores\n", ""
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["sea.yaml"]
 
 
@@ -234,3 +239,92 @@ def test_ffmpeg_is_tried_before_anything_is_rendered(
     said = paint(sea)
     assert said.status == 2 and "ffmpeg" in said.err and not (tmp_path / "output").exists()
     assert paint(sea, "skip_video_creation=true", "-q").out == f"{Path('output/sea')}\n"
+
+
+def events(said: Said) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in said.out.splitlines()]
+
+
+def test_events_are_lines_of_json_and_the_result_is_the_last(sea: Path, paint: Say) -> None:
+    (sea.parent / "bad.yaml").write_text(SEA + "zomm: 3\n")
+    told = events(paint("bad.yaml", "sea.yaml", "max_frames=2", "crf=20", "skip_video_creation=true", "--json"))
+    kinds = [each["event"] for each in told]
+    assert kinds == [
+        "error",
+        "note",
+        "prepared",
+        "note",
+        "loaded",
+        "times",
+        "frame",
+        "times",
+        "frame",
+        "finished",
+        "result",
+    ]
+    by_kind = dict(zip(kinds, told, strict=True))
+    assert by_kind["error"]["problems"] == [
+        {"message": "unknown setting 'zomm'; did you mean zoom?", "where": "bad.yaml:9:1"}
+    ]
+    assert by_kind["error"]["file"].startswith("bad.yaml") and by_kind["error"]["status"] == 2
+    prepared = by_kind["prepared"]
+    assert (prepared["width"], prepared["frames"], prepared["seed"], prepared["model"]) == (64, 2, 7, "embedded")
+    assert prepared["settings"]["prompts"] == {"0": "a calm sea"} and prepared["settings"]["zoom"] == "0: (1)"
+    assert [each["done"] for each in told if each["event"] == "frame"] == [1, 2]
+    assert (by_kind["frame"]["frame"], by_kind["frame"]["prompt"], by_kind["frame"]["total"]) == (1, "a calm sea", 2)
+    assert set(by_kind["times"]["seconds"]) >= {"diffuse", "write", "rest"}
+    result = by_kind["result"]
+    assert result["status"] == 2 and [run["state"] for run in result["runs"]] == ["failed", "done"]
+    assert result["runs"][1]["folder"] == str(Path("output/sea")) and result["runs"][1]["frames"] == 2
+
+
+@pytest.mark.parametrize(("words", "status"), [(["nothing.yaml"], 2), (["--sed", "3"], 2), (["sea.yaml"], 1)])
+def test_errors_are_json_too(words: list[str], status: int, sea: Path, paint: Say) -> None:
+    *_, error, result = events(paint(*words, "--json", break_at=1))
+    assert error["event"] == "error" and error["status"] == result["status"] == status and error["message"]
+    assert ("traceback" in error) == (status == 1)
+
+
+def test_a_sweep_is_told_run_by_run(sea: Path, paint: Say) -> None:
+    *_, result = events(paint(sea, "max_frames=1", "seed=1,2", "-q", "--json"))
+    assert [run["swept"] for run in result["runs"]] == [{"seed": "1"}, {"seed": "2"}]
+    assert result["sheets"] == [str(Path("output/sea_sweep/sheet.png"))]
+
+
+def test_check_is_told_in_json(sea: Path, paint: Say) -> None:
+    (result,) = events(paint("check", sea, "--json"))
+    (checked,) = result["checked"]
+    assert (checked["frames"], checked["width"], checked["seed"], checked["status"]) == (6, 64, 7, 0)
+    assert checked["memory_bytes"] > 5e8 and checked["seconds_on_two_cores"] > 0
+
+
+def test_details_are_said_with_verbose_and_always_logged(sea: Path, tmp_path: Path, paint: Say) -> None:
+    quiet = paint(sea, "max_frames=2", "-q", "--log", "a.log")
+    assert (quiet.status, quiet.err) == (0, "")
+    loud = paint(sea, "max_frames=2", "--verbose", "--progress", "none")
+    log = (tmp_path / "a.log").read_text()
+    for text in ("settings of the run:", "batch_name: sea", "torch ", "frame 1 (2/2): seed 8, strength 0.65, Euler a, ",
+                 "sea.yaml: 2 frames of 64x64, model: embedded", "2 frames in "):  # fmt: skip
+        assert text in loud.err and text in log, text
+    paint("nothing.yaml", "--log", "a.log", "-q")
+    longer = (tmp_path / "a.log").read_text()
+    assert longer.startswith(log) and "nothing.yaml: no such file" in longer and "Traceback" in longer
+
+
+def test_a_farm_is_told_of_progress_and_failure(sea: Path, paint: Say) -> None:
+    said = paint(sea, "nothing=3.yaml", "max_frames=2", "--progress", "openjd", "-q")
+    assert said.status == 2 and said.out.startswith("openjd_fail: ") and said.out.count("\n") == 1
+    said = paint(sea, "max_frames=2", "seed=1,2", "--progress", "openjd", "-q")
+    assert [line for line in said.out.splitlines() if "progress" in line] == [
+        f"openjd_progress: {share}" for share in ("0.00", "25.00", "50.00", "50.00", "75.00", "100.00")
+    ]
+    assert said.out.startswith(f"openjd_status: {sea} seed=1: loading embedded\n")
+
+
+def test_settings_come_from_a_pipe(sea: Path, paint: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SEA.encode())))
+    assert paint("-", "max_frames=1", "-q").out == f"{Path('output/sea/sea.mp4')}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SEA.encode())))
+    assert paint("-", "max_frames=1", "seed=1,2", "-q").out.splitlines()[-1] == str(
+        Path("output/stdin_sweep/sheet.png")
+    )

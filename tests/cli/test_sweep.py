@@ -240,18 +240,20 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
         factor = 8
 
         def diffuse_batch(
-            self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, paints: None
+            self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, **_: object
         ) -> list[Image]:
             if any(frame.params.cfg_scale == 3 for frame in frames):
                 raise RuntimeError("out of memory")
             return [from_bytes(np.full((height, width, 3), 99, np.uint8)) for _ in frames]
 
-    def load_diffuser(source: object, **choices: object) -> Grey:
-        loaded.append(source)
+    def load_diffuser(source: diffusion.ModelSource, **choices: object) -> Grey:
+        loaded.append(source.name)
         return Grey()
 
     monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
-    monkeypatch.setattr(diffusion, "resolve_model", lambda name: name)
+    monkeypatch.setattr(
+        diffusion, "resolve_model", lambda name: diffusion.ModelSource(name, "hub", None, "", None, None)
+    )
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text(SEA)

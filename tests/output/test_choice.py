@@ -9,6 +9,7 @@ import pytest
 from deforum.errors import UserError
 from deforum.output.choice import Film, Outputs
 from deforum.output.pictures import PICTURES
+from deforum.video.ffmpeg import sound_seconds
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, VideoWriter
 from tests.helpers.films import HEIGHT, WIDTH, chart, click
@@ -72,3 +73,36 @@ def test_all_wrong_choices_are_told_together() -> None:
     with pytest.raises(UserError) as error:
         Outputs(picture="tiff", subtitles=("zoon",), films=(Film("h266"), Film("gif"))).check(WIDTH, HEIGHT, 60)
     assert len(error.value.problems) == 4  # gif cannot show 60 frames a second
+
+
+@pytest.mark.parametrize(
+    ("start", "film", "note"),
+    [
+        (0.0, 8.0, "add_soundtrack: the sound of click.wav lasts 3.0 s and the film 8.0 s; the rest is silent"),
+        (2.0, 3.0, "lasts 1.0 s and the film 3.0 s"),
+        (5.0, 2.0, "lasts 0.0 s and the film 2.0 s"),
+        (0.0, 3.0, ""),
+        (0.0, 3.1, ""),
+        (1.0, 1.5, ""),
+    ],
+)
+def test_a_sound_that_ends_before_the_film_is_said(start: float, film: float, note: str, tmp_path: Path) -> None:
+    sound = click(tmp_path / "click.wav", at=0.25, seconds=3)
+    notes = Outputs(films=(Film(soundtrack=Soundtrack(sound, start)),)).sound_notes(film)
+    assert len(notes) == bool(note) and note in "".join(notes)
+    assert Outputs().sound_notes(film) == []
+
+
+@pytest.mark.parametrize("format", ["h264", "webm", "ffv1"])
+def test_the_sound_of_films_is_measured_too(format: str, tmp_path: Path) -> None:
+    sound = click(tmp_path / "click.wav", at=0.25, seconds=3)
+    path = tmp_path / f"film{FORMATS[format].suffix}"
+    with VideoWriter(path, WIDTH, HEIGHT, 24, format=format, soundtrack=Soundtrack(sound)) as video:
+        for _ in range(24):
+            video.write(chart(0))
+    assert sound_seconds(path, 0, 9) == pytest.approx(1, abs=0.05)
+
+
+def test_a_gif_beside_a_gif_is_said() -> None:
+    assert outputs_of(make_gif=True, video_format="gif")[1] == ("make_gif does nothing: the video is a GIF already",)
+    assert outputs_of(make_gif=True)[1] == ()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deforum.errors import UserError
-from deforum.output.naming import fill, new_folder, run_name, safe_name
+from deforum.output.naming import fill, new_folder, run_name, runs_folder, safe_name
+from deforum.settings.options import Settings
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,31 @@ def test_settings_name_a_run() -> None:
     )
     assert run_name(replace(settings, batch_name="Deforum_{timestring}"), now) == "Deforum_20260131123005"
     assert run_name(replace(settings, batch_name="{batch_name}"), now) == "run"
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("taken", "taken: is a file; output takes the folder for the runs"),
+        ("taken/films", "taken/films: taken is a file; output takes the folder for the runs"),
+        ("new/" + "x" * 300, "the path is too long; choose a shorter batch_name or output"),
+        ("a\0b", "has a NUL character, which no path can have"),
+        ("/proc/films", "/proc/films: cannot be written"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_found_before_rendering(
+    output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if output.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("there is no /proc")
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(UserError) as error:
+        runs_folder(Settings(), Path(output))
+    assert message in str(error.value) or "writing here is not allowed" in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_looking_leaves_nothing(tmp_path: Path) -> None:
+    assert runs_folder(Settings(output=str(tmp_path / "deep" / "films")), None) == tmp_path / "deep" / "films"
+    assert list(tmp_path.iterdir()) == []

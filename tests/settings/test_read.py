@@ -195,6 +195,10 @@ def test_a_text_may_begin_with_a_bracket(override: str, name: str, value: str, w
         ("=3", "command line: =3: expected name=value"),
         ("widht=3", "command line: widht=3: unknown setting 'widht'; did you mean width?"),
         ("motion.zom=3", "command line: motion.zom=3: unknown setting 'zom'; did you mean zoom?"),
+        ("motoin.zoom=3", "command line: motoin.zoom=3: unknown section 'motoin'; did you mean motion.zoom or zoom?"),
+        ("xyz.zoom=3", "command line: xyz.zoom=3: unknown section 'xyz'; did you mean zoom?"),
+        ("motion=3", "command line: motion=3: motion: this is a section, not a setting; its settings are listed by: "
+         "params motion"),
         ("fps=fast", "command line: fps=fast: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)"),
         ("fps=", "command line: fps=: fps: '' is not a number; expected 0.1..1000 (frames/s)"),
         ("strength=2", "command line: strength=2: strength is 2 at frame 0 (and 119 more); expected 0..1 (share)"),
@@ -217,6 +221,16 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
         ("fsp: 12", "a.yaml:1:1: unknown setting 'fsp'; did you mean fps?"),
         ("motion:\n  zom: 1", "a.yaml:2:3: unknown setting 'zom'; did you mean zoom?"),
         ("qwertyuiop: 1", "a.yaml:1:1: unknown setting 'qwertyuiop'"),
+        ("motoin:\n  zoom: 1", "a.yaml:1:1: unknown section 'motoin'; did you mean motion?"),
+        ("Motion: {zoom: 1}", "a.yaml:1:1: unknown section 'Motion'; did you mean motion?"),
+        ("qwertyuiop:\n  zoom: 1", "a.yaml:1:1: unknown section 'qwertyuiop'"),
+        ("motion:\n  camera:\n    fov: 40", "a.yaml:2:3: camera: this section is inside the section motion; sections "
+         "stand side by side, each on a line without indentation"),
+        ("seed: 1\n \tfps: 2", "a.yaml:2:2: a tab; YAML lines are indented with spaces\n      fps: 2\n     ^"),
+        ("motion:\n  zoom: 1\n  \tangle: 2",
+         "a.yaml:3:3: a tab; YAML lines are indented with spaces\n       angle: 2\n      ^"),
+        ("motion:\n\tzoom: 1", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     zoom: 1\n    ^"),
+        ("prompts:\n\t0: a\n\t9: b", "a.yaml:2:1: a tab; YAML lines are indented with spaces\n     0: a\n    ^"),
         ("seed: 1\nseed: 2", "a.yaml:2:1: seed is given twice; first at a.yaml:1:1"),
         ("W: 64\nsize: {width: 64}", "a.yaml:2:8: width is given twice (as W and width); first at a.yaml:1:1"),
         ("motion: 3", "a.yaml:1:9: motion: this is a section; expected settings below it, "

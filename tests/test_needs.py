@@ -1,0 +1,119 @@
+"""Estimates of memory and time: near what was measured, and told where they matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deforum import needs
+from deforum.build import prepare
+from deforum.diffusion import resolve_model
+from deforum.diffusion.memory import estimate_memory
+from deforum.loading import load
+from deforum.rendering import check
+
+EMBEDDED = {"device": "cpu", "precision": "fp32", "cadence": 1, "seed": 1}
+
+
+@pytest.mark.parametrize(("side", "measured"), [(256, 1.06), (512, 1.15), (1024, 1.72), (1536, 2.32), (2048, 3.15)])
+def test_memory_is_near_what_was_measured(side: int, measured: float) -> None:
+    """The largest resident memory of processes that rendered two frames with the embedded model, in GB."""
+    estimate = estimate_memory(resolve_model("embedded"), side, side)
+    assert estimate is not None and estimate / 1e9 == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({}, False),
+        ({"animation_mode": "Interpolation"}, True),  # several frames at once
+        ({"animation_mode": "Interpolation", "batch_size": 1}, False),
+        ({"animation_mode": "Interpolation", "max_frames": 1}, False),
+    ],
+)
+def test_frames_that_are_diffused_at_once_take_more(changes: dict[str, object], more: bool) -> None:
+    one = needs.memory(prepare(load(EMBEDDED).settings))
+    other = needs.memory(prepare(load(EMBEDDED | changes).settings))
+    assert one is not None and other is not None and (other > one) == more
+
+
+def test_weights_are_counted_in_every_file_once(tmp_path: Path) -> None:
+    """A folder with weights of both kinds, and of 16 bits, takes the memory of one."""
+    import json
+    import shutil
+
+    from deforum.embedded import DIFFUSION
+
+    folder = tmp_path / "model"
+    shutil.copytree(DIFFUSION, folder)
+    plain = estimate_memory(resolve_model(str(folder)), 64, 64)
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(bytes(10**6))
+    (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(bytes(10**6))
+    assert estimate_memory(resolve_model(str(folder)), 64, 64) == plain
+    half = estimate_memory(resolve_model(str(folder)), 64, 64, half=True)
+    parameters = 0
+    for file in (*folder.glob("*/*.safetensors"),):
+        if "fp16" not in file.name:
+            raw = file.read_bytes()
+            header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+            parameters += sum(_product(each["shape"]) for name, each in header.items() if name != "__metadata__")
+    assert plain is not None and half is not None and plain - half == 2 * parameters > 10**7
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def test_a_size_that_does_not_fit_is_said_before_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(EMBEDDED | {"width": 8192, "height": 8192, "skip_video_creation": True}).settings
+    monkeypatch.setattr(needs, "total_memory", lambda: 16 * 10**9)
+    (note,) = (note for note in check(settings).notes if "memory" in note)
+    assert note.startswith("8192x8192: about 42 GB of memory, and this machine has 16 GB: ")
+    monkeypatch.setattr(needs, "total_memory", lambda: 64 * 10**9)
+    assert not any("memory" in note for note in check(settings).notes)
+    monkeypatch.setattr(needs, "total_memory", lambda: 0)  # not known
+    assert not any("memory" in note for note in check(settings).notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        # (frames, side, steps) at strength 0.5, by the seconds per frame measured; frame 0 runs all its steps.
+        ({"width": 256, "height": 256, "steps": 4}, 0.47),
+        ({"width": 512, "height": 512, "steps": 12}, 2.0),
+        ({"width": 1024, "height": 1024, "steps": 12}, 8.7),
+    ],
+)
+def test_times_are_near_what_was_measured(changes: dict[str, object], measured: float) -> None:
+    settings = load(EMBEDDED | {"strength": 0.5, "max_frames": 100} | changes).settings
+    seconds = needs.seconds_on_two_cores(prepare(settings))
+    assert seconds is not None and seconds / 100 == pytest.approx(measured, rel=0.3)
+
+
+@pytest.mark.parametrize("changes", [{"width": 2048, "height": 2048}, {"device": "cuda"}])
+def test_no_time_is_given_where_none_was_measured(changes: dict[str, object]) -> None:
+    assert needs.seconds_on_two_cores(prepare(load(EMBEDDED | changes).settings)) is None
+
+
+def test_more_work_takes_longer() -> None:
+    def seconds(**changes: object) -> float:
+        took = needs.seconds_on_two_cores(prepare(load(EMBEDDED | changes).settings))
+        assert took is not None
+        return took
+
+    usual = seconds()
+    assert seconds(max_frames=240) == pytest.approx(2 * usual, rel=0.02)
+    assert seconds(cadence=4) < usual / 3
+    assert seconds(diffusion_redo=1) == pytest.approx(2 * usual, rel=0.02)
+    assert seconds(animation_mode="Interpolation") > usual  # each frame from noise
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(940_000_000, "0.9 GB"), (9_960_000_000, "10 GB"), (42_000_000_000, "42 GB")]
+)
+def test_sizes_read_as_people_write_them(count: int, text: str) -> None:
+    assert needs.gigabytes(count) == text
