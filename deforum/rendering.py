@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from deforum.animation.stages import Stages
     from deforum.pixels.image import Image
 
+STAND_IN_SIDE = 256
+"""px; outputs are checked with it in place of a size that is unknown because the model is missing."""
 
 Change = Callable[["Stages"], "Stages"]
 """Function of the stages of a run that returns the stages to render with."""
@@ -78,7 +80,8 @@ def check(settings: Settings) -> Prepared:
     except UserError as error:
         problems += error.problems
     try:
-        outputs.check(settings.width, settings.height, settings.fps)
+        known = settings if prepared is None else prepared.settings
+        outputs.check(known.width or STAND_IN_SIDE, known.height or STAND_IN_SIDE, settings.fps)
     except UserError as error:
         problems += error.problems
     if problems or prepared is None:
@@ -120,7 +123,8 @@ def render(
         raise
     total, stopped = len(animation.timeline), False
     text = dump(settings)
-    run = Run(folder, text, width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs)
+    width, height = settings.size
+    run = Run(folder, text, width=width, height=height, fps=settings.fps, outputs=outputs)
     with contextlib.ExitStack() as beside, run:
         animation = animation.recorded(_recording(animation, folder, outputs, beside))
         tell(RunLoaded(folder, total))
@@ -211,7 +215,6 @@ def _recording(animation: Animation, folder: Path, outputs: Outputs, beside: con
     def film(suffix: str) -> VideoWriter:
         of = outputs.films[0] if outputs.films else Film(settings.video_format)
         path = folder / f"{folder.name}{suffix}{FORMATS[of.format].suffix}"
-        size = settings.width, settings.height
-        return VideoWriter(path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
+        return VideoWriter(path, *settings.size, settings.fps, format=of.format, quality=of.quality, preset=of.preset)
 
     return Recording(settings, animation.timeline, folder, film, beside.enter_context)

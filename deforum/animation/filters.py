@@ -74,11 +74,10 @@ class Noise:
     def _draw(self, seed: int) -> Image:
         settings = self.settings
         if settings.noise_type == "uniform":
-            return uniform_noise(seed, settings.width, settings.height)
+            return uniform_noise(seed, *settings.size)
         return perlin_noise(
             seed,
-            settings.width,
-            settings.height,
+            *settings.size,
             grid=(settings.perlin_w, settings.perlin_h),
             octaves=settings.perlin_octaves,
             persistence=settings.perlin_persistence,

@@ -89,17 +89,17 @@ def check(arguments: argparse.Namespace) -> int:
     worst, session = OK, Session(arguments, Stop())
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
-            settings = session.load(job)
-            prepared = check_settings(settings)
+            prepared = check_settings(session.load(job))
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
             continue
         for note in prepared.notes:
             session.tell(job.file, note)
-        count = len(prepared.timeline)
+        settings, count = prepared.settings, len(prepared.timeline)
         seconds = count / settings.fps
+        width, height = settings.size
         print(
-            f"{job.label}: good: {count} frames of {settings.width}x{settings.height}, "
+            f"{job.label}: good: {count} frames of {width}x{height}, "
             f"{settings.fps:g} fps, {clock(seconds)}, {settings.animation_mode}"
         )
     return worst
