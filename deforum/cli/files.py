@@ -23,7 +23,11 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Resolve files, folders and patterns to settings files, in order, each once. Raises UserError for all misses."""
+    """Resolve files, folders, patterns and names of examples to settings files, in order, each once.
+
+    Raises UserError for all misses.
+    """
+    from deforum.cli.shipped import find_example
     from deforum.errors import Problem
 
     found: dict[Path, None] = {}
@@ -40,6 +44,9 @@ def find_files(words: Sequence[str]) -> list[Path]:
             inside = [path]
         else:
             inside = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+            example = None if inside else find_example(word)
+            if example is not None:
+                inside = [example]
             if not inside:
                 problems.append(Problem("no such file; expected a settings file, a folder of them or a pattern", word))
         found.update(dict.fromkeys(inside))

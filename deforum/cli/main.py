@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.cli import inspect as commands
+from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.render import INTERRUPTED, check, render, render_arguments, report
 from deforum.cli.terminal import say
@@ -21,9 +22,10 @@ from deforum.version import __version__
 
 EPILOG = """\
 Several files, folders or patterns are rendered one after the other; if one fails, the others still render.
-name=value changes a setting of the files, unless there is a file of that name:
+The examples that ship are known by their names alone. name=value changes a setting of the files, unless there is a
+file of that name:
 
-    {program} examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
+    {program} quickstart seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
 Several values make a sweep: one run for each combination, and a contact sheet, sheet.png. Numbers take lists and
 ranges; choices and samplers take lists; every setting takes a list in brackets:
@@ -62,7 +64,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
         name, argv = argv[0], argv[1:]
     command = COMMANDS[name]
-    rows = "\n".join(f"  {word:8}{each.help}" for word, each in COMMANDS.items())
+    rows = "\n".join(f"  {word:10}{each.help}" for word, each in COMMANDS.items())
     about = f"Render keyframe animations from settings files.\n\ncommands (default: render):\n{rows}"
     parser = argparse.ArgumentParser(
         prog=program,
@@ -101,6 +103,10 @@ COMMANDS: dict[str, Command] = {
     "diff": Command(
         "show how two files differ in what they render (exit status 1 if they do)", commands.diff,
         commands.diff_arguments, "FILE FILE [name=value ...]",
+    ),
+    "examples": Command(
+        "list the examples that ship, print them, or copy them to a folder", examples, examples_arguments,
+        "[NAME ...] [-o FOLDER]", needs_file=False,
     ),
 }  # fmt: skip
 
