@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from deforum import Settings, UserError, check, load
+from deforum import Settings, UserError, check, dump, frames, load
 from deforum.diffusion import resolve_model, size_notes, with_size, word_notes
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.training_limits import unknown_words
+from deforum.models.kept import KeptModels
 from tests.diffusion.tiny import Tiny
 
 EMBEDDED = resolve_model("embedded")
+MODELS = KeptModels()
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 
 
@@ -106,9 +108,14 @@ def test_a_size_is_unknown_before_the_model_is() -> None:
         _ = Settings(width=256).size
 
 
-def test_what_is_written_has_the_size(tmp_path: Path) -> None:
-    from deforum import dump
+@pytest.mark.parametrize(("width", "height"), [(72, 40), (104, 136), (64, 64)])
+def test_the_embedded_model_takes_multiples_of_8(width: int, height: int) -> None:
+    settings = load({"prompts": "hills", "width": width, "height": height, "steps": 2, "max_frames": 1}).settings
+    [(_, picture)] = frames(settings, models=MODELS)
+    assert picture.shape == (height, width, 3)
 
+
+def test_what_is_written_has_the_size(tmp_path: Path) -> None:
     prepared = check(load({"prompts": "hills", "height": 320}).settings)
     written = dump(prepared.settings)
     assert "width: 256 " in written and "height: 320 " in written
