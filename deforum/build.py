@@ -36,7 +36,7 @@ class Prepared:
     """A checked run: everything that can be known without loading a model. Made once and passed on."""
 
     settings: Settings
-    """Resolved: a seed of -1 is drawn, and the length is that of the clip, where a clip decides it."""
+    """Resolved: a seed of -1 is drawn, the length is the clip's where a clip decides it, and the size is known."""
     timeline: Timeline
     model: ModelSource
     found: Mapping[str, Any]
@@ -89,7 +89,7 @@ class Animation:
 
 
 def resolve(settings: Settings) -> Settings:
-    """Draw the seed if it is -1, and set max_frames where a clip decides it.
+    """Draw the seed if it is -1, and set max_frames where a clip decides it; `prepare` also sets the size.
 
     Raises UserError if that clip is missing.
     """
@@ -102,9 +102,17 @@ def prepare(settings: Settings) -> Prepared:
 
     Raises UserError with everything that is missing, ScheduleError where an expression has no value.
     """
-    from deforum.diffusion import prompt_notes, resolve_model, resolve_sampler, sampler_note
+    from deforum.diffusion import (
+        prompt_notes,
+        resolve_model,
+        resolve_sampler,
+        sampler_note,
+        size_notes,
+        with_size,
+        word_notes,
+    )
 
-    settings = resolve(settings)
+    given = settings = resolve(settings)
     timeline = timeline_of(settings)
     samplers = tuple(dict.fromkeys(timeline.samplers))
     for name in samplers:
@@ -119,11 +127,14 @@ def prepare(settings: Settings) -> Prepared:
             return None
 
     model = look(lambda settings: resolve_model(settings.model))
+    if model is not None:
+        settings = with_size(settings, model)
     found = {feature.name: look(feature.find) for feature in switched_on(settings)}
     if problems or model is None:
         raise UserError(problems)
     texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
-    says = [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
+    says = [*size_notes(given, model), *word_notes(texts, model)]
+    says += [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
     for feature in switched_on(settings):
         says += feature.notes(settings, found[feature.name])
     return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(filter(None, says))))
@@ -158,11 +169,9 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
         )
     )
     seed_size = settings.seed_resize_from_w, settings.seed_resize_from_h
+    width, height = settings.size
     painter = partial(
-        diffuser.diffuse_batch,
-        width=settings.width,
-        height=settings.height,
-        seed_size=seed_size if all(seed_size) else None,
+        diffuser.diffuse_batch, width=width, height=height, seed_size=seed_size if all(seed_size) else None
     )
     return LoadedModel(painter, diffuser.device, diffuser.factor)
 
@@ -184,7 +193,7 @@ def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Anim
 
     settings = prepared.settings
     kit = Kit(settings, PROFILES[settings.profile], model.device, model.cell, models)
-    room = settings.batch_size or batch_size(model.device, settings.width, settings.height)
+    room = settings.batch_size or batch_size(model.device, *settings.size)
     stages = stages_of(settings, model.painter, model.device, room=room)
     for feature in switched_on(settings):
         stages = find_function(feature.attach)(stages, prepared.found[feature.name], kit)

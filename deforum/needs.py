@@ -27,7 +27,7 @@ def memory(prepared: Prepared) -> int | None:
     at_once = 1 if settings.mode.goes_on else settings.batch_size or (1 if on_gpu else BATCH_ON_CPU)
     half = settings.precision in ("fp16", "bf16") or (on_gpu and settings.precision == "auto")
     batch = min(at_once, len(prepared.timeline))
-    return estimate_memory(prepared.model, settings.width, settings.height, batch=batch, half=half)
+    return estimate_memory(prepared.model, *settings.size, batch=batch, half=half)
 
 
 def memory_note(prepared: Prepared) -> str:
@@ -35,7 +35,8 @@ def memory_note(prepared: Prepared) -> str:
     needed, there = memory(prepared), total_memory()
     if needed is None or not there or needed < there or renders_on_gpu(prepared.settings.device):
         return ""
-    size = f"{prepared.settings.width}x{prepared.settings.height}"
+    width, height = prepared.settings.size
+    size = f"{width}x{height}"
     return (
         f"{size}: about {gigabytes(needed)} of memory, and this machine has {gigabytes(there)}: the system will "
         "probably end the render; choose a smaller size"
@@ -47,7 +48,8 @@ def seconds_on_two_cores(prepared: Prepared) -> float | None:
     from deforum.diffusion.sampling.steps import count_steps
 
     settings = prepared.settings
-    size = settings.width * settings.height
+    width, height = settings.size
+    size = width * height
     if settings.model != "embedded" or size > LARGEST_MEASURED or renders_on_gpu(settings.device):
         return None
     exact = PROFILES[settings.profile].exact_step_count

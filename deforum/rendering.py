@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from deforum.animation.stages import Stages
     from deforum.pixels.image import Image
 
+STAND_IN_SIDE = 256
+"""px; outputs are checked with it in place of a size that is unknown because the model is missing."""
 
 MAKES_FILMS = "# To make another film from the frames beside it: render.py film FOLDER [fps=24] [video_format=webm]"
 """Second line of a run's settings.yaml, which also tells what to do after a run that was killed."""
@@ -88,7 +90,8 @@ def check(settings: Settings, *, output: str | Path | None = None) -> Prepared:
             return None
 
     prepared = look(lambda: prepare(settings))
-    look(lambda: outputs.check(settings.width, settings.height, settings.fps))
+    known = settings if prepared is None else prepared.settings
+    look(lambda: outputs.check(known.width or STAND_IN_SIDE, known.height or STAND_IN_SIDE, settings.fps))
     look(lambda: runs_folder(settings, None if output is None else Path(output)))
     if problems or prepared is None:
         raise UserError(problems)
@@ -131,10 +134,11 @@ def render(
             folder.rmdir()
         raise
     total, stopped = len(animation.timeline), False
+    width, height = settings.size
     label = Label.of(settings, origin) if settings.save_metadata else None
     run = Run(
         folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(settings)}",
-        width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs, label=label,
+        width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
     )  # fmt: skip
     with contextlib.ExitStack() as beside, run:
         animation = animation.recorded(_recording(animation, folder, outputs, beside, label))
@@ -229,9 +233,8 @@ def _recording(
     def film(suffix: str) -> VideoWriter:
         of = outputs.films[0] if outputs.films else Film(settings.video_format)
         path = folder / f"{folder.name}{suffix}{FORMATS[of.format].suffix}"
-        size = settings.width, settings.height
         return VideoWriter(
-            path, *size, settings.fps, format=of.format, quality=of.quality, preset=of.preset, comment=comment
+            path, *settings.size, settings.fps, format=of.format, quality=of.quality, preset=of.preset, comment=comment
         )
 
     return Recording(settings, animation.timeline, folder, film, beside.enter_context)

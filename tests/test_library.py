@@ -122,8 +122,8 @@ def test_an_observer_is_told_everything_in_order(models: KeptModels) -> None:
         settings, output="out", models=models, observer=events.append, progress=lambda *call: calls.append(call)
     )
     kinds = [type(event) for event in events]
-    assert kinds == [RunPrepared, Note, RunLoaded, *[StageTimes, FrameShown] * 3, RunFinished]
-    prepared, note, loaded, *rest, finished = events
+    assert kinds == [RunPrepared, Note, Note, RunLoaded, *[StageTimes, FrameShown] * 3, RunFinished]
+    prepared, _, note, loaded, *rest, finished = events
     assert isinstance(prepared, RunPrepared) and prepared.settings.seed == 4 and len(prepared.timeline) == 3
     assert isinstance(note, Note) and "lora" in note.text
     assert isinstance(loaded, RunLoaded) and loaded.folder == result.folder and loaded.total == 3

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from training.world import COLOURLESS, Facts
+from training.world.abstract import ABSTRACT_COLOURS
+from training.world.finish import COLOURS
 
 SCENES: dict[str, list[str]] = {
     "mountains": [
@@ -173,6 +177,14 @@ FILLERS = [
     "nature",
     "vibrant colors",
 ]
+
+
+def vocabulary() -> list[str]:
+    """List the words of all captions, in lower case and in order; the model was trained on no others."""
+    phrases = [phrase for table in (SCENES, TIMES, WEATHERS, PALETTES, STYLES, THINGS) for each in table.values()
+               for phrase in each]  # fmt: skip
+    names = [*SCENES, *PALETTES, *STYLES, *THINGS, *COLOURS, *ABSTRACT_COLOURS, "big", "giant", "abstract", "made"]
+    return sorted(set(re.findall(r"[a-z]{2,}", " ".join([*phrases, *names, *FILLERS]).lower())))
 
 
 def _one(rng: np.random.Generator, phrases: list[str]) -> str:

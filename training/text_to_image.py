@@ -35,6 +35,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import device, group_norm, progress
+from training.captions import vocabulary
 from training.learner import Learner
 from training.samples import Samples
 from training.tokenizer import LENGTH, strew, train_tokenizer
@@ -213,6 +214,7 @@ def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) 
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for path in out.rglob("*.safetensors"):
         path.chmod(0o644)
+    (out / "words.txt").write_text("\n".join(vocabulary()) + "\n", "utf-8")
     for name in ("vocab.json", "merges.txt"):
         (out / "tokenizer" / name).write_text((vae_folder.parent / "tokenizer" / name).read_text("utf-8"), "utf-8")
 

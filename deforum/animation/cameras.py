@@ -26,8 +26,7 @@ class StillCamera(Camera):
         return self
 
     def move(self, frame: Frame) -> tuple[Warp, StillCamera]:
-        size = self.settings.width, self.settings.height
-        return FlatWarp(np.eye(3, dtype=np.float64), *size, self.settings.border, self.device), self
+        return FlatWarp(np.eye(3, dtype=np.float64), *self.settings.size, self.settings.border, self.device), self
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,8 @@ class FlatCamera(Camera):
         settings = self.settings
         matrix = flat_matrix(
             frame.params,
-            settings.width,
-            settings.height,
+            *settings.size,
             flip=settings.enable_perspective_flip,
             flip_keeps_translation=self.profile.flip_keeps_translation,
         )
-        return FlatWarp(matrix, settings.width, settings.height, settings.border, self.device), self
+        return FlatWarp(matrix, *settings.size, settings.border, self.device), self

@@ -63,7 +63,7 @@ class DepthCamera(Camera):
         return replace(self, depth=depth, range=range, path=None, before=frame.params)._kept(frame)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
-        settings, size = self.settings, (self.settings.width, self.settings.height)
+        settings, size = self.settings, self.settings.size
         if self.profile.physical_camera:
             warp = warp_physical(
                 self.depth,

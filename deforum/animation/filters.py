@@ -75,11 +75,10 @@ class Noise:
         settings = self.settings
         grid = settings.perlin_w, settings.perlin_h
         if settings.noise_type == "uniform":
-            return uniform_noise(seed, settings.width, settings.height)
+            return uniform_noise(seed, *settings.size)
         return perlin_noise(
             seed,
-            settings.width,
-            settings.height,
+            *settings.size,
             grid=grid if self.profile.perlin_w_across else grid[::-1],
             octaves=settings.perlin_octaves,
             persistence=settings.perlin_persistence,

@@ -36,7 +36,7 @@ class ModeParts:
 
 def previous_frame(settings: Settings) -> Source:
     """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
-    init = None if settings.init_image is None else read(Path(settings.init_image), settings.width, settings.height)
+    init = None if settings.init_image is None else read(Path(settings.init_image), *settings.size)
 
     def source(moved: Image | None, moment: Moment) -> Image | None:
         return init if moved is None else moved

@@ -58,7 +58,7 @@ def palette_of(settings: Settings, profile: Profile, first: Image | None = None)
 
     def stored(path: str | None) -> Image:
         assert path is not None
-        return read(Path(path), settings.width, settings.height)
+        return read(Path(path), *settings.size)
 
     def first_painted(moment: Moment, moved: Image | None, painted: Image | None) -> ColorReference | None:
         return reference(painted) if moment.palette is None and painted is not None else moment.palette

@@ -59,7 +59,11 @@ def _read(stream: TextIO) -> str:
 
 
 def find_files(words: Sequence[str]) -> list[Path]:
-    """Resolve files, folders and patterns to settings files, in order, each once. Raises UserError for all misses."""
+    """Resolve files, folders, patterns and names of examples to settings files, in order, each once.
+
+    Raises UserError for all misses.
+    """
+    from deforum.cli.shipped import find_example
     from deforum.errors import Problem
 
     found: dict[Path, None] = {}
@@ -80,6 +84,9 @@ def find_files(words: Sequence[str]) -> list[Path]:
             inside = [path]
         else:
             inside = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+            example = None if inside else find_example(word)
+            if example is not None:
+                inside = [example]
             if not inside:
                 value = words.pop(0) if words and setting_name(word) and not is_file(words[0]) else ""
                 problems.append(Problem(_explain_missing(word, value), word))

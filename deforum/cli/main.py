@@ -18,6 +18,7 @@ from typing import NoReturn
 from deforum.cli import completion
 from deforum.cli import inspect as commands
 from deforum.cli.console import INTERRUPTED, Console
+from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.render import check, check_arguments, render, render_arguments
@@ -29,9 +30,10 @@ from deforum.version import __version__
 
 EPILOG = """\
 Several files, folders or patterns are rendered one after the other; if one fails, the others still render.
-name=value changes a setting of the files, unless there is a file of that name; --name value does too:
+The examples that ship are known by their names alone. name=value changes a setting of the files, unless there is a
+file of that name; --name value does too:
 
-    {program} examples/quickstart.yaml seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
+    {program} quickstart seed=3 max_frames=12 strength="0:(0.5), 30:(0.7)" -o films
 
 Several values make a sweep: one run for each combination, and a contact sheet, sheet.png. Numbers take lists and
 ranges; choices and samplers take lists; every setting takes a list in brackets:
@@ -158,6 +160,10 @@ COMMANDS: dict[str, Command] = {
     "completion": Command(
         "print the code that lets a shell complete commands, settings and files", completion.completion,
         completion.completion_arguments, "[bash|zsh|fish|powershell]", needs_file=False,
+    ),
+    "examples": Command(
+        "list the examples that ship, print them, or copy them to a folder", examples, examples_arguments,
+        "[NAME ...] [-o FOLDER]", needs_file=False,
     ),
 }  # fmt: skip
 

@@ -93,8 +93,7 @@ def check(arguments: argparse.Namespace) -> int:
     console = session.console
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
-            settings = session.load(job).settings
-            prepared = check_settings(settings, output=arguments.output)
+            prepared = check_settings(session.load(job).settings, output=arguments.output)
         except Exception as error:
             status = console.fail(error, job.label)
             checked.append({"file": job.label, "status": status})
@@ -102,10 +101,12 @@ def check(arguments: argparse.Namespace) -> int:
             continue
         for note in prepared.notes:
             session.tell(job.file, note)
+        settings = prepared.settings
+        width, height = settings.size
         console.detail(in_full(settings))
         count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
         console.put(
-            f"{job.label}: good: {count} frames of {settings.width}x{settings.height}, "
+            f"{job.label}: good: {count} frames of {width}x{height}, "
             f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
             + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
             + ("" if took is None else f" and {clock(took)} on 2 CPU cores")

@@ -106,7 +106,7 @@ class Kit:
         from deforum.video.reader import open_clip
 
         settings = self.settings
-        return open_clip(clip, settings.width, settings.height, fit=settings.clip_fit, device=self.device)
+        return open_clip(clip, *settings.size, fit=settings.clip_fit, device=self.device)
 
 
 @dataclass(frozen=True)

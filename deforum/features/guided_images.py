@@ -147,7 +147,7 @@ def read_guides(guides: Guides, width: int, height: int, device: Device) -> tupl
 
 def attach(stages: Stages, guides: Guides, kit: Kit) -> Stages:
     """Read the guided images and guide the painting by them. Raises UserError for unreadable files."""
-    pictures = read_guides(guides, kit.settings.width, kit.settings.height, kit.device)
+    pictures = read_guides(guides, *kit.settings.size, kit.device)
     return replace(
         stages, around=[*stages.around, lambda diffuse: guided(diffuse, guides, pictures, profile=kit.profile)]
     )

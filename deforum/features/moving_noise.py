@@ -41,7 +41,7 @@ class NoiseCamera(CarryingCamera):
 
 def attach(stages: Stages, found: None, kit: Kit) -> Stages:
     """Let noise follow the camera."""
-    return with_moving_noise(stages, NoiseMap.of(kit.settings.width, kit.settings.height, kit.cell))
+    return with_moving_noise(stages, NoiseMap.of(*kit.settings.size, kit.cell))
 
 
 def with_moving_noise(stages: Stages, noise_map: NoiseMap) -> Stages:

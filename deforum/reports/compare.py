@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.errors import UserError
 from deforum.features.acting import acts
 from deforum.features.table import timeline_of
 from deforum.reports.tabulate import STAND_IN_SEED
@@ -50,6 +51,8 @@ class Comparison:
 
 def compare(a: Settings, b: Settings) -> Comparison:
     """Compare two settings. Raises UserError or ScheduleError where one of them cannot be sampled."""
+    if any(getattr(a, name) != getattr(b, name) for name in SIZED_BY):
+        a, b = _sized(a), _sized(b)
     differences = list(_start(a, b))
     sides = _sides(a, b)
     idle: list[str] = []
@@ -75,6 +78,22 @@ ELSEWHERE = {
     "prompts", "positive_prompt", "negative_prompt",
 }  # fmt: skip
 """Settings compared by their effect on the frames: see `_compare_per_frame`, `_start` and the strength curve."""
+
+
+SIZED_BY = ("width", "height", "model", "profile")
+"""Settings that decide the size; looked into only where they differ, as a model on a hub is asked over the network."""
+
+
+def _sized(settings: Settings) -> Settings:
+    """Fill in a size that is not given, as far as the model can be found."""
+    from deforum.diffusion import resolve_model, with_size
+
+    if settings.width is not None and settings.height is not None:
+        return settings
+    try:
+        return with_size(settings, resolve_model(settings.model))
+    except UserError:
+        return settings
 
 
 def _sides(a: Settings, b: Settings) -> tuple[Side, Side]:

@@ -91,6 +91,7 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
     """Return columns by names or old names of settings; all columns for no words. Raises UserError."""
     from deforum.settings.options import OPTIONS
     from deforum.settings.read import CANONICAL
+    from deforum.settings.yaml_writer import write_value
 
     known = column_names(settings)
     if not words:
@@ -100,7 +101,9 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
         if name in known:
             continue
         if name in OPTIONS and hasattr(settings, name):
-            raise UserError(f"{word}: this is not a schedule; it is {getattr(settings, name)!r} in every frame")
+            raise UserError(
+                f"{word}: this is not a schedule; it is {write_value(getattr(settings, name))} in every frame"
+            )
         meant = nearest(word, [*known, *ALIASES, *CANONICAL])
         hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"
         raise UserError(f"{word}: there is no such schedule{hint}")

@@ -140,8 +140,10 @@ class Settings:
     profile: Literal["corrected", "deforum"] = _general("corrected", "",
         "corrected fixes the known faults of Deforum; deforum keeps them for files that rely on them.")
     animation_mode: Mode = _animation("2D", "", "The kind of animation.", old="mode")
-    width: int = _size(512, "px", "Width of the frames.", 8, 8192, old="W")
-    height: int = _size(512, "px", "Height of the frames.", 8, 8192, old="H")
+    width: int | None = _size(None, "px",
+        "Width of the frames; null is the size that the model was trained at (embedded: 256, SD 1.x: 512, SDXL: 1024). "
+        "With profile: deforum null is 512.", 8, 8192, old="W")
+    height: int | None = _size(None, "px", "Height of the frames; null as for width.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
     fps: float = _animation(15.0, "frames/s", "Frame rate of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames",
@@ -441,6 +443,13 @@ class Settings:
     frame_interpolation_use_upscaled: bool = _files(False, "", "Interpolates the upscaled frames.",
         pending="frame interpolation")
     # fmt: on
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames, px. Raises ValueError before `build.prepare` has set those not given."""
+        if self.width is None or self.height is None:
+            raise ValueError("width or height is None: the size is known once the model is, see deforum.build.prepare")
+        return self.width, self.height
 
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:

@@ -14,6 +14,8 @@ class Profile:
     """Behaviours that a profile selects; each field names the corrected one, so `False` is Deforum's."""
 
     name: str
+    size_of_model: bool
+    """Width and height that are not given are those that the model was trained at. (Deforum: 512x512.)"""
     flip_keeps_translation: bool
     """2D: with the perspective flip on, translation still acts. (Deforum: it has no effect.)"""
     keys_on_time: bool
@@ -60,6 +62,7 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "corrected": Profile(
         name="corrected",
+        size_of_model=True,
         flip_keeps_translation=True,
         keys_on_time=True,
         true_color_channels=True,
@@ -83,6 +86,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "deforum": Profile(
         name="deforum",
+        size_of_model=False,
         flip_keeps_translation=False,
         keys_on_time=False,
         true_color_channels=False,

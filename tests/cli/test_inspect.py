@@ -35,7 +35,7 @@ def test_each_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[st
     ("words", "message"),
     [
         ("values a.yaml zomm", "zomm: there is no such schedule; did you mean zoom?"),
-        ("values a.yaml width", "width: this is not a schedule; it is 512 in every frame"),
+        ("values a.yaml width", "width: this is not a schedule; it is null in every frame"),
         ("values a.yaml --frames 12", "--frames 12: out of range; the frames are 0 to 9"),
         ("values a.yaml --frames 5:2", "--frames 5:2: selects no frame; the frames are 0 to 9"),
         ("values a.yaml --frames 1:9:0", "expected FIRST:LAST or FIRST:LAST:STEP"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from deforum.pixels.image import from_bytes
 from tests.helpers.command import SEA, Said, Say, paint_with, say
 
 if TYPE_CHECKING:
+    from deforum.diffusion import ModelSource
     from deforum.pixels.image import Image
     from deforum.timeline.frame import Frame
 
@@ -233,7 +235,8 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
 ) -> None:
     import deforum.diffusion as diffusion
 
-    loaded: list[object] = []
+    embedded = diffusion.resolve_model("embedded")
+    loaded: list[str] = []
 
     class Grey:
         device = torch.device("cpu")
@@ -246,14 +249,12 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
                 raise RuntimeError("out of memory")
             return [from_bytes(np.full((height, width, 3), 99, np.uint8)) for _ in frames]
 
-    def load_diffuser(source: diffusion.ModelSource, **choices: object) -> Grey:
+    def load_diffuser(source: ModelSource, **choices: object) -> Grey:
         loaded.append(source.name)
         return Grey()
 
     monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
-    monkeypatch.setattr(
-        diffusion, "resolve_model", lambda name: diffusion.ModelSource(name, "hub", None, "", None, None)
-    )
+    monkeypatch.setattr(diffusion, "resolve_model", lambda name: replace(embedded, name=name))
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text(SEA)

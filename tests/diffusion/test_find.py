@@ -268,3 +268,22 @@ def test_a_hub_model_in_the_cache_is_its_folder(
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
     source = resolve_model("owner/name")
     assert (source.kind, source.name) == ("folder", "owner/name")
+
+
+def test_a_hub_model_not_downloaded_yet_has_the_size_of_its_configurations(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def download(name: str, file: str, **_: Any) -> str:
+        asked.append(file)
+        return str(folders["sdxl"] / file)
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    source = resolve_model("owner/name")
+    assert (source.kind, source.size) == ("hub", (32, 32))
+    assert asked == ["model_index.json", "unet/config.json", "vae/config.json"]  # no weights yet

@@ -37,6 +37,7 @@ def difference(say: Say, change: str) -> list[str]:
         "ddim_eta: 0.5",
         "seed_iter_n: 1",
         "prompt_blend: hold",
+        "width: 256",  # native to the embedded model
         "antiblur_amount: 0.1",
     ],
 )
@@ -55,7 +56,7 @@ def test_equal_in_effect(change: str, say: Say) -> None:
         ("(0.95) -> (0.5)", ["strength: from frame 2 on, at 4 of 4 diffused frames; most at frame 8: 0.9 | 0.5 "
                              "share"]),
         ("init_strength: 0.3", []),
-        ("width: 256", ["width: 512 | 256"]),
+        ("width: 512", ["width: 256 | 512"]),
         ("max_frames: 10 -> max_frames: 8", [
             "max_frames: 10 | 8 (compared up to frame 7)",
             # Where its second keyframe is no longer on the timeline, a curve does not go there.
@@ -66,7 +67,7 @@ def test_equal_in_effect(change: str, say: Say) -> None:
         ("seed: 7 -> seed: -1", ["seed: 7 | drawn by chance"]),
         ("seed_behavior: fixed", ["seed: from frame 2 on, at 4 of 5 diffused frames: 8 | 7"]),
         ("sampler: DDIM", ["sampler, frames 0 to 8: Euler a | DDIM"]),
-        ("profile: deforum", ["profile: corrected | deforum"]),
+        ("profile: deforum", ["profile: corrected | deforum", "width: 256 | 512", "height: 256 | 512"]),
         ("batch_name: x", ['batch_name: "Deforum_{timestring}" | x']),
     ],
 )  # fmt: skip

@@ -50,6 +50,8 @@ class Family:
     """Folder: subfolders of the text encoders; each has a tokenizer in the corresponding folder "tokenizer..."."""
     usual_prediction: str | None = "epsilon"
     """Prediction type of a single file that does not state one; None: the loader determines it."""
+    other_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Single file: native width and height in px by prediction type, where they differ from its configurations."""
 
 
 _STABLE_DIFFUSION = "deforum.diffusion.families.stable_diffusion:load"
@@ -89,6 +91,7 @@ _ROWS = (
         load=_STABLE_DIFFUSION,
         network_config={"cross_attention_dim": 1024},
         usual_prediction=None,  # both kinds are published, with the same names and shapes
+        other_sizes={"epsilon": 512},  # the base model; those that predict v were trained at 768
     ),
     Family(
         name="sd1",

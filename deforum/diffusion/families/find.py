@@ -39,6 +39,8 @@ class ModelSource:
     scheduler config; None for a file: the loader determines it."""
     config: Path | None
     """For a file: the folder of its family's configurations."""
+    size: tuple[int, int]
+    """Width and height in px of the pictures that it was trained on."""
     variant: str | None = None
     """"fp16" for a folder with fp16 weights only."""
 
@@ -76,7 +78,21 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
             f"{folder}: the {family.network_name} takes {network.get('in_channels')} channels and the autoencoder "
             f"makes {vae.get('latent_channels')}: an inpainting or other special model; use a plain text-to-image model"
         )
-    return ModelSource(name, "folder", folder, family.name, prediction, None, "fp16" if fp16 else None)
+    size = native_size(network, vae, family)
+    return ModelSource(name, "folder", folder, family.name, prediction, None, size, "fp16" if fp16 else None)
+
+
+def native_size(network: Mapping[str, Any], vae: Mapping[str, Any], family: Family) -> tuple[int, int]:
+    """Return the width and height in px that the configurations of a network and its autoencoder name.
+
+    `sample_size` counts latents, as a number or as height and width. A network without one has its family's.
+    """
+    latents = network.get("sample_size")
+    if latents is None:
+        latents = _read_json(CONFIGS / family.name / family.network / "config.json")["sample_size"]
+    height, width = latents if isinstance(latents, list) else (latents, latents)
+    cell = 2 ** (len(vae.get("block_out_channels", [0])) - 1)
+    return int(width) * cell, int(height) * cell
 
 
 def _families(where: str, index: Mapping[str, Any]) -> list[Family]:
@@ -113,7 +129,15 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
             raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
         found = inspect_checkpoint(path)
         prediction = prediction or found.prediction or found.family.usual_prediction
-        return ModelSource(model, "file", path, found.family.name, prediction, CONFIGS / found.family.name)
+        return ModelSource(
+            model,
+            "file",
+            path,
+            found.family.name,
+            prediction,
+            CONFIGS / found.family.name,
+            _size_of_file(found.family, prediction),
+        )
     if path.suffix in (".safetensors", ".ckpt", ".pt", ".bin") or not _HUB_NAME.fullmatch(model):
         raise UserError(f"{model}: no such model file or folder; {_WAYS}")
     return _resolve_hub(model, prediction)
@@ -133,7 +157,12 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
     try:
         # Fails at once for a wrong name or without a network; the download would retry for half a minute.
         HfApi().model_info(name, timeout=5)
-        index = _read_json(Path(hf_hub_download(name, "model_index.json", etag_timeout=5)))
+
+        def fetch_json(file: str) -> dict[str, Any]:
+            return _read_json(Path(hf_hub_download(name, file, etag_timeout=5)))
+
+        family = _families(name, fetch_json("model_index.json"))[0]
+        size = native_size(fetch_json(f"{family.network}/config.json"), fetch_json("vae/config.json"), family)
     except UserError:
         raise
     except Exception as error:
@@ -143,8 +172,16 @@ def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
             f"{name}: neither a folder here nor in the local hub cache, and the hub does not give it "
             f"({reason}); {fetch}"
         ) from None
-    _families(name, index)
-    return ModelSource(name, "hub", None, "", prediction, None)
+    return ModelSource(name, "hub", None, "", prediction, None, size)
+
+
+def _size_of_file(family: Family, prediction: str | None) -> tuple[int, int]:
+    """Return the native size of a single file, px; one of unknown prediction type has that of the configurations."""
+    other = family.other_sizes.get(prediction or "")
+    if other:
+        return other, other
+    network, vae = (_read_json(CONFIGS / family.name / part / "config.json") for part in (family.network, "vae"))
+    return native_size(network, vae, family)
 
 
 def _missing(folder: Path, family: Family, variant: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ def whole_motion(settings: Settings) -> Motion:
     assert kind in ("Affine", "Perspective")
 
     def motion(a: Image, b: Image, frame: Frame) -> Warp:
-        return FlatWarp(find_matrix(a, b, kind), settings.width, settings.height, "mirror", a.device)
+        return FlatWarp(find_matrix(a, b, kind), *settings.size, "mirror", a.device)
 
     return motion
 

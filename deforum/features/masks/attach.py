@@ -75,7 +75,7 @@ def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
         return stages
     init = None
     if settings.mode.goes_on and settings.init_image is not None:
-        init = read(Path(settings.init_image), settings.width, settings.height, masks.device)
+        init = read(Path(settings.init_image), *settings.size, masks.device)
     overlay = Overlay(masks, settings, init)
     between = stages.between if init is None else [*stages.between, overlay.between]
     return replace(stages, after=[*stages.after, overlay.painted], between=between)

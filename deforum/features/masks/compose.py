@@ -135,14 +135,14 @@ class Masks:
     @cached_property
     def _init(self) -> Mask:
         assert self.source.init is not None
-        size = self.settings.width, self.settings.height
+        size = self.settings.size
         if self.source.init_is_alpha:
             return self._adjusted(read_alpha(self.source.init, *size).to(self.device))
         return self._adjusted(self._read(self.source.init))
 
     def _read(self, path: Path) -> Mask:
         if path not in self._files:
-            picture = read(path, self.settings.width, self.settings.height, self.device)
+            picture = read(path, *self.settings.size, self.device)
             self._files[path] = to_gray(picture)[0].contiguous()
         return self._files[path]
 
@@ -159,7 +159,7 @@ class Masks:
         return mask if contrast == 1 else torch.lerp(mask.mean(), mask, contrast).clamp(0, 1)
 
     def _flat(self, value: float) -> Mask:
-        return torch.full((self.settings.height, self.settings.width), float(value), device=self.device)
+        return torch.full(self.settings.size[::-1], float(value), device=self.device)
 
 
 def read_alpha(path: Path, width: int, height: int) -> Mask:
