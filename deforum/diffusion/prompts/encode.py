@@ -58,6 +58,7 @@ class PromptEncoder:
         self._reader = reader
         self._spherical = spherical
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
+        self._noted: set[str] = set()
 
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
         """Return the embedding of a prompt; `clip_skip` 1 is the model's usual layer, 2 the one before, and so on.
@@ -69,7 +70,9 @@ class PromptEncoder:
             self._cache.move_to_end(key)
         else:
             for note in prompt_notes(text):
-                _log.warning("%s", note)
+                if note not in self._noted:  # a text with an expression differs in every frame
+                    _log.warning("%s", note)
+                    self._noted.add(note)
             self._cache[key] = guarded("the text encoder", frame, self._reader.modules, lambda: self._compute(*key))
             if len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
