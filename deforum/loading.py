@@ -28,7 +28,8 @@ from deforum.settings.read import (
 )
 from deforum.settings.relaxed_json import parse_json
 from deforum.timeline.curves import Sampling
-from deforum.validate import check_curves, check_features, check_samplers, do_without, locate_files
+from deforum.timeline.prompts import split_negative
+from deforum.validate import check_curves, check_features, check_prompts, check_samplers, do_without, locate_files
 from schedules import Variables, parse_key
 
 
@@ -59,7 +60,7 @@ def _load(
     values: Mapping[str, object] | None, path: Path, text: str, overrides: Sequence[str], to_render: bool
 ) -> Loaded:
     found, made_with = Findings(), ""
-    old_file = values is None and is_json(path, text)
+    old_file = values is None and is_json(path, text) and bool(text.strip())
     if values is not None:
         given = collect(flatten(_as_document(values, found), found), found)
     elif old_file:
@@ -77,7 +78,10 @@ def _load(
     settings = _check(settings, readable, found, folder if to_render else None)
     if found.problems:
         raise UserError(found.problems)
-    return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
+    return Loaded(
+        settings,
+        (*found.notes, *_explain_idle(settings, given, old_file), *_explain_empty(settings, values is None, text)),
+    )
 
 
 def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapping:
@@ -107,7 +111,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
         found.problems.extend(lost)
         if not lost:
             settings = _settle_length(settings, found)
-    for problem, way_on in check_curves(settings, origins):
+    for problem, way_on in (*check_curves(settings, origins), *check_prompts(settings, origins)):
         if lenient and way_on:
             found.notes.append(f"{problem.message}; {way_on}")
         else:
@@ -166,6 +170,16 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
     if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():
             yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"
+
+
+def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str]:
+    """Yield notes on an empty file, and on settings that paint no words in any frame."""
+    if is_file and not text.strip():
+        yield "the file is empty: every setting has its default"
+    texts = (settings.positive_prompt, *(split_negative(text)[0] for _, text in settings.prompts))
+    if not any(text.strip() for text in texts):
+        place = "file" if is_file else "settings"
+        yield f"no prompts in the {place}; the frames are painted without a prompt"
 
 
 def _explain_unseen(settings: Settings) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from deforum.timeline.prompts import negatives, positives
 from deforum.version import __version__
 from deforum.video.writer import Pixels, to_depth
 
@@ -69,18 +70,22 @@ def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
     return row.label(encoded.tobytes(), texts)
 
 
+def _known(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def describe(frame: Frame) -> dict[str, str]:
     """Return the text metadata of a frame: seed, prompts, parameters."""
 
-    def blended(texts: list[tuple[str, float]]) -> str:
+    def blended(texts: tuple[tuple[str, float], ...]) -> str:
         return texts[0][0] if len(texts) == 1 else " | ".join(f"{text} ({weight:.4g})" for text, weight in texts)
 
     return {
         "Software": f"deforum {__version__}",
         "frame": str(frame.index),
         "seed": str(frame.seed),
-        "prompt": blended([(prompt.positive, prompt.weight) for prompt in frame.prompts]),
-        "negative_prompt": blended([(prompt.negative, prompt.weight) for prompt in frame.prompts]),
+        "prompt": blended(positives(frame.prompts)),
+        "negative_prompt": blended(negatives(frame.prompts)),
         "settings": json.dumps(
             {
                 "frame": frame.index,
@@ -88,7 +93,7 @@ def describe(frame: Frame) -> dict[str, str]:
                 "subseed": frame.subseed,
                 "sampler": frame.sampler,
                 "checkpoint": frame.checkpoint,
-                "prompts": [dataclasses.asdict(prompt) for prompt in frame.prompts],
+                "prompts": [_known(dataclasses.asdict(prompt)) for prompt in frame.prompts],
                 "params": dict(frame.params.items()),
             },
             ensure_ascii=False,
