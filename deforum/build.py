@@ -163,6 +163,7 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
             device=settings.device,
             precision=settings.precision,
             exact_step_count=profile.exact_step_count,
+            fills_prompts=profile.fills_prompts,
             tiling=settings.tiling,
             prompt_blend=settings.blending,
             vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,

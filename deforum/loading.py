@@ -29,9 +29,11 @@ from deforum.settings.read import (
 from deforum.settings.relaxed_json import parse_json
 from deforum.sources import Source, describe_origin, origin_in, read_source
 from deforum.timeline.curves import Sampling
+from deforum.timeline.prompts import split_negative
 from deforum.validate import (
     check_curves,
     check_features,
+    check_prompts,
     check_samplers,
     do_without,
     join_scheduler,
@@ -81,7 +83,7 @@ def load_text(text: str, overrides: Sequence[str] = (), *, name: str, to_render:
 def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
     path, text = source.path, source.text
     found, made_with, scheduler = Findings(notes=[*source.notes]), source.made_with, ""
-    old_file = source.values is None and is_json(path, text)
+    old_file = source.values is None and is_json(path, text) and bool(text.strip())
     if source.values is not None:
         given = collect(flatten(_as_document(source.values, str(path), found), found), found)
     elif old_file:
@@ -101,7 +103,11 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
     settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
-    return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
+    is_file = source.values is None
+    return Loaded(
+        settings,
+        (*found.notes, *_explain_idle(settings, given, old_file), *_explain_empty(settings, is_file, text)),
+    )
 
 
 def _as_document(values: Mapping[str, object], source: str, found: Findings) -> document.Mapping:
@@ -131,7 +137,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
         found.problems.extend(lost)
         if not lost:
             settings = _settle_length(settings, found)
-    for problem, way_on in check_curves(settings, origins):
+    for problem, way_on in (*check_curves(settings, origins), *check_prompts(settings, origins)):
         if lenient and way_on:
             found.notes.append(f"{problem.message}; {way_on}")
         else:
@@ -189,6 +195,16 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
     if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():
             yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"
+
+
+def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str]:
+    """Yield notes on an empty file, and on settings that paint no words in any frame."""
+    if is_file and not text.strip():
+        yield "the file is empty: every setting has its default"
+    texts = (settings.positive_prompt, *(split_negative(text)[0] for _, text in settings.prompts))
+    if not any(text.strip() for text in texts):
+        place = "file" if is_file else "settings"
+        yield f"no prompts in the {place}; the frames are painted without a prompt"
 
 
 def _explain_unseen(settings: Settings) -> Iterator[str]:

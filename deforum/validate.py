@@ -16,12 +16,16 @@ from deforum.errors import Problem, UserError
 from deforum.features.acting import in_mode, needs_file
 from deforum.features.table import FEATURES
 from deforum.settings.declare import Declaration
+from deforum.settings.document import Mapping as NodeMapping
 from deforum.settings.document import Place
+from deforum.settings.faults import inside
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import Origin
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
+from deforum.timeline.prompts import place_prompts
+from deforum.timeline.timeline import prompt_faults
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_text
 
 DEFAULT_SAMPLER = "Euler a"
@@ -52,6 +56,25 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
                     first = as_in_a_longer_run(schedule, count, variables)[0]
                     way_on = f"its values are those of a longer run, from {first:.6g} at frame 0"
             yield Problem(f"{origin.written}: {error.message}" if way_on else str(error), str(origin.place)), way_on
+
+
+def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
+    """Check the back-quoted expressions in prompts, at every frame at which they act; yields as `check_curves`."""
+    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    try:
+        track = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
+    except UserError as error:
+        yield from ((problem, "") for problem in error.problems)
+        return
+    for fault in prompt_faults(settings, track):
+        setting, index = fault.source.setting, fault.source.index
+        origin = origins.get(setting, Origin(setting, Place("")))
+        node = origin.node
+        if setting == "prompts" and isinstance(node, NodeMapping) and index < len(node.entries):
+            node = node.entries[index][1]
+        place = str(origin.place if node is None else inside(node, fault.error.column))
+        renamed = fault.error.within(fault.error.text, 0, fault.error.name.replace(setting, origin.written, 1))
+        yield Problem(str(renamed), place), "1 is used there" if fault.has_values else ""
 
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:

@@ -36,18 +36,27 @@ def load_diffuser(
     device: str,
     precision: str,
     exact_step_count: bool,
+    fills_prompts: bool = True,
     tiling: bool = False,
     prompt_blend: str = "linear",
     vae_refinement: int = 0,
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
-    `exact_step_count`: see `steps.count_steps`. `tiling` makes pictures that tile seamlessly. `prompt_blend` is the
-    interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see `autoencoder.Autoencoder`.
+    `exact_step_count`: see `steps.count_steps`. `fills_prompts` pads the shorter of prompt and negative prompt with
+    chunks of the empty prompt; False: see `encode.as_in_the_web_ui`. `tiling` makes pictures that tile seamlessly.
+    `prompt_blend` is the interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see
+    `autoencoder.Autoencoder`.
     Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.families.load import load_model
 
     model = load_model(source, device, precision, tiling=tiling)
-    return Diffuser(model, exact_step_count=exact_step_count, prompt_blend=prompt_blend, vae_refinement=vae_refinement)
+    return Diffuser(
+        model,
+        exact_step_count=exact_step_count,
+        fills_prompts=fills_prompts,
+        prompt_blend=prompt_blend,
+        vae_refinement=vae_refinement,
+    )

@@ -16,7 +16,7 @@ from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
 from deforum.diffusion.memory import BATCH_ON_CPU
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
-from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
+from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
 from deforum.diffusion.prompts.syntax import parse_composition
 from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
@@ -25,6 +25,7 @@ from deforum.diffusion.sampling.steps import count_steps
 from deforum.pixels.image import Image
 from deforum.seeds import derive_seed
 from deforum.timeline.frame import Frame
+from deforum.timeline.prompts import negatives, positives
 
 Tensor = torch.Tensor
 
@@ -69,10 +70,17 @@ class Diffuser:
     """Renders frames with a diffusion model, deterministically: equal frames and inits give equal pictures."""
 
     def __init__(
-        self, model: Model, *, exact_step_count: bool, prompt_blend: str = "linear", vae_refinement: int = 0
+        self,
+        model: Model,
+        *,
+        exact_step_count: bool,
+        fills_prompts: bool = True,
+        prompt_blend: str = "linear",
+        vae_refinement: int = 0,
     ) -> None:
         self._model = model
         self._exact = exact_step_count
+        self._fills = fills_prompts
         self._door = Autoencoder(model.vae, vae_refinement)
         self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
         self.device: torch.device = model.device
@@ -247,7 +255,7 @@ class Diffuser:
         def blend(parts: Sequence[tuple[Embedding, float]]) -> Embedding:
             return self._prompts.blend(parts, skip, frame=frame.index)
 
-        composed = [(parse_composition(prompt.positive), prompt.weight) for prompt in frame.prompts]
+        composed = [(parse_composition(text), weight) for text, weight in positives(frame.prompts)]
         if all(len(parts) == 1 for parts, _ in composed):
             positive = [(blend([(embed(parts[0].text), weight) for parts, weight in composed]), 1.0)]
         else:
@@ -256,13 +264,16 @@ class Diffuser:
         rest = 1 - cfg * sum(weight for _, weight in positive)
         pulls = [Pull(embedding, cfg * weight, False) for embedding, weight in positive]
         if abs(rest) > 1e-6:
-            negative = blend([(embed(prompt.negative, negative=True), prompt.weight) for prompt in frame.prompts])
+            negative = blend([(embed(text, negative=True), weight) for text, weight in negatives(frame.prompts)])
             pulls.insert(0, Pull(negative, rest, True))
         pulls = [pull for pull in pulls if abs(pull.weight) > 1e-6]
-        length = max(len(pull.embedding.tokens) for pull in pulls)
+        if self._fills:
+            length = max(len(pull.embedding.tokens) for pull in pulls)
+            embeddings = [self._prompts.fill(pull.embedding, length, skip, frame=frame.index) for pull in pulls]
+        else:
+            embeddings = as_in_the_web_ui([(pull.embedding, pull.is_negative) for pull in pulls])
         return [
-            Pull(self._prompts.fill(pull.embedding, length, skip, frame=frame.index), pull.weight, pull.is_negative)
-            for pull in pulls
+            Pull(embedding, pull.weight, pull.is_negative) for embedding, pull in zip(embeddings, pulls, strict=True)
         ]
 
 

@@ -17,13 +17,14 @@ from deforum.metadata import FRAME, PARAMETERS, SETTINGS, SOFTWARE
 from deforum.metadata.infotext import Infotext, write
 from deforum.settings.read import dump
 from deforum.sources import heading
+from deforum.timeline.prompts import negatives, positives
 from deforum.version import __version__
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
     from deforum.timeline.frame import Frame
 
-Blend = list[tuple[str, float]]
+Blend = tuple[tuple[str, float], ...]
 """Texts and their weights."""
 
 LONGEST_SETTINGS = 1_000_000
@@ -104,12 +105,13 @@ def _as_in_a1111(blend: Blend) -> str:
 
 def prompts_of(frame: Frame, join: Callable[[Blend], str] = _shares) -> tuple[str, str]:
     """Return the positive and negative prompt of a frame; of several that are blended, with their weights."""
-    blends = (
-        [(prompt.positive, prompt.weight) for prompt in frame.prompts],
-        [(prompt.negative, prompt.weight) for prompt in frame.prompts],
-    )
+    blends = positives(frame.prompts), negatives(frame.prompts)
     positive, negative = (blend[0][0] if len(blend) == 1 else join(blend) for blend in blends)
     return positive, negative
+
+
+def _known(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def values_of(frame: Frame) -> str:
@@ -121,7 +123,7 @@ def values_of(frame: Frame) -> str:
             "subseed": frame.subseed,
             "sampler": frame.sampler,
             "checkpoint": frame.checkpoint,
-            "prompts": [dataclasses.asdict(prompt) for prompt in frame.prompts],
+            "prompts": [_known(dataclasses.asdict(prompt)) for prompt in frame.prompts],
             "params": dict(frame.params.items()),
         },
         ensure_ascii=False,

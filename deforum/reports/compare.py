@@ -21,11 +21,11 @@ from deforum.settings.declare import Declaration
 from deforum.settings.options import CONTROLS, DECLARATIONS, OPTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.yaml_writer import write_value
+from deforum.timeline.prompts import negatives, positives
 from schedules import TextSchedule
 
 if TYPE_CHECKING:
     from deforum.timeline.frame import Frame
-    from deforum.timeline.prompts import Prompt
     from deforum.timeline.timeline import Timeline
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -206,13 +206,13 @@ def _compare_per_frame(a: Side, b: Side) -> Iterator[str]:
     yield from compared("seed", lambda frame: str(frame.seed), pairs)
     yield from compared("subseed", lambda frame: str(frame.subseed), mixed)
     yield from compared("sampler", lambda frame: _sampler(frame.sampler), pairs)
-    yield from compared("prompt", lambda frame: _blend(frame, lambda prompt: prompt.positive), pairs)
-    yield from compared("negative prompt", lambda frame: _blend(frame, lambda prompt: prompt.negative), pairs)
+    yield from compared("prompt", lambda frame: _blend(positives(frame.prompts)), pairs)
+    yield from compared("negative prompt", lambda frame: _blend(negatives(frame.prompts)), pairs)
 
 
-def _blend(frame: Frame, read: Callable[[Prompt], str]) -> str:
+def _blend(prompts: Sequence[tuple[str, float]]) -> str:
     """Join the prompts of a frame, with weights if there are several; whitespace is normalised."""
-    parts = [(prompt.weight, " ".join(read(prompt).split())) for prompt in frame.prompts]
+    parts = [(weight, " ".join(text.split())) for text, weight in prompts]
     return parts[0][1] if len(parts) == 1 else " + ".join(f"{weight:.3g} {text}" for weight, text in parts)
 
 

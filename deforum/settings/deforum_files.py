@@ -15,10 +15,11 @@ from deforum.errors import UserError
 from deforum.settings import document
 from deforum.settings.declare import Declaration
 from deforum.settings.document import Node, Place, Scalar
+from deforum.settings.faults import Wrong
+from deforum.settings.keyed_texts import by_keyframe
 from deforum.settings.notebook import HYBRID, HYBRID_DEFAULTS, HYBRID_NOW, IDLE_BY_NAME, evenly_keyed, keyed_from_zero
 from deforum.settings.options import CONTROLS, DECLARATIONS
 from deforum.settings.other_json import refuse_other_kinds
-from deforum.settings.relaxed_json import parse_json
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
@@ -196,29 +197,26 @@ def host_choice(declaration: Declaration, written: str) -> tuple[str | None, str
     return instead, f"{written!r} is not a choice; {instead} is used, as in Deforum"
 
 
-def _keyframed(node: Node) -> Node:
-    """Convert prompts from JSON in a text or '0: a | 50: b' to a mapping; return other nodes unchanged."""
-    if not isinstance(node, Scalar):
-        return node
-    text = node.text.strip()
-    if text.startswith("{"):
-        try:
-            return document.relocate(parse_json(text, node.place.source), node.place)
-        except UserError:
-            return node
-    key = r"\s*(\d+|\"[^\"]+\"|'[^']+')\s*:"
-    if re.match(key, text):
-        pieces = (re.fullmatch(f"{key}(.*)", piece, re.DOTALL) for piece in re.split(rf"\|(?={key})", text)[::2])
-        found = ((piece[1].strip("\"'"), piece[2].strip()) for piece in pieces if piece)
-        entries = ((Scalar(frame, node.place), Scalar(prompt, node.place, plain=False)) for frame, prompt in found)
-        return document.Mapping(tuple(entries), node.place)
-    return node
+def _is_empty(node: Node | None) -> bool:
+    match node:
+        case document.Mapping(entries=entries):
+            return not entries
+        case document.Sequence(items=items):
+            return not items
+        case Scalar(text=text):
+            return not text.strip()
+    return True
 
 
-def _with_negatives(prompts: Node, negatives: Node) -> Node:
-    """Merge the notebook's negative prompts, which have their own keyframes, into the prompts."""
-    if not isinstance(prompts, document.Mapping) or not isinstance(negatives, document.Mapping):
-        return prompts
+def _with_negatives(prompts: Node, negatives: document.Mapping) -> Node | None:
+    """Merge the notebook's negative prompts, which have their own keyframes, into the prompts.
+
+    Returns None where the keyframes are not frame numbers.
+    """
+    if isinstance(prompts, Scalar):
+        prompts = document.Mapping(((Scalar("0", prompts.place), prompts),), prompts.place)
+    if not isinstance(prompts, document.Mapping):
+        return None
     positive = {_frame(key): node.text for key, node in prompts.entries if isinstance(node, Scalar)}
     negative = {_frame(key): node.text for key, node in negatives.entries if isinstance(node, Scalar)}
 
@@ -226,8 +224,10 @@ def _with_negatives(prompts: Node, negatives: Node) -> Node:
         before = [key for key in texts if key <= frame]
         return texts[max(before) if before else min(texts)] if texts else ""
 
-    if math.nan in positive or not positive or not any(negative.values()):
+    if not any(negative.values()):
         return prompts
+    if not positive or any(map(math.isnan, (*positive, *negative))):
+        return None
     entries = []
     for frame in sorted({*positive, *negative}):
         text = held(positive, frame)
@@ -288,6 +288,13 @@ class _Translator:
         text = self.choice(name, str(default))
         return text in ("true", "1", "1.0", "yes", "on")
 
+    def by_keyframe(self, name: str) -> Scalar | document.Mapping:
+        """Return a value of `left` with its keyframes. Raises UserError where it cannot be read."""
+        try:
+            return by_keyframe(self.left[name], name)
+        except Wrong as wrong:
+            raise UserError(wrong.problem) from None
+
     def put(self, name: str, text: str, written: str, *, plain: bool = True) -> None:
         """Set a setting to a text, with the place of `written` in the file."""
         node = self.left.get(written)
@@ -335,15 +342,22 @@ class _Translator:
 
     def take_prompts(self) -> None:
         """Read the prompts in any of their forms, and detect whether the prompt fields are merged in already."""
-        written = next((name for name in ("animation_prompts", "prompts", "cond_prompts") if name in self.left), "")
-        node = self.left.get(written)
-        prompts = None if node is None else _keyframed(node)
-        if prompts is None:
-            self.notes.append("no prompts in the file; the frames are painted without a prompt")
-        by_keyframe = ("neg_prompts", "uncond_prompts", "negative_prompts")
-        negatives = next((self.left[name] for name in by_keyframe if name in self.left), None)
+        prompt_names = ("animation_prompts", "prompts", "cond_prompts")
+        written = next((name for name in prompt_names if not _is_empty(self.left.get(name))), "")
+        prompts: Node | None = self.by_keyframe(written) if written else None
+        if written == "animation_prompts" and isinstance(self.left.get("prompts"), document.Sequence):
+            self.notes.append("prompts: this list is for still images, which are not made here")
+        negative_names = ("neg_prompts", "uncond_prompts", "negative_prompts")
+        against = next((name for name in negative_names if name in self.left), "")
+        negatives = self.by_keyframe(against) if against and against != "negative_prompts" else self.left.get(against)
         if prompts is not None and isinstance(negatives, document.Mapping):  # the notebook's, by keyframe
-            prompts = _with_negatives(prompts, _keyframed(negatives))
+            merged = _with_negatives(prompts, negatives)
+            if merged is None:
+                self.notes.append(
+                    f"{against}: left out, as its keyframes or those of the prompts are not frame numbers"
+                )
+            else:
+                prompts = merged
         fields = {
             "positive_prompt": ("positive_prompts", "animation_prompts_positive"),
             "negative_prompt": ("negative_prompts", "animation_prompts_negative"),
@@ -363,7 +377,16 @@ class _Translator:
         if prompts is not None:
             self.given["prompts"] = (written, prompts)
         field_names = [each for names in fields.values() for each in names]
-        self.drop("prompts", "animation_prompts", "cond_prompts", *by_keyframe, *field_names)
+        self.drop(*prompt_names, *negative_names, *field_names)
+        self.take_sub_prompts()
+
+    def take_sub_prompts(self) -> None:
+        """Take the notebook's weighted sub-prompts; they are divided by their sum unless the file says otherwise."""
+        if self.flag("prompt_weighting", False):
+            shares = self.flag("normalize_prompt_weights", True)
+            self.put("prompt_weighting", "shares" if shares else "weights", "prompt_weighting")
+            self.notes.append("prompt_weighting: prompts are read as parts with weights, as in the notebook")
+        self.drop("prompt_weighting", "normalize_prompt_weights")
 
     def take_interpolation(self) -> None:
         """Place the prompts and set the length as the notebook's Interpolation mode does: max_frames does not count."""
@@ -479,11 +502,11 @@ class _Translator:
 
     def take_guided_images(self) -> None:
         """Read init_images, which is JSON inside a text; drop it while guided images are off."""
-        node = self.left.pop("init_images", None)
-        if node is not None and self.flag("use_looper", False):
-            self.given["init_images"] = ("init_images", _keyframed(node))
+        if "init_images" in self.left and self.flag("use_looper", False):
+            self.given["init_images"] = ("init_images", self.by_keyframe("init_images"))
             self.put("seed_behavior", "schedule", "seed_behavior")  # as Deforum does while they are on
             self.drop("seed_behavior")
+        self.drop("init_images")
 
     def take_rest(self) -> None:
         """Take all other settings by name or old name; list the unknown names in one note."""

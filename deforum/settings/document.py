@@ -203,7 +203,11 @@ def _compose(text: str, source: str) -> Node | None:
         raise _explain(error, text) from None
     except yaml.reader.ReaderError as error:
         message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
-        raise _Mistake(message) from None
+        # The parser's own position is in characters or in bytes, depending on the parser.
+        before = text.partition(chr(error.character))[0] if isinstance(error.character, int) else text
+        if before == text:
+            raise _Mistake(message) from None
+        raise _Mistake(message, before.count("\n"), len(before) - before.rfind("\n") - 1) from None
 
 
 def _refuse_depth(composer: _Composer) -> None:
@@ -294,7 +298,7 @@ def relocate(node: Node, place: Place) -> Node:
 
 def _line(text: str, number: int) -> str:
     lines = text.splitlines() if number >= 0 else []
-    return lines[number] if number < len(lines) else ""
+    return lines[number] if 0 <= number < len(lines) else ""
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
@@ -306,6 +310,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:
     opened = "" if context is None else text[context.index : context.index + 1]
     if opened == '"' and "\\" in (here, before):
         return _Mistake(r"\ begins an escape here that YAML does not know; write \\, or single quotes", *_at(mark))
+    if opened == '"' and text[mark.index - 2 : mark.index] in (r"\u", r"\U"):
+        return _Mistake("YAML does not know this character by its number; write the character itself", *_at(mark))
     if opened in tuple("'\"[{"):
         # The parser notices unclosed quotes and brackets at the end of the file; report where they were opened.
         return _Mistake(_UNCLOSED[opened], *_at(context))

@@ -36,7 +36,7 @@ NOT_HERE = "of the notebook is not supported"
 IDLE: tuple[Idle, ...] = (
     Idle(
         """n_samples save_samples save_settings show_sample_per_step grid_rows display_samples C f cond_prompts
-        uncond_prompts timestring seed_internal prompt_weighting normalize_prompt_weights log_weighted_subprompts
+        uncond_prompts timestring seed_internal log_weighted_subprompts
         init_latent init_c mask_sample adabins_depth_weight interpolate_key_frames interpolate_x_frames bpm
         schedule_events save_sample exposure_target colormatch_image colormatch_n_colors ignore_sat_weight clip_name
         cutn cut_pow init_mse_image gradient_wrt gradient_add_to decode_method grad_threshold_type

@@ -162,6 +162,10 @@ class Settings:
         "Between two keyframes: hold keeps the first prompt, linear and spherical blend the prompt embeddings. null is "
         "linear in Interpolation mode and hold in the others.",
         acts=when("there are several prompts", lambda settings, sampled: len(settings.prompts) > 1))
+    prompt_weighting: Literal["off", "shares", "weights"] = _general("off", "",
+        'Reads a prompt as parts with weights, such as "a sea:2 a hill:1 fog:-1", and blends their embeddings, as the '
+        "Deforum notebook did: shares divides the weights by their sum, weights takes them as they are. Parts of "
+        "negative weight join the negative prompt.")
 
     model: str = _diffusion("embedded", "",
         "Diffusion model: embedded, a folder, a .safetensors file, or a name on the model hub.", path=True)

@@ -33,6 +33,8 @@ class Profile:
     exact_step_count: bool
     """Steps run = steps - strength * steps. (Deforum in the A1111 web UI: one more, from one noise level higher; DDIM,
     PLMS and UniPC walk over timesteps, see `diffusion.sampling.paths`.)"""
+    fills_prompts: bool
+    """The shorter of prompt and negative prompt is filled with empty chunks. (Deforum: each has its own length.)"""
     true_latents: bool
     """Latents are corrected by their decoded picture. (Deforum: each pass through the autoencoder loses detail.)"""
     noise_per_frame: bool
@@ -71,6 +73,7 @@ PROFILES: dict[str, Profile] = {
         colors_follow_prompts=True,
         full_iter_groups=True,
         exact_step_count=True,
+        fills_prompts=True,
         true_latents=True,
         noise_per_frame=True,
         perlin_w_across=True,
@@ -95,6 +98,7 @@ PROFILES: dict[str, Profile] = {
         colors_follow_prompts=False,
         full_iter_groups=False,
         exact_step_count=False,
+        fills_prompts=False,
         true_latents=False,
         noise_per_frame=False,
         perlin_w_across=False,

@@ -16,9 +16,10 @@ from deforum.settings import document
 from deforum.settings.declare import Declaration
 from deforum.settings.deforum_files import DISSOLVED, FOREIGN, host_choice
 from deforum.settings.document import LONGEST_QUOTE, Node, Place, Scalar
+from deforum.settings.faults import Wrong
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS, Params, default_params
-from deforum.settings.values import UnknownChoice, Wrong, read_value
+from deforum.settings.values import UnknownChoice, read_value
 from deforum.settings.yaml_writer import write_yaml
 from schedules import NumberSchedule, TextSchedule, nearest
 
@@ -30,10 +31,12 @@ _CONTROL_NAME = re.compile(r"cn_([1-9]\d?)_(\w+)")
 
 @dataclass(frozen=True)
 class Origin:
-    """The name under which a setting was given, and the place of its value."""
+    """The name under which a setting was given, and its value with its place."""
 
     written: str
     place: Place
+    node: Node | None = None
+    """The value itself; None for a default."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
                 found.notes.extend([f"{each.written}: {note}"] if note else [])
             else:
                 found.problems.append(wrong.problem)
-    origins = {name: Origin(given[name].written, given[name].node.place) for name in values}
+    origins = {name: Origin(given[name].written, given[name].node.place, given[name].node) for name in values}
     params = Params(**{name: values.pop(name, default) for name, default in default_params().items()})
     controls: dict[int, dict[str, Any]] = {}
     for name in [name for name in values if _CONTROL_NAME.fullmatch(name)]:

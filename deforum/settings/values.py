@@ -8,21 +8,15 @@ from typing import TypeVar
 
 from deforum.errors import Problem
 from deforum.settings.declare import Declaration, KeyedTexts
-from deforum.settings.document import Mapping, Node, Place, Scalar, Sequence
+from deforum.settings.document import Mapping, Node, Scalar, Sequence
+from deforum.settings.faults import Wrong, inside, readable, unique
+from deforum.settings.keyed_texts import read_keyed_texts
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
 
 S = TypeVar("S")
 
 TRUE = ("true", "yes", "on")
 FALSE = ("false", "no", "off")
-
-
-class Wrong(Exception):
-    """A value that is not valid for a setting."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(str(problem))
 
 
 class UnknownChoice(Wrong):
@@ -40,7 +34,7 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
     if declaration.type is TextSchedule:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
-        return _keyed_texts(node, name)
+        return read_keyed_texts(node, name)
     if (
         declaration.optional
         and isinstance(node, Scalar)
@@ -57,7 +51,7 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _flag(declaration, node, name)
     if declaration.type in (int, float):
         return _number(declaration, node, name)
-    return "" if node.is_null else node.text
+    return "" if node.is_null else readable(node, name)
 
 
 def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
@@ -126,7 +120,8 @@ def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
             stray = next((value for _, value in node.entries if not isinstance(value, Scalar) or value.is_null), None)
             if stray is not None:
                 what = "a keyframe needs one value, a number or an expression in quotes, with a space behind the colon"
-                raise Wrong(Problem(f"{name}: {what}", str(stray.place)))
+                comma = "; outside of quotes, a comma ends a value in { }" if stray is not node.entries[0][1] else ""
+                raise Wrong(Problem(f"{name}: {what}{comma}", str(stray.place)))
             source = {key: _number_or_text(value) for key, value in written.items()}
             texts = {_canonical(key): value for key, value in written.items()}
         case Sequence():
@@ -136,7 +131,7 @@ def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
         return parse(source, name=name)
     except ScheduleError as error:
         where = next((text for key, text in texts.items() if key == error.key), node)
-        raise Wrong(Problem(str(error), str(_inside(where, error.column)))) from None
+        raise Wrong(Problem(str(error), str(inside(where, error.column)))) from None
 
 
 def _number_or_text(node: Scalar) -> object:
@@ -146,48 +141,9 @@ def _number_or_text(node: Scalar) -> object:
     return next((value for value in (_parse_int(node.text), _parse_float(node.text)) if value is not None), node.text)
 
 
-def _inside(node: Node, column: int) -> Place:
-    """Return the place of a character in a node's text; the node's place if unknown. `column` counts from 0."""
-    if isinstance(node, Scalar) and node.start:
-        return Place(node.place.source, node.place.line, node.start + column)
-    return node.place
-
-
 def _canonical(key: str) -> str:
     """Return the position of a keyframe as ScheduleError.key spells it."""
     try:
         return parse_key(key).text
     except ScheduleError:
         return key
-
-
-def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
-    """Return the entries of a mapping. Raises Wrong for a repeated key."""
-    seen: dict[str, Scalar] = {}
-    for key, _ in node.entries:
-        if key.text in seen:
-            message = f"{name}: {key.text!r} is given twice; first at {seen[key.text].place}"
-            raise Wrong(Problem(message, str(key.place)))
-        seen[key.text] = key
-    return node.entries
-
-
-def _keyed_texts(node: Node, name: str) -> tuple[tuple[str, str], ...]:
-    """Read texts by keyframe: a mapping, or one text for the whole run."""
-    match node:
-        case Scalar():
-            return (("0", "" if node.is_null else node.text),)
-        case Sequence():
-            what = "expected one text, or a mapping of frames to texts"
-            raise Wrong(Problem(f"{name}: a list cannot be read here; {what}", str(node.place)))
-    texts = []
-    for key, text in unique(node, name):
-        if not isinstance(text, Scalar):
-            what = "a text was expected here; one that begins with { or [ has to stand in quotes"
-            raise Wrong(Problem(f"{name}, keyframe {key.text}: {what}", str(text.place)))
-        try:
-            parse_key(key.text, name=f"{name}, keyframe")
-        except ScheduleError as error:
-            raise Wrong(Problem(str(error), str(_inside(key, error.column)))) from None
-        texts.append((key.text, "" if text.is_null else text.text))
-    return tuple(texts)

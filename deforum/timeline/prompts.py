@@ -5,6 +5,7 @@ Attention weights such as `(word:1.2)` pass through; the text encoders in `defor
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -16,16 +17,36 @@ from deforum.errors import Problem, UserError
 from schedules import ScheduleError, Variables, parse_expression, parse_key
 
 NEGATIVE_MARK = "--neg"
+NO_PROMPTS = (("0", ""),)
+"""The prompts of settings that have none."""
 EXPRESSION = re.compile(r"`([^`\n]*)`")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A positive and a negative prompt, with the weight where several are blended (weights sum to 1)."""
+    """A positive and a negative prompt, with their weights where several are blended."""
 
     positive: str
     negative: str = ""
     weight: float = 1.0
+    """Weight of the positive prompt; those of a frame sum to 1, except with `prompt_weighting: weights`."""
+    negative_weight: float | None = None
+    """Weight of the negative prompt, where it differs from `weight`."""
+
+
+def positives(prompts: Sequence[Prompt]) -> tuple[tuple[str, float], ...]:
+    """Return the positive prompts of a frame with their weights, without those of weight 0; at least one."""
+    return _weighing([(prompt.positive, prompt.weight) for prompt in prompts])
+
+
+def negatives(prompts: Sequence[Prompt]) -> tuple[tuple[str, float], ...]:
+    """Return the negative prompts of a frame, as `positives` does."""
+    shares = [prompt.weight if prompt.negative_weight is None else prompt.negative_weight for prompt in prompts]
+    return _weighing([(prompt.negative, share) for prompt, share in zip(prompts, shares, strict=True)])
+
+
+def _weighing(texts: list[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    return tuple((text, weight) for text, weight in texts if weight) or tuple(texts[:1])
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,13 @@ class PromptTrack:
             weights[text] = weights.get(text, 0.0) + weight
         return weights
 
+    def acts(self, position: int, *, blend: bool) -> tuple[float, float]:
+        """Return the frames at which a text acts, by its position in `keys`: those from the first to the second - 1."""
+        first = float(self.keys[position]) if position else -math.inf
+        if blend and position:
+            first = self.keys[position - 1] + 1.0
+        return first, self.keys[position + 1] if position + 1 < len(self.keys) else math.inf
+
 
 def merge_fields(prompt: str, positive: str, negative: str) -> str:
     """Put the positive field before a prompt and the negative field behind its `--neg`, as Deforum does."""
@@ -71,8 +99,15 @@ def split_negative(text: str) -> tuple[str, str]:
     return positive.strip(), "".join(negatives).strip()
 
 
+def plain_number(value: object) -> str:
+    """Write the value of an expression as prompts show it: in full precision, without an exponent; 1 if not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "1"
+    return np.format_float_positional(value, trim="0") if isinstance(value, float) else str(value)
+
+
 def fill_expressions(
-    text: str, frame: int, num_frames: int, variables: Variables, write: Callable[[np.generic], str] = str
+    text: str, frame: int, num_frames: int, variables: Variables, write: Callable[[object], str] = str
 ) -> str:
     """Replace each back-quoted expression within a line by its value at `frame`, in full precision.
 
@@ -89,9 +124,16 @@ def fill_expressions(
     return EXPRESSION.sub(value, text)
 
 
-def prepare(text: str, weight: float, frame: int, num_frames: int, variables: Variables) -> Prompt:
-    """Make the prompt of one frame from a merged text."""
-    positive, negative = split_negative(fill_expressions(text, frame, num_frames, variables))
+def prepare(
+    text: str,
+    weight: float,
+    frame: int,
+    num_frames: int,
+    variables: Variables,
+    write: Callable[[object], str] = str,
+) -> Prompt:
+    """Make the prompt of one frame from a merged text; `write` formats the values of expressions."""
+    positive, negative = split_negative(fill_expressions(text, frame, num_frames, variables, write))
     return Prompt(positive, negative, weight)
 
 
@@ -105,7 +147,7 @@ def place_prompts(
     """
     placed: dict[int, str] = {}
     problems: list[Problem] = []
-    for key, text in prompts:
+    for key, text in prompts or NO_PROMPTS:
         try:
             index = parse_key(key, name="prompts").frame(variables, num_frames)
         except ScheduleError as error:

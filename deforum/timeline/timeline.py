@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.errors import Problem, UserError
 from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.curves import sample_curve
+from deforum.timeline.expressions import Fault, PromptTexts, find_faults
 from deforum.timeline.frame import Frame, Span
-from deforum.timeline.prompts import PromptTrack, place_prompts, prepare
+from deforum.timeline.prompts import NO_PROMPTS, Prompt, PromptTrack, place_prompts, plain_number, prepare
+from deforum.timeline.sub_prompts import split_parts
 from schedules import Variables
 
 
@@ -52,6 +56,7 @@ class Timeline:
     checkpoints: tuple[str, ...]
     prompts: PromptTrack
     blend_prompts: bool
+    prompt_weighting: Literal["off", "shares", "weights"]
     starts_empty: bool = False
     """Whether frame 0 is diffused from empty latents, with init_strength."""
 
@@ -75,10 +80,7 @@ class Timeline:
             index=index,
             seed=seed,
             subseed=derive_seed(seed, index, "subseed") if params.subseed < 0 else int(params.subseed),
-            prompts=tuple(
-                prepare(text, weight, index, self.num_frames, self.variables)
-                for text, weight in self.prompts.at(index, blend=self.blend_prompts)
-            ),
+            prompts=self._prompts(index),
             sampler=self.samplers[index],
             checkpoint=self.checkpoints[index],
             params=params,
@@ -90,6 +92,17 @@ class Timeline:
         """Return the share of the prompts that changed within the last `color_renewal` painted frames."""
         since = index - round(self.curves.color_renewal[index] * self.cadence)
         return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
+
+    def _prompts(self, index: int) -> tuple[Prompt, ...]:
+        prompts = tuple(
+            prepare(text, weight, index, self.num_frames, self.variables, plain_number)
+            for text, weight in self.prompts.at(index, blend=self.blend_prompts)
+        )
+        if self.prompt_weighting == "off":
+            return prompts
+        return tuple(
+            part for prompt in prompts for part in split_parts(prompt, shares=self.prompt_weighting == "shares")
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[i] for i in range(self.num_frames))
@@ -130,36 +143,54 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
     return tuple(SEED_SEQUENCES[settings.seed_behavior](settings.seed, len(keys)))
 
 
+def diffused_frames(settings: Settings) -> tuple[int, Sequence[int]]:
+    """Return the cadence in effect and the indices of the diffused frames."""
+    cadence = settings.cadence if settings.mode.goes_on else 1
+    return cadence, range(0, settings.max_frames, cadence)
+
+
+def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
+    """Yield the faults of the expressions in the prompts of settings, which `track` has on the timeline."""
+    texts = PromptTexts(settings.prompts or NO_PROMPTS, settings.positive_prompt, settings.negative_prompt)
+    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    blend = settings.blending != "hold"
+    return find_faults(texts, track, diffused_frames(settings)[1], count, variables, blend=blend)
+
+
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
 
     `starts_from_picture`: frame 0 is diffused from an init image, with init_strength; without one and with
     strength_0_no_init off, from empty latents with the same.
 
-    Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes.
+    Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes and for
+    expressions in prompts that cannot be evaluated.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
-    on_time = PROFILES[settings.profile].keys_on_time
-    cadence = settings.cadence if settings.mode.goes_on else 1
-    keys = range(0, count, cadence)
+    cadence, keys = diffused_frames(settings)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
     starts_empty = settings.mode.goes_on and not settings.strength_0_no_init and not starts_from_picture
     if starts_from_picture or starts_empty:
         curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
     if not settings.renews_colors:
         curves = replace(curves, color_renewal=np.zeros(count))
+    prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
+    faults = [fault for fault in prompt_faults(settings, prompts) if not (fault.has_values and settings.is_lenient)]
+    if faults:
+        raise UserError([Problem(str(fault.error)) for fault in faults])
     return Timeline(
         num_frames=count,
         fps=settings.fps,
         seed=settings.seed,
         keys=tuple(keys),
         cadence=cadence,
-        on_time=on_time,
+        on_time=PROFILES[settings.profile].keys_on_time,
         curves=curves,
         seeds=seed_sequence(settings, keys, curves.seed_schedule),
         samplers=settings.sampler.sample(count, variables),
         checkpoints=settings.checkpoint.sample(count, variables),
-        prompts=place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables),
+        prompts=prompts,
         blend_prompts=settings.blending != "hold",
         starts_empty=starts_empty,
+        prompt_weighting=settings.prompt_weighting,
     )

@@ -15,6 +15,7 @@ import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
+from deforum.diffusion.families.model import Conditioning, Pull
 from deforum.diffusion.faults import RenderError
 from deforum.diffusion.noise import starting_noise
 from deforum.diffusion.sampling.samplers import SAMPLERS
@@ -214,6 +215,36 @@ def test_strength_says_how_many_steps_are_run(sd1: Diffuser, folders: dict[str, 
         calls.clear()
         show(sd1, None, frame(strength=1.0, steps=20))
         assert len(calls) == 20
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_long_prompt_leaves_the_negative_one_alone_in_the_web_ui(family: str, folders: dict[str, Path]) -> None:
+    """The prediction of the negative prompt, beside a prompt of one chunk, of two and of three."""
+    noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def negative_prediction(diffuser: Diffuser, words: int) -> torch.Tensor:
+        with torch.inference_mode():
+            pulls = diffuser._pulls(frame(Prompt("house " * words, "rain, fog")))
+            assert [pull.is_negative for pull in pulls] == [True, False]
+            alone = Conditioning((Pull(pulls[0].embedding, 1.0, True),), 1.0)
+            return diffuser._model.denoiser([alone], 32, 32)(noise, 5.0)
+
+    web_ui, filled = (load(folders[family], fills_prompts=fills) for fills in (False, True))
+    short = negative_prediction(web_ui, 2)
+    for words in (100, 200):
+        assert torch.allclose(negative_prediction(web_ui, words), short, atol=1e-5)
+    assert torch.allclose(negative_prediction(filled, 2), short, atol=1e-5)
+    assert float((negative_prediction(filled, 100) - short).abs().max()) > 1e-4
+
+
+def test_weights_of_negative_prompts_are_their_own(sd1: Diffuser) -> None:
+    """The parts of `prompt_weighting`: two negative prompts beside one positive prompt."""
+    parts = (Prompt("a house", "rain", 1.0, 0.25), Prompt("", "fog", 0.0, 0.75))
+    with torch.inference_mode():
+        negative, positive = sd1._pulls(frame(*parts))
+        house, rain, fog = (sd1._prompts.encode(text, 1, frame=0).tokens for text in ("a house", "rain", "fog"))
+    assert torch.equal(positive.embedding.tokens, house)
+    assert torch.allclose(negative.embedding.tokens, rain * 0.25 + fog * 0.75, atol=1e-6)
 
 
 def test_the_more_is_kept_the_nearer_to_the_init(sd1: Diffuser) -> None:

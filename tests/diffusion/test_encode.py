@@ -12,10 +12,11 @@ import torch
 from deforum.diffusion.families.clip import ClipReader, Encoder, _chunks, _emphasize
 from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.faults import RenderError
-from deforum.diffusion.prompts.encode import Embedding, PromptEncoder
+from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
 from deforum.diffusion.prompts.syntax import parse_attention
 from tests.diffusion.tiny import Tiny
 
+Tensor = torch.Tensor
 LONG = ", ".join(f"a house with {word} windows" for word in ["red", "green", "blue", "white", "black", "brown"] * 5)
 
 
@@ -98,6 +99,32 @@ def test_weights_scale_their_tokens_and_keep_the_mean() -> None:
     assert torch.allclose(ratio[0, 3] / ratio[0, 0], torch.tensor(0.5))
 
 
+def test_each_chunk_keeps_its_own_mean() -> None:
+    hidden = torch.rand(3, 6, 4) + 0.5
+    weights = torch.ones(3, 6)
+    weights[0, 1], weights[1, 2:4] = 1.5, 0.2
+    scaled = _emphasize(hidden, weights)
+    for chunk in range(3):
+        product = hidden[chunk] * weights[chunk, :, None]
+        assert torch.allclose(scaled[chunk], product * (hidden[chunk].mean() / product.mean()))
+    assert torch.equal(scaled[2], hidden[2])
+
+
+def test_lengths_of_the_web_ui() -> None:
+    """A repeated embedding is attended to as one; the shorter part of an AND repeats its last token."""
+    long, short, negative = (torch.randn(n, 8, dtype=torch.float64) for n in (6, 4, 9))
+    given = [(Embedding(long, None), False), (Embedding(short, None), False), (Embedding(negative, None), True)]
+    first, second, third = (each.tokens for each in as_in_the_web_ui(given))
+    assert len(first) == len(second) == len(third) == 18
+    assert torch.equal(second[:6], torch.cat([short, short[-1:], short[-1:]]))
+    query = torch.randn(5, 8, dtype=torch.float64)
+
+    def attend(tokens: Tensor) -> Tensor:
+        return (query @ tokens.T).softmax(dim=-1) @ tokens
+
+    assert torch.allclose(attend(first), attend(long)) and torch.allclose(attend(third), attend(negative))
+
+
 def test_weights_stay_sane_where_the_mean_says_nothing() -> None:
     hidden = torch.randn(1, 77, 64, generator=torch.Generator().manual_seed(0))
     hidden -= hidden.mean()
@@ -134,6 +161,16 @@ def test_chunks_end_at_a_comma_if_one_is_near() -> None:
     assert [len(chunk) for chunk in _chunks(tokenizer, parse_attention("cat " * 160), 75)] == [75, 75, 10]
     assert [len(chunk) for chunk in _chunks(tokenizer, parse_attention("a cat BREAK a dog"), 75)] == [2, 2]
     assert _chunks(tokenizer, parse_attention(""), 75) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [("a cat BREAK", [2]), ("a cat BREAK ", [2]), ("BREAK", [0]), ("BREAK a cat", [0, 2]), ("cat BREAK BREAK", [1, 0]),
+     ("cat BREAK BREAK cat", [1, 0, 1]), ("cat " * 75 + "BREAK", [75]), ("cat " * 76 + "BREAK", [75, 1])],
+)  # fmt: skip
+def test_a_break_at_the_end_begins_no_chunk(text: str, lengths: list[int]) -> None:
+    chunks = _chunks(clip_tokenizer("<|endoftext|>"), parse_attention(text), 75)
+    assert [len(chunk) for chunk in chunks] == lengths
 
 
 def test_xl_long_prompts_agree_in_length(encoders: dict[str, PromptEncoder]) -> None:

@@ -25,6 +25,23 @@ ATTENTION = {
     "(cat:-0.5)": [("cat", -0.5)],
     "(cat:.5)": [("cat", 0.5)],
     "(cat:0)": [("cat", 0.0)],
+    "(cat:1.2246467991473532e-16)": [("cat", 1.2246467991473532e-16)],
+    "(cat:-1E-05)": [("cat", -1e-05)],
+    "(cat:5.e-1)": [("cat", 0.5)],
+    "(cat:+.5)": [("cat", 0.5)],
+    "(cat:--0.5)": [("cat", 0.5)],  # a sign before an expression
+    "(cat:-+0.5)": [("cat", -0.5)],
+    "(cat:True)": [("cat", 1.0)],
+    "(cat:False) dog": [("cat", 0.0), (" dog", 1.0)],
+    "(cat:inf)": [("cat", 1.0)],
+    "(cat:-Infinity)": [("cat", 1.0)],
+    "(cat:nan)": [("cat", 1.0)],
+    "(cat:1e400)": [("cat", 1.0)],
+    "(cat:1e4)": [("cat", 1.0)],
+    f"(cat:{'9' * 400})": [("cat", 1.0)],
+    "(cat:e-05)": [("cat:e-05", 1.1)],
+    "(cat:info)": [("cat:info", 1.1)],
+    "(" * 100 + "cat": [("cat", 1000.0)],
     "(a (b:2) c:1.5)": [("a ", 1.5), ("b", 3.0), (" c", 1.5)],
     "([a])": [("a", 1.0)],
     r"a \(b\)": [("a (b)", 1.0)],
@@ -66,6 +83,7 @@ def test_break_begins_a_chunk() -> None:
     assert parse_attention("(a BREAK b:2)") == (Weighted("a", 2.0), BREAK, Weighted("b", 2.0))
     assert parse_attention("BREAKFAST") == (Weighted("BREAKFAST", 1.0),)
     assert parse_attention("a BREAK") == (Weighted("a", 1.0), BREAK)
+    assert parse_attention("a\n BREAK  BREAK\tb ") == (Weighted("a", 1.0), BREAK, BREAK, Weighted("b ", 1.0))
 
 
 COMPOSITION = {
@@ -74,6 +92,11 @@ COMPOSITION = {
     "a :0.3 AND b:-0.5 AND c": [("a", 0.3), ("b", -0.5), ("c", 1.0)],
     "cat:1.2 AND dog:0.4": [("cat", 1.2), ("dog", 0.4)],
     "(a:1.2) AND b": [("(a:1.2)", 1.0), ("b", 1.0)],
+    "a AND b :1e-06": [("a", 1.0), ("b", 1e-06)],
+    "a:-1E2 AND b: +.5 ": [("a", -100.0), ("b", 0.5)],
+    "a:True AND b:False": [("a", 1.0), ("b", 0.0)],
+    "a:inf AND b:nan AND c:1e400": [("a", 1.0), ("b", 1.0), ("c", 1.0)],
+    "a AND b:c": [("a", 1.0), ("b:c", 1.0)],
     "aspect 16:9": [("aspect 16:9", 1.0)],
     "SAND AND LAND": [("SAND", 1.0), ("LAND", 1.0)],
     "AND": [("", 1.0), ("", 1.0)],
@@ -93,6 +116,38 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
     assert "[sun:moon:0.5]" in notes[1]
     assert strip_networks(text) == "a hill  [sun:moon:0.5]"
     assert prompt_notes("[cat] (a:1.2) [b] a|b [c:d]") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ("a <hypernet:x:1> <foo:bar>", ("<hypernet:x:1>, <foo:bar>: no effect: extra networks are not supported yet",)),
+        ("a <cat-toy>, <3", ("<cat-toy>: read as words: < and > only mark extra networks",)),
+        ("(embedding:bad-hands:1.2), x", (
+            "embedding:bad-hands: read as words: embeddings (textual inversion) are not supported yet",)),
+        ("[a|b] [:c:3] [(d:1.2)::.5] [a:[b]:7]", (
+            "[a|b], [:c:3], [(d:1.2)::.5] and 1 more: "
+            "read as words: prompts do not change during the steps of a frame",)),
+        ("(a:inf) (b:-nan) AND c:5000", (
+            "weight inf, weight -nan, weight 5000: 1 is used instead; expected a number from -1000 to 1000, as in "
+            "(word:1.2)",)),
+        (f"<lora:{'x' * 500}>", (f"<lora:{'x' * 53}…: no effect: extra networks are not supported yet",)),
+        ("(a:1e-3) <3 [b] c:9 (d:inform)", ()),
+    ],
+)  # fmt: skip
+def test_notes(text: str, notes: tuple[str, ...]) -> None:
+    assert prompt_notes(text) == notes
+
+
+@pytest.mark.parametrize("piece", [" ", "(", "[", ":", ": ", "1", "(:", "[|", "<a:", "(a:-", "\\", "`", "BREAK ", "\n"])
+def test_cost_grows_with_the_length(piece: str) -> None:
+    """With a pattern whose cost grows with its square, each of these takes seconds to minutes."""
+    text = piece * (10_000 // len(piece))
+    for each in (text + "x", f"(a:{text}", f"a AND b:{text}c", text + "]" * len(text)):
+        assert parse_attention(each)
+        assert parse_composition(each)
+        assert strip_networks(each)
+        assert sum(map(len, prompt_notes(each))) < 1000
 
 
 def test_hostile_text_ends() -> None:

@@ -44,11 +44,13 @@ def errors(path: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
+NO_PROMPTS = "no prompts in the file; the frames are painted without a prompt"
+
 # --- what can be said -------------------------------------------------------------------------------------------------
 
 
 def test_nothing_said_is_the_defaults(write: Write) -> None:
-    assert load(write("")) == Loaded(Settings(), ())
+    assert load(write("")) == Loaded(Settings(), ("the file is empty: every setting has its default", NO_PROMPTS))
     assert load(write("# only a comment\n")).settings == Settings()
 
 
@@ -124,7 +126,7 @@ def test_aliases_of_yaml_work(write: Write) -> None:
 
 
 def test_old_names_are_told(write: Write) -> None:
-    loaded = load(write("strength_schedule: 0.5\nW: 64\nseed_iter_N: 3\n"))
+    loaded = load(write("prompts: a\nstrength_schedule: 0.5\nW: 64\nseed_iter_N: 3\n"))
     assert loaded.settings.params.strength == parse_number(0.5)
     assert loaded.settings.width == 64
     assert loaded.report == (
@@ -136,14 +138,16 @@ def test_old_names_are_told(write: Write) -> None:
 
 def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
     text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\ntranslation_z: 3"
-    assert load(write(text)).report == (
+    assert load(write(f"prompts: a\n{text}")).report == (
         "without effect, as Parseq is not supported yet: parseq_manifest, parseq_use_deltas",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
-    assert load(write("use_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
+    assert load(write("prompts: a\nuse_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
         "without effect: mask_file; acts where a mask asks for {video_mask} or {init_mask}",
     )
-    assert load(write("perlin_w: 4\nnoise_type: uniform\nantiblur_amount: 0\nantiblur_sigma: 2")).report == (
+    assert load(
+        write("prompts: a\nperlin_w: 4\nnoise_type: uniform\nantiblur_amount: 0\nantiblur_sigma: 2")
+    ).report == (
         "without effect: perlin_w; acts where noise_type is perlin and noise is not 0",
         "without effect: antiblur_sigma; acts where antiblur_amount is not 0",
     )
@@ -262,9 +266,12 @@ def test_wrong_overrides(write: Write, override: str, message: str) -> None:
                          "with a space behind the colon"),
         ("angle: [1, 2]", "a.yaml:1:8: angle: a list cannot be read here; expected a number, a schedule such as "
                           "'0: (1), 30: (2)', or a mapping such as {0: 1, 30: 2}"),
+        ("zoom: {0: max(1, 2), 30: 1}", "a.yaml:1:20: zoom: a keyframe needs one value, a number or an expression in "
+                                        "quotes, with a space behind the colon; outside of quotes, a comma ends a "
+                                        "value in { }"),
         ("prompts: [a, b]",
-         "a.yaml:1:10: prompts: a list cannot be read here; expected one text, or a mapping of frames "
-         "to texts"),
+         "a.yaml:1:10: prompts: a list of texts is for still images in the notebook, which are not made here; give "
+         "each text its first frame, such as {0: a forest, 30: a lake}"),
         ("prompts:\n  0: {a} cat",
          "a.yaml:2:10: this does not fit here: a text that begins with a quote, [ or { has to stand in "
          "quotes as a whole; or else the indentation is wrong, here or above\n"
@@ -406,7 +413,7 @@ def test_modes_that_cannot_be_rendered_can_be_looked_at(write: Write) -> None:
 
 
 def test_the_deforum_profile_goes_on_where_deforum_does(write: Write) -> None:
-    text = "strength: 1.5\ninit_image: https://x.org/a.png\nmax_frames: 3\n"
+    text = "prompts: a\nstrength: 1.5\ninit_image: https://x.org/a.png\nmax_frames: 3\n"
     loaded = load(write(text), ["profile=deforum"])
     assert loaded.report == (
         "init_image: https://x.org/a.png is not fetched; the animation starts from noise",

@@ -103,19 +103,18 @@ def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
                 cut = commas[-1] + 1 if commas and token != comma else size
                 chunks[-1:] = [full[:cut], full[cut:]]
             chunks[-1].append((token, span.weight))
-    return chunks
+    # A BREAK at the end begins no chunk, as in the web UI.
+    return chunks[:-1] if len(chunks) > 1 and not chunks[-1] else chunks
 
 
 def _emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
-    """Scale hidden states (chunks, tokens, width) by weights (chunks, tokens) and restore their mean (A1111's rule)."""
+    """Scale hidden states (chunks, tokens, width) by weights (chunks, tokens); each chunk keeps its mean (A1111)."""
     if bool((weights == 1).all()):
         return hidden
-    before = hidden.mean()
     scaled = hidden * weights.unsqueeze(-1)
-    ratio = float(scaled.mean() / before)
+    ratios = scaled.mean(dim=(1, 2)) / hidden.mean(dim=(1, 2))
     # The ratio of means is an average weight only while the tokens' own means agree in sign. Where the mean is near
     # zero the ratio is arbitrary, and the average weight is used instead.
-    low, high = float(weights.min()), float(weights.max())
-    if not low <= ratio <= high or ratio <= 0:
-        ratio = float(weights.mean())
-    return scaled / ratio if ratio > 0 else scaled
+    likely = (ratios >= weights.amin(dim=1)) & (ratios <= weights.amax(dim=1)) & (ratios > 0)
+    ratios = torch.where(likely, ratios, weights.mean(dim=1))
+    return scaled / torch.where(ratios > 0, ratios, 1.0).view(-1, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,27 @@ class TextReader(Protocol):
         """Return the embedding to use for a negative prompt, given the embedding of its text."""
 
 
+def as_in_the_web_ui(embeddings: Sequence[tuple[Embedding, bool]]) -> list[Embedding]:
+    """Give embeddings one length without changing what a negative one does; (embedding, whether it is negative).
+
+    The web UI evaluates prompt and negative prompt each at its own length, and repeats the last token of the shorter
+    parts of an AND. Attention to an embedding repeated as a whole is that to the embedding itself, so that embeddings
+    of different lengths can be in one batch.
+    """
+    longest = max((len(embedding.tokens) for embedding, negative in embeddings if not negative), default=0)
+    grown = [embedding if negative else _hold_last(embedding, longest) for embedding, negative in embeddings]
+    length = math.lcm(*(len(embedding.tokens) for embedding in grown))
+    return [
+        Embedding(embedding.tokens.repeat(length // len(embedding.tokens), 1), embedding.pooled) for embedding in grown
+    ]
+
+
+def _hold_last(embedding: Embedding, length: int) -> Embedding:
+    missing = length - len(embedding.tokens)
+    tokens = torch.cat([embedding.tokens, embedding.tokens[-1:].expand(missing, -1)]) if missing else embedding.tokens
+    return Embedding(tokens, embedding.pooled)
+
+
 class PromptEncoder:
     """Encodes prompts; embeddings are cached by text and clip_skip."""
 
@@ -58,6 +80,7 @@ class PromptEncoder:
         self._reader = reader
         self._spherical = spherical
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
+        self._noted: set[str] = set()
 
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
         """Return the embedding of a prompt; `clip_skip` 1 is the model's usual layer, 2 the one before, and so on.
@@ -69,7 +92,9 @@ class PromptEncoder:
             self._cache.move_to_end(key)
         else:
             for note in prompt_notes(text):
-                _log.warning("%s", note)
+                if note not in self._noted:  # a text with an expression differs in every frame
+                    _log.warning("%s", note)
+                    self._noted.add(note)
             self._cache[key] = guarded("the text encoder", frame, self._reader.modules, lambda: self._compute(*key))
             if len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)

@@ -5,12 +5,17 @@
 one thing BREAK another         a new chunk of the text encoder begins
 one thing AND another :0.5      two conditionings, each with its own weight in the guidance
 <lora:name:1>                   an extra network; not supported yet, removed from the prompt
+
+A weight is a number as Python writes it: 1, -0.5, .5, 1e-05, True (1) and False (0); signs before it multiply, so that
+an expression may follow a sign. Every pattern here takes time in proportion to the length of the text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 
 @dataclass(frozen=True)
@@ -24,26 +29,44 @@ class Weighted:
 BREAK = Weighted("BREAK", -1.0)
 """Marks the start of a new chunk between two spans."""
 
+HEAVIEST = 1000.0
+"""Largest weight, positive or negative; hidden states times more than this are not finite in 16 bits."""
+
+_WEIGHT = r"[+-]*(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|True|False|(?i:inf(?:inity)?|nan))"
 _TOKEN = re.compile(
-    r"""\\(?P<literal>[\\()\[\]])
+    rf"""\\(?P<literal>[\\()\[\]])
       | (?P<open>[(\[])
-      | :\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)
+      | :\s*(?P<weight>{_WEIGHT})\s*\)
       | (?P<close>[)\]])
       | (?P<text>[^\\()\[\]:]+|[\\:])""",
     re.VERBOSE,
 )
 _STEP = 1.1
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
-_AND_WEIGHT = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*$")
-_NETWORK = re.compile(r"<(lora|lyco|hypernet):[^<>]*>")
-_EDITING = re.compile(r"\[[^\[\]()]*(?:\|[^\[\]]*|:\s*\d*\.?\d+\s*)\]")
+_AND_WEIGHT = re.compile(_WEIGHT)
+_TAG = re.compile(r"<(?:(?P<kind>\w+):)?[^<>]*>")
+_EMBEDDING = re.compile(r"\bembedding:[^\s,:()\[\]<>]+", re.IGNORECASE)
+_BRACKET = re.compile(r"\\.|[\[\]|:]", re.DOTALL)
+_STEPS = re.compile(r"\s*(?:\d+(?:\.\d*)?|\.\d+)\s*")
+_LONGEST_NAMED = 60
+"""Longest part of a prompt repeated in a note, in characters."""
+_MOST_NAMED = 3
+
+
+def read_weight(text: str) -> float | None:
+    """Return a weight, written as above, as a number; None where it is not finite or beyond +-`HEAVIEST`."""
+    digits = text.lstrip("+-")
+    sign = -1.0 if text[: len(text) - len(digits)].count("-") % 2 else 1.0
+    value = sign * (float(digits == "True") if digits in ("True", "False") else float(digits))
+    return value if abs(value) <= HEAVIEST else None
 
 
 def parse_attention(text: str) -> tuple[Weighted, ...]:
     """Split a prompt into spans of equal attention, with `BREAK` between chunks; an unclosed bracket closes at the end.
 
-    Raises nothing: an unmatched closing bracket stays text. Returns at least one span.
+    Raises nothing: an unmatched closing bracket stays text, and a weight that `read_weight` refuses counts as 1.
+    Returns at least one span.
     """
     texts: list[str] = []
     groups: list[_Group] = []  # all, in opening order
@@ -55,7 +78,8 @@ def parse_attention(text: str) -> tuple[Weighted, ...]:
             groups.append(_Group(word, len(texts)))
             opened.append(groups[-1])
         elif kind == "weight" and opened and opened[-1].bracket == "(":
-            opened.pop().close(len(texts), float(word))
+            weight = read_weight(word)
+            opened.pop().close(len(texts), 1.0 if weight is None else weight)
         elif kind == "close" and opened and opened[-1].bracket == {")": "(", "]": "["}[word]:
             opened.pop().close(len(texts))
         else:
@@ -90,7 +114,8 @@ def _weights(groups: list[_Group], count: int) -> list[float]:
             around.pop()
         while group is not None and group.start <= i:
             if group.end > i:
-                around.append((group.end, group.factor * (around[-1][1] if around else 1.0)))
+                product = group.factor * (around[-1][1] if around else 1.0)
+                around.append((group.end, max(-HEAVIEST, min(product, HEAVIEST))))
             group = next(waiting, None)
         weights.append(around[-1][1] if around else 1.0)
     return weights
@@ -98,19 +123,17 @@ def _weights(groups: list[_Group], count: int) -> list[float]:
 
 def _join(spans: list[Weighted]) -> tuple[Weighted, ...]:
     """Join neighbours of equal weight, then split at BREAK; in this order, as an escape may split a word."""
-    joined: list[Weighted] = []
-    for span in spans:
-        if joined and joined[-1].weight == span.weight:
-            joined[-1] = Weighted(joined[-1].text + span.text, span.weight)
-        else:
-            joined.append(span)
     cut: list[Weighted] = []
-    for span in joined:
-        for i, part in enumerate(_BREAK.split(span.text)):
+    for weight, group in groupby(spans, key=lambda span: span.weight):
+        parts = _BREAK.split("".join(span.text for span in group))
+        for i, part in enumerate(parts):
             if i:
                 cut.append(BREAK)
+                part = part.lstrip()
+            if i < len(parts) - 1:
+                part = part.rstrip()
             if part:
-                cut.append(Weighted(part, span.weight))
+                cut.append(Weighted(part, weight))
     return tuple(cut) or (Weighted("", 1.0),)
 
 
@@ -122,25 +145,84 @@ def parse_composition(text: str) -> tuple[Weighted, ...]:
     parts = _AND.split(text)
     if len(parts) == 1:
         return (Weighted(text.strip(), 1.0),)
-    spans = []
-    for part in parts:
-        weight = _AND_WEIGHT.search(part)
-        spans.append(
-            Weighted(part[: weight.start()].strip(), float(weight[1])) if weight else Weighted(part.strip(), 1.0)
-        )
-    return tuple(spans)
+    return tuple(_weighted_part(part) for part in parts)
+
+
+def _weighted_part(part: str) -> Weighted:
+    before, colon, tail = part.rpartition(":")
+    if not colon or not _AND_WEIGHT.fullmatch(tail.strip()):
+        return Weighted(part.strip(), 1.0)
+    weight = read_weight(tail.strip())
+    return Weighted(before.strip(), 1.0 if weight is None else weight)
 
 
 def strip_networks(text: str) -> str:
     """Remove extra-network tags (<lora:name:1>), which the text encoder would read as words."""
-    return _NETWORK.sub("", text)
+    return _TAG.sub(lambda match: "" if match["kind"] else match[0], text)
 
 
 def prompt_notes(text: str) -> tuple[str, ...]:
-    """Return a line for each part of a prompt that has no effect."""
-    notes = [f"{match.group()} does not act: extra networks are not supported yet" for match in _NETWORK.finditer(text)]
-    notes += [
-        f"{match.group()} does not act as a change during a frame's steps; its words are read as they stand"
-        for match in _EDITING.finditer(_NETWORK.sub("", text))
-    ]
-    return tuple(notes)
+    """Return a line for each kind of part of a prompt that has no effect, or not the one that it seems to have."""
+    tags = list(_TAG.finditer(text))
+    words = strip_networks(text)
+    notes = (
+        _note([tag[0] for tag in tags if tag["kind"]], "no effect: extra networks are not supported yet"),
+        _note([tag[0] for tag in tags if not tag["kind"]], "read as words: < and > only mark extra networks"),
+        _note(
+            [match[0] for match in _EMBEDDING.finditer(words)],
+            "read as words: embeddings (textual inversion) are not supported yet",
+        ),
+        _note(_edits(words), "read as words: prompts do not change during the steps of a frame"),
+        _note(
+            _refused_weights(words),
+            f"1 is used instead; expected a number from {-HEAVIEST:g} to {HEAVIEST:g}, as in (word:1.2)",
+        ),
+    )
+    return tuple(filter(None, notes))
+
+
+def _note(parts: Sequence[str], meaning: str) -> str:
+    """Return a note on parts of a prompt, which are named in one line; "" if there are none."""
+    named = list(dict.fromkeys(" ".join(part.split()) for part in parts))
+    shown = [part if len(part) <= _LONGEST_NAMED else f"{part[: _LONGEST_NAMED - 1]}…" for part in named[:_MOST_NAMED]]
+    rest = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return f"{', '.join(shown)}{rest}: {meaning}" if shown else ""
+
+
+def _edits(text: str) -> list[str]:
+    """Return the brackets [from:to:when] and [a|b], with which the web UI changes a prompt during the steps."""
+    found: list[str] = []
+    opened: list[_Bracket] = []
+    for match in _BRACKET.finditer(text):
+        mark = match[0]
+        if mark == "[":
+            opened.append(_Bracket(match.start()))
+        elif mark == "]" and opened:
+            bracket = opened.pop()
+            if bracket.bar or (bracket.colon and _STEPS.fullmatch(text, bracket.colon, match.start())):
+                end = min(match.end(), bracket.start + _LONGEST_NAMED + 1)  # nested ones would add up to N * N
+                found.append(text[bracket.start : end])
+        elif mark == "|" and opened:
+            opened[-1].bar = True
+        elif mark == ":" and opened:
+            opened[-1].colon = match.end()
+    return found
+
+
+@dataclass
+class _Bracket:
+    """An open [ at `start`: whether a | was in it, and the position behind its last colon, 0 if there was none."""
+
+    start: int
+    bar: bool = False
+    colon: int = 0
+
+
+def _refused_weights(text: str) -> list[str]:
+    """Return the weights in brackets and behind AND parts that are not finite, or too large."""
+    weights = [match["weight"] for match in _TOKEN.finditer(text) if match["weight"]]
+    parts = _AND.split(text)
+    if len(parts) > 1:
+        tails = (part.rpartition(":")[2].strip() for part in parts)
+        weights += [tail for tail in tails if _AND_WEIGHT.fullmatch(tail)]
+    return [f"weight {weight}" for weight in weights if read_weight(weight) is None]

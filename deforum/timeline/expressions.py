@@ -1,0 +1,115 @@
+"""Checks of the back-quoted expressions in prompts: each is parsed, and evaluated at every frame at which it acts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.timeline.prompts import EXPRESSION, PromptTrack, merge_fields
+from schedules import ScheduleError, Variables, parse_expression, parse_key
+
+LONGEST_KEY = 40
+"""Longest keyframe repeated in a message, in characters."""
+
+Field = Literal["prompts", "positive_prompt", "negative_prompt"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The setting that a part of a merged prompt comes from; `index` is that of the prompt in `prompts`."""
+
+    setting: Field
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An expression that cannot be used: its place, and the error with its text and column."""
+
+    source: Source
+    error: ScheduleError
+    has_values: bool
+    """Whether it can be evaluated, but some value is not finite; a lenient profile then uses 1."""
+
+
+@dataclass(frozen=True)
+class PromptTexts:
+    """The settings that prompts are merged from."""
+
+    prompts: Sequence[tuple[str, str]]
+    """(keyframe, text)"""
+    positive: str
+    negative: str
+
+    def name(self, source: Source) -> str:
+        if source.setting != "prompts":
+            return source.setting
+        key = self.prompts[source.index][0]
+        return f"prompts, keyframe {key if len(key) <= LONGEST_KEY else f'{key[: LONGEST_KEY - 1]}…'}"
+
+    def text(self, source: Source) -> str:
+        texts = {"positive_prompt": self.positive, "negative_prompt": self.negative}
+        return texts[source.setting] if source.setting != "prompts" else self.prompts[source.index][1]
+
+    def locate(self, index: int, match: re.Match[str]) -> tuple[Source, int]:
+        """Return the setting and the column of a match in the merged text of prompt `index`."""
+        column = match.start()
+        if column < len(self.positive):
+            return Source("positive_prompt"), column
+        column -= len(self.positive) + 1
+        text = self.prompts[index][1]
+        if column < len(text):
+            return Source("prompts", index), column
+        return Source("negative_prompt"), max(self.negative.find(match[0]), 0)
+
+
+def find_faults(
+    texts: PromptTexts, track: PromptTrack, frames: Sequence[int], num_frames: int, variables: Variables, *, blend: bool
+) -> Iterator[Fault]:
+    """Yield the faults of all expressions, each once; `frames` are the diffused frames, ascending.
+
+    Expressions of prompts that never act, such as those after the last frame, are parsed only.
+    """
+    diffused = np.asarray(frames)
+    said: set[tuple[Source, int, str]] = set()
+    for index, (key, text) in enumerate(texts.prompts):
+        merged = merge_fields(text, texts.positive, texts.negative)
+        if "`" not in merged:
+            continue
+        frame = parse_key(key).frame(variables, num_frames)
+        acting = diffused[:0]
+        position = int(np.searchsorted(track.keys, frame))
+        if track.keys[position : position + 1] == (frame,) and track.texts[position] == merged:
+            acting = diffused[slice(*np.searchsorted(diffused, track.acts(position, blend=blend)))]
+        for match in EXPRESSION.finditer(merged):
+            found = _evaluate(match[1], acting, num_frames, variables)
+            if found is None:
+                continue
+            source, column = texts.locate(index, match)
+            error = found.error.within(texts.text(source), column + 1, texts.name(source))
+            identity = source, error.column, error.message
+            if identity not in said:
+                said.add(identity)
+                yield replace(found, source=source, error=error)
+
+
+def _evaluate(text: str, frames: NDArray[np.int64], num_frames: int, variables: Variables) -> Fault | None:
+    """Return the fault of one expression, with columns in its own text; None if it has none."""
+    if not text.strip():
+        return None  # empty back-quotes are the weight 1
+    try:
+        expression = parse_expression(text)
+        values = expression.evaluate(frames, variables, num_frames) if len(frames) else np.zeros(0)
+    except ScheduleError as error:
+        return Fault(Source("prompts"), error, has_values=False)
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return None
+    first = int(np.argmax(wrong))
+    message = f"the value is {values[first]} at frame {frames[first]}; expected a finite number"
+    return Fault(Source("prompts"), ScheduleError(message, text=text), has_values=True)
