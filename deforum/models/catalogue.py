@@ -40,7 +40,7 @@ def existing(text: str) -> Path | None:
     """Return the file or folder of this path, ~ for the home folder; None if there is none."""
     try:
         path = Path(text).expanduser()
-        return path if path.exists() else None
+        return path if text.strip() and path.exists() else None
     except (OSError, ValueError, RuntimeError):
         # Too long, with a NUL, or in the home folder of an unknown user.
         return None

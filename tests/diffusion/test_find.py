@@ -93,7 +93,7 @@ def test_a_hostile_ckpt_runs_nothing(models: dict[str, Tiny], tmp_path: Path) ->
             return (Path.touch, (tmp_path / "caught",))
 
     path = tmp_path / "model.ckpt"
-    torch.save({"state_dict": {**models["sd1"].ldm(), "trap": Trap()}, "callbacks": {Trap: Trap()}}, path)
+    torch.save({"state_dict": {**models["sd1"].ldm(), "trap": Trap()}, "callbacks": {1: Trap()}}, path)
     assert resolve_model(str(path)).family == "sd1"
     assert not (tmp_path / "caught").exists()
 

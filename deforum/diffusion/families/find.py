@@ -129,19 +129,19 @@ def _check_vae(path: Path, config: Mapping[str, Any]) -> None:
 
 def _check_vocabulary(folder: Path, words: int) -> None:
     """Check that a tokenizer's words have numbers that the text encoder knows."""
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        model = read_config(path).get("model")
-        vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    else:
-        path = folder / "vocab.json"
-        vocabulary = read_config(path)
-    numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
-    if not vocabulary or not all(type(number) is int and 0 <= number < words for number in numbers):
-        raise UserError(
-            f"{path}: not the vocabulary of a CLIP text encoder, whose {words:,} words are numbered from 0; copy the "
-            f"folder {folder.name}/ from the model's origin"
-        )
+    for path in (folder / "tokenizer.json", folder / "vocab.json"):
+        if not path.is_file():
+            continue
+        vocabulary: Any = read_config(path)
+        if path.name == "tokenizer.json":
+            model = vocabulary.get("model")
+            vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
+        if not vocabulary or not all(type(number) is int and 0 <= number < words for number in numbers):
+            raise UserError(
+                f"{path}: not the vocabulary of a CLIP text encoder, whose {words:,} words are numbered from 0; copy "
+                f"the folder {folder.name}/ from the model's origin"
+            )
 
 
 def _check_schedule(path: Path, prediction: str | None) -> None:

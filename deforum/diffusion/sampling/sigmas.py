@@ -111,7 +111,10 @@ def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
     if given is not None:
         if not isinstance(given, list) or not 1 < len(given) <= MOST_TIMES:
             raise ValueError(f"trained_betas are not a list of 2 to {MOST_TIMES:,} numbers")
-        return np.asarray(given, float)
+        betas = np.asarray(given, float)
+        if betas.ndim != 1:
+            raise ValueError("trained_betas are not a list of numbers")
+        return betas
     count = config.get("num_train_timesteps", 1000)
     if not isinstance(count, int) or not 2 <= count <= MOST_TIMES:
         raise ValueError(f"num_train_timesteps is {str(count)[:60]}; expected 2 to {MOST_TIMES:,}")
