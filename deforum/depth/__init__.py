@@ -203,6 +203,7 @@ def _look_into(path: Path) -> DepthSource:
         return DepthSource("maps", path)
     for name, row in MODELS.items():
         if path.name in row.files:
+            read_header(path)
             return DepthSource(name, path)
     files = ", ".join(file for row in MODELS.values() for file in row.files)
     raise UserError(f"{path}: not a video, and not weights known by their file name ({files})")
@@ -234,6 +235,7 @@ def _find(name: str, says: str = "") -> DepthSource:
     found = catalogue.find(row.files, WEIGHTS)
     if found is None:
         raise UserError(says + catalogue.missing(f"{name} needs its weights", row.files, WEIGHTS, row.url, row.licence))
+    read_header(found)
     return DepthSource(name, found)
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
-MOST_BYTES = 8 << 20
+MOST_BYTES = 4 << 20
 """Longest pickle, without the tensors' numbers; a full training checkpoint of Stable Diffusion has under 1 MB."""
-MOST_OPERATIONS = 1_000_000
+MOST_OPERATIONS = 400_000
+"""Most operations of a pickle; that of a full training checkpoint has 150,000."""
 
 KINDS = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",

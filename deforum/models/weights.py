@@ -6,6 +6,7 @@ at most; a pickled file with a compressed part is refused. Only `read_weights` i
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zipfile
@@ -29,7 +30,8 @@ LONGEST_HEADER = 16 << 20
 """Longest header of a safetensors file in bytes; those of large models have under 1 MB."""
 
 _BEFORE_ZIP = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9\x20j\xa8P\x19."  # start of the files of PyTorch before 1.6
-_PARTS = 100_000  # entries of a zip archive
+LONGEST_DIRECTORY = 4 << 20
+"""Longest table of contents of a zip archive in bytes, 40,000 entries; a checkpoint has 3000."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,19 @@ def _check_size(path: Path, size: int) -> None:
 # --- pickled files ----------------------------------------------------------------------------------------------------
 
 
+class _Guarded(io.BufferedReader):
+    """A file of which only pieces of a limited length are read: zipfile reads a table of contents in one piece."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > LONGEST_DIRECTORY:
+            raise ValueError(f"its archive has a table of contents longer than {LONGEST_DIRECTORY >> 20} MB")
+        return super().read(size)
+
+
 def _read_pickled(path: Path) -> tuple[Any, dict[str, int]]:
     """Read a pickled file's contents and the position of each storage in the file. Raises UserError."""
     try:
-        with path.open("rb") as file:
+        with _Guarded(path.open("rb", buffering=0)) as file:
             start = file.read(len(_BEFORE_ZIP))
             file.seek(0)
             root, places = _read_before_zip(file) if start == _BEFORE_ZIP else _read_archive(path, file)
@@ -192,8 +203,6 @@ def _read_archive(path: Path, file: IO[bytes]) -> tuple[Any, dict[str, int]]:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         total, size = sum(entry.file_size for entry in entries), path.stat().st_size
-        if len(entries) > _PARTS:
-            raise ValueError(f"its archive has more than {_PARTS:,} entries")
         if any(entry.flag_bits & 1 for entry in entries):
             raise ValueError("its archive is encrypted")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

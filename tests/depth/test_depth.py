@@ -21,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def put(path: Path, content: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    if path.suffix == ".pt":
+        torch.save({}, path)
+    else:
+        path.write_text(content)
     return path
 
 

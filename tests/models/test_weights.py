@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from deforum.errors import UserError
 from deforum.models.pickled import MOST_BYTES, MOST_OPERATIONS
-from deforum.models.weights import LONGEST_HEADER, read_header, read_weights
+from deforum.models.weights import LONGEST_DIRECTORY, LONGEST_HEADER, read_header, read_weights
 
 TENSORS = {
     "plain": torch.arange(12.0).view(3, 4),
@@ -173,6 +173,12 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "unknown compression": (method(77), "compressed"),
     "encrypted": (encrypted(), "encrypted"),
     "larger than the file": (claims(1 << 30), "unpacks to 1,073,741,824 bytes, more than"),
+    "many entries": (
+        b"PK\x03\x04"
+        + bytes(LONGEST_DIRECTORY)
+        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, LONGEST_DIRECTORY + 1, 3, 0),
+        "a table of contents longer than 4 MB",
+    ),
     "empty pickle": (archive(b""), "not a .ckpt"),
     "pickle without end": (archive(b"\x80\x02}"), "not a .ckpt"),
     "pickle of a stack that is empty": (archive(b"\x80\x02."), "broken"),
@@ -181,7 +187,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "mark that is not there": (archive(b"\x80\x02t."), "broken"),
     "number of many digits": (archive(b"\x80\x02I" + b"9" * 100_000 + b"\n."), "not a .ckpt"),
     "long pickle": (archive(b"\x80\x02" + b"0" * (MOST_BYTES + 1)), "not a .ckpt"),
-    "many operations": (archive(b"\x80\x02" + b"N0" * (MOST_OPERATIONS // 2) + b"}."), "1,000,000 operations"),
+    "many operations": (archive(b"\x80\x02" + b"N0" * (MOST_OPERATIONS // 2) + b"}."), "400,000 operations"),
     "tensor without its numbers": (
         archive(tensor(TUPLES["one"], TUPLES["one"].replace("\x04", "\x01"))),
         "not a .ckpt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ from deforum.errors import UserError
 from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
 from deforum.models.hub import fetch, without_network
+
+_log = logging.getLogger(__name__)
 
 Load = Callable[[ModelSource, torch.dtype], Model]
 """A family's loader: reads a folder or single file onto the CPU.
@@ -39,7 +42,9 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         # The libraries raise many types for damaged, renamed and mismatched files and configs, NotImplementedError
         # for a weight that is missing in all files.
         is_missing = isinstance(error, NotImplementedError)
-        reason = "some weights are missing" if is_missing else str(error).strip()[:500] or type(error).__name__
+        reason = (
+            "some weights are missing" if is_missing else " ".join(str(error).split())[:300] or type(error).__name__
+        )
         raise UserError(
             f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole {any_of()} model; fetch it "
             f"again, or use another"
@@ -51,7 +56,13 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
             _wrap_edges(module)
     for module in (*model.networks, model.vae, *model.text.modules):
         module.to(target).eval().requires_grad_(False)
-    return model.settled(source.name)
+    model = model.settled(source.name)
+    if model.schedule.trailing:
+        _log.warning(
+            "%s is made for trailing timesteps: samplers without a scheduler in their name run on SGM Uniform",
+            source.name,
+        )
+    return model
 
 
 def _fetch(source: ModelSource) -> ModelSource:

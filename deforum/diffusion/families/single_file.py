@@ -44,29 +44,44 @@ def read_scheduler(weights: Mapping[str, Tensor], config: Mapping[str, Any], *, 
 
 
 def build_network(cls: Any, weights: Mapping[str, Tensor], config: Path, dtype: torch.dtype) -> Any:
-    """Build the UNet. Raises the libraries' errors for weights that do not fit the config."""
+    """Build the UNet. Raises ValueError or RuntimeError for weights that do not fit the config."""
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     described = read_config(config / "unet" / "config.json")
-    convert: Any = convert_ldm_unet_checkpoint
-    given = convert(dict(weights), described)
-    more: dict[str, Any] = {}
     guidance = weights.get(f"model.diffusion_model.{_GUIDANCE}")
     if guidance is not None:
+        described["time_cond_proj_dim"] = guidance.shape[1]
+    convert: Any = convert_ldm_unet_checkpoint
+    given = convert(dict(weights), described)
+    if guidance is not None:
         given["time_embedding.cond_proj.weight"] = guidance
-        more["time_cond_proj_dim"] = guidance.shape[1]
-    common: Any = {"config": str(config), "subfolder": "unet", "local_files_only": True}
-    return cls.from_single_file(given, torch_dtype=dtype, **common, **more)
+    return _filled(cls, described, given, dtype)
 
 
 def build_autoencoder(cls: Any, weights: Mapping[str, Tensor], config: Path) -> Any:
-    """Build the autoencoder in float32, with the mean and deviation of its latents where the file has them."""
-    more: dict[str, Any] = {}
+    """Build the autoencoder in float32, with the mean and deviation of its latents where the file has them.
+
+    Raises as `build_network`.
+    """
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    described = read_config(config / "vae" / "config.json")
     if set(EDM_MARKS) <= weights.keys():
         mean, deviation = (weights[name].float().flatten().tolist() for name in EDM_MARKS)
-        more = {"latents_mean": mean, "latents_std": deviation, "scaling_factor": 0.5}  # of Playground 2.5
-    common: Any = {"config": str(config), "subfolder": "vae", "local_files_only": True}
-    return cls.from_single_file(dict(weights), torch_dtype=torch.float32, **common, **more)
+        described |= {"latents_mean": mean, "latents_std": deviation, "scaling_factor": 0.5}  # of Playground 2.5
+    convert: Any = convert_ldm_vae_checkpoint
+    return _filled(cls, described, convert(dict(weights), described), torch.float32)
+
+
+def _filled(cls: Any, config: Mapping[str, Any], weights: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+    """Build a diffusers network around given weights; those that are missing stay without memory, on "meta"."""
+    with torch.device("meta"):
+        network = cls.from_config(dict(config))
+    network.load_state_dict(dict(weights), strict=False, assign=True)
+    for weight in network.parameters():
+        if not weight.is_meta:
+            weight.data = weight.data.to(dtype)
+    return network
 
 
 def build_text_encoder(cls: Any, weights: Mapping[str, Tensor], config: Path, part: str, dtype: torch.dtype) -> Any:
