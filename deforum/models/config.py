@@ -51,7 +51,7 @@ def whole(path: Path, config: Mapping[str, Any], key: str, default: int, most: i
     """Return a whole number of a configuration, 1..most. Raises UserError where it is anything else."""
     value = config.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise UserError(f"{path}: {key} is {str(value)[:60]!r}; expected a whole number from 1 to {most:,}")
+        raise UserError(f"{path}: {key} is {repr(value)[:60]}; expected a whole number from 1 to {most:,}")
     return value
 
 

@@ -173,7 +173,7 @@ class _Guarded(io.BufferedReader):
     """A file of which only pieces of a limited length are read: zipfile reads a table of contents in one piece."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > LONGEST_DIRECTORY:
+        if size is not None and size > LONGEST_DIRECTORY + 1:
             raise ValueError(f"its archive has a table of contents longer than {LONGEST_DIRECTORY >> 20} MB")
         return super().read(size)
 

@@ -112,7 +112,7 @@ PARTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "infinitely many layers": ("text_encoder", {"num_hidden_layers": float("inf")}, "is more than 1000"),
     "code of its own": ("text_encoder", {"auto_map": {"AutoModel": "a/b--c.D"}}, "auto_map asks to run code"),
     "vocabulary in words": ("text_encoder", {"vocab_size": "x"}, "vocab_size is 'x'"),
-    "latents in a list": ("vae", {"latent_channels": [4]}, "latent_channels is '[4]'"),
+    "latents in a list": ("vae", {"latent_channels": [4]}, "latent_channels is [4]"),
     "another autoencoder": ("vae", {"_class_name": "AutoencoderTiny"}, "expected an AutoencoderKL"),
     "three means": ("vae", {"latents_mean": [1, 2, 3]}, "latents_mean is [1, 2, 3]; expected 4 numbers"),
     "mean in words": ("vae", {"latents_std": ["a"] * 4}, "expected 4 numbers"),

@@ -176,7 +176,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "many entries": (
         b"PK\x03\x04"
         + bytes(LONGEST_DIRECTORY)
-        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, LONGEST_DIRECTORY + 1, 3, 0),
+        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, LONGEST_DIRECTORY + 2, 2, 0),
         "a table of contents longer than 4 MB",
     ),
     "empty pickle": (archive(b""), "not a .ckpt"),
