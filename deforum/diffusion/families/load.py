@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 
@@ -15,7 +14,7 @@ from deforum.diffusion.families.model import Model
 from deforum.errors import UserError
 from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
-from deforum.models.hub import fetch, without_network
+from deforum.models.hub import fetch
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +33,7 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         source = _fetch(source)
     load: Load = find_function(FAMILIES[source.family].load)
     try:
-        with _quiet(), without_network():
-            model = load(source, dtype)
+        model = load(source, dtype)
     except UserError:
         raise
     except Exception as error:
@@ -71,26 +69,6 @@ def _fetch(source: ModelSource) -> ModelSource:
 
     folder = fetch(source.name, lambda: str(DiffusionPipeline.download(source.name)))
     return check_folder(source.name, folder, source.prediction)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the progress bars and warnings of diffusers and transformers."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    libraries = (of_diffusers, of_transformers)
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, (level, bars) in zip(libraries, before, strict=True):
-            library.set_verbosity(level)
-            if bars:
-                library.enable_progress_bar()
 
 
 def _wrap_edges(module: torch.nn.Module) -> None:

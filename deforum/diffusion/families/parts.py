@@ -1,9 +1,10 @@
-"""Reading of a model's parts from its files with the classes of diffusers and transformers."""
+"""Reading of a model's parts from its files: with our own networks, or the classes of diffusers and transformers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,11 @@ import torch
 from deforum.diffusion.families import single_file
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.vocabulary import clip_tokenizer
+from deforum.diffusion.networks import read_part
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
+from deforum.models.catalogue import find_function
 from deforum.models.config import read_config
+from deforum.models.hub import without_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +32,16 @@ class Parts:
         return self.modules[name]
 
 
-def read_parts(source: ModelSource, classes: Mapping[str, Any], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
+def read_parts(source: ModelSource, classes: Mapping[str, str], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
     """Load a folder or a single file: networks and text encoders in `dtype`, the autoencoder in float32.
 
-    `classes` has a class for each part; `pads` the padding tokens of the tokenizers, which single files do not hold.
-    Raises ValueError for missing weights, and the libraries' errors for broken files.
+    `classes` names the library's class of each part, package:class. The libraries are imported only for single files,
+    and for parts of a folder that `networks.read_part` leaves to them. `pads` has the padding tokens of the tokenizers,
+    which single files do not hold. Raises ValueError for missing weights, and the libraries' errors for broken files.
     """
     if source.kind == "file":
-        return _read_file(source, classes, pads, dtype)
+        with _quiet(), without_network():
+            return _read_file(source, classes, pads, dtype)
     modules = {
         name: _part(source, name, cls, torch.float32 if name == "vae" else dtype) for name, cls in classes.items()
     }
@@ -44,11 +50,12 @@ def read_parts(source: ModelSource, classes: Mapping[str, Any], pads: Mapping[st
     return Parts(modules, NoiseSchedule.from_config(config, source.prediction))
 
 
-def _read_file(source: ModelSource, classes: Mapping[str, Any], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
+def _read_file(source: ModelSource, classes: Mapping[str, str], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
     assert source.path is not None and source.config is not None
     weights, config = single_file.read_file(source.path, dtype), source.config
     modules: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in pads.items()}
-    for name, cls in classes.items():
+    for name, path in classes.items():
+        cls = find_function(path)
         if name == "vae":
             modules[name] = single_file.build_autoencoder(cls, weights, config)
         elif name.startswith("text_encoder"):
@@ -70,7 +77,17 @@ def read_index(source: ModelSource) -> dict[str, Any]:
     return {} if source.kind == "file" or source.path is None else read_config(source.path / "model_index.json")
 
 
-def _part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
+def _part(source: ModelSource, name: str, cls: str, dtype: torch.dtype) -> Any:
+    assert source.path is not None
+    variant = "fp16" if name in source.fp16_parts else None
+    made = read_part(source.path / name, cls.split(":")[1], dtype, variant)
+    if made is not None:
+        return made
+    with _quiet(), without_network():
+        return _library_part(source, name, find_function(cls), dtype)
+
+
+def _library_part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
     assert source.path is not None
     if name.startswith("tokenizer"):
         return cls.from_pretrained(source.path / name)
@@ -86,3 +103,23 @@ def _part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"{name}/ lacks {len(missing)} weights, among them {missing[0]}")
     return module
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress the progress bars and warnings of diffusers and transformers."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    libraries = (of_diffusers, of_transformers)
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, (level, bars) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()

@@ -29,14 +29,11 @@ _LAYERS: dict[str, Any] = {"sd1": {}, "sd2": {"usual": 2, "absent": 1}}
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
     """Load a Stable Diffusion 1.x or 2.x model onto the CPU."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
     classes = {
-        "text_encoder": CLIPTextModel,
-        "tokenizer": CLIPTokenizer,
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
+        "text_encoder": "transformers:CLIPTextModel",
+        "tokenizer": "transformers:CLIPTokenizer",
+        "unet": "diffusers:UNet2DConditionModel",
+        "vae": "diffusers:AutoencoderKL",
     }
     parts = read_parts(source, classes, {"tokenizer": _PADDING[source.family]}, dtype)
     reader = ClipReader((Encoder(parts["text_encoder"], parts["tokenizer"]),), **_LAYERS[source.family])
@@ -56,7 +53,7 @@ def with_precision(vae: Any, dtype: torch.dtype) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class StableDiffusion:
-    """A `Model` around diffusers' UNet2DConditionModel."""
+    """A `Model` around a UNet with the interface of diffusers' UNet2DConditionModel."""
 
     unet: Any
     vae: Any

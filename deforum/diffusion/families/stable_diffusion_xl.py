@@ -17,16 +17,13 @@ from deforum.diffusion.families.stable_diffusion import StableDiffusion, with_pr
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
     """Load a Stable Diffusion XL model onto the CPU."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
     classes = {
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-        "tokenizer": CLIPTokenizer,
-        "tokenizer_2": CLIPTokenizer,
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
+        "text_encoder": "transformers:CLIPTextModel",
+        "text_encoder_2": "transformers:CLIPTextModelWithProjection",
+        "tokenizer": "transformers:CLIPTokenizer",
+        "tokenizer_2": "transformers:CLIPTokenizer",
+        "unet": "diffusers:UNet2DConditionModel",
+        "vae": "diffusers:AutoencoderKL",
     }
     parts = read_parts(source, classes, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}, dtype)
     index = read_index(source)
