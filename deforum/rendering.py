@@ -151,9 +151,9 @@ def frames(
     `observer`, `models`, `change` and `allow_download` as for `render`. Raises UserError when the first frame is
     requested, or later if a frame cannot be rendered.
     """
+    _settle_process()
     from deforum.pixels.image import to_bytes
 
-    _settle_process()
     prepared = prepare(settings, allow_download=allow_download)
     _tell_prepared(prepared, observer)
     animation = _changed(build(prepared, models), change)

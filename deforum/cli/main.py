@@ -7,7 +7,6 @@ Exit status: 0 success; 1 unexpected error (with traceback); 2 error that the us
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,8 +107,6 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     command, arguments = parse(sys.argv[1:] if argv is None else argv)
-    # OpenMP threads that busy-wait take the cores from the encoder: a warp then takes 60 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return command.run(arguments)
     except KeyboardInterrupt:

@@ -69,7 +69,7 @@ _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "time_embedding_dim": (None,),
     "time_embedding_type": ("positional",),
     "timestep_post_act": (None,),
-    "upcast_attention": (False, None),
+    "upcast_attention": (False, None, True),  # torch's attention, which diffusers uses too, decides that itself
 }
 _DOWN, _UP = ("DownBlock2D", "CrossAttnDownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
 
