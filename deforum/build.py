@@ -13,6 +13,7 @@ from deforum.errors import Problem, UserError
 from deforum.features.feature import Kit, Recording
 from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
+from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
@@ -97,8 +98,10 @@ def resolve(settings: Settings) -> Settings:
     return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
 
 
-def prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     """Check settings without loading a model, and find the models and files to load.
+
+    `allow_download`: models that are not here may be on the hub, and are downloaded when they are loaded.
 
     Raises UserError with everything that is missing, ScheduleError where an expression has no value.
     """
@@ -126,10 +129,12 @@ def prepare(settings: Settings) -> Prepared:
             problems.extend(problem for problem in error.problems if problem not in problems)
             return None
 
-    model = look(lambda settings: resolve_model(settings.model))
-    if model is not None:
-        settings = with_size(settings, model)
-    found = {feature.name: look(feature.find) for feature in switched_on(settings)}
+    prediction = None if settings.prediction_type == "auto" else settings.prediction_type
+    with downloads(allowed=allow_download):
+        model = look(lambda settings: resolve_model(settings.model, prediction=prediction))
+        if model is not None:
+            settings = with_size(settings, model)
+        found = {feature.name: look(feature.find) for feature in switched_on(settings)}
     if problems or model is None:
         raise UserError(problems)
     texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]

@@ -134,7 +134,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--allow-download]",
     ),
     "check": Command("find mistakes without rendering", check, check_arguments),
     "convert": Command(
@@ -172,8 +172,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     completion.complete(parser_of, COMMANDS)
-    # OpenMP threads that busy-wait take the cores from the encoder: a warp then takes 60 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console(json="--json" in argv)  # for mistakes in the arguments themselves
     try:
         command, arguments = parse(argv)

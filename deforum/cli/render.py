@@ -36,6 +36,11 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder in which the run's folder is created (default: the setting output)",
     )
+    parser.add_argument(
+        "--allow-download",
+        action="store_true",
+        help="download models that the files name and that are not here from the model hub (default: never)",
+    )
 
 
 def render_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +98,9 @@ def check(arguments: argparse.Namespace) -> int:
     console = session.console
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
-            prepared = check_settings(session.load(job).settings, output=arguments.output)
+            prepared = check_settings(
+                session.load(job).settings, output=arguments.output, allow_download=arguments.allow_download
+            )
         except Exception as error:
             status = console.fail(error, job.label)
             checked.append({"file": job.label, "status": status})
@@ -197,6 +204,7 @@ def render_job(job: Job, session: Session) -> Outcome:
                 observer=observer,
                 stop=stop,
                 models=session.models,
+                allow_download=session.arguments.allow_download,
             )
         finally:
             stop.rendering = False

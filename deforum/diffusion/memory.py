@@ -48,12 +48,14 @@ def _count_weights(model: ModelSource) -> int:
     if model.path.is_file():
         return _weights_in(model.path)
     family = FAMILIES[model.family]
-    parts = (family.network, "vae", *family.text_encoders)
-    files = [file for part in parts for file in (model.path / part).glob("*.safetensors")]
-    chosen = [file for file in files if (".fp16" in file.name) == (model.variant == "fp16")]
-    if not chosen:
-        files = [file for part in parts for file in (model.path / part).glob("*.bin")]
-        chosen = [file for file in files if (".fp16" in file.name) == (model.variant == "fp16")]
+    chosen: list[Path] = []
+    for part in (family.network, "vae", *family.text_encoders):
+        is_fp16 = part in model.fp16_parts
+        for kind in ("*.safetensors", "*.bin"):
+            found = [file for file in (model.path / part).glob(kind) if (".fp16" in file.name) == is_fp16]
+            if found:
+                chosen += found
+                break
     return sum(map(_weights_in, chosen))
 
 
