@@ -110,10 +110,8 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         resolve_model,
         resolve_sampler,
         sampler_note,
-        size_notes,
-        with_size,
-        word_notes,
     )
+    from deforum.diffusion.training_limits import size_notes, with_size, word_notes
 
     given = settings = resolve(settings)
     timeline = timeline_of(settings)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from deforum.diffusion.families.find import ModelSource, resolve_model
 from deforum.diffusion.prompts.syntax import prompt_notes
 from deforum.diffusion.sampling.samplers import find_sampler, resolve_sampler, sampler_note
-from deforum.diffusion.training_limits import size_notes, with_size, word_notes
 
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
@@ -24,9 +23,6 @@ __all__ = [
     "resolve_model",
     "resolve_sampler",
     "sampler_note",
-    "size_notes",
-    "with_size",
-    "word_notes",
 ]
 
 

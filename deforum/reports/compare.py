@@ -86,7 +86,8 @@ SIZED_BY = ("width", "height", "model", "profile")
 
 def _sized(settings: Settings) -> Settings:
     """Fill in a size that is not given, as far as the model can be found."""
-    from deforum.diffusion import resolve_model, with_size
+    from deforum.diffusion import resolve_model
+    from deforum.diffusion.training_limits import with_size
 
     if settings.width is not None and settings.height is not None:
         return settings

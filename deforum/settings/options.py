@@ -141,7 +141,7 @@ class Settings:
         "corrected fixes the known faults of Deforum; deforum keeps them for files that rely on them.")
     animation_mode: Mode = _animation("2D", "", "The kind of animation.", old="mode")
     width: int | None = _size(None, "px",
-        "Width of the frames; null is the size that the model was trained at (embedded: 256, SD 1.x: 512, SDXL: 1024). "
+        "Width of the frames; null is the size that the model was trained at (256 for the embedded model). "
         "With profile: deforum null is 512.", 8, 8192, old="W")
     height: int | None = _size(None, "px", "Height of the frames; null as for width.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)

@@ -22,6 +22,8 @@ from tests.helpers import wait_until
 from tests.helpers.command import ENVIRONMENT, SEA, Said, Say, say
 from tests.helpers.films import decode
 
+SMALL = "size: 64x64 is small for the embedded model"
+
 
 @pytest.fixture
 def paint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
@@ -72,7 +74,7 @@ def test_what_a_run_writes_can_be_given_instead_of_its_file(sea: Path, tmp_path:
     frame = run / "frames" / "000000001.png"
     for given in (frame, run / "sea.mp4", run):
         said = paint("check", given)
-        assert said.status == 0 and "good: 3 frames of 64x64, 12 fps" in said.out and said.err == ""
+        assert said.status == 0 and "good: 3 frames of 64x64, 12 fps" in said.out and SMALL in said.err
         assert paint("diff", given, run / "settings.yaml").status == 0
         assert paint("values", given, "seed").out.split() == ["frame,seed", "0,3", "1,4", "2,5"]
         assert paint("convert", given, "-o", "-").out.endswith(paint("convert", run, "-o", "-").out.partition("\n")[2])
@@ -257,6 +259,7 @@ def test_events_are_lines_of_json_and_the_result_is_the_last(sea: Path, paint: S
         "note",
         "prepared",
         "note",
+        "note",
         "loaded",
         "times",
         "frame",
@@ -295,7 +298,8 @@ def test_a_sweep_is_told_run_by_run(sea: Path, paint: Say) -> None:
 
 
 def test_check_is_told_in_json(sea: Path, paint: Say) -> None:
-    (result,) = events(paint("check", sea, "--json"))
+    note, result = events(paint("check", sea, "--json"))
+    assert note["text"].startswith(SMALL)
     (checked,) = result["checked"]
     assert (checked["frames"], checked["width"], checked["seed"], checked["status"]) == (6, 64, 7, 0)
     assert checked["memory_bytes"] > 5e8 and checked["seconds_on_two_cores"] > 0

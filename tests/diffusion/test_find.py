@@ -17,6 +17,7 @@ from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.stable_diffusion import look_at_prediction
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.errors import UserError
+from deforum.models.hub import downloads
 from tests.diffusion.tiny import Tiny, build, frame
 
 
@@ -276,6 +277,7 @@ def test_a_hub_model_not_downloaded_yet_has_the_size_of_its_configurations(
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    source = resolve_model("owner/name")
+    with downloads(allowed=True):
+        source = resolve_model("owner/name")
     assert (source.kind, source.size) == ("hub", (32, 32))
     assert asked == ["model_index.json", "unet/config.json", "vae/config.json"]  # no weights yet

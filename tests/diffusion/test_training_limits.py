@@ -11,9 +11,9 @@ import pytest
 from safetensors.torch import save_file
 
 from deforum import Settings, UserError, check, dump, frames, load
-from deforum.diffusion import resolve_model, size_notes, with_size, word_notes
+from deforum.diffusion import resolve_model
 from deforum.diffusion.families.find import ModelSource
-from deforum.diffusion.training_limits import unknown_words
+from deforum.diffusion.training_limits import size_notes, unknown_words, with_size, word_notes
 from deforum.models.kept import KeptModels
 from tests.diffusion.tiny import Tiny
 
