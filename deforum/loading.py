@@ -11,7 +11,7 @@ from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
-from deforum.settings.document import Place, Scalar
+from deforum.settings.document import Place
 from deforum.settings.files import Lookup
 from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
 from deforum.settings.read import (
@@ -30,6 +30,7 @@ from deforum.settings.relaxed_json import parse_json
 from deforum.timeline.curves import Sampling
 from deforum.validate import check_curves, check_features, check_samplers, do_without, locate_files
 from schedules import Variables, parse_key
+from schedules.quoting import cut, printable, quote, shown
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,22 @@ def _load(
         given = collect(flatten(document.parse_yaml(text, str(path)), found), found)
     given |= collect(read_overrides(overrides, found), found)
     if made_with and "model" not in given:
-        found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
+        found.notes.append(f"made with the checkpoint {cut(made_with)}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
     folder = path if values is not None else path.parent
     settings = _check(settings, readable, found, folder if to_render else None)
     if found.problems:
         raise UserError(found.problems)
-    return Loaded(settings, (*found.notes, *_explain_idle(settings, given, old_file)))
+    return Loaded(settings, tuple(map(printable, (*found.notes, *_explain_idle(settings, given, old_file)))))
 
 
 def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapping:
     """Convert a mapping of Python values to the tree of a YAML file; unreadable values become problems."""
     entries = []
     for name, value in values.items():
-        place = Place(f"settings[{name!r}]")
+        place = Place(f"settings[{shown(name) if isinstance(name, int) else quote(name)}]")
         try:
-            entries.append((Scalar(str(name), place), document.of_values(value, place)))
+            entries.append((document.key_of(name, place), document.of_values(value, place)))
         except UserError as error:
             found.problems.extend(error.problems)
     return document.Mapping(tuple(entries), Place("settings"))
@@ -175,4 +176,5 @@ def _explain_unseen(settings: Settings) -> Iterator[str]:
     late = [key for key, frame in frames if frame >= settings.max_frames]
     if late and settings.blending == "hold":
         last = settings.max_frames - 1
-        yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {', '.join(late)}"
+        keys = cut(", ".join(late), 200)
+        yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {keys}"

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: dict[str, int] = {
     "schedules": 1,
     "deforum.errors": 1,
+    "deforum.limits": 1,
     "deforum.version": 1,
     "deforum.seeds": 1,
     "deforum.background": 1,

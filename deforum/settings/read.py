@@ -15,12 +15,13 @@ from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.declare import Declaration
 from deforum.settings.deforum_files import DISSOLVED, FOREIGN
-from deforum.settings.document import LONGEST_QUOTE, Node, Place, Scalar
+from deforum.settings.document import Node, Place, Scalar, check_text
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.values import Wrong, read_value
 from deforum.settings.yaml_writer import write_yaml
 from schedules import nearest
+from schedules.quoting import cut, quote
 
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
@@ -95,14 +96,14 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
     """Yield the settings of overrides: 'name=value' or 'section.name=value'."""
     for override in overrides:
         name, equals, value = override.partition("=")
-        shown = override if len(override) <= LONGEST_QUOTE else f"{override[: LONGEST_QUOTE - 1]}…"
-        place = Place(f"command line: {shown}")
+        place = Place(f"command line: {cut(override)}")
         section, dot, inner = name.strip().partition(".")
         if not equals or not name.strip():
             found.refuse("expected name=value", place)
             continue
         known = DECLARATIONS.get(_canonical(inner or section) or "")
         try:
+            check_text(override, place)
             if known is not None and known.type is str and value.strip()[:1] in ("{", "["):
                 node: Node = Scalar(value.strip(), place)  # a text such as {seed}_{date}
             else:
@@ -131,7 +132,9 @@ def collect(entries: Iterable[Given], found: Findings) -> dict[str, Given]:
             found.notes.append(f"{written}: {FOREIGN[written]}; it has no effect here")
         elif name is None:
             meant = nearest(written, [*DECLARATIONS, *CANONICAL, *SECTIONS])
-            found.refuse(f"unknown setting {written!r}" + (f"; did you mean {meant}?" if meant else ""), entry.place)
+            found.refuse(
+                f"unknown setting {quote(written)}" + (f"; did you mean {meant}?" if meant else ""), entry.place
+            )
         elif name in given:
             first = given[name]
             also = "" if first.written == written == name else f" (as {first.written} and {written})"

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from deforum.errors import Problem
+from deforum.limits import KEYFRAMES
 from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.document import Mapping, Node, Place, Scalar, Sequence
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
+from schedules.quoting import cut, quote
+from schedules.variables import LARGEST_INT
 
 S = TypeVar("S")
 
@@ -51,15 +54,18 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
 def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
     value = _parse_int(node.text) if declaration.type is int else _parse_float(node.text)
     if value is None:
-        raise Wrong(Problem(f"{name}: {node.text!r} is not a {'whole ' * (declaration.type is int)}number; "
+        raise Wrong(Problem(f"{name}: {quote(node.text)} is not a {'whole ' * (declaration.type is int)}number; "
                             f"{declaration.expected}", str(node.place)))  # fmt: skip
     low, high = declaration.low, declaration.high
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        what = f"has too many digits; {declaration.expected}, of at most {LARGEST_INT:,}"
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     if (low is not None and value < low) or (high is not None and value > high):
-        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} is out of range; {declaration.expected}", str(node.place)))
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
-        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     return value
 
 
@@ -83,7 +89,7 @@ def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
     word = node.text.casefold()
     if word in TRUE or word in FALSE:
         return word in TRUE
-    raise Wrong(Problem(f"{name}: {node.text!r} is neither true nor false", str(node.place)))
+    raise Wrong(Problem(f"{name}: {quote(node.text)} is neither true nor false", str(node.place)))
 
 
 def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
@@ -96,7 +102,7 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)
     hint = f" (did you mean {meant}?)" if meant else ""
-    raise Wrong(Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place)))
+    raise Wrong(Problem(f"{name}: {quote(node.text)} is not a choice{hint}; {declaration.expected}", str(node.place)))
 
 
 def _schedule(parse: Callable[..., S], node: Node, name: str) -> S:
@@ -150,7 +156,7 @@ def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
     seen: dict[str, Scalar] = {}
     for key, _ in node.entries:
         if key.text in seen:
-            message = f"{name}: {key.text!r} is given twice; first at {seen[key.text].place}"
+            message = f"{name}: {quote(key.text)} is given twice; first at {seen[key.text].place}"
             raise Wrong(Problem(message, str(key.place)))
         seen[key.text] = key
     return node.entries
@@ -164,11 +170,13 @@ def _keyed_texts(node: Node, name: str) -> tuple[tuple[str, str], ...]:
         case Sequence():
             what = "expected one text, or a mapping of frames to texts"
             raise Wrong(Problem(f"{name}: a list cannot be read here; {what}", str(node.place)))
+    if len(node.entries) > KEYFRAMES.most:
+        raise Wrong(Problem(f"{name} {KEYFRAMES.exceeded(len(node.entries))}", str(node.place)))
     texts = []
     for key, text in unique(node, name):
         if not isinstance(text, Scalar):
             what = "a text was expected here; one that begins with { or [ has to stand in quotes"
-            raise Wrong(Problem(f"{name}, keyframe {key.text}: {what}", str(text.place)))
+            raise Wrong(Problem(f"{name}, keyframe {cut(key.text, 40)}: {what}", str(text.place)))
         try:
             parse_key(key.text, name=f"{name}, keyframe")
         except ScheduleError as error:
