@@ -14,6 +14,7 @@ FLOORS: dict[str, int] = {
     "schedules": 1,
     "deforum.errors": 1,
     "deforum.limits": 1,
+    "deforum.paths": 1,
     "deforum.version": 1,
     "deforum.seeds": 1,
     "deforum.background": 1,

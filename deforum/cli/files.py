@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deforum.errors import UserError
+from deforum.paths import exists, to_path
 
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
 
@@ -17,7 +18,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     files: list[str] = []
     overrides: list[str] = []
     for word in words:
-        is_override = re.match(r"[A-Za-z_]\w*=", word) is not None and not Path(word).exists()
+        is_override = re.match(r"[A-Za-z_]\w*=", word) is not None and not exists(Path(word))
         (overrides if is_override else files).append(word)
     return files, overrides
 
@@ -29,7 +30,7 @@ def find_files(words: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     problems: list[Problem] = []
     for word in words:
-        path = Path(word).expanduser()
+        path = to_path(word)
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SETTINGS_SUFFIXES and p.is_file())
             if not inside:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deforum.errors import UserError
+from deforum.paths import exists, to_path
 
 EQUAL, DIFFERENT = 0, 1
 """Exit statuses of diff, as for the Unix program diff."""
@@ -40,8 +41,8 @@ def new_file(output: str | None, *, overwrite: bool) -> Path | None:
     """Return the path of an output file, None for None or "-" (standard output). Raises UserError if it exists."""
     if output in (None, "-"):
         return None
-    target = Path(output).expanduser()
-    if target.exists() and not overwrite:
+    target = to_path(output)
+    if exists(target) and not overwrite:
         raise UserError(f"{target}: already exists; choose another one with -o, or add --overwrite")
     return target
 

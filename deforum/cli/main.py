@@ -17,6 +17,7 @@ from deforum.cli import inspect as commands
 from deforum.cli.files import split_words
 from deforum.cli.render import INTERRUPTED, check, render, render_arguments, report
 from deforum.cli.terminal import say
+from deforum.paths import is_file
 from deforum.version import __version__
 
 EPILOG = """\
@@ -59,7 +60,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """Parse the command line. The first argument is a command if it names one and no file of that name exists."""
     name, program = "render", program_name()
     typed = f"python {program}" if program.endswith(".py") else program
-    if argv and argv[0] in COMMANDS and not Path(argv[0]).is_file():
+    if argv and argv[0] in COMMANDS and not is_file(Path(argv[0])):
         name, argv = argv[0], argv[1:]
     command = COMMANDS[name]
     rows = "\n".join(f"  {word:8}{each.help}" for word, each in COMMANDS.items())

@@ -12,7 +12,10 @@ from typing import IO
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Print a message on stderr; names and texts in it are shown escaped."""
+    from schedules.quoting import printable
+
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 class Progress:

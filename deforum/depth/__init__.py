@@ -17,6 +17,8 @@ from deforum.embedded import DEPTH
 from deforum.errors import Problem, UserError
 from deforum.models import catalogue
 from deforum.models.catalogue import Row
+from deforum.paths import is_file, is_folder, to_path
+from schedules.quoting import cut
 
 if TYPE_CHECKING:
     import torch
@@ -171,13 +173,13 @@ def _resolve(name: str) -> DepthSource | None:
         return DepthSource(found.name, found.path, says, stand.raw, midas)
     if known in MODELS and known != "maps":
         return _find(known)
-    path = Path(name).expanduser()
-    if path.is_dir() or path.is_file():
+    path = to_path(name)
+    if is_folder(path) or is_file(path):
         return _look_into(path)
     choices = ", ".join(row for row in MODELS if row != "maps")
     raise UserError(
-        f"{name}: no depth model, file or folder of this name; expected {choices}, none, or the path of a folder or "
-        f"a video of depth maps, or of a model"
+        f"{cut(name)}: no depth model, file or folder of this name; expected {choices}, none, or the path of a folder "
+        f"or a video of depth maps, or of a model"
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deforum.errors import Problem, UserError
 from deforum.output.pictures import PICTURES
 from deforum.output.subtitles import FRAME_FIELDS, subtitle_fields
+from deforum.paths import to_path
 from deforum.video.ffmpeg import VideoError
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, probe
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -74,7 +75,8 @@ class Outputs:
                 problems += error.problems
         problems += [
             Problem(
-                f"subtitles: a frame has no {field!r}; expected {', '.join(FRAME_FIELDS)} or the name of a parameter"
+                f"subtitles: a frame has no {quote(field)}; expected {', '.join(FRAME_FIELDS)} or the name of a "
+                "parameter"
             )
             for field in self.subtitles
             if field not in subtitle_fields()
@@ -95,9 +97,9 @@ PLAIN = Outputs()
 
 def _soundtrack(settings: Settings) -> Soundtrack | None:
     if settings.add_soundtrack == "File":
-        return Soundtrack(Path(settings.soundtrack_path).expanduser())
+        return Soundtrack(to_path(settings.soundtrack_path))
     if settings.add_soundtrack == "Init Video":
-        clip = Path(settings.video_init_path).expanduser()
+        clip = to_path(settings.video_init_path)
         return Soundtrack(clip, seconds_before(settings))
     return None
 

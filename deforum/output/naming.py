@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError, disk_error
+from deforum.paths import is_file, to_path
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
 
-_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f]')
+_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')  # C1, bidi
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 LONGEST_NAME = 120  # bytes; leaves room for suffixes within the 255 of most file systems and Windows' 260 for a path
 LONGEST_VALUE = 50  # characters of a setting's value within a name
@@ -90,8 +91,8 @@ def new_folder(parent: Path, name: str) -> Path:
 
 def runs_folder(settings: Settings, output: Path | None) -> Path:
     """Return the parent folder of runs: `output`, or the setting. Raises UserError for a file or a read-only folder."""
-    folder = (Path(settings.output) if output is None else output).expanduser()
-    if folder.is_file():
+    folder = to_path(settings.output if output is None else output)
+    if is_file(folder):
         raise UserError(f"{folder}: is a file; output takes the folder for the runs")
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise UserError(f"{folder}: writing here is not allowed; choose another folder with -o")

@@ -13,6 +13,7 @@ from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.settings.yaml_writer import write_value
 from schedules import NumberSchedule, TextSchedule, nearest
+from schedules.quoting import quote
 
 HEAD = """# Settings
 
@@ -56,7 +57,7 @@ def look_up(words: Iterable[str]) -> str:
         elif control and control[1] in CONTROLS:
             parts.append("\n".join(_describe(f"cn_1_{control[1]}", CONTROLS[control[1]])))
         else:
-            problems.append(Problem(f"there is no setting {word!r}{_hint(word)}"))
+            problems.append(Problem(f"there is no setting {quote(word)}{_hint(word)}"))
     if problems:
         raise UserError(problems)
     return "\n".join(parts)

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
+from deforum.paths import exists, to_path
 from deforum.video.ffmpeg import ffmpeg_path
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -146,9 +148,9 @@ def resolve_clip(
         raise ClipError(f"{name}: this has to name a clip: a video, a folder of pictures, or a picture")
     if str(path).startswith(("http://", "https://")):
         raise ClipError(f"{name}: {path} is not fetched; download it and give the file")
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise ClipError(f"{name}: there is no file {str(path)!r}")
+    path = to_path(path)
+    if not exists(path):
+        raise ClipError(f"{name}: there is no file {quote(path)}")
     media = _look_at(path, name)
     stored = media.stored()
     problems = list(_range_problems(path, len(stored), nth, first, last))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from deforum.errors import UserError
+from schedules.quoting import quote
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ def find_sampler(name: str) -> Sampler:
     close = nearest(name, names)
     hint = f"did you mean {close!r}? " if close else ""
     raise UserError(
-        f"there is no sampler {name!r}; {hint}There are: {', '.join(row.name for row in SAMPLERS)}; each also with "
-        f"{', '.join(GRID_NAMES)} after its name"
+        f"there is no sampler {quote(name)}; {hint}There are: {', '.join(row.name for row in SAMPLERS)}; each also "
+        f"with {', '.join(GRID_NAMES)} after its name"
     )
 
 

@@ -16,6 +16,7 @@ from deforum.features.depth import depth_named
 from deforum.settings.declare import When, chosen, on, unless, when
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.depth import DepthSource
@@ -129,7 +130,7 @@ def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
         text = getattr(settings, name)
         if is_needed(settings) and files.find(text or "") is None:
             settings = replace(settings, hybrid_motion="None", hybrid_composite="None")
-            return settings, [f"hybrid video: there is no clip {text or name!r}; the animation goes without one"]
+            return settings, [f"hybrid video: there is no clip {quote(text or name)}; the animation goes without one"]
     return settings, []
 
 

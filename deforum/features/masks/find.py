@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +12,20 @@ from typing import TYPE_CHECKING
 from deforum.errors import Problem, UserError
 from deforum.features.depth import depth_named
 from deforum.features.masks.language import MaskExpression, Operand, name_files, operands, parse_masks
+from deforum.paths import is_file, is_folder, to_path
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
 from schedules import ScheduleError, TextSchedule, Variables
+from schedules.quoting import cut, quote
 
 if TYPE_CHECKING:
     from deforum.depth import DepthSource
     from deforum.video import ClipSource
 
 CLIPSEG = "CIDAS/clipseg-rd64-refined"
+_HUB_NAME = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,80}\w/\w[\w.-]{0,80}\w", re.ASCII)
+"""A name that the hub library takes; it raises errors of its own for others."""
 WORD_FILES = (
     ("config.json",),
     ("preprocessor_config.json", "processor_config.json"),
@@ -159,9 +164,9 @@ def find_masks(settings: Settings) -> MaskSource | None:
     init = _find_init(settings, problems) if named & {"init_mask", "video_mask"} else None
     clip = _find_clip(settings, problems) if settings.use_mask_video and "video_mask" in named else None
     problems += [
-        Problem(f"{name}: there is no file {operand.text!r}")
+        Problem(f"{name}: there is no file {quote(operand.text)}")
         for name, operand in wanted
-        if operand.kind == "file" and not Path(operand.text).is_file()
+        if operand.kind == "file" and not is_file(Path(operand.text))
     ]
     if "depth" in named and settings.depth_algorithm.strip().lower() == "none":
         problems.append(Problem("mask: {depth} needs a depth model; depth_algorithm is none"))
@@ -202,15 +207,17 @@ def _find_init(settings: Settings, problems: list[Problem]) -> Path | None:
             problems.append(Problem("use_alpha_as_mask: there is no init_image whose alpha channel it could be"))
             return None
         path = Path(settings.init_image)
-        if path.is_file() and not _has_alpha(path):
+        if is_file(path) and not _has_alpha(path):
             problems.append(Problem(f"use_alpha_as_mask: {path} has no alpha channel; use a PNG or WebP that has one"))
         return path
     if not needs_mask_file(settings):
         return None
     path = Path(settings.mask_file)
-    if not settings.mask_file or not path.is_file():
-        missing = f"there is no file {settings.mask_file!r}" if settings.mask_file else "this has to name a picture"
-        problems.append(Problem(f"mask_file: {missing}, as the mask is {settings.mask.text}"))
+    if not settings.mask_file or not is_file(path):
+        missing = (
+            f"there is no file {quote(settings.mask_file)}" if settings.mask_file else "this has to name a picture"
+        )
+        problems.append(Problem(f"mask_file: {missing}, as the mask is {cut(settings.mask.text)}"))
     return path
 
 
@@ -245,18 +252,19 @@ def find_words(model: str) -> Path:
 
     Nothing is downloaded. Raises UserError where the model is missing.
     """
-    folder = Path(model).expanduser()
+    folder = to_path(model)
     looked = str(folder.absolute())
-    if not folder.is_dir():
+    if not is_folder(folder):
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.constants import HF_HUB_CACHE
 
         looked = f"{looked} and {HF_HUB_CACHE}"
-        cached = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+        is_name = _HUB_NAME.fullmatch(model) is not None
+        cached = try_to_load_from_cache(model, "config.json") if is_name else None
         if not isinstance(cached, str):
-            hub_name = model if model.count("/") == 1 else CLIPSEG
+            hub_name = model if is_name else CLIPSEG
             raise UserError(
-                f"mask_words_model: masks such as <words> need CLIPSeg, and {model} is not here; looked for in "
+                f"mask_words_model: masks such as <words> need CLIPSeg, and {cut(model)} is not here; looked for in "
                 f"{looked}. Fetch it once where there is a network (hf download {hub_name}), or give the path of its "
                 f"folder"
             )
@@ -269,5 +277,5 @@ def find_words(model: str) -> Path:
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"mask_words_model: {folder / 'config.json'}: cannot be read as JSON ({error})") from None
     if kind != "clipseg":
-        raise UserError(f"mask_words_model: {folder}: a model of type {kind!r}; expected clipseg")
+        raise UserError(f"mask_words_model: {folder}: a model of type {quote(kind)}; expected clipseg")
     return folder
