@@ -50,7 +50,7 @@ PATH_NAME = Limit(255, "bytes", "the name of a file or folder")
 FRAMES = Limit(1_000_000, "frames", "a run")
 SIDE = Limit(8_192, "px", "a side of a rendered frame")
 PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
-PICTURE_FILE = Limit(2**30, "bytes", "a picture file")
+PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
 PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
 CLIP_FRAMES = Limit(10_000_000, "frames", "a clip")
 
@@ -63,11 +63,18 @@ LIMITS: tuple[Limit, ...] = (
 
 @dataclass(frozen=True)
 class Patience:
-    """How long ffmpeg may do nothing before it is stopped."""
+    """How long another program is waited for, in seconds, before it is stopped."""
 
-    seconds: float
+    idle: float
+    """While it gives, takes and writes nothing, and computes nothing."""
+    busy: float
+    """While it gives, takes and writes nothing, but computes."""
     of: str
+    """What is waited for."""
 
 
-READING = Patience(60, "ffmpeg reads a clip or a sound without giving a frame or a line")
-WRITING = Patience(120, "ffmpeg neither takes a frame, nor writes, nor computes")
+LOOKING = Patience(60, 60, "ffmpeg lists the frames of a clip, or looks for sound")
+DECODING = Patience(60, 1_800, "ffmpeg decodes the next frame of a clip")
+ENCODING = Patience(120, 1_800, "ffmpeg encodes or completes a film")
+
+PATIENCE: tuple[Patience, ...] = (LOOKING, DECODING, ENCODING)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, nearest, parse_key
-from schedules.quoting import quote
+from schedules.quoting import shown
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -101,7 +101,7 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
         if name in known:
             continue
         if name in OPTIONS and hasattr(settings, name):
-            raise UserError(f"{word}: this is not a schedule; it is {quote(getattr(settings, name))} in every frame")
+            raise UserError(f"{word}: this is not a schedule; it is {shown(getattr(settings, name))} in every frame")
         meant = nearest(word, [*known, *ALIASES, *CANONICAL])
         hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"
         raise UserError(f"{word}: there is no such schedule{hint}")

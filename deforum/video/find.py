@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.paths import exists, to_path
-from deforum.video.ffmpeg import ffmpeg_path
+from deforum.paths import exists, is_file, to_path
+from deforum.video.ffmpeg import REFUSED, VideoError, input_of, listen
 from schedules.quoting import quote
 
 if TYPE_CHECKING:
@@ -179,6 +178,8 @@ def _look_at(path: Path, name: str) -> VideoFile | Pictures:
         return Pictures(tuple(paths), alpha=_has_alpha(paths[0], name))
     if _is_picture(path):
         return Pictures((path,), alpha=_has_alpha(path, name))
+    if not is_file(path):
+        raise ClipError(f"{name}: {path} is no regular file; expected a video, a folder of pictures, or a picture")
     stat = path.stat()
     return _probe(path, name, stat.st_mtime_ns, stat.st_size)
 
@@ -194,12 +195,12 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 def _has_alpha(path: Path, name: str) -> bool:
     """Decode a picture and return whether it has an alpha channel. Raises ClipError where it cannot be decoded."""
-    import cv2
+    from deforum.pixels.files import decode
 
-    encoded = np.fromfile(path, np.uint8)
-    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    if levels is None:
-        raise ClipError(f"{name}: {path} is not a picture that can be read")
+    try:
+        levels = decode(path, unchanged=True)
+    except UserError as error:
+        raise ClipError(Problem(f"{name}: {problem.message}") for problem in error.problems) from None
     return levels.ndim == 3 and levels.shape[2] == 4
 
 
@@ -255,18 +256,23 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
 def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
     """Return ffmpeg's description of a file, and the packets of its first video stream (framecrc). Raises ClipError."""
     command = [
-        ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-copyts", "-i", str(path),
+        "-hide_banner", "-nostdin", "-nostats", "-copyts", *input_of(path),
         "-map", "0:V:0", *output, "-f", "framecrc", "-",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    said = done.stderr.decode(errors="replace")
-    if done.returncode:
+    try:
+        done = listen(command, f"reading {path}")
+    except VideoError as error:
+        raise ClipError(f"{name}: {error}") from None
+    said = done.err
+    if done.status:
         expected = "expected a video, a folder of pictures, or a picture"
+        if "not on whitelist" in said:
+            raise ClipError(f"{name}: {path} is {REFUSED}; {expected}")
         if "matches no streams" in said:
             raise ClipError(f"{name}: {path} has no pictures in it; {expected}")
         reason = _find(r"Error opening input: (.+)", said) or "it does not say why"
         raise ClipError(f"{name}: {path} is no clip that ffmpeg can read ({reason}); {expected}")
-    return said, done.stdout.decode(errors="replace")
+    return said, done.out
 
 
 def _read_packets(listed: str) -> tuple[dict[str, str], NDArray[np.int64], NDArray[np.int64]]:

@@ -15,13 +15,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.video.ffmpeg import ffmpeg_path
+from deforum import limits
+from deforum.errors import UserError
+from deforum.pixels.files import decode
+from deforum.video.ffmpeg import ffmpeg_path, input_of, last_words
 from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into
+from deforum.video.watchdog import Watchdog, kill, start
+from schedules.quoting import printable
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Device, Image, Mask
@@ -203,10 +208,10 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
     """
     import cv2
 
-    encoded = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
-    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR) if encoded.size else None
-    if levels is None:
-        raise ClipError(f"{path}: not a picture that can be read")
+    try:
+        levels = decode(path, unchanged=alpha)
+    except UserError as error:
+        raise ClipError(error.problems) from None
     if alpha:
         if levels.dtype == np.uint16:
             levels = cv2.convertScaleAbs(levels, alpha=1 / 257)
@@ -236,31 +241,48 @@ def _video_frames(film: VideoFile, picks: NDArray[np.intp], width: int, height: 
     channels = 4 if film.alpha else 3
     command = _decoding(film, int(picks[0]), stride, width, height, fit)
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        try:
+            process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise ClipError(f"ffmpeg does not start: {error}") from error
+        dog = Watchdog(process, limits.DECODING)
         try:
             number, levels = int(picks[0]) - stride, None
             for done, pick in enumerate(picks):
                 while number < pick:
-                    got = _read_frame(process, (height, width, channels))
+                    with dog.waiting():
+                        got = _read_frame(process, (height, width, channels))
+                    if dog.stopped_it:
+                        raise ClipError(dog.says(f"decoding frame {pick} of {film.path}"))
                     if got is None:
+                        words = _last_words(said, process)
                         if levels is None:
-                            said.seek(0)
-                            words = said.read().decode(errors="replace").strip() or "(it said nothing)"
-                            raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}: {words}")
+                            raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}:\n{words}")
                         _log.warning(
-                            "%s: %d frames were expected, but it ends at frame %d, which is held",
-                            film.path, len(film.times), number,
-                        )  # fmt: skip
+                            "%s",
+                            printable(
+                                f"{film.path}: {len(film.times)} frames were expected, but it ends at frame {number}, "
+                                f"which is held\n{words}"
+                            ),
+                        )
                         yield from [levels] * (len(picks) - done)
                         return
                     number, levels = number + stride, got
                 assert levels is not None
                 yield levels
         finally:
-            process.kill()
+            kill(process)
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def _last_words(said: IO[bytes], process: subprocess.Popen[bytes]) -> str:
+    """Return ffmpeg's messages, after those of a program that was ended from outside."""
+    said.seek(0)
+    words = last_words(said.read())
+    status = process.wait()
+    return f"    (ffmpeg was ended by signal {-status})\n{words}" if status < 0 else words
 
 
 def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -> Levels | None:
@@ -295,6 +317,6 @@ def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int,
         fitted.append(f"pad={width}:{height}:{max(at.x, 0)}:{max(at.y, 0)}:color=black@0")
     return [
         ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-nostdin", "-copyts", *seek,
-        *(["-c:v", film.decoder] if film.decoder else []), "-i", str(film.path), "-map", "0:V:0",
+        *(["-c:v", film.decoder] if film.decoder else []), *input_of(film.path), "-map", "0:V:0",
         "-vf", ",".join([*chosen, *fitted]), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1",
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from deforum.errors import Problem, UserError
 from deforum.features.depth import depth_named
 from deforum.features.masks.language import MaskExpression, Operand, name_files, operands, parse_masks
 from deforum.paths import is_file, is_folder, to_path
+from deforum.pixels.files import check_pictures
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
@@ -182,6 +183,11 @@ def find_masks(settings: Settings) -> MaskSource | None:
             words = find_words(settings.mask_words_model)
         except UserError as error:
             problems += error.problems
+    pictures = {"mask_file": [init] if init is not None and not settings.use_alpha_as_mask else []}
+    for name, operand in wanted:
+        pictures.setdefault(name, []).extend([Path(operand.text)] if operand.kind == "file" else [])
+    for name, paths in pictures.items():
+        problems += check_pictures((path for path in paths if is_file(path)), name)
     if problems:
         raise UserError(dict.fromkeys(problems))
     return MaskSource(
@@ -207,7 +213,12 @@ def _find_init(settings: Settings, problems: list[Problem]) -> Path | None:
             problems.append(Problem("use_alpha_as_mask: there is no init_image whose alpha channel it could be"))
             return None
         path = Path(settings.init_image)
-        if is_file(path) and not _has_alpha(path):
+        try:
+            transparent = not is_file(path) or _has_alpha(path)
+        except UserError as error:
+            problems += (Problem(f"init_image: {problem.message}") for problem in error.problems)
+            return path
+        if not transparent:
             problems.append(Problem(f"use_alpha_as_mask: {path} has no alpha channel; use a PNG or WebP that has one"))
         return path
     if not needs_mask_file(settings):
@@ -222,11 +233,10 @@ def _find_init(settings: Settings, problems: list[Problem]) -> Path | None:
 
 
 def _has_alpha(path: Path) -> bool:
-    import cv2
-    import numpy as np
+    from deforum.pixels.files import decode
 
-    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    return levels is not None and levels.ndim == 3 and levels.shape[2] == 4
+    levels = decode(path, unchanged=True)
+    return levels.ndim == 3 and levels.shape[2] == 4
 
 
 def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None:
