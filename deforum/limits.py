@@ -52,7 +52,7 @@ SIDE = Limit(8_192, "px", "a side of a rendered frame")
 PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
 PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
 PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
-CLIP_FRAMES = Limit(10_000_000, "frames", "a clip")
+CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
 
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,

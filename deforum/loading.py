@@ -9,6 +9,7 @@ from pathlib import Path
 from deforum.errors import UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
+from deforum.paths import stays_inside
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
 from deforum.settings.document import Place
@@ -75,6 +76,7 @@ def _load(
         found.notes.append(f"made with the checkpoint {cut(made_with)}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
     folder = path if values is not None else path.parent
+    settings = _stay_inside(settings, readable, found, old_file)
     settings = _check(settings, readable, found, folder if to_render else None)
     if found.problems:
         raise UserError(found.problems)
@@ -91,6 +93,24 @@ def _as_document(values: Mapping[str, object], found: Findings) -> document.Mapp
         except UserError as error:
             found.problems.extend(error.problems)
     return document.Mapping(tuple(entries), Place("settings"))
+
+
+def _stay_inside(settings: Settings, origins: Mapping[str, Origin], found: Findings, old_file: bool) -> Settings:
+    """Keep the `output` of a file below the current folder; only the person who renders may choose another place.
+
+    A file is data, perhaps a stranger's, and may not write anywhere on the disk. Deforum's files hold the folders of
+    other computers: theirs is replaced by the default.
+    """
+    origin = origins.get("output")
+    if origin is None or not origin.place.line or stays_inside(settings.output):
+        return settings
+    where = f"{origin.written}: {quote(settings.output)} is not below the current folder"
+    what = "a file may not choose a folder elsewhere: give it on the command line, with -o FOLDER or output=FOLDER"
+    if old_file:
+        found.notes.append(f"{where}; {Settings.output} is used instead, or the folder given with -o")
+    else:
+        found.refuse(f"{where}; {what}", origin.place)
+    return replace(settings, output=Settings.output)
 
 
 def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:

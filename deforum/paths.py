@@ -38,6 +38,14 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+def stays_inside(text: str) -> bool:
+    """Whether a path lies in the current folder or below it, with all links followed; False for what is no path."""
+    try:
+        return to_path(text).resolve().is_relative_to(Path.cwd().resolve())
+    except (UserError, OSError, RuntimeError):
+        return False
+
+
 def exists(path: Path) -> bool:
     """Whether there is a file or folder; False for a path that cannot be one, or that may not be looked at."""
     return os.path.exists(path)

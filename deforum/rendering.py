@@ -30,6 +30,7 @@ from deforum.models.kept import KeptModels
 from deforum.output.choice import Film, Outputs
 from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.run import Run
+from deforum.paths import stays_inside
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.timeline.frame import Frame
@@ -83,7 +84,7 @@ def check(settings: Settings) -> Prepared:
         problems += error.problems
     if problems or prepared is None:
         raise UserError(problems)
-    return replace(prepared, notes=(*prepared.notes, *notes))
+    return replace(prepared, notes=(*prepared.notes, *notes, *outputs.cut_off()))
 
 
 def render(
@@ -119,7 +120,7 @@ def render(
             folder.rmdir()
         raise
     total, stopped = len(animation.timeline), False
-    text = dump(settings)
+    text = dump(as_recorded(settings))
     run = Run(folder, text, width=settings.width, height=settings.height, fps=settings.fps, outputs=outputs)
     with contextlib.ExitStack() as beside, run:
         animation = animation.recorded(_recording(animation, folder, outputs, beside))
@@ -134,6 +135,11 @@ def render(
     result = RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
     tell(RunFinished(result))
     return result
+
+
+def as_recorded(settings: Settings) -> Settings:
+    """Return the settings that a run's folder records: without an `output` that only a person may choose."""
+    return settings if stays_inside(settings.output) else replace(settings, output=Settings.output)
 
 
 def frames(

@@ -63,7 +63,10 @@ class Session:
         """Read the settings of a run and print the notes on them."""
         from deforum.loading import load
 
-        loaded = load(job.file, job.overrides)
+        given = self.arguments.output
+        # The folder of the person who renders is an override, so that the file's own is not even read.
+        overrides = job.overrides if given is None else (*job.overrides, f"output={given}")
+        loaded = load(job.file, overrides)
         for line in loaded.report:
             self.tell(job.file, line)
         return loaded.settings

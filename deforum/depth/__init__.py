@@ -18,6 +18,7 @@ from deforum.errors import Problem, UserError
 from deforum.models import catalogue
 from deforum.models.catalogue import Row
 from deforum.paths import is_file, is_folder, to_path
+from deforum.pixels.files import check_pictures
 from schedules.quoting import cut
 
 if TYPE_CHECKING:
@@ -197,10 +198,19 @@ def _look_into(path: Path) -> DepthSource:
     if path.is_dir():
         if (path / "config.json").is_file():
             return DepthSource(_hub_kind(path), path)
-        if map_files(path):
+        if maps := map_files(path):
+            problems = [
+                *check_pictures(maps[:1], "depth_algorithm"),
+                *check_pictures(maps, "depth_algorithm", decoded=False),
+            ]
+            if problems:
+                raise UserError(problems)
             return DepthSource("maps", path)
         raise UserError(f"{path}: neither a model (config.json) nor depth maps (PNG, TIFF) in this folder")
     if path.suffix.lower() in VIDEOS:
+        from deforum.video import resolve_clip
+
+        resolve_clip(path, name="depth_algorithm")
         return DepthSource("maps", path)
     for name, row in MODELS.items():
         if path.name in row.files:

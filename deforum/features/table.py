@@ -37,7 +37,7 @@ VIDEO_INPUT = Feature(
     is_on=lambda settings: settings.mode.reads_clip or video_input.holds_colors(settings),
     find=video_input.find_video,
     attach="deforum.features.video_input.attach:attach",
-    notes=lambda settings, found: clip_length.sound_notes(settings) if settings.mode.reads_clip else [],
+    notes=video_input.notes,
     settle=lambda settings: clip_length.as_long_as_the_clip(settings) if settings.mode.reads_clip else settings,
     acts={
         **_all(
@@ -131,6 +131,7 @@ MASKS = Feature(
     record="deforum.features.masks.attach:record",
     acts=masks.ACTS,
     check=masks.check,
+    notes=lambda settings, found: [f"video_mask_path: {note}" for note in found.clip.notes] if found.clip else [],
     locate=masks.locate,
     without=masks.without,
 )

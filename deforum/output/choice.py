@@ -10,7 +10,7 @@ from deforum.errors import Problem, UserError
 from deforum.output.pictures import PICTURES
 from deforum.output.subtitles import FRAME_FIELDS, subtitle_fields
 from deforum.paths import to_path
-from deforum.video.ffmpeg import VideoError
+from deforum.video.ffmpeg import VideoError, sound_cut_off
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, probe
 from schedules.quoting import quote
@@ -83,6 +83,12 @@ class Outputs:
         ]
         if problems:
             raise UserError(problems)
+
+    def cut_off(self) -> list[str]:
+        """Return a note where the sound file is cut off."""
+        sound = next((film.soundtrack for film in self.films if film.soundtrack is not None), None)
+        missing = "" if sound is None else sound_cut_off(sound.path)
+        return [f"add_soundtrack: {sound.path.name} {missing}"] if sound is not None and missing else []
 
     @property
     def bits(self) -> Literal[8, 16]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from deforum import limits
 from deforum.errors import UserError
 from deforum.limits import PIXELS, Patience
 from deforum.video.watchdog import Watchdog, kill, start
+from deforum.video.whole import cut_off
 
 
 class VideoError(UserError):
@@ -113,6 +115,20 @@ def run_ffmpeg(arguments: Sequence[str], doing: str, patience: Patience | None =
     if said.status:
         raise VideoError(f"ffmpeg stopped with status {said.status} while {doing}:\n{last_words(said.err.encode())}")
     return said.out
+
+
+def sound_cut_off(path: Path) -> str:
+    """Return what is missing of a sound file, as the end of a sentence; "" if nothing seems to be."""
+    listed = listen(
+        ["-hide_banner", "-nostdin", "-nostats", *input_of(path), "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"],
+        f"reading the sound of {path}",
+    )
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", listed.out, re.MULTILINE)
+    last = listed.out.rstrip().rpartition("\n")[2].split(",")
+    if listed.status or base is None or len(last) < 4 or not int(base[2]):
+        return ""
+    seconds = (int(last[2]) + int(last[3])) * int(base[1]) / int(base[2])
+    return cut_off(path, listed.err, seconds)
 
 
 def count_frames(path: Path) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from deforum import limits
 from deforum.errors import UserError
 from deforum.pixels.files import decode
 from deforum.video.ffmpeg import ffmpeg_path, input_of, last_words
-from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into
+from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into, resolve_clip
 from deforum.video.watchdog import Watchdog, kill, start
 from schedules.quoting import printable
 
@@ -239,59 +239,82 @@ def _video_frames(film: VideoFile, picks: NDArray[np.intp], width: int, height: 
     steps = np.unique(np.diff(picks))
     stride = int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1
     channels = 4 if film.alpha else 3
-    command = _decoding(film, int(picks[0]), stride, width, height, fit)
-    with tempfile.TemporaryFile() as said:
+    with _Decoder(_decoding(film, int(picks[0]), stride, width, height, fit), film.path) as decoder:
+        number, levels = int(picks[0]) - stride, None
+        for done, pick in enumerate(picks):
+            while number < pick:
+                got = decoder.read((height, width, channels))
+                if got is None:
+                    if levels is None:
+                        raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}:\n{decoder.last_words()}")
+                    says = f"{film.path}: {len(film.times)} frames were expected, but it ends at frame {number}"
+                    _log.warning("%s", printable(f"{says}, which is held\n{decoder.last_words()}"))
+                    yield from [levels] * (len(picks) - done)
+                    return
+                number, levels = number + stride, got
+            assert levels is not None
+            yield levels
+
+
+class _Decoder:
+    """A running ffmpeg that gives raw frames; leaving the block stops it."""
+
+    def __init__(self, command: list[str], path: Path) -> None:
+        self.path = path
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         try:
-            process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+            self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said)
         except OSError as error:
+            self._said.close()
             raise ClipError(f"ffmpeg does not start: {error}") from error
-        dog = Watchdog(process, limits.DECODING)
-        try:
-            number, levels = int(picks[0]) - stride, None
-            for done, pick in enumerate(picks):
-                while number < pick:
-                    with dog.waiting():
-                        got = _read_frame(process, (height, width, channels))
-                    if dog.stopped_it:
-                        raise ClipError(dog.says(f"decoding frame {pick} of {film.path}"))
-                    if got is None:
-                        words = _last_words(said, process)
-                        if levels is None:
-                            raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}:\n{words}")
-                        _log.warning(
-                            "%s",
-                            printable(
-                                f"{film.path}: {len(film.times)} frames were expected, but it ends at frame {number}, "
-                                f"which is held\n{words}"
-                            ),
-                        )
-                        yield from [levels] * (len(picks) - done)
-                        return
-                    number, levels = number + stride, got
-                assert levels is not None
-                yield levels
-        finally:
-            kill(process)
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        self._dog = Watchdog(self._process, limits.DECODING)
+        self._count = 0
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        kill(self._process)
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._said.close()
+
+    def read(self, shape: tuple[int, ...]) -> Levels | None:
+        """Read one frame; None at the end. Raises ClipError where ffmpeg does nothing for too long."""
+        assert self._process.stdout is not None
+        levels = np.empty(shape, np.uint8)
+        with self._dog.waiting():
+            # (readinto on a buffered pipe fills the whole array, or reaches the end of the stream.)
+            got = self._process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
+        if self._dog.stopped_it:
+            raise ClipError(self._dog.says(f"decoding {self.path}"))
+        return levels if got == levels.nbytes else None
+
+    def last_words(self) -> str:
+        """Return ffmpeg's messages at its end, and the signal that ended it, if one did."""
+        status = self._process.wait()
+        self._said.seek(0)
+        words = last_words(self._said.read())
+        return f"    (ffmpeg was ended by signal {-status})\n{words}" if status < 0 else words
 
 
-def _last_words(said: IO[bytes], process: subprocess.Popen[bytes]) -> str:
-    """Return ffmpeg's messages, after those of a program that was ended from outside."""
-    said.seek(0)
-    words = last_words(said.read())
-    status = process.wait()
-    return f"    (ffmpeg was ended by signal {-status})\n{words}" if status < 0 else words
-
-
-def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -> Levels | None:
-    """Read one frame of raw video; None at the end."""
-    assert process.stdout is not None
-    levels = np.empty(shape, np.uint8)
-    # (readinto on a buffered pipe fills the whole array, or reaches the end of the stream.)
-    got = process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
-    return levels if got == levels.nbytes else None
+def grey_frames(path: Path, name: str) -> Iterator[NDArray[np.uint16]]:
+    """Decode all frames of a video in order, in 16-bit grey and at their own size: (H, W). Raises ClipError."""
+    film = resolve_clip(path, name=name).media
+    assert isinstance(film, VideoFile)
+    command = [
+        ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-nostdin", *input_of(path), "-map", "0:V:0",
+        "-vf", f"scale={film.width}:{film.height}", "-fps_mode", "passthrough", "-f", "rawvideo",
+        "-pix_fmt", "gray16le", "pipe:1",
+    ]  # fmt: skip
+    with _Decoder(command, path) as decoder:
+        found = False
+        while (levels := decoder.read((film.height, film.width * 2))) is not None:
+            found = True
+            yield levels.view("<u2")
+        if not found:
+            raise ClipError(f"{name}: {path}: no frame of this video can be read:\n{decoder.last_words()}")
 
 
 def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:

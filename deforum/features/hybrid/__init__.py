@@ -118,6 +118,7 @@ def _find_depth(settings: Settings) -> DepthSource:
 def notes(settings: Settings, found: HybridSource) -> list[str]:
     """Note a replaced estimator, sound that drifts, and an unused init image."""
     says = [f"hybrid_flow_method: {found.flow.says}"] if found.flow is not None and found.flow.says else []
+    says += [f"video_init_path: {note}" for note in found.clip.notes]
     says += sound_notes(settings) if needs_clip(settings) else []
     if starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
         says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
