@@ -47,6 +47,7 @@ MASK = Limit(600, "operands and operators", "a mask")
 MASK_DEPTH = Limit(50, "levels", "parentheses and ! within each other in a mask")
 PATH = Limit(4_096, "bytes", "a path")
 PATH_NAME = Limit(255, "bytes", "the name of a file or folder")
+VALUE = Limit(1_000_000, "in size", "a value of a curve that declares no range of its own")
 FRAMES = Limit(1_000_000, "frames", "a run")
 SIDE = Limit(8_192, "px", "a side of a rendered frame")
 PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
@@ -56,7 +57,7 @@ CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
 
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
-    MASK, MASK_DEPTH, PATH, PATH_NAME, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
+    MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

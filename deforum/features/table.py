@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deforum.features import clip_length, flows, guided_images, hybrid, video_input
-from deforum.features.depth import find_depth
+from deforum.features.depth import check_lens, find_depth
 from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
 from deforum.settings.declare import When, chosen, on, unless, used, when
@@ -20,6 +20,7 @@ DEPTH = Feature(
     "depth",
     is_on=lambda settings: settings.mode.has_depth,
     find=find_depth,
+    check=check_lens,
     attach="deforum.features.depth:attach",
     record="deforum.features.depth_record:record",
     notes=lambda settings, found: [f"depth_algorithm: {found.says}"] if found is not None and found.says else [],
