@@ -35,7 +35,7 @@ class Limit:
 
 
 SETTINGS_FILE = Limit(4 * 2**20, "bytes", "a settings file")
-VALUES = Limit(100_000, "names and values", "a settings file")
+VALUES = Limit(50_000, "names and values", "a settings file")
 YAML_DEPTH = Limit(8, "levels", "mappings and lists within each other in YAML")
 JSON_DEPTH = Limit(20, "levels", "mappings and lists within each other in JSON")
 TEXT = Limit(200_000, "characters", "one text: a prompt, a schedule, a mask")

@@ -16,6 +16,7 @@ from deforum.settings import document
 from deforum.settings.document import Node, Place, Scalar
 from deforum.settings.options import CONTROLS, DECLARATIONS
 from deforum.settings.relaxed_json import parse_json
+from schedules.quoting import cut
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
@@ -284,7 +285,7 @@ class _Translator:
             if written not in self.left:
                 continue
             text = self.text(written)
-            if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
+            if re.fullmatch(r"\d{1,9}(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
                 fitting = int(float(text)) // 8 * 8
                 self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
                 text = str(fitting)
@@ -360,13 +361,13 @@ class _Translator:
         written = next((name for name in ("sampler", "sampler_name") if self.text(name)), "")
         name, grid = self.text(written), self.text("scheduler").casefold()
         if re.fullmatch(r"\d+", name):
-            index = int(name)
+            index = int(name[:9])
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
-            self.notes.append(f"sampler: {name} became {named}, by the sampler numbers of 2022")
+            self.notes.append(f"sampler: {cut(name, 20)} became {named}, by the sampler numbers of 2022")
             name = named
         if name and grid not in PLAIN_GRIDS and not GRID_WORDS.search(name):
             name = f"{name} {grid.replace('_', ' ').title()}"
-            self.notes.append(f"sampler and scheduler became {name}")
+            self.notes.append(f"sampler and scheduler became {cut(name)}")
         if name:
             quoted = name.replace('"', "")
             self.put("sampler", f'0: ("{quoted}")', written)
@@ -431,4 +432,4 @@ class _Translator:
             else:
                 unknown.append(name)
         if unknown:
-            self.notes.append(f"unknown settings, left out: {', '.join(unknown)}")
+            self.notes.append(f"unknown settings, left out: {cut(', '.join(unknown), 1000)}")

@@ -234,7 +234,9 @@ def _compose(text: str, source: str) -> Node | None:
         raise _explain(error, text) from None
     except yaml.reader.ReaderError as error:
         message = f"this character (code {error.character}) is not allowed in YAML; is it a text file in UTF-8?"
-        raise _Mistake(message) from None
+        found = text.find(chr(error.character)) if isinstance(error.character, int) else -1
+        line = text.count("\n", 0, found) if found >= 0 else -1
+        raise _Mistake(message, line, found - text.rfind("\n", 0, found) - 1 if found >= 0 else -1) from None
 
 
 def _refuse_depth(composer: _Composer) -> None:
@@ -344,7 +346,7 @@ def relocate(node: Node, place: Place) -> Node:
 
 def _line(text: str, number: int) -> str:
     lines = text.splitlines() if number >= 0 else []
-    return lines[number] if number < len(lines) else ""
+    return lines[number] if 0 <= number < len(lines) else ""
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> _Mistake:

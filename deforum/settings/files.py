@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.errors import UserError
-from deforum.paths import exists, is_file, to_path
+from deforum.paths import is_file, is_folder, to_path
 from schedules.quoting import cut, quote
 
 
@@ -24,7 +24,7 @@ class Lookup:
 
     def find(self, text: str) -> Path | None:
         """Return the first existing file or folder of this name; None if there is none."""
-        return next((path for path in self._places(text) if exists(path)), None)
+        return next((path for path in self._places(text) if is_file(path) or is_folder(path)), None)
 
     def find_file(self, text: str) -> Path | None:
         """Return the first existing file of this name; None if there is none."""
