@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "\n".join(_SUSPECT.sub(_escape, _elide(line, LONGEST_LINE)) for line in lines)
 
 
+def escape(text: str) -> str:
+    """Escape the control characters of a text of many lines, which is kept whole: tabs and line breaks stay."""
+    return _SUSPECT.sub(lambda found: found[0] if found[0] in "\n\t" else _escape(found), text)
+
+
 def quote(text: object, longest: int = LONGEST_QUOTE) -> str:
     """Quote a text in a message, in quotes: escaped as Python does, cut in the middle where it is long."""
     return repr(_elide(str(text), longest))

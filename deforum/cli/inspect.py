@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deforum.errors import UserError
 from deforum.paths import exists, to_path
+from schedules.quoting import escape
 
 EQUAL, DIFFERENT = 0, 1
 """Exit statuses of diff, as for the Unix program diff."""
@@ -31,7 +32,7 @@ def put_out(text: str, target: Path | None = None) -> None:
             raise UserError(f"{target}: cannot be written: {error.strerror}") from error
         return
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(escape(text))
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as `head` closed the pipe; Python must not flush it again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deforum.errors import UserError
+from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.document import Node, Place, Scalar
 from deforum.settings.options import CONTROLS, DECLARATIONS
@@ -361,7 +361,10 @@ class _Translator:
         written = next((name for name in ("sampler", "sampler_name") if self.text(name)), "")
         name, grid = self.text(written), self.text("scheduler").casefold()
         if re.fullmatch(r"\d+", name):
-            index = int(name[:9])
+            if len(name) > 4:
+                what = f"{written}: {cut(name, 20)} is no sampler; expected a name, or a number of 2022, 0 to 17"
+                raise UserError(Problem(what, str(self.place(written))))
+            index = int(name)
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
             self.notes.append(f"sampler: {cut(name, 20)} became {named}, by the sampler numbers of 2022")
             name = named

@@ -57,11 +57,11 @@ def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
         raise Wrong(Problem(f"{name}: {quote(node.text)} is not a {'whole ' * (declaration.type is int)}number; "
                             f"{declaration.expected}", str(node.place)))  # fmt: skip
     low, high = declaration.low, declaration.high
-    if isinstance(value, int) and abs(value) > LARGEST_INT:
-        what = f"has too many digits; {declaration.expected}, of at most {LARGEST_INT:,}"
-        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     if (low is not None and value < low) or (high is not None and value > high):
         raise Wrong(Problem(f"{name}: {cut(node.text, 40)} is out of range; {declaration.expected}", str(node.place)))
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        what = f"has too many digits; expected a whole number of at most {LARGEST_INT:,}"
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
