@@ -14,6 +14,7 @@ from deforum.features.feature import Kit, Recording
 from deforum.features.hybrid import needs_init_image
 from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
+from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.pixels.files import check_pictures
 from deforum.settings.options import Settings
@@ -100,8 +101,10 @@ def resolve(settings: Settings) -> Settings:
     return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
 
 
-def prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     """Check settings without loading a model, and find the models and files to load.
+
+    `allow_download`: models that are not here may be on the hub, and are downloaded when they are loaded.
 
     Raises UserError with everything that is missing, ScheduleError where an expression has no value.
     """
@@ -121,8 +124,10 @@ def prepare(settings: Settings) -> Prepared:
             problems.extend(problem for problem in error.problems if problem not in problems)
             return None
 
-    model = look(lambda settings: resolve_model(settings.model))
-    found = {feature.name: look(feature.find) for feature in switched_on(settings)}
+    prediction = None if settings.prediction_type == "auto" else settings.prediction_type
+    with downloads(allowed=allow_download):
+        model = look(lambda settings: resolve_model(settings.model, prediction=prediction))
+        found = {feature.name: look(feature.find) for feature in switched_on(settings)}
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)

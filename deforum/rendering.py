@@ -65,17 +65,18 @@ def levels(image: Image, bits: int) -> Pixels:
     return words
 
 
-def check(settings: Settings) -> Prepared:
+def check(settings: Settings, *, allow_download: bool = False) -> Prepared:
     """Find every mistake in the settings and the outputs that can be found without loading a model.
 
-    Returns the prepared run: resolved settings, sampled timeline, and notes on deviations from the settings. Raises
-    UserError with all problems.
+    `allow_download`: models that are not here may be on the hub; otherwise nothing is asked of it. Returns the prepared
+    run: resolved settings, sampled timeline, and notes on deviations from the settings. Raises UserError with all
+    problems.
     """
     problems: list[Problem] = []
     prepared = None
     outputs, notes = Outputs.of(settings)
     try:
-        prepared = prepare(settings)
+        prepared = prepare(settings, allow_download=allow_download)
     except UserError as error:
         problems += error.problems
     try:
@@ -96,18 +97,19 @@ def render(
     stop: Callable[[], bool] = lambda: False,
     models: KeptModels | None = None,
     change: Change = unchanged,
+    allow_download: bool = False,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
     `observer` is called with each event, see `deforum.events`. `progress(done, total)` is called when the models are
     loaded (done 0) and after every frame. `stop()` is called after every frame; if it returns True, the run ends early
     and its files are closed. Models in `models` are reused, and models loaded here are added to it for further runs.
-    `change` maps the stages of the loop to those that are run, for example with one more filter. Raises UserError,
-    before rendering wherever possible.
+    `change` maps the stages of the loop to those that are run, for example with one more filter. `allow_download` lets
+    models that are not here be downloaded from the hub. Raises UserError, before rendering wherever possible.
     """
     _settle_process()
     tell = observer if progress is None else _telling(observer, progress)
-    prepared = check(settings)
+    prepared = check(settings, allow_download=allow_download)
     settings = prepared.settings
     _tell_prepared(prepared, tell)
     outputs, _ = Outputs.of(settings)
@@ -148,16 +150,17 @@ def frames(
     observer: Observer = nobody,
     models: KeptModels | None = None,
     change: Change = unchanged,
+    allow_download: bool = False,
 ) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """Render settings and yield each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 
-    `observer`, `models` and `change` as for `render`. Raises UserError when the first frame is requested, or later if
-    a frame cannot be rendered.
+    `observer`, `models`, `change` and `allow_download` as for `render`. Raises UserError when the first frame is
+    requested, or later if a frame cannot be rendered.
     """
     from deforum.pixels.image import to_bytes
 
     _settle_process()
-    prepared = prepare(settings)
+    prepared = prepare(settings, allow_download=allow_download)
     _tell_prepared(prepared, observer)
     animation = _changed(build(prepared, models), change)
     total = len(animation.timeline)

@@ -191,7 +191,7 @@ def heldout_loss(model: Model, noise: Noise, samples: Samples, count: int) -> di
 def export(model: Model, tokenizer: CLIPTokenizer, vae_folder: Path, out: Path) -> None:
     """Write a StableDiffusionPipeline folder: fp16 safetensors, sharded into files of at most 14 MB."""
     scheduler = EulerDiscreteScheduler(
-        num_train_timesteps=TRAIN_STEPS, prediction_type="v_prediction", timestep_spacing="trailing", **BETAS
+        num_train_timesteps=TRAIN_STEPS, prediction_type="v_prediction", timestep_spacing="linspace", **BETAS
     )
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(vae_folder).half().cpu(),

@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER] [-q]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--allow-download] [-q]",
     ),
     "check": Command("find mistakes without rendering", check, render_arguments),
     "convert": Command(

@@ -37,6 +37,11 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder in which the run's folder is created (default: the setting output)",
     )
+    parser.add_argument(
+        "--allow-download",
+        action="store_true",
+        help="download models that the files name and that are not here from the model hub (default: never)",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors and the path of the video")
 
 
@@ -93,7 +98,7 @@ def check(arguments: argparse.Namespace) -> int:
     for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
         try:
             settings = session.load(job)
-            prepared = check_settings(settings)
+            prepared = check_settings(settings, allow_download=arguments.allow_download)
         except Exception as error:
             worst = max(worst, report(error), key=SEVERITY.index)
             continue
@@ -182,6 +187,7 @@ def render_job(job: Job, session: Session) -> Outcome:
                 observer=watch,
                 stop=stop,
                 models=session.models,
+                allow_download=arguments.allow_download,
             )
         finally:
             stop.rendering = False

@@ -5,7 +5,6 @@ To add a model, add a row to `MODELS` and a function of type `LoadDepth`.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from deforum.embedded import DEPTH
 from deforum.errors import Problem, UserError
-from deforum.models import catalogue
-from deforum.models.catalogue import Row
-from deforum.paths import is_file, is_folder, to_path
+from deforum.models import catalogue, hub
+from deforum.models.catalogue import Row, existing
+from deforum.models.config import check_network, read_config
+from deforum.models.weights import read_header
 from deforum.pixels.files import check_pictures
 from schedules.quoting import cut
 
@@ -51,7 +51,7 @@ class DepthSource:
     name: str
     """The model's own name, a row of `MODELS`."""
     path: Path | None
-    """Its weights, a file or a folder; None: it needs none, or they come from the hub."""
+    """Its weights, a file or a folder; None: it needs none, or they are to be downloaded from the hub."""
     says: str = ""
     """Note to the user: which model replaces the one asked for, and why; or empty."""
     raw: bool = False
@@ -174,8 +174,8 @@ def _resolve(name: str) -> DepthSource | None:
         return DepthSource(found.name, found.path, says, stand.raw, midas)
     if known in MODELS and known != "maps":
         return _find(known)
-    path = to_path(name)
-    if is_folder(path) or is_file(path):
+    path = existing(name)
+    if path is not None:
         return _look_into(path)
     choices = ", ".join(row for row in MODELS if row != "maps")
     raise UserError(
@@ -214,6 +214,7 @@ def _look_into(path: Path) -> DepthSource:
         return DepthSource("maps", path)
     for name, row in MODELS.items():
         if path.name in row.files:
+            read_header(path)
             return DepthSource(name, path)
     files = ", ".join(file for row in MODELS.values() for file in row.files)
     raise UserError(f"{path}: not a video, and not weights known by their file name ({files})")
@@ -221,15 +222,16 @@ def _look_into(path: Path) -> DepthSource:
 
 def _hub_kind(folder: Path) -> str:
     """Return a row of `MODELS` of the same family as a transformers folder; all of one family load alike."""
-    import json
-
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from None
+    path = folder / "config.json"
+    config = read_config(path)
+    kind = config.get("model_type")
     families = {"depth_anything": "depth-anything-v2-small", "zoedepth": "zoe"}
-    if kind not in families:
-        raise UserError(f"{folder}: a model of type {kind!r}; expected depth_anything or zoedepth")
+    if not isinstance(kind, str) or kind not in families:
+        raise UserError(f"{folder}: a model of type {str(kind)[:60]!r}; expected depth_anything or zoedepth")
+    check_network(path, config)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".bin"):
+            read_header(file)
     return families[kind]
 
 
@@ -244,39 +246,21 @@ def _find(name: str, says: str = "") -> DepthSource:
     found = catalogue.find(row.files, WEIGHTS)
     if found is None:
         raise UserError(says + catalogue.missing(f"{name} needs its weights", row.files, WEIGHTS, row.url, row.licence))
+    read_header(found)
     return DepthSource(name, found)
 
 
 def _find_on_hub(row: Row, says: str) -> Path | None:
-    """Find a model in the local hub cache; None where loading has to fetch it.
+    """Find a model in the local hub cache; None where loading has to download it, and may.
 
-    Raises UserError where it is not cached and the hub cannot be reached.
+    Raises UserError where it is not here, and downloads are forbidden or the hub does not give it.
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    # A cache may hold a model's small files without its weights.
-    parts = [try_to_load_from_cache(row.hub, file) for file in ("config.json", "model.safetensors")]
-    if all(isinstance(part, str) for part in parts):
-        return Path(str(parts[0])).parent
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise UserError(_hub_message(row, says, "not in the local hub cache, and HF_HUB_OFFLINE forbids fetching it"))
-    from huggingface_hub import HfApi
-
+    cached = hub.find_cached(row.hub, "config.json", "model.safetensors")
+    if cached is not None:
+        _hub_kind(cached)
+        return cached
     try:
-        # Fails at once without a network, where a download would try for half a minute.
-        HfApi().model_info(row.hub, timeout=5)
-    except Exception as error:
-        # The hub library raises many types, of several packages; all mean the same to the user.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = f"not in the local hub cache, and the hub does not give it ({lines[0]})"
-        raise UserError(_hub_message(row, says, reason)) from None
+        hub.expect_on_hub(row.hub, "the path of its folder")
+    except UserError as error:
+        raise UserError(f"{says}{error} ({row.licence})") from None
     return None
-
-
-def _hub_message(row: Row, says: str, reason: str) -> str:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return (
-        f"{says}{row.hub} ({row.licence}) is {reason}; looked for in {HF_HUB_CACHE}. Fetch it once where there is a "
-        f"network (hf download {row.hub}), or give the path of its folder"
-    )

@@ -18,6 +18,7 @@ from torch.nn.functional import gelu, interpolate, relu
 from deforum.depth import DepthSource
 from deforum.depth.network import Network
 from deforum.errors import UserError
+from deforum.models.weights import read_weights
 from deforum.pixels.image import Device
 
 
@@ -205,12 +206,11 @@ def load(source: DepthSource, device: Device) -> Network:
     small = source.name == "midas-small"
     network = MidasSmall() if small else Dpt(SHAPES[source.name])
     try:
-        weights = torch.load(source.path, map_location="cpu", weights_only=True)
+        weights = read_weights(source.path)
         # Both DPT checkpoints contain the classifier of their pretraining, which is unused.
         weights = {key: value for key, value in weights.items() if not key.startswith("pretrained.model.head.")}
         network.load_state_dict(weights)
-    except Exception as error:
-        # Unpickling a broken file may raise anything; all mean the same to the user.
+    except (UserError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{source.path}: not the weights of {source.name} ({reason}); is the download complete?"

@@ -22,8 +22,7 @@ class Autoencoder:
         """`refinement` is the number of correction passes over the encoded latents, see `encode`."""
         self._vae = vae
         self._refinement = refinement
-        self._scale = float(vae.config.scaling_factor)
-        self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+        self._scale, self._shift = _normalisation(vae)
         self.channels = int(vae.config.latent_channels)
         # The resolution is halved between blocks: a factor of 8 for Stable Diffusion, 16 for others.
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -62,7 +61,8 @@ class Autoencoder:
             for _ in range(self._refinement):
                 given = latents.to(self._vae.dtype, memory_format=torch.channels_last)
                 latents = latents + wanted - read(self._vae.decode(given).sample.clamp(-1, 1))
-            return (latents - self._shift) * self._scale, _fault(latents)
+            shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
+            return (latents - shift) * scale, _fault(latents)
 
         return guarded("the autoencoder (encoding)", frame, [self._vae], work)
 
@@ -73,7 +73,8 @@ class Autoencoder:
         """
 
         def work() -> tuple[Tensor, str]:
-            given = (latents / self._scale + self._shift).to(self._vae.dtype, memory_format=torch.channels_last)
+            shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
+            given = (latents / scale + shift).to(self._vae.dtype, memory_format=torch.channels_last)
             batch = self._vae.decode(given).sample.float()
             fault = _fault(batch)
             batch = (batch / 2 + 0.5)[..., :height, :width]
@@ -84,6 +85,20 @@ class Autoencoder:
 
         batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
+
+
+def _normalisation(vae: Any) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of latents, (1 or C, 1, 1): normalised = (latents - shift) * scale.
+
+    From the autoencoder's scaling_factor and shift_factor, or with its latents_mean and latents_std per channel.
+    """
+    config = vae.config
+    scale = torch.tensor([float(config.scaling_factor)])
+    shift = torch.tensor([float(getattr(config, "shift_factor", None) or 0.0)])
+    mean, deviation = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is not None and deviation is not None:
+        scale, shift = scale / torch.tensor(deviation, dtype=torch.float32), torch.tensor(mean, dtype=torch.float32)
+    return scale.view(-1, 1, 1), shift.view(-1, 1, 1)
 
 
 def _fault(values: Tensor) -> str:

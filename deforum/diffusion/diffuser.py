@@ -173,8 +173,8 @@ class Diffuser:
                 held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
         else:
-            # The standard deviation of x0 + sigma * noise, for latents x0 of standard deviation 1.
-            start = start * (sigmas[0] ** 2 + 1) ** 0.5
+            # The standard deviation of x0 + sigma * noise.
+            start = start * (sigmas[0] ** 2 + model.schedule.data**2) ** 0.5
         padded = shape[2] * self.factor, shape[1] * self.factor
         may_be_blank = plan.from_image and all(is_blank(image, 1 / 255) for image in inits)
 

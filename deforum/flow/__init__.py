@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from deforum.errors import Problem, UserError
 from deforum.models import catalogue
 from deforum.models.catalogue import Row
+from deforum.models.weights import read_header
 
 if TYPE_CHECKING:
     import torch
@@ -116,4 +117,5 @@ def _find(method: str, row: Row) -> Path:
     if missing or found is None:
         others = ", ".join(name for name, each in METHODS.items() if not each.files)
         raise UserError(". ".join([*missing, f"Without either: {others}"]))
+    read_header(found)
     return found

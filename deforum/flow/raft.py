@@ -6,8 +6,6 @@ Source: Z. Teed, J. Deng, "RAFT: Recurrent all-pairs field transforms for optica
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 
 from deforum.errors import UserError
 from deforum.flow import FlowModel, FlowSource
+from deforum.models.weights import read_weights
 from deforum.pixels.image import Device, Image
 
 UPDATES = 50  # iterations of refinement, as in Deforum; the network was trained with 12
@@ -49,7 +48,7 @@ def load(source: FlowSource, device: Device) -> FlowModel:
     from torchvision.models.optical_flow import raft_large, raft_small
 
     assert source.path is not None
-    weights = _read(source.path)
+    weights = read_weights(source.path)
     # The large network has normalisation layers with learnt weights; the small one has narrower layers.
     make = raft_small if "small" in source.path.name else raft_large
     network = make(weights=None)
@@ -59,14 +58,3 @@ def load(source: FlowSource, device: Device) -> FlowModel:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{source.path}: not the weights of torchvision's {make.__name__} ({reason})") from None
     return Raft(network.eval().to(device), device)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a state dict. Raises UserError for a file that cannot be read or holds anything but tensors."""
-    try:
-        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises many types for a file that is not what it says; all mean the same to the user.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as weights ({reason}); download it again") from None
-    return weights

@@ -36,6 +36,16 @@ def find(files: Sequence[str], beside: Path) -> Path | None:
     return next((folder / file for file in files for folder in _folders(beside) if (folder / file).is_file()), None)
 
 
+def existing(text: str) -> Path | None:
+    """Return the file or folder of this path, ~ for the home folder; None if there is none."""
+    try:
+        path = Path(text).expanduser()
+        return path if text.strip() and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        # Too long, with a NUL, or in the home folder of an unknown user.
+        return None
+
+
 def missing(name: str, files: Sequence[str], beside: Path, url: str, licence: str) -> str:
     """Return the message for missing weights: where they were looked for, and how to get the first of them."""
     looked = " and ".join(str(folder.absolute()) for folder in _folders(beside))

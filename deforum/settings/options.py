@@ -153,7 +153,11 @@ class Settings:
         acts=when("there are several prompts", lambda settings, sampled: len(settings.prompts) > 1))
 
     model: str = _diffusion("embedded", "",
-        "Diffusion model: embedded, a folder, a .safetensors file, or a name on the model hub.", path=True)
+        "Diffusion model: embedded, a folder, a .safetensors file, or a name on the model hub, which is downloaded "
+        "with --allow-download only.", path=True)
+    prediction_type: Literal["auto", "epsilon", "v_prediction"] = _diffusion("auto", "",
+        "What the model's network predicts. auto takes what the model says, or finds it by what the network makes of "
+        "noise. Set it where pictures are burnt or stay noise: v_prediction for models trained with v-prediction.")
     checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
         "Model by keyframe; replaces `model`.", old="checkpoint_schedule", pending="changing the model during a run")
     sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
@@ -310,7 +314,8 @@ class Settings:
         "{disocclusion} (newly visible areas), [file.png] and <words>, joined by ! (not), & (and), "
         "| (or), ^ (exclusive or) and \\ (without), with parentheses.", old="mask_schedule")
     mask_words_model: str = _masks("CIDAS/clipseg-rd64-refined", "",
-        "CLIPSeg model for <words> in masks: a folder, or a name in the local hub cache.")
+        "CLIPSeg model for <words> in masks: a folder, or a name on the model hub, which is downloaded with "
+        "--allow-download only.")
     use_noise_mask: bool = _masks(False, "", "Adds noise only where noise_mask is white, instead of where mask is.")
     noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")

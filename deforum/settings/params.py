@@ -91,7 +91,8 @@ class Params(Generic[T]):
         "Scales the noise that img2img starts from; 1 is neutral, higher gives more detail.",
         0, old="noise_multiplier_schedule")
     clip_skip: T = _diffusion("1", "layers",
-        "Text encoder layer that is used, counted from the end; 1 is the last.",
+        "Text encoder layer that is used, counted from the end; 1 is the last. A model that was trained with an earlier "
+        "layer uses that one at least, so that 1 and 2 can be the same.",
         1, 12, old="clipskip_schedule clipskip")
     ddim_eta: T = _diffusion("0", "", "DDIM: share of fresh noise in each step.", 0, 1, old="ddim_eta_schedule")
     ancestral_eta: T = _diffusion("1", "",

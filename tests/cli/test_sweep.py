@@ -251,7 +251,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
         return Grey()
 
     monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
-    monkeypatch.setattr(diffusion, "resolve_model", lambda name: name)
+    monkeypatch.setattr(diffusion, "resolve_model", lambda name, prediction: name)
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text(SEA)

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def put(path: Path, content: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    if path.suffix == ".pt":
+        torch.save({}, path)
+    else:
+        path.write_text(content)
     return path
 
 
@@ -54,7 +57,7 @@ def test_missing_weights_are_said_in_full() -> None:
 
 
 def test_missing_hub_models_are_said_in_full() -> None:
-    with pytest.raises(UserError, match=r"AdaBins is served by zoe.*HF_HUB_OFFLINE.*hf download Intel/zoedepth"):
+    with pytest.raises(UserError, match=r"AdaBins is served by zoe.*--allow-download.*hf download Intel/zoedepth"):
         resolve_depth("AdaBins")
 
 
@@ -70,7 +73,7 @@ def test_old_algorithms_take_distances_as_they_are() -> None:
 
 
 def test_the_oldest_algorithm_mixes_midas_with_distances(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = put(home / "hub/config.json")
+    hub = put(home / "hub/config.json", json.dumps({"model_type": "zoedepth"}))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(hub))
     alone = resolve_depth("Midas+AdaBins (old)")
     assert alone is not None

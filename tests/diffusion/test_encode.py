@@ -22,8 +22,8 @@ LONG = ", ".join(f"a house with {word} windows" for word in ["red", "green", "bl
 def encoder_of(model: Tiny, *, spherical: bool = False, zero_empty: bool = False) -> PromptEncoder:
     pads = {"sd1": ("<|endoftext|>",), "sd2": ("!",), "sdxl": ("<|endoftext|>", "!")}[model.family]
     encoders = tuple(Encoder(net, clip_tokenizer(pad)) for net, pad in zip(model.encoders, pads, strict=True))
-    xl = model.family == "sdxl"
-    reader = ClipReader(encoders, layer=1 + xl, final_norm=not xl, pooled=xl, zero_empty=zero_empty)
+    xl, layers = model.family == "sdxl", {"sd1": (1, 0), "sd2": (2, 1), "sdxl": (2, 0)}[model.family]
+    reader = ClipReader(encoders, *layers, final_norm=not xl, pooled=xl, zero_empty=zero_empty)
     return PromptEncoder(reader, spherical=spherical)
 
 
@@ -58,14 +58,14 @@ def test_plain_prompts_as_in_diffusers(
     assert torch.allclose(encode(encoders[family], "a red house").tokens, theirs[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("clip_skip", [1, 2])
+@pytest.mark.parametrize(("clip_skip", "skipped"), [(1, 0), (2, 0), (3, 1)])
 def test_xl_prompts_as_in_diffusers(
-    clip_skip: int, encoders: dict[str, PromptEncoder], folders: dict[str, Path]
+    clip_skip: int, skipped: int, encoders: dict[str, PromptEncoder], folders: dict[str, Path]
 ) -> None:
-    """diffusers counts the layers that are skipped, so that its clip_skip is one less."""
+    """XL reads the last layer but one for clip_skip 1 and 2; diffusers counts the layers before that."""
     pipe = pipeline(folders["sdxl"])
     tokens, _, pooled, _ = pipe.encode_prompt(
-        "a red house", device="cpu", do_classifier_free_guidance=False, clip_skip=clip_skip - 1
+        "a red house", device="cpu", do_classifier_free_guidance=False, clip_skip=skipped
     )
     ours = encode(encoders["sdxl"], "a red house", clip_skip)
     assert ours.pooled is not None
@@ -73,17 +73,21 @@ def test_xl_prompts_as_in_diffusers(
     assert torch.allclose(ours.pooled, pooled[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2"])
+@pytest.mark.parametrize(
+    ("family", "clip_skip", "state"),
+    [("sd1", 1, -1), ("sd1", 2, -2), ("sd1", 3, -3), ("sd2", 1, -1), ("sd2", 2, -1), ("sd2", 3, -2)],
+)
 def test_clip_skip_reads_an_earlier_layer_through_the_last_norm(
-    family: str, encoders: dict[str, PromptEncoder], models: dict[str, Tiny]
+    family: str, clip_skip: int, state: int, encoders: dict[str, PromptEncoder], models: dict[str, Tiny]
 ) -> None:
+    """The files of version 2 end with the last layer but one, which clip_skip 1 and 2 mean there."""
     net = models[family].encoders[0]
     tokenizer = clip_tokenizer("!" if family == "sd2" else "<|endoftext|>")
     ids = tokenizer("a red house", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.inference_mode():
         states = net(ids, output_hidden_states=True).hidden_states
-        expected = net.final_layer_norm(states[-2])[0]
-    assert torch.allclose(encode(encoders[family], "a red house", 2).tokens, expected, atol=1e-5)
+        expected = net.final_layer_norm(states[state])[0]
+    assert torch.allclose(encode(encoders[family], "a red house", clip_skip).tokens, expected, atol=1e-5)
     # Deeper than the encoder is its first layer, not an error in the middle of a run.
     assert torch.isfinite(encode(encoders[family], "a red house", 12).tokens).all()
 

@@ -31,7 +31,7 @@ def test_every_row_is_complete(family: Family) -> None:
     assert FAMILIES[family.name] is family
     assert family.title and family.network and family.network_name
     assert family.pipelines and family.text_encoders
-    assert all(vars(family.file).values())
+    assert all(value for name, value in vars(family.file).items() if name != "has_labels")
     assert callable(find_function(family.load))
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +41,7 @@ def test_folders_and_files_are_recognised(family: str, folders: dict[str, Path],
     # The tiny sd2's text width is not the real one, by which a folder of it is told from sd1.
     assert (folder.kind, folder.family) == ("folder", "sd1" if family == "sd2" else family)
     assert (file.kind, file.family, file.config) == ("file", family, CONFIGS / family)
-    assert file.prediction == (None if family == "sd2" else "epsilon")
+    assert file.prediction == ("epsilon" if family == "sd1" else None)
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
@@ -95,12 +93,8 @@ def test_a_hostile_ckpt_runs_nothing(models: dict[str, Tiny], tmp_path: Path) ->
             return (Path.touch, (tmp_path / "caught",))
 
     path = tmp_path / "model.ckpt"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps({key: Trap() for key in models["sd1"].ldm()}))
-        archive.writestr("archive/version", "3")
-    source = dataclasses.replace(resolve_model(str(path)), config=models["sd1"].save_configs(tmp_path / "configs"))
-    with pytest.raises(UserError, match=r"cannot be loaded"):
-        load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True)
+    torch.save({"state_dict": {**models["sd1"].ldm(), "trap": Trap()}, "callbacks": {1: Trap()}}, path)
+    assert resolve_model(str(path)).family == "sd1"
     assert not (tmp_path / "caught").exists()
 
 
@@ -128,9 +122,9 @@ def test_prediction_where_a_file_says_it(models: dict[str, Tiny], tmp_path: Path
 def test_prediction_is_seen_in_what_a_unet_does_with_noise() -> None:
     schedule = NoiseSchedule.from_config({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})
     unet = build("sd2").unet
-    assert look_at_prediction(unet, schedule) == "v_prediction"
+    assert look_at_prediction(unet, schedule, {}) == "v_prediction"
     handle = unet.register_forward_hook(lambda _m, given, out: setattr(out, "sample", given[0] * 0.9))
-    assert look_at_prediction(unet, schedule) == "epsilon"
+    assert look_at_prediction(unet, schedule, {}) == "epsilon"
     handle.remove()
 
 
@@ -157,7 +151,7 @@ def test_a_folder_of_fp16_files_alone_is_taken(folders: dict[str, Path], tmp_pat
     for file in folder.rglob("*.safetensors"):
         file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
     source = resolve_model(str(folder))
-    assert source.variant == "fp16"
+    assert source.fp16_parts == ("unet", "vae", "text_encoder")
     diffuser = load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True)
     assert diffuser(None, frame(steps=1), width=16, height=16).shape == (3, 16, 16)
 
@@ -245,14 +239,12 @@ def test_damaged_files(files: dict[str, Path], tmp_path: Path) -> None:
     assert "a model file must be .safetensors" in refuse(tmp_path / "x.png")
 
 
-def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_names_that_lead_nowhere() -> None:
     assert "no such model file or folder" in refuse("nowhere.safetensors")
     assert "no such model file or folder" in refuse("/no/such/folder")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
     message = refuse("nobody/nothing")
     assert "neither a folder here nor in the local hub cache" in message
-    assert "hf download nobody/nothing" in message
+    assert "--allow-download" in message and "hf download nobody/nothing" in message
     with pytest.raises(UserError, match="prediction is 'x'; expected one of epsilon"):
         resolve_model("embedded", prediction="x")
 

@@ -118,7 +118,7 @@ class Tiny:
         return {key: value.clone().contiguous() for key, value in weights.items()}
 
 
-def build(family: str, *, vae_blocks: int = 2, latent_channels: int = 4, seed: int = 0) -> Tiny:
+def build(family: str, *, vae_blocks: int = 2, latent_channels: int = 4, seed: int = 0, **unet_config: Any) -> Tiny:
     """Make a model of random weights: "sd1", "sd2" or "sdxl"; the autoencoder shrinks by 2**(vae_blocks - 1)."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -136,6 +136,7 @@ def build(family: str, *, vae_blocks: int = 2, latent_channels: int = 4, seed: i
         "out_channels": latent_channels,
         "down_block_types": DOWN[layout],
         "up_block_types": UP[layout],
+        **unet_config,
     }
     configs["vae/config.json"] |= {
         "block_out_channels": [16] * (vae_blocks - 1) + [32],
@@ -168,6 +169,7 @@ _UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "time_embedding.cond_proj": "time_embed.cond_proj",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",

@@ -513,7 +513,10 @@ def test_words_in_a_run(folder: Path, clipseg: Path) -> None:
 
 
 def test_missing_words_model_says_which_where_and_how(folder: Path, tmp_path: Path, clipseg: Path) -> None:
-    with pytest.raises(UserError, match=r"CIDAS/clipseg-rd64-refined.*looked for in .*hf download"):
+    with pytest.raises(
+        UserError,
+        match=r"CIDAS/clipseg-rd64-refined.*--allow-download.*hf download.*masks such as <words> need CLIPSeg",
+    ):
         check(settings_of(folder, use_mask=True, mask="<a house>"))
     (folder / "half").mkdir()
     (folder / "half" / "config.json").write_text('{"model_type": "clip"}')

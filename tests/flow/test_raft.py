@@ -66,7 +66,7 @@ def test_weights_of_something_else_are_refused(home: Path, models: ModuleType) -
     with pytest.raises(UserError, match="not the weights of torchvision's raft_small"):
         load_flow(FlowSource("RAFT", path), CPU)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(UserError, match="cannot be read as weights"):
+    with pytest.raises(UserError, match=r"not a \.pth that can be read safely"):
         load_flow(FlowSource("RAFT", path), CPU)
 
 

@@ -23,6 +23,8 @@ class SingleFile:
     """Full name of the network's input layer weight, (out, channels, ...)."""
     channels: int
     """Input channels of that layer; inpainting and other special models have other counts."""
+    has_labels: bool = False
+    """The network has an embedding of labels (SDXL: of sizes)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ _SD_PIPELINES = (
 )
 
 
-def _ldm(text_encoder: str) -> SingleFile:
+def _ldm(text_encoder: str, *, has_labels: bool = False) -> SingleFile:
     """Return the weight names of Stable Diffusion's original training code, with the given text encoder prefix."""
     return SingleFile(
         network="model.diffusion_model.input_blocks.",
@@ -69,6 +71,7 @@ def _ldm(text_encoder: str) -> SingleFile:
         autoencoder="first_stage_model.decoder.",
         first_layer="model.diffusion_model.input_blocks.0.0.weight",
         channels=4,
+        has_labels=has_labels,
     )
 
 
@@ -77,9 +80,10 @@ _ROWS = (
         name="sdxl",
         title="Stable Diffusion XL",
         pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
-        file=_ldm("conditioner.embedders.1.model."),
+        file=_ldm("conditioner.embedders.1.model.", has_labels=True),
         load="deforum.diffusion.families.stable_diffusion_xl:load",
         text_encoders=("text_encoder", "text_encoder_2"),
+        usual_prediction=None,
     ),
     Family(
         name="sd2",

@@ -1,56 +1,83 @@
-"""Detection of a single-file checkpoint's family from its header: no weights are read and no pickle is executed."""
+"""Detection of a single file's kind of model from its header: no weights are read and no pickle is executed."""
 
 from __future__ import annotations
 
-import json
-import pickletools
-import struct
-import zipfile
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.errors import UserError
-
-_LONGEST_HEADER = 100 << 20  # bytes; the limit of the safetensors library itself
+from deforum.models.pickled import SIZES
+from deforum.models.weights import Header, read_header
 
 _OTHER_MODELS = (
-    # (key prefix, what the file is)
-    ("conditioner.embedders.0.model.", "the SDXL refiner, which cannot paint a picture alone; give the base model"),
-    ("model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 model"),
-    ("model.diffusion_model.double_blocks.", "a Flux model"),
+    # (pattern of a weight name's start, what the file is)
+    (
+        r"conditioner\.embedders\.0\.model\.",
+        "the SDXL refiner, which cannot paint a picture alone; give the base model",
+    ),
+    (r"model\.diffusion_model\.joint_blocks\.", "a Stable Diffusion 3 model"),
+    (r"model\.diffusion_model\.double_blocks\.", "a Flux model"),
+    (r"cond_stage_model\.roberta\.", "an AltDiffusion model"),
+    (r"embedder\.model\.|noise_augmentor\.", "an unCLIP model, which paints after a picture"),
 )
 """Complete models of unsupported families."""
+_PART = "one part of a diffusers model; give the folder that holds model_index.json"
+_ALONE = "give a checkpoint with text encoder and autoencoder, or a diffusers folder"
 _OTHER_FILES = (
-    ("lora_", "a LoRA: it changes another model and is none itself"),
-    ("control_model.", "a ControlNet"),
-    ("controlnet_", "a ControlNet"),
+    (r"lora_|.*\.lora_|.*\.lora\.(up|down)\.", "a LoRA: it changes another model and is none itself"),
+    (r".*\.(hada_w|lokr_w|oft_blocks|oft_diag|boft_)", "a LyCORIS file: it changes another model and is none itself"),
+    (r"(control_model|controlnet_\w+|controlnet)[._]|zero_convs\.|input_hint_block\.", "a ControlNet"),
+    (r"adapter\.|body\.\d+\.resnets\.", "a T2I adapter"),
+    (r"image_proj\.|ip_adapter\.", "an IP-Adapter"),
+    (r".*motion_modules\.", "an AnimateDiff motion module"),
     *_OTHER_MODELS,
-    ("double_blocks.", "a Flux model"),
-    ("down_blocks.", "one part of a diffusers model; give the folder that holds model_index.json"),
-    ("text_model.", "one part of a diffusers model; give the folder that holds model_index.json"),
-    ("first_stage_model.", "an autoencoder alone"),
-    ("encoder.", "an autoencoder alone"),
-    ("emb_params", "a textual inversion"),
+    (r"double_blocks\.", "a Flux model"),
+    (r"joint_blocks\.", "a Stable Diffusion 3 model"),
+    (r"(input|middle|output)_blocks?\.", f"a UNet alone; {_ALONE}"),
+    (
+        r"model_ema\.",
+        "the averaged weights (EMA) of a training alone, whose names lack their dots; give its usual file",
+    ),
+    (r"down_blocks\.|text_model\.", _PART),
+    (r"vision_model\.", "an image encoder alone"),
+    (r"first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)", "an autoencoder alone"),
+    (r"encoder\.block\.|shared\.weight$", "a T5 text encoder alone"),
+    (r"emb_params|string_to_param|clip_[lg]$", "a textual inversion"),
+    (r"params_ema|conv_first\.|body\.\d+\.(rdb|weight|bias)", "an upscaler"),
+    (r"encoder\.", "an autoencoder alone"),
 )
 """Kinds of file in which no known network was found."""
 _KNOWN = f"expected a {any_of()} checkpoint with UNet, text encoder and autoencoder"
+_NETWORK = "model.diffusion_model."
+_YAML = 1 << 20  # bytes of a file beside the model that are read
+
+EDM_MARKS = ("edm_mean", "edm_std")
+"""Tensors of a model with EDM's network, as Playground 2.5: mean and deviation of its latents' channels."""
+EDM_V_MARKS = ("edm_vpred.sigma_min", "edm_vpred.sigma_max")
+"""Tensors of a model with v-prediction on EDM's levels, as CosXL: its lowest and highest level."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A single-file model's family and its prediction type; None where the file does not state it."""
+    """What a single file says of its model."""
 
     family: Family
     prediction: str | None
+    """See `NoiseSchedule.prediction`; None where the file does not say it."""
+    zero_snr: bool
+    """Whether it was trained up to pure noise (zero terminal SNR)."""
 
 
 def inspect_checkpoint(path: Path) -> Checkpoint:
-    """Return family and prediction type of a `.safetensors` or `.ckpt` file; raises UserError if it is unsupported."""
-    shapes, metadata = _read_ckpt(path) if path.suffix == ".ckpt" else _read_safetensors(path)
-    return Checkpoint(_family(path, shapes), _prediction(path, shapes, metadata))
+    """Return what a `.safetensors` or `.ckpt` file says of its model; raises UserError if it is unsupported."""
+    header = read_header(path)
+    family = _family(path, header.shapes)
+    _check_kinds(path, header)
+    prediction, zero_snr = _said(path, header)
+    return Checkpoint(family, prediction, zero_snr)
 
 
 def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
@@ -65,64 +92,76 @@ def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
     family = min(FAMILIES.values(), key=lambda family: len(missing(family)))
     if lacks := missing(family):
         others = _OTHER_FILES if family.network_name in lacks else _OTHER_MODELS
-        if other := next((what for prefix, what in others if has(prefix)), None):
+        if other := next((what for start, what in others if any(re.match(start, key) for key in shapes)), None):
             raise UserError(f"{path}: this is {other}; {_KNOWN}")
         raise UserError(f"{path}: the file has no {', no '.join(lacks)}; {_KNOWN}")
     network, usual = family.network_name, family.file.channels
-    channels = (shapes.get(family.file.first_layer) or (0, usual))[1]
+    first = shapes.get(family.file.first_layer, ())
+    channels = first[1] if len(first) > 1 else usual
     if channels != usual:
         kind = {9: "inpainting", 8: "instruct-pix2pix", 5: "depth-to-image"}.get(channels, "special")
         raise UserError(
             f"{path}: this is an {kind} model (its {network} takes {channels} channels instead of {usual}); "
             f"use the plain text-to-image model that it was made from"
         )
+    if not family.file.has_labels and any(key.startswith(f"{_NETWORK}label_emb.") for key in shapes):
+        raise UserError(
+            f"{path}: this is an unCLIP model, which paints after a picture; use a plain text-to-image model"
+        )
     return family
 
 
-def _prediction(path: Path, shapes: Iterable[str], metadata: Mapping[str, str]) -> str | None:
-    """Read the prediction type from the file, or from the A1111 web UI's `.yaml` beside it; None where not stated."""
-    if "v_pred" in shapes:  # some SDXL models mark v-prediction with an empty tensor of this name
+def _check_kinds(path: Path, header: Header) -> None:
+    """Raise UserError for weights in a form that is not numbers, as quantisation leaves it."""
+    for name, kind in header.kinds.items():
+        is_number = kind in SIZES and (kind[0] in "FB" or kind == "I64")
+        if name.endswith(".weight") and len(header.shapes[name]) > 1 and not is_number:
+            raise UserError(
+                f"{path}: quantised weights ({name[:80]}: {kind[:20]}); expected F32, F16, BF16 or F8, or F8 with "
+                f"scale_weight. Use the model's fp16 file"
+            )
+
+
+def _said(path: Path, header: Header) -> tuple[str | None, bool]:
+    """Read prediction type and zero terminal SNR from the tensors' names, the metadata, or the `.yaml` beside the file.
+
+    The prediction type is None where nothing says it.
+    """
+    names, said = header.shapes, header.metadata
+    beside = _read_beside(path)
+    snr = re.search(r"^\s*(?:use_)?(?:ztsnr|zsnr|zero_\w*snr|rescale_betas_zero_snr)\s*:\s*true\b", beside, re.M | re.I)
+    zero_snr = "ztsnr" in names or said.get("ss_zero_terminal_snr", "").lower() == "true" or snr is not None
+    if set(EDM_MARKS) <= names.keys():
+        return "edm", False
+    if "v_pred" in names or set(EDM_V_MARKS) <= names.keys():
+        return "v_prediction", zero_snr
+    # Stability AI's modelspec and kohya's trainer; then the web UI's file.
+    architecture = said.get("modelspec.architecture", "").lower()
+    claims = [said.get(f"modelspec.{key}", "") for key in ("prediction_type", "predict_key")]
+    claims.append("v" if re.search(r"768-v|v_pred|\bvpred", architecture) else "")
+    claims.append("epsilon" if "epsilon" in architecture else "")
+    claims.append({"true": "v", "false": "epsilon"}.get(said.get("ss_v_parameterization", "").lower(), ""))
+    # `parameterization: "v"` of the older configs, `...denoiser_scaling.VScaling` of the newer.
+    found = re.search(r"^\s*parameterization\s*:\s*[\"']?(\w+)", beside, re.M)
+    claims += [found[1] if found else "", "v" if re.search(r"\.VScaling\b", beside) else ""]
+    claims.append("epsilon" if re.search(r"\.EpsScaling\b", beside) else "")
+    kinds = (_kind_of(claim) for claim in claims)
+    return next((kind for kind in kinds if kind), None), zero_snr
+
+
+def _kind_of(claim: str) -> str | None:
+    word = claim.strip().lower()
+    if word == "v" or word.startswith(("v_", "v-", "vpred")):
         return "v_prediction"
-    said = " ".join(metadata.get(key, "") for key in ("modelspec.prediction_type", "modelspec.architecture")).lower()
-    if "epsilon" in said:
+    if word.startswith("eps"):
         return "epsilon"
-    if said.split()[:1] == ["v"] or "768-v" in said or "v_pred" in said:
-        return "v_prediction"
-    beside = path.with_suffix(".yaml")
-    if beside.is_file():
-        return "v_prediction" if 'parameterization: "v"' in beside.read_text(errors="replace") else "epsilon"
-    return None
+    return "sample" if word in ("x0", "sample") else None
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read weight names, shapes and metadata from the header: its length in 8 bytes, then JSON."""
-    broken = UserError(f"{path}: not a whole .safetensors file (an interrupted download?); fetch it again")
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 0 < length <= _LONGEST_HEADER:
-            raise broken
-        try:
-            header: dict[str, Any] = json.loads(file.read(length))
-        except ValueError:
-            raise broken from None
-    metadata = header.pop("__metadata__", {})
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    if path.stat().st_size != 8 + length + end:
-        raise broken
-    return {key: tuple(entry["shape"]) for key, entry in header.items()}, metadata
-
-
-def _read_ckpt(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read the weight names of a `.ckpt` from its pickle's string opcodes, without unpickling; shapes are empty."""
+def _read_beside(path: Path) -> str:
+    """Read the web UI's config beside a model, "" where there is none."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            pickle = archive.read(name)
-    except (zipfile.BadZipFile, StopIteration):
-        raise UserError(
-            f"{path}: not a .ckpt that can be read safely (the format before PyTorch 1.6, or not one at all); "
-            f"use the model's .safetensors file"
-        ) from None
-    strings = (argument for _, argument, _ in pickletools.genops(pickle) if isinstance(argument, str))
-    return {string: () for string in strings if "." in string and " " not in string}, {}
+        with path.with_suffix(".yaml").open("rb") as file:
+            return file.read(_YAML).decode(errors="replace")
+    except OSError:
+        return ""

@@ -33,8 +33,10 @@ class ClipReader:
 
     encoders: tuple[Encoder, ...]
     """Their tokenizers share one vocabulary and differ only in their padding token."""
-    layer: int = 1
-    """The layer for clip_skip 1, counted from the last."""
+    usual: int = 1
+    """The layer that the model was trained with, counted from the last; a smaller clip_skip takes it too."""
+    absent: int = 0
+    """Last layers that the model's files leave out, as nothing reads them."""
     final_norm: bool = True
     """Apply the encoder's final layer norm to the hidden states."""
     pooled: bool = False
@@ -52,7 +54,7 @@ class ClipReader:
         return min(int(model.config.max_position_embeddings) for model in self.modules)
 
     def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
-        """Return the embedding of a parsed prompt; `clip_skip` 2 takes the layer before the usual one, and so on."""
+        """Return the embedding of a parsed prompt; `clip_skip` 2 takes the last layer but one, and so on."""
         chunks = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)
         read = [self._read(encoder, chunks, clip_skip) for encoder in self.encoders]
         tokens = torch.cat([hidden for hidden, _ in read], dim=-1).flatten(0, 1)
@@ -78,7 +80,7 @@ class ClipReader:
         device = model.device
         out = model(torch.tensor(rows, device=device), output_hidden_states=True)
         # A larger clip_skip than there are layers takes the first layer.
-        depth = min(clip_skip + self.layer - 1, len(out.hidden_states) - 1)
+        depth = min(max(clip_skip, self.usual) - self.absent, len(out.hidden_states) - 1)
         hidden = out.hidden_states[-depth]
         if self.final_norm:
             # transformers has the norm at the top of the model or, in some versions and classes, inside `text_model`.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +11,15 @@ from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.diffusion.families.checkpoint import inspect_checkpoint
 from deforum.embedded import DIFFUSION
 from deforum.errors import Problem, UserError
+from deforum.models import hub
+from deforum.models.catalogue import existing
+from deforum.models.config import check_network, read_config, whole
+from deforum.models.weights import SUFFIXES, Header, read_header
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_MOST_CHANNELS = 100_000  # of a layer, or words of a vocabulary: no network has more
 _WAYS = 'give "embedded", a diffusers model folder, a .safetensors file, or a hub name such as "owner/name"'
 
 
@@ -39,16 +40,18 @@ class ModelSource:
     scheduler config; None for a file: the loader determines it."""
     config: Path | None
     """For a file: the folder of its family's configurations."""
-    variant: str | None = None
-    """"fp16" for a folder with fp16 weights only."""
+    fp16_parts: tuple[str, ...] = ()
+    """For a folder: the subfolders that have their weights as `.fp16.` files only."""
+    zero_snr: bool = False
+    """For a file: whether it was trained up to pure noise (zero terminal SNR)."""
 
 
 def resolve_model(model: str, where: str = "", *, prediction: str | None = None) -> ModelSource:
     """Find a model: "embedded", a diffusers folder, a `.safetensors` (or `.ckpt`) file, or a hub name "owner/name".
 
     `prediction` ("epsilon", "v_prediction", "sample") overrides the model's own prediction type. A hub name is looked
-    up in the local cache, then on the hub unless HF_HUB_OFFLINE forbids it; `load_diffuser` downloads it. Raises
-    UserError with every fault found, each at `where`. Does not import torch.
+    up in the local cache; where `hub.downloads` allows it, `load_diffuser` downloads it. Raises UserError with every
+    fault found, each at `where`. Does not import torch.
     """
     try:
         if prediction is not None and prediction not in PREDICTIONS:
@@ -62,21 +65,92 @@ def resolve_model(model: str, where: str = "", *, prediction: str | None = None)
 
 def check_folder(name: str, folder: Path, prediction: str | None = None) -> ModelSource:
     """Check that a diffusers pipeline folder is complete and supported; raises UserError with every missing file."""
-    index = _read_json(folder / "model_index.json")
+    index = read_config(folder / "model_index.json")
     families = _families(str(folder), index)
     parts = families[0]  # families of one pipeline have the same parts
-    fp16 = bool(list((folder / parts.network).glob("*.fp16.*"))) and not _weights(folder / parts.network, variant="")
-    problems = list(_missing(folder, parts, "fp16" if fp16 else ""))
+    if lost := [part for part in parts.text_encoders if index.get(part) in (None, [None, None]) and part in index]:
+        raise UserError(
+            f"{folder}: it has no {', no '.join(lost)}: the SDXL refiner or another model that cannot paint a picture "
+            f"alone; give the base model"
+        )
+    needed = (parts.network, "vae", *parts.text_encoders)
+    fp16 = tuple(part for part in needed if _weights(folder / part, "fp16") and not _weights(folder / part, ""))
+    problems = list(_missing(folder, parts, fp16))
     if problems:
         raise UserError(Problem(problem) for problem in problems)
-    network, vae = (_read_json(folder / part / "config.json") for part in (parts.network, "vae"))
+    for part in needed:
+        for file in _weights(folder / part, "fp16" if part in fp16 else ""):
+            _check_header(file, read_header(file))
+    configs = {part: read_config(folder / part / "config.json") for part in needed}
+    for part, config in configs.items():
+        check_network(folder / part / "config.json", config)
+    for part in parts.text_encoders:
+        words = whole(folder / part / "config.json", configs[part], "vocab_size", 49408, _MOST_CHANNELS * 10)
+        _check_vocabulary(folder / part.replace("text_encoder", "tokenizer"), words)
+    network, vae = configs[parts.network], configs["vae"]
     family = next(family for family in families if _fits(family.network_config, network))
-    if network.get("in_channels", 4) != vae.get("latent_channels", 4) * family.channels_per_latent:
+    _check_vae(folder / "vae" / "config.json", vae)
+    taken = whole(folder / parts.network / "config.json", network, "in_channels", 4, _MOST_CHANNELS)
+    made = whole(folder / "vae" / "config.json", vae, "latent_channels", 4, _MOST_CHANNELS)
+    if taken != made * family.channels_per_latent:
         raise UserError(
-            f"{folder}: the {family.network_name} takes {network.get('in_channels')} channels and the autoencoder "
-            f"makes {vae.get('latent_channels')}: an inpainting or other special model; use a plain text-to-image model"
+            f"{folder}: the {family.network_name} takes {taken} channels and the autoencoder makes {made}: an "
+            f"inpainting or other special model; use a plain text-to-image model"
         )
-    return ModelSource(name, "folder", folder, family.name, prediction, None, "fp16" if fp16 else None)
+    _check_schedule(folder / "scheduler" / "scheduler_config.json", prediction)
+    return ModelSource(name, "folder", folder, family.name, prediction, None, fp16)
+
+
+def _check_header(path: Path, header: Header) -> None:
+    """Raise UserError for weights with separate scales, which the libraries would leave out."""
+    scale = next((key for key in header.shapes if key.endswith((".scale_weight", ".weight_scale"))), None)
+    if scale is not None:
+        raise UserError(
+            f"{path}: scaled weights ({scale[:80]}), which are read from single files only; give the model's single "
+            f"file, or its fp16 folder"
+        )
+
+
+def _check_vae(path: Path, config: Mapping[str, Any]) -> None:
+    kind = config.get("_class_name", "AutoencoderKL")
+    if kind != "AutoencoderKL":
+        raise UserError(f"{path}: a {str(kind)[:60]}; expected an AutoencoderKL")
+    channels = config.get("latent_channels", 4)
+    for key in ("latents_mean", "latents_std"):
+        given = config.get(key)
+        is_row = isinstance(given, list) and len(given) == channels and all(isinstance(n, int | float) for n in given)
+        if given is not None and not is_row:
+            raise UserError(f"{path}: {key} is {str(given)[:60]}; expected {channels} numbers, one for each channel")
+    for key in ("scaling_factor", "shift_factor"):
+        given = config.get(key)
+        if given is not None and (not isinstance(given, int | float) or (key == "scaling_factor" and not given > 0)):
+            raise UserError(f"{path}: {key} is {str(given)[:60]}; expected a number")
+
+
+def _check_vocabulary(folder: Path, words: int) -> None:
+    """Check that a tokenizer's words have numbers that the text encoder knows."""
+    for path in (folder / "tokenizer.json", folder / "vocab.json"):
+        if not path.is_file():
+            continue
+        vocabulary: Any = read_config(path)
+        if path.name == "tokenizer.json":
+            model = vocabulary.get("model")
+            vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
+        if not vocabulary or not all(type(number) is int and 0 <= number < words for number in numbers):
+            raise UserError(
+                f"{path}: not the vocabulary of a CLIP text encoder, whose {words:,} words are numbered from 0; copy "
+                f"the folder {folder.name}/ from the model's origin"
+            )
+
+
+def _check_schedule(path: Path, prediction: str | None) -> None:
+    from deforum.diffusion.sampling.sigmas import NoiseSchedule
+
+    try:
+        NoiseSchedule.from_config(read_config(path), prediction)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _families(where: str, index: Mapping[str, Any]) -> list[Family]:
@@ -100,59 +174,36 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
                 "set `model` to a model of your own"
             )
         return check_folder(model, DIFFUSION, prediction)
-    path = Path(model).expanduser()
-    if path.is_dir():
+    path = existing(model)
+    if path is not None and path.is_dir():
         if not (path / "model_index.json").is_file():
             raise UserError(
                 f"{model}: no model_index.json in this folder; expected a diffusers model folder, which "
                 f"has one beside unet/, vae/ and text_encoder/"
             )
         return check_folder(model, path, prediction)
-    if path.is_file():
-        if path.suffix not in (".safetensors", ".ckpt"):
+    if path is not None and path.is_file():
+        if path.suffix.lower() not in (".safetensors", ".ckpt"):
             raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
         found = inspect_checkpoint(path)
         prediction = prediction or found.prediction or found.family.usual_prediction
-        return ModelSource(model, "file", path, found.family.name, prediction, CONFIGS / found.family.name)
-    if path.suffix in (".safetensors", ".ckpt", ".pt", ".bin") or not _HUB_NAME.fullmatch(model):
-        raise UserError(f"{model}: no such model file or folder; {_WAYS}")
-    return _resolve_hub(model, prediction)
+        config = CONFIGS / found.family.name
+        return ModelSource(model, "file", path, found.family.name, prediction, config, zero_snr=found.zero_snr)
+    if model.lower().endswith(SUFFIXES) or not hub.is_name(model):
+        raise UserError(f"{model[:300]}: no such model file or folder; {_WAYS}")
+    cached = hub.find_cached(model, "model_index.json")
+    if cached is not None:
+        return check_folder(model, cached, prediction)
+    hub.expect_on_hub(model, "a folder or .safetensors file")
+    return ModelSource(model, "hub", None, "", prediction, None)
 
 
-def _resolve_hub(name: str, prediction: str | None) -> ModelSource:
-    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(name, "model_index.json")
-    if isinstance(cached, str):
-        return check_folder(name, Path(cached).parent, prediction)
-    fetch = f"fetch it once where there is a network (`hf download {name}`), or give a folder or .safetensors file"
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise UserError(
-            f"{name}: neither a folder here nor in the local hub cache, and HF_HUB_OFFLINE forbids fetching it; {fetch}"
-        )
-    try:
-        # Fails at once for a wrong name or without a network; the download would retry for half a minute.
-        HfApi().model_info(name, timeout=5)
-        index = _read_json(Path(hf_hub_download(name, "model_index.json", etag_timeout=5)))
-    except UserError:
-        raise
-    except Exception as error:
-        # The hub library raises errors of several packages; all mean the same to the user.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{name}: neither a folder here nor in the local hub cache, and the hub does not give it "
-            f"({reason}); {fetch}"
-        ) from None
-    _families(name, index)
-    return ModelSource(name, "hub", None, "", prediction, None)
-
-
-def _missing(folder: Path, family: Family, variant: str) -> Iterator[str]:
+def _missing(folder: Path, family: Family, fp16: tuple[str, ...]) -> Iterator[str]:
     """Yield a message for each missing file. Without a tokenizer a model would load and fail at the first prompt."""
     for part in (family.network, "vae", *family.text_encoders):
         if not (folder / part / "config.json").is_file():
             yield f"{folder}: {part}/config.json is missing; is the model's download complete?"
-        elif not _weights(folder / part, variant):
+        elif not _weights(folder / part, "fp16" if part in fp16 else ""):
             yield f"{folder}: {part}/ has no weights (.safetensors or .bin); is the model's download complete?"
     for part in family.text_encoders:
         tokenizer = part.replace("text_encoder", "tokenizer")
@@ -169,13 +220,3 @@ def _missing(folder: Path, family: Family, variant: str) -> Iterator[str]:
 def _weights(folder: Path, variant: str) -> list[Path]:
     files = [file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin")]
     return [file for file in files if (".fp16" in file.name) == (variant == "fp16")]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(read, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return read

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
@@ -15,6 +15,9 @@ from deforum.diffusion.families.model import Model
 from deforum.errors import UserError
 from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
+from deforum.models.hub import fetch, without_network
+
+_log = logging.getLogger(__name__)
 
 Load = Callable[[ModelSource, torch.dtype], Model]
 """A family's loader: reads a folder or single file onto the CPU.
@@ -31,12 +34,17 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
         source = _fetch(source)
     load: Load = find_function(FAMILIES[source.family].load)
     try:
-        with _quiet():
+        with _quiet(), without_network():
             model = load(source, dtype)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        # The libraries raise these alike for damaged, renamed and mismatched files, and NotImplementedError (a
-        # RuntimeError) for a weight that is missing in all files.
-        reason = "some weights are missing" if isinstance(error, NotImplementedError) else str(error).strip()[:500]
+    except UserError:
+        raise
+    except Exception as error:
+        # The libraries raise many types for damaged, renamed and mismatched files and configs, NotImplementedError
+        # for a weight that is missing in all files.
+        is_missing = isinstance(error, NotImplementedError)
+        reason = (
+            "some weights are missing" if is_missing else " ".join(str(error).split())[:300] or type(error).__name__
+        )
         raise UserError(
             f"{source.path}: cannot be loaded ({reason}); expected the weights of a whole {any_of()} model; fetch it "
             f"again, or use another"
@@ -48,22 +56,21 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
             _wrap_edges(module)
     for module in (*model.networks, model.vae, *model.text.modules):
         module.to(target).eval().requires_grad_(False)
-    return model.settled(source.name)
+    model = model.settled(source.name)
+    if model.schedule.trailing:
+        _log.warning(
+            "%s is made for trailing timesteps: samplers without a scheduler in their name run on SGM Uniform",
+            source.name,
+        )
+    return model
 
 
 def _fetch(source: ModelSource) -> ModelSource:
     """Download a hub model into the hub library's cache and check it; raises UserError where that fails."""
     from diffusers import DiffusionPipeline
 
-    try:
-        folder = DiffusionPipeline.download(source.name)
-    except Exception as error:
-        # The hub library raises errors of several packages; all mean the same to the user.
-        raise UserError(
-            f"{source.name}: could not be fetched from the hub ({str(error).strip()[:300]}); try again, or give a "
-            f"folder or .safetensors file"
-        ) from error
-    return check_folder(source.name, Path(folder), source.prediction)
+    folder = fetch(source.name, lambda: str(DiffusionPipeline.download(source.name)))
+    return check_folder(source.name, folder, source.prediction)
 
 
 @contextmanager

@@ -3,58 +3,71 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from deforum.diffusion.families import single_file
 from deforum.diffusion.families.find import ModelSource
+from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
+from deforum.models.config import read_config
 
 
-def read_folder(source: ModelSource, classes: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """Load the parts of a diffusers folder by subfolder name, in `dtype`, the autoencoder in float32.
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A model's parts by the names of a diffusers folder, and its noise levels."""
 
-    Raises ValueError for missing weights.
+    modules: Mapping[str, Any]
+    schedule: NoiseSchedule
+    """Its `prediction` is "" for a single file whose type is unknown."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.modules[name]
+
+
+def read_parts(source: ModelSource, classes: Mapping[str, Any], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
+    """Load a folder or a single file: networks and text encoders in `dtype`, the autoencoder in float32.
+
+    `classes` has a class for each part; `pads` the padding tokens of the tokenizers, which single files do not hold.
+    Raises ValueError for missing weights, and the libraries' errors for broken files.
     """
-    return {name: _part(source, name, cls, torch.float32 if name == "vae" else dtype) for name, cls in classes.items()}
+    if source.kind == "file":
+        return _read_file(source, classes, pads, dtype)
+    modules = {
+        name: _part(source, name, cls, torch.float32 if name == "vae" else dtype) for name, cls in classes.items()
+    }
+    assert source.path is not None
+    config = read_config(source.path / "scheduler" / "scheduler_config.json")
+    return Parts(modules, NoiseSchedule.from_config(config, source.prediction))
 
 
-def read_file(source: ModelSource, pipeline: Any, dtype: torch.dtype, **given: Any) -> dict[str, Any]:
-    """Load a single file's parts by the pipeline's component names, in `dtype`, the autoencoder in float32.
-
-    `given` are components that the file does not hold. Raises ValueError for missing weights.
-    """
-    from diffusers import AutoencoderKL
-
-    path, common = str(source.path), {"config": str(source.config), "local_files_only": True}
-    vae = AutoencoderKL.from_single_file(path, subfolder="vae", torch_dtype=torch.float32, **common)
-    parts: dict[str, Any] = pipeline.from_single_file(path, torch_dtype=dtype, vae=vae, **common, **given).components
-    for name, part in parts.items():
-        lacking = [key for key, weight in part.named_parameters() if weight.is_meta] if hasattr(part, "to") else []
+def _read_file(source: ModelSource, classes: Mapping[str, Any], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
+    assert source.path is not None and source.config is not None
+    weights, config = single_file.read_file(source.path, dtype), source.config
+    modules: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in pads.items()}
+    for name, cls in classes.items():
+        if name == "vae":
+            modules[name] = single_file.build_autoencoder(cls, weights, config)
+        elif name.startswith("text_encoder"):
+            modules[name] = single_file.build_text_encoder(cls, weights, config, name, dtype)
+        elif not name.startswith("tokenizer"):
+            modules[name] = single_file.build_network(cls, weights, config, dtype)
+    for name, part in modules.items():
+        lacking = [key for key, weight in part.named_parameters() if weight.is_meta] if name not in pads else []
         if lacking:
             raise ValueError(f"the {name} lacks {len(lacking)} weights, among them {lacking[0]}")
-    return parts
+    usual = read_config(config / "scheduler" / "scheduler_config.json")
+    described = single_file.read_scheduler(weights, usual, zero_snr=source.zero_snr)
+    schedule = NoiseSchedule.from_config(described, source.prediction)
+    return Parts(modules, dataclasses.replace(schedule, prediction=source.prediction or ""))
 
 
 def read_index(source: ModelSource) -> dict[str, Any]:
-    """Read the model_index.json of a folder."""
-    return _read_config(source, "model_index.json")
-
-
-def read_schedule(source: ModelSource) -> NoiseSchedule:
-    """Read the noise levels and prediction type; `prediction` is "" for a single file whose type is unknown."""
-    schedule = NoiseSchedule.from_config(_read_config(source, "scheduler/scheduler_config.json"), source.prediction)
-    is_silent = source.kind == "file" and source.prediction is None
-    return dataclasses.replace(schedule, prediction="") if is_silent else schedule
-
-
-def _read_config(source: ModelSource, name: str) -> dict[str, Any]:
-    folder = source.config or source.path
-    assert folder is not None
-    config: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    return config
+    """Read the model_index.json of a folder; empty for a single file."""
+    return {} if source.kind == "file" or source.path is None else read_config(source.path / "model_index.json")
 
 
 def _part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
@@ -65,7 +78,7 @@ def _part(source: ModelSource, name: str, cls: Any, dtype: torch.dtype) -> Any:
         source.path,
         subfolder=name,
         torch_dtype=dtype,
-        variant=source.variant,
+        variant="fp16" if name in source.fp16_parts else None,
         local_files_only=True,
         output_loading_info=True,
     )

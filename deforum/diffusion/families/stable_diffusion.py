@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,38 +13,35 @@ import torch
 from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
-from deforum.diffusion.families.parts import read_file, read_folder, read_schedule
-from deforum.diffusion.families.vocabulary import clip_tokenizer
+from deforum.diffusion.families.parts import read_parts
+from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 
 Tensor = torch.Tensor
 
+_LOOK = 32  # cells; side of the latents by which a model's prediction type is found
 _log = logging.getLogger(__name__)
 
 _PADDING = {"sd1": "<|endoftext|>", "sd2": "!"}
+_LAYERS: dict[str, Any] = {"sd1": {}, "sd2": {"usual": 2, "absent": 1}}
+"""See `ClipReader`. Version 2 reads the last layer but one, and its files lack the last."""
 
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
     """Load a Stable Diffusion 1.x or 2.x model onto the CPU."""
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    if source.kind == "file":
-        given = {"tokenizer": clip_tokenizer(_PADDING[source.family]), "safety_checker": None}
-        parts = read_file(source, StableDiffusionPipeline, dtype, **given, feature_extractor=None)
-    else:
-        classes = {
-            "text_encoder": CLIPTextModel,
-            "tokenizer": CLIPTokenizer,
-            "unet": UNet2DConditionModel,
-            "vae": AutoencoderKL,
-        }
-        parts = read_folder(source, classes, dtype)
+    classes = {
+        "text_encoder": CLIPTextModel,
+        "tokenizer": CLIPTokenizer,
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+    }
+    parts = read_parts(source, classes, {"tokenizer": _PADDING[source.family]}, dtype)
+    reader = ClipReader((Encoder(parts["text_encoder"], parts["tokenizer"]),), **_LAYERS[source.family])
     return StableDiffusion(
-        unet=parts["unet"],
-        vae=with_precision(parts["vae"], dtype),
-        text=ClipReader((Encoder(parts["text_encoder"], parts["tokenizer"]),)),
-        schedule=read_schedule(source),
+        unet=parts["unet"], vae=with_precision(parts["vae"], dtype), text=reader, schedule=parts.schedule
     )
 
 
@@ -97,18 +94,12 @@ class StableDiffusion:
             extra["timestep_cond"] = self._guidance([frame.guidance for frame in frames]).repeat(rounds, 1)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
-            scale = (sigma**2 + 1) ** -0.5
-            given = (x * scale).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-            time = torch.full((len(given),), schedule.time_of(sigma), device=x.device)
+            c_in, c_skip, c_out = schedule.scales_at(sigma)
+            given = (x * c_in).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            time = torch.full((len(given),), schedule.network_time(sigma), device=x.device)
             out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
             out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
-            x0: Tensor
-            if schedule.prediction == "epsilon":
-                x0 = x - out * sigma
-            elif schedule.prediction == "v_prediction":
-                x0 = x * scale**2 - out * (sigma * scale)
-            else:
-                x0 = out
+            x0: Tensor = x * c_skip + out * c_out
             return x0
 
         return denoise
@@ -117,8 +108,19 @@ class StableDiffusion:
         """Determine the prediction type by `look_at_prediction`, where the model's file does not state it."""
         if self.schedule.prediction:
             return self
-        prediction = look_at_prediction(self.unet, self.schedule)
-        _log.warning("%s does not say what it predicts; by what it makes of noise it is %s", name, prediction)
+        config, size = self.unet.config, 8 * _LOOK
+        projected = getattr(config, "projection_class_embeddings_input_dim", None) or 0
+        pooled = torch.zeros(max(projected - 6 * (getattr(config, "addition_time_embed_dim", None) or 0), 0))
+        nothing = Embedding(torch.zeros(77, config.cross_attention_dim), pooled)
+        extra = self._extra([Pull(nothing, 1.0, is_negative=False)], size, size)
+        if self.reads_guidance:
+            extra["timestep_cond"] = self._guidance([1.0])
+        prediction = look_at_prediction(self.unet, self.schedule, extra)
+        _log.warning(
+            "%s does not say what it predicts; by what it makes of noise it is %s (prediction_type decides)",
+            name,
+            prediction,
+        )
         return replace(self, schedule=replace(self.schedule, prediction=prediction))
 
     def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
@@ -138,17 +140,17 @@ class StableDiffusion:
         return embedding.to(self.unet.dtype)
 
 
-def look_at_prediction(unet: Any, schedule: NoiseSchedule) -> str:
+def look_at_prediction(unet: Any, schedule: NoiseSchedule, extra: Mapping[str, Any]) -> str:
     """Distinguish epsilon from v-prediction by the UNet's output for pure noise at the highest noise level.
 
-    There epsilon is the input itself, so the output correlates with it; v is nearly -x0, and does not.
+    There epsilon is the input itself, so the output correlates with it; v is nearly -x0, and does not. `extra` are
+    the UNet's inputs beside latents, time and text.
     """
     config = unet.config
-    noise = torch.randn((1, config.in_channels, 32, 32), generator=torch.Generator().manual_seed(0))
+    noise = torch.randn((1, config.in_channels, _LOOK, _LOOK), generator=torch.Generator().manual_seed(0))
     context = torch.zeros((1, 77, config.cross_attention_dim))
     with torch.inference_mode():
-        given = (tensor.to(unet.device, unet.dtype) for tensor in (noise, context))
-        latent, states = given
-        out = unet(latent, len(schedule.sigmas) - 1, encoder_hidden_states=states).sample
+        latent, states = (tensor.to(unet.device, unet.dtype) for tensor in (noise, context))
+        out = unet(latent, len(schedule.sigmas) - 1, encoder_hidden_states=states, **extra).sample
     likeness = float(np.corrcoef(noise.flatten().numpy(), out.float().cpu().flatten().numpy())[0, 1])
     return "epsilon" if likeness > 0.5 else "v_prediction"

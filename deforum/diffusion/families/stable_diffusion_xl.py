@@ -11,33 +11,28 @@ import torch
 from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Model, Pull
-from deforum.diffusion.families.parts import read_file, read_folder, read_index, read_schedule
+from deforum.diffusion.families.parts import read_index, read_parts
 from deforum.diffusion.families.stable_diffusion import StableDiffusion, with_precision
-from deforum.diffusion.families.vocabulary import clip_tokenizer
 
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
     """Load a Stable Diffusion XL model onto the CPU."""
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    index: dict[str, Any] = {}
-    if source.kind == "file":
-        given = {"tokenizer": clip_tokenizer("<|endoftext|>"), "tokenizer_2": clip_tokenizer("!")}
-        parts = read_file(source, StableDiffusionXLPipeline, dtype, **given)
-    else:
-        classes = {
-            "text_encoder": CLIPTextModel,
-            "text_encoder_2": CLIPTextModelWithProjection,
-            "tokenizer": CLIPTokenizer,
-            "tokenizer_2": CLIPTokenizer,
-            "unet": UNet2DConditionModel,
-            "vae": AutoencoderKL,
-        }
-        parts, index = read_folder(source, classes, dtype), read_index(source)
+    classes = {
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+        "tokenizer": CLIPTokenizer,
+        "tokenizer_2": CLIPTokenizer,
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+    }
+    parts = read_parts(source, classes, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}, dtype)
+    index = read_index(source)
     text = ClipReader(
         tuple(Encoder(parts[f"text_encoder{end}"], parts[f"tokenizer{end}"]) for end in ("", "_2")),
-        layer=2,
+        usual=2,
         final_norm=False,
         pooled=True,
         zero_empty=bool(index.get("force_zeros_for_empty_prompt", True)),  # as the base model was trained
@@ -48,7 +43,7 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
         # The published autoencoder overflows in fp16; its config says force_upcast.
         vae=vae if vae.config.get("force_upcast") else with_precision(vae, dtype),
         text=text,
-        schedule=read_schedule(source),
+        schedule=parts.schedule,
         aesthetics=bool(index.get("requires_aesthetics_score", False)),
     )
 

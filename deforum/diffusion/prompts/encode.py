@@ -44,7 +44,10 @@ class TextReader(Protocol):
         """The number of tokens in a chunk; the length of an embedding is a multiple of it."""
 
     def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
-        """Return the embedding of a parsed prompt; `clip_skip` 1 is the model's usual layer, 2 the one before."""
+        """Return the embedding of a parsed prompt; `clip_skip` 1 is the last layer, 2 the one before, and so on.
+
+        A model that was trained with an earlier layer takes that one at least.
+        """
 
     def negative(self, text: str, embedding: Embedding) -> Embedding:
         """Return the embedding to use for a negative prompt, given the embedding of its text."""
@@ -60,7 +63,7 @@ class PromptEncoder:
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
 
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
-        """Return the embedding of a prompt; `clip_skip` 1 is the model's usual layer, 2 the one before, and so on.
+        """Return the embedding of a prompt; `clip_skip`: see `TextReader.read`.
 
         Raises RenderError, naming `frame`, where the embedding holds NaN or Inf.
         """

@@ -16,28 +16,72 @@ from numpy.typing import NDArray
 Sigmas = NDArray[np.float64]
 
 
+MOST_TIMES = 100_000
+"""Largest number of training levels that a scheduler config may ask for; models have 1000."""
+_CONTINUOUS_LEVELS = 1000  # levels that stand for a continuous range of them
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """The training noise levels of a model, and its prediction type."""
+    """The noise levels that a model was trained on, and what its network takes and predicts."""
 
     sigmas: Sigmas
     """Ascending, (T,)."""
     prediction: str
-    """"epsilon", "v_prediction" or "sample"."""
+    """"epsilon", "v_prediction", "sample", or "edm" for the network of EDM, which predicts -v."""
+    data: float = 1.0
+    """Standard deviation of clean latents, sigma_data of EDM (Karras et al. 2022)."""
+    reads_log: bool = False
+    """The network takes ln(sigma) / 4 in place of a timestep, as EDM's do."""
+    trailing: bool = False
+    """The model is made for levels without the lowest, "trailing" spacing (Lin et al. 2023, arXiv 2305.08891)."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], prediction: str | None = None) -> NoiseSchedule:
         """Compute the levels from a diffusers `scheduler_config.json`; `prediction` overrides its prediction type.
 
-        Raises ValueError for an unknown beta_schedule.
+        Raises ValueError for a config that is broken, or whose kind of noise no sampler here knows.
         """
-        alphas = np.cumprod(1 - _betas(config))
-        if config.get("rescale_betas_zero_snr"):
-            # Zero terminal SNR, Lin et al. 2023 (arXiv 2305.08891); the last level, infinite there, is kept finite.
-            root = np.sqrt(alphas)
-            root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-            alphas = np.maximum(root**2, 2.0**-24)
-        return cls(np.sqrt((1 - alphas) / alphas), prediction or str(config.get("prediction_type", "epsilon")))
+        name = str(config.get("_class_name", ""))
+        if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
+            raise ValueError("a flow-matching model; expected one trained on noise levels (epsilon or v-prediction)")
+        if name in _OTHER_NOISE:
+            raise ValueError(f"{name}: a kind of noise that no sampler here knows; use another model")
+        said = _PREDICTIONS.get(str(config.get("prediction_type", "epsilon")))
+        if prediction is None and said is None:
+            raise ValueError(
+                f"prediction_type is {str(config['prediction_type'])[:60]!r}; expected {', '.join(PREDICTIONS)}; "
+                f"correct it, or set prediction_type to one of these in the settings"
+            )
+        kind = prediction or str(said)
+        if name.startswith("EDM"):
+            levels = _between(_number(config, "sigma_min", 0.002), _number(config, "sigma_max", 80.0))
+            is_edm = prediction is None and kind == "epsilon"  # so diffusers calls EDM's own network
+            return cls(levels, "edm" if is_edm else kind, _number(config, "sigma_data", 0.5), reads_log=True)
+        sigmas = _levels_of(_betas(config), zero_snr=bool(config.get("rescale_betas_zero_snr")))
+        return cls(
+            sigmas,
+            kind,
+            reads_log=config.get("timestep_type") == "continuous" and kind == "v_prediction",
+            trailing=config.get("timestep_spacing") == "trailing",
+        )
+
+    def scales_at(self, sigma: float) -> tuple[float, float, float]:
+        """Return c_in, c_skip and c_out at a noise level: x0 = c_skip x + c_out network(c_in x).
+
+        Source: Karras et al. 2022 (arXiv 2206.00364), table 1; for v-prediction Salimans and Ho 2022, appendix D.
+        """
+        total = sigma**2 + self.data**2
+        if self.prediction == "epsilon":
+            return total**-0.5, 1.0, -sigma
+        if self.prediction == "sample":
+            return total**-0.5, 0.0, 1.0
+        sign = 1 if self.prediction == "edm" else -1
+        return total**-0.5, self.data**2 / total, sign * sigma * self.data * total**-0.5
+
+    def network_time(self, sigma: float) -> float:
+        """Return what the network takes for the time at a noise level."""
+        return float(np.log(sigma)) / 4 if self.reads_log else self.time_of(sigma)
 
     def time_of(self, sigma: float) -> float:
         """Return the time (fractional timestep) of a noise level, interpolated in log sigma and clamped to 0..T-1."""
@@ -51,8 +95,11 @@ class NoiseSchedule:
 def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: bool = False) -> tuple[float, ...]:
     """Return the steps + 1 noise levels that a sampler visits, descending, ending with 0.
 
-    `grid` is a key of `GRIDS`; `skip_penultimate`: see `samplers.Sampler`.
+    `grid` is a key of `GRIDS`; a model with trailing spacing has "sgm uniform" in place of "normal".
+    `skip_penultimate`: see `samplers.Sampler`.
     """
+    if grid == "normal" and schedule.trailing:
+        grid = "sgm uniform"
     levels = GRIDS[grid](schedule, steps + skip_penultimate)
     if skip_penultimate:
         levels = levels[:-1]
@@ -60,10 +107,18 @@ def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: b
 
 
 def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
-    if config.get("trained_betas") is not None:
-        return np.asarray(config["trained_betas"], float)
-    count = int(config.get("num_train_timesteps", 1000))
-    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    given = config.get("trained_betas")
+    if given is not None:
+        if not isinstance(given, list) or not 1 < len(given) <= MOST_TIMES:
+            raise ValueError(f"trained_betas are not a list of 2 to {MOST_TIMES:,} numbers")
+        betas = np.asarray(given, float)
+        if betas.ndim != 1:
+            raise ValueError("trained_betas are not a list of numbers")
+        return betas
+    count = config.get("num_train_timesteps", 1000)
+    if not isinstance(count, int) or not 2 <= count <= MOST_TIMES:
+        raise ValueError(f"num_train_timesteps is {str(count)[:60]}; expected 2 to {MOST_TIMES:,}")
+    first, last = _number(config, "beta_start", 1e-4), _number(config, "beta_end", 0.02)
     kind = config.get("beta_schedule", "linear")
     if kind == "linear":
         betas = np.linspace(first, last, count)
@@ -74,8 +129,49 @@ def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
         bar = np.cos((np.linspace(0, 1, count + 1) + 0.008) / 1.008 * np.pi / 2) ** 2
         betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
     else:
-        raise ValueError(f"unknown beta_schedule {kind!r}; expected linear, scaled_linear or squaredcos_cap_v2")
+        raise ValueError(
+            f"unknown beta_schedule {str(kind)[:60]!r}; expected linear, scaled_linear or squaredcos_cap_v2"
+        )
     return betas
+
+
+def _levels_of(betas: NDArray[np.float64], *, zero_snr: bool) -> Sigmas:
+    """Return the noise levels of betas. Raises ValueError where they do not rise from above 0 to a finite level."""
+    alphas = np.cumprod(1 - betas)
+    if zero_snr:
+        # Zero terminal SNR, Lin et al. 2023 (arXiv 2305.08891); the last level, infinite there, is kept finite.
+        root = np.sqrt(alphas)
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        alphas = np.maximum(root**2, 2.0**-24)
+    with np.errstate(all="ignore"):
+        sigmas: Sigmas = np.sqrt((1 - alphas) / alphas)
+    if not (np.isfinite(sigmas).all() and sigmas[0] > 0 and (np.diff(sigmas) >= 0).all()):
+        raise ValueError("its betas give no rising noise levels; expected numbers between 0 and 1")
+    return sigmas
+
+
+def _between(low: float, high: float) -> Sigmas:
+    """Return levels evenly spaced in log sigma, for a model trained on a continuous range of them."""
+    if not low < high:
+        raise ValueError(f"sigma_min is {low:g} and sigma_max {high:g}; expected sigma_min below sigma_max")
+    levels: Sigmas = np.geomspace(low, high, _CONTINUOUS_LEVELS)
+    return levels
+
+
+def _number(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ValueError(f"{key} is {str(value)[:60]}; expected a number above 0")
+    return float(value)
+
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+"""Prediction types of scheduler configs that samplers know."""
+_PREDICTIONS = {name: name for name in PREDICTIONS} | {"v": "v_prediction"}
+_OTHER_NOISE = frozenset((
+    "CMStochasticIterativeScheduler", "KarrasVeScheduler", "ScoreSdeVeScheduler", "ScoreSdeVpScheduler",
+    "CosineDPMSolverMultistepScheduler", "VQDiffusionScheduler", "AmusedScheduler", "IPNDMScheduler",
+))  # fmt: skip
 
 
 def _normal(schedule: NoiseSchedule, steps: int) -> Sigmas:

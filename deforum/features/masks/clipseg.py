@@ -12,6 +12,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from deforum.errors import UserError
+from deforum.features.masks.find import WordsSource, check_words
+from deforum.models import hub
 from deforum.pixels.image import Device, Image, Mask
 
 
@@ -41,20 +43,35 @@ def above_otsu(values: torch.Tensor) -> Mask:
     return torch.from_numpy(split.astype(np.float32)).to(values.device)
 
 
-def load_words(folder: Path, device: Device) -> WordMasks:
-    """Load the model from its folder. Raises UserError for invalid files."""
+def load_words(source: WordsSource, device: Device) -> WordMasks:
+    """Load the model from its folder, or download it first. Raises UserError for invalid files."""
     from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
+    folder = source.folder
+    if folder is None:
+        folder = _download(source.name)
+        check_words(folder)
     try:
-        processor = CLIPSegProcessor.from_pretrained(folder, local_files_only=True)
-        load: Any = CLIPSegForImageSegmentation.from_pretrained
-        model, found = load(folder, local_files_only=True, output_loading_info=True)
+        with hub.without_network():
+            processor = CLIPSegProcessor.from_pretrained(folder, local_files_only=True)
+            load: Any = CLIPSegForImageSegmentation.from_pretrained
+            model, found = load(folder, local_files_only=True, output_loading_info=True)
     except Exception as error:
         # transformers raises many kinds; each means the same to the user.
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"mask_words_model: {folder}: cannot be loaded as CLIPSeg ({lines[0]})") from None
+        raise UserError(f"mask_words_model: {folder}: cannot be loaded as CLIPSeg ({lines[0][:300]})") from None
     if found["missing_keys"]:
         # transformers would only warn, and go on with random numbers.
         raise UserError(f"mask_words_model: {folder}: weights are missing ({sorted(found['missing_keys'])[0]}, ...)")
     model.eval().requires_grad_(False).to(device)
     return WordMasks(model, processor)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    small = ["*.json", "*.txt"]
+    folder = hub.fetch(name, lambda: str(snapshot_download(name, allow_patterns=[*small, "*.safetensors"])))
+    if not any(folder.glob("*.safetensors")):
+        folder = hub.fetch(name, lambda: str(snapshot_download(name, allow_patterns=[*small, "*.bin"])))
+    return folder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +10,11 @@ from typing import TYPE_CHECKING
 from deforum.errors import Problem, UserError
 from deforum.features.depth import depth_named
 from deforum.features.masks.language import MaskExpression, Operand, name_files, operands, parse_masks
-from deforum.paths import is_file, is_folder, to_path
+from deforum.models import hub
+from deforum.models.catalogue import existing
+from deforum.models.config import check_network, read_config
+from deforum.models.weights import read_header
+from deforum.paths import is_file
 from deforum.pixels.files import check_pictures
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from deforum.video import ClipSource
 
 CLIPSEG = "CIDAS/clipseg-rd64-refined"
-_HUB_NAME = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,80}\w/\w[\w.-]{0,80}\w", re.ASCII)
-"""A name that the hub library takes; it raises errors of its own for others."""
 WORD_FILES = (
     ("config.json",),
     ("preprocessor_config.json", "processor_config.json"),
@@ -34,6 +34,16 @@ WORD_FILES = (
     ("model.safetensors", "pytorch_model.bin"),
 )
 """Files in the folder of a CLIPSeg model; of each tuple one has to exist."""
+
+
+@dataclass(frozen=True)
+class WordsSource:
+    """A CLIPSeg model that was found, or that is to be downloaded."""
+
+    name: str
+    """As the user gave it."""
+    folder: Path | None
+    """None: it is to be downloaded from the hub."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +60,8 @@ class MaskSource:
     """Whether `{init_mask}` is that picture's alpha channel."""
     clip: ClipSource | None
     """The mask video of `{video_mask}`, where use_mask_video is on."""
-    words: Path | None
-    """The folder of the CLIPSeg model for `<words>`."""
+    words: WordsSource | None
+    """The CLIPSeg model for `<words>`."""
     depth: DepthSource | None
     """The depth model of `{depth}`."""
 
@@ -171,7 +181,7 @@ def find_masks(settings: Settings) -> MaskSource | None:
     ]
     if "depth" in named and settings.depth_algorithm.strip().lower() == "none":
         problems.append(Problem("mask: {depth} needs a depth model; depth_algorithm is none"))
-    words: Path | None = None
+    words: WordsSource | None = None
     depth: DepthSource | None = None
     if "depth" in named:
         try:
@@ -257,35 +267,47 @@ def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None
         return None
 
 
-def find_words(model: str) -> Path:
-    """Find the CLIPSeg model for `<words>`: a folder, or a hub name in the local cache.
+def find_words(model: str) -> WordsSource:
+    """Find the CLIPSeg model for `<words>`: a folder, or a hub name.
 
-    Nothing is downloaded. Raises UserError where the model is missing.
+    Raises UserError where it is missing, and may not be downloaded or is not on the hub.
     """
-    folder = to_path(model)
-    looked = str(folder.absolute())
-    if not is_folder(folder):
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.constants import HF_HUB_CACHE
+    try:
+        return _find_words(model.strip())
+    except UserError as error:
+        raise UserError(Problem(f"mask_words_model: {problem.message}") for problem in error.problems) from None
 
-        looked = f"{looked} and {HF_HUB_CACHE}"
-        is_name = _HUB_NAME.fullmatch(model) is not None
-        cached = try_to_load_from_cache(model, "config.json") if is_name else None
-        if not isinstance(cached, str):
-            hub_name = model if is_name else CLIPSEG
+
+def _find_words(model: str) -> WordsSource:
+    folder = existing(model)
+    if folder is None or not folder.is_dir():
+        if not hub.is_name(model):
             raise UserError(
-                f"mask_words_model: masks such as <words> need CLIPSeg, and {cut(model)} is not here; looked for in "
-                f"{looked}. Fetch it once where there is a network (hf download {hub_name}), or give the path of its "
-                f"folder"
+                f"masks such as <words> need CLIPSeg, and {model[:300]!r} is neither its folder nor a name on the "
+                f"hub; give {CLIPSEG}, or the path of its folder"
             )
-        folder = Path(cached).parent
+        folder = hub.find_cached(model, "config.json")
+        if folder is None:
+            hub.expect_on_hub(model, "the path of its folder; masks such as <words> need CLIPSeg")
+            return WordsSource(model, None)
+    check_words(folder)
+    return WordsSource(model, folder)
+
+
+def check_words(folder: Path) -> None:
+    """Check that the folder of a CLIPSeg model is complete. Raises UserError."""
     missing = [names[0] for names in WORD_FILES if not any((folder / name).is_file() for name in names)]
     if missing:
-        raise UserError(f"mask_words_model: {folder}: {', '.join(missing)} missing; is its download complete?")
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"mask_words_model: {folder / 'config.json'}: cannot be read as JSON ({error})") from None
-    if kind != "clipseg":
-        raise UserError(f"mask_words_model: {folder}: a model of type {quote(kind)}; expected clipseg")
-    return folder
+        raise UserError(f"{folder}: {', '.join(missing)} missing; is its download complete?")
+    path = folder / "config.json"
+    config = read_config(path)
+    if config.get("model_type") != "clipseg":
+        raise UserError(f"{folder}: a model of type {str(config.get('model_type'))[:60]!r}; expected clipseg")
+    check_network(path, config)
+    for file in WORD_FILES[-1]:
+        if (folder / file).is_file():
+            read_header(folder / file)
+            break
+    vocabulary = folder / "vocab.json"
+    if vocabulary.is_file() and not all(type(number) is int for number in read_config(vocabulary).values()):
+        raise UserError(f"{vocabulary}: not a vocabulary; copy it from the model's origin")

@@ -1,0 +1,66 @@
+"""Reading of the JSON configurations in a model's folder. They are a stranger's: nothing in them is taken on trust."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deforum.errors import UserError
+
+LONGEST = 32 << 20  # bytes; the largest published one is a tokenizer of 17 MB
+MOST_LAYERS = 1000
+"""Largest count of layers or blocks that a configuration may ask for."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises UserError where the file is not one."""
+    try:
+        if path.stat().st_size > LONGEST:
+            raise UserError(f"{path}: longer than {LONGEST >> 20} MB, the most that a model's configuration may have")
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+    except RecursionError:
+        raise UserError(f"{path}: cannot be read as JSON (nested too deeply)") from None
+    if not isinstance(read, dict):
+        raise UserError(f"{path}: expected a JSON object, not a {type(read).__name__}")
+    return read
+
+
+def check_network(path: Path, config: Mapping[str, Any]) -> None:
+    """Check the configuration of a network that a library is going to build.
+
+    Raises UserError where it names code or another model to download, or asks for more layers than any network has.
+    """
+    for key, value in _entries(config):
+        if key == "auto_map" and value:
+            raise UserError(f"{path}: auto_map asks to run code of the model's own; that is never done here")
+        if key == "backbone" and value is not None:
+            raise UserError(
+                f"{path}: backbone {str(value)[:60]!r} names another model, which would be downloaded; expected null, "
+                f"with the backbone described in backbone_config"
+            )
+        counts = value if isinstance(value, list) else [value]
+        if "layers" in key and any(isinstance(n, int | float) and not abs(n) <= MOST_LAYERS for n in counts):
+            raise UserError(f"{path}: {key} is more than {MOST_LAYERS}, which no network has")
+
+
+def whole(path: Path, config: Mapping[str, Any], key: str, default: int, most: int) -> int:
+    """Return a whole number of a configuration, 1..most. Raises UserError where it is anything else."""
+    value = config.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise UserError(f"{path}: {key} is {repr(value)[:60]}; expected a whole number from 1 to {most:,}")
+    return value
+
+
+def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    rest: list[Any] = [config]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, Mapping):
+            yield from ((str(key), each) for key, each in value.items())
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
