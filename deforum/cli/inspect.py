@@ -13,7 +13,6 @@ from pathlib import Path
 
 from deforum.errors import UserError
 from deforum.paths import exists, to_path
-from schedules.quoting import escape
 
 EQUAL, DIFFERENT = 0, 1
 """Exit statuses of diff, as for the Unix program diff."""
@@ -31,6 +30,8 @@ def put_out(text: str, target: Path | None = None) -> None:
         except OSError as error:
             raise UserError(f"{target}: cannot be written: {error.strerror}") from error
         return
+    from schedules.quoting import escape
+
     try:
         sys.stdout.write(escape(text))
         sys.stdout.flush()

@@ -199,10 +199,7 @@ def _look_into(path: Path) -> DepthSource:
         if (path / "config.json").is_file():
             return DepthSource(_hub_kind(path), path)
         if maps := map_files(path):
-            problems = [
-                *check_pictures(maps[:1], "depth_algorithm"),
-                *check_pictures(maps, "depth_algorithm", decoded=False),
-            ]
+            problems = check_pictures(maps, "depth_algorithm", decoded=False)
             if problems:
                 raise UserError(problems)
             return DepthSource("maps", path)

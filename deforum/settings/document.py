@@ -275,7 +275,7 @@ class _Composer:
     def node(self, event: Any, depth: int) -> Node:
         place = self.place(event)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event.anchor, place, depth)
+            return self.alias(str(event.anchor), place, depth)
         self.check(depth, 1, place)
         before = self.count - 1
         if isinstance(event, yaml.ScalarEvent):
