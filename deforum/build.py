@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deforum.errors import Problem, UserError
 from deforum.features.feature import Kit, Recording
+from deforum.features.hybrid import needs_init_image
 from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
+from deforum.pixels.files import check_pictures
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
+from schedules.quoting import printable
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +136,7 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         if model is not None:
             settings = with_size(settings, model)
         found = {feature.name: look(feature.find) for feature in switched_on(settings)}
+    problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)
     texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
@@ -140,7 +144,18 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     says += [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
     for feature in switched_on(settings):
         says += feature.notes(settings, found[feature.name])
-    return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(filter(None, says))))
+    return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(map(printable, filter(None, says)))))
+
+
+def unreadable_pictures(settings: Settings) -> list[Problem]:
+    """Return a problem for each picture that the loop itself reads and that cannot be read."""
+    problems: list[Problem] = []
+    if settings.init_image is not None and settings.mode.goes_on and not needs_init_image(settings):
+        problems += check_pictures([Path(settings.init_image)], "init_image")
+    colors = settings.color_coherence_image_path
+    if settings.color_coherence == "Image" and settings.mode.holds("Image") and colors:
+        problems += check_pictures([Path(colors)], "color_coherence_image_path")
+    return problems
 
 
 @dataclass(frozen=True)

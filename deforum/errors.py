@@ -10,10 +10,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem and its place: `where` is 'file:line:column', or the known part of it."""
+    """One problem and its place: `where` is 'file:line:column', or the known part of it.
+
+    Both may hold texts of a stranger: control characters are escaped, overlong lines are cut.
+    """
 
     message: str
     where: str = ""
+
+    def __post_init__(self) -> None:
+        from schedules.quoting import cut, printable  # here: `--help` needs this module, and no schedules
+
+        object.__setattr__(self, "message", printable(self.message))
+        object.__setattr__(self, "where", cut(self.where, 400))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message

@@ -9,9 +9,10 @@ from pathlib import Path
 from deforum.errors import UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
+from deforum.paths import stays_inside
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
-from deforum.settings.document import Place, Scalar
+from deforum.settings.document import Place
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
 from deforum.settings.read import (
@@ -41,6 +42,7 @@ from deforum.validate import (
     replace_samplers,
 )
 from schedules import Variables, parse_key
+from schedules.quoting import cut, printable, quote, shown
 
 
 @dataclass(frozen=True)
@@ -95,31 +97,48 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
         given = collect(flatten(document.parse_yaml(text, str(path)), found), found)
     given |= collect(read_overrides(overrides, found), found)
     if made_with and "model" not in given:
-        found.notes.append(f"made with the checkpoint {made_with}; give model=PATH to render with it")
+        found.notes.append(f"made with the checkpoint {cut(made_with)}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
     if scheduler and ("sampler" not in given or given["sampler"].node.place.line):
         settings, joined = join_scheduler(settings, scheduler)
         found.notes.extend(joined)
+    settings = _stay_inside(settings, readable, found, old_file)
     settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
     is_file = source.values is None
-    return Loaded(
-        settings,
-        (*found.notes, *_explain_idle(settings, given, old_file), *_explain_empty(settings, is_file, text)),
-    )
+    notes = (*found.notes, *_explain_idle(settings, given, old_file), *_explain_empty(settings, is_file, text))
+    return Loaded(settings, tuple(map(printable, notes)))
 
 
 def _as_document(values: Mapping[str, object], source: str, found: Findings) -> document.Mapping:
     """Convert a mapping of Python values to the tree of a YAML file; unreadable values become problems."""
     entries = []
     for name, value in values.items():
-        place = Place(f"{source}[{name!r}]")
+        place = Place(f"{source}[{shown(name) if isinstance(name, int) else quote(name)}]")
         try:
-            entries.append((Scalar(str(name), place), document.of_values(value, place)))
+            entries.append((document.key_of(name, place), document.of_values(value, place)))
         except UserError as error:
             found.problems.extend(error.problems)
     return document.Mapping(tuple(entries), Place(source))
+
+
+def _stay_inside(settings: Settings, origins: Mapping[str, Origin], found: Findings, old_file: bool) -> Settings:
+    """Keep the `output` of a file below the current folder; only the person who renders may choose another place.
+
+    A file is data, perhaps a stranger's, and may not write anywhere on the disk. Deforum's files hold the folders of
+    other computers: theirs is replaced by the default.
+    """
+    origin = origins.get("output")
+    if origin is None or not origin.place.line or stays_inside(settings.output):
+        return settings
+    where = f"{origin.written}: {quote(settings.output)} is not below the current folder"
+    what = "a file may not choose a folder elsewhere: give it on the command line, with -o FOLDER or output=FOLDER"
+    if old_file:
+        found.notes.append(f"{where}; {Settings.output} is used instead, or the folder given with -o")
+    else:
+        found.refuse(f"{where}; {what}", origin.place)
+    return replace(settings, output=Settings.output)
 
 
 def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, folder: Path | None) -> Settings:
@@ -214,4 +233,5 @@ def _explain_unseen(settings: Settings) -> Iterator[str]:
     late = [key for key, frame in frames if frame >= settings.max_frames]
     if late and settings.blending == "hold":
         last = settings.max_frames - 1
-        yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {', '.join(late)}"
+        keys = cut(", ".join(late), 200)
+        yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {keys}"

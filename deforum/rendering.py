@@ -32,6 +32,7 @@ from deforum.output.choice import Film, Outputs
 from deforum.output.labels import Label
 from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.run import Run
+from deforum.paths import stays_inside
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.sources import heading
@@ -96,7 +97,8 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
     look(lambda: runs_folder(settings, None if output is None else Path(output)))
     if problems or prepared is None:
         raise UserError(problems)
-    foreseen = [*outputs.sound_notes(len(prepared.timeline) / settings.fps), *filter(None, [memory_note(prepared)])]
+    film_seconds = len(prepared.timeline) / settings.fps
+    foreseen = [*outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
     return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
 
@@ -139,7 +141,7 @@ def render(
     width, height = settings.size
     label = Label.of(settings, origin) if settings.save_metadata else None
     run = Run(
-        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(settings)}",
+        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(as_recorded(settings))}",
         width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
     )  # fmt: skip
     with contextlib.ExitStack() as beside, run:
@@ -155,6 +157,11 @@ def render(
     result = RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
     tell(RunFinished(result))
     return result
+
+
+def as_recorded(settings: Settings) -> Settings:
+    """Return the settings that a run's folder records: without an `output` that only a person may choose."""
+    return settings if stays_inside(settings.output) else replace(settings, output=Settings.output)
 
 
 def frames(

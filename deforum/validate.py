@@ -79,8 +79,7 @@ def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
     """Return what is wrong with a curve (F,), as the end of a sentence; '' if nothing is."""
-    low = -np.inf if declaration.low is None else declaration.low
-    high = np.inf if declaration.high is None else declaration.high
+    low, high = declaration.bounds
     wrong = ~((curve >= low) & (curve <= high) & np.isfinite(curve))
     special = ""
     if declaration.odd and not wrong.any():
@@ -92,7 +91,10 @@ def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
     frame = int(np.argmax(wrong))
     others = int(wrong.sum()) - 1
     also = f" (and {others} more)" if others else ""
-    expected = special or declaration.range or "a number"
+    whole = f"{low:.16g}..{high:.16g}"
+    # "at least 0" does not tell what is wrong with 1e300.
+    told = whole if curve[frame] > high or not declaration.range else declaration.range
+    expected = special or told
     unit = f" ({declaration.unit})" if declaration.unit else ""
     return f" is {curve[frame]:.6g} at frame {frame}{also}; expected {expected}{unit}"
 

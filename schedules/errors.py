@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from schedules.quoting import cut, printable
+
 QUOTED_WIDTH = 100  # characters of the user's line shown in a message
 LONGEST_WORD = 60  # difflib's cost grows with the square of a word's length
 
@@ -57,13 +59,13 @@ class ScheduleError(Exception):
         return ScheduleError(self.message, text=text, column=column, name=name, hint=self.hint, key=key)
 
     def __str__(self) -> str:
-        place = self.name if self.key is None else f"{self.name}, keyframe {self.key}"
+        place = self.name if self.key is None else f"{self.name}, keyframe {cut(self.key, LONGEST_WORD)}"
         told = [f"{place}: {self.message}"]
         if self.text.strip():
             told += [f"  {line}" for line in _quote(self.text, self.column)]
         if self.hint is not None:
             told.append(self.hint)
-        return "\n".join(told)
+        return printable("\n".join(told))
 
 
 def _quote(text: str, column: int) -> tuple[str, str]:

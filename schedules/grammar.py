@@ -12,11 +12,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from schedules.errors import ScheduleError, did_you_mean
 from schedules.expression import Expression, expression_at, unquote
 from schedules.keys import PLAIN, Key, decimal, key_at, parse_key
+from schedules.quoting import quote, shown
 from schedules.schedule import (
     EASINGS,
     STRIPPED,
@@ -33,6 +35,10 @@ from schedules.schedule import (
 _KEY = r"(?P<key>\d{1,12}|\"[^\"]{1,40}\"|'[^']{1,40}')\s*:"
 _NO_COMMA = re.compile(rf"(?<=[)\d])[\s;]+(?={_KEY})")
 _NO_COMMA_IN_TEXTS = re.compile(rf"(?<=\))[\s;]+(?={_KEY}\s*\()")
+K = TypeVar("K", NumberKeyframe, TextKeyframe)
+
+MOST_KEYFRAMES = 20_000
+
 _MARK = re.compile(r"[(),:\"']")
 _EXPECTED = "expected a schedule such as 0:(1), 30:(sin(t/10))"
 
@@ -53,20 +59,22 @@ def parse_number(text: str | int | float | Mapping[object, object], *, name: str
     """
     if isinstance(text, str):
         try:
-            return NumberSchedule(tuple(_NumberReader(text, name).keyframes()), name, text)
+            return NumberSchedule(_limited(_NumberReader(text, name).keyframes(), text, name), name, text)
         except ScheduleError:
             # Deforum fails too.
             mended, notes = _add_commas(text, _NO_COMMA)
             if not notes:
                 raise
         try:
-            return NumberSchedule(tuple(_NumberReader(mended, name).keyframes()), name, text, notes)
+            keyframes = _limited(_NumberReader(mended, name).keyframes(), mended, name)
+            return NumberSchedule(keyframes, name, text, notes)
         except ScheduleError as error:
             raise error.within(text, 0, name) from None
     if isinstance(text, Mapping):
         pairs = _pairs(text, name)
         return NumberSchedule(tuple(_mapped_number(key, value, name) for key, value in pairs), name)
-    return NumberSchedule((NumberKeyframe(Key(0), _number(text, name), "linear", source=str(text)),), name)
+    number = _number(text, name)
+    return NumberSchedule((NumberKeyframe(Key(0), number, "linear", source=shown(text)),), name)
 
 
 def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -> TextSchedule:
@@ -77,11 +85,20 @@ def parse_text(text: str | Mapping[object, object], *, name: str = "schedule") -
     """
     if isinstance(text, str):
         mended, notes = _add_commas(text, _NO_COMMA_IN_TEXTS)
-        return TextSchedule(tuple(_text_keyframes(mended, name)), name, text, notes)
+        return TextSchedule(_limited(_text_keyframes(mended, name), mended, name), name, text, notes)
     if isinstance(text, Mapping):
         keyframes = tuple(_mapped_text(key, value, name) for key, value in _pairs(text, name))
         return TextSchedule(keyframes, name, ", ".join(keyframe.text for keyframe in keyframes))
-    raise ScheduleError(f'{text!r} is no text; expected one such as 0:("Euler a")', text=str(text), name=name)
+    raise ScheduleError(f'{shown(text)} is no text; expected one such as 0:("Euler a")', text=shown(text), name=name)
+
+
+def _limited(keyframes: Iterator[K], text: str, name: str) -> tuple[K, ...]:
+    """Collect keyframes. Raises ScheduleError for too many."""
+    found = tuple(islice(keyframes, MOST_KEYFRAMES + 1))
+    if len(found) > MOST_KEYFRAMES:
+        message = f"there are too many keyframes; expected at most {MOST_KEYFRAMES:,}"
+        raise ScheduleError(message, text=text, column=found[-1].column, name=name)
+    return found
 
 
 # -- splitting
@@ -251,7 +268,7 @@ class _NumberReader:
         except ScheduleError:
             if not head or not self.reads(head, glued):
                 raise
-            message = f"unknown easing {word[:40]!r} behind the value; expected one of {', '.join(EASINGS)}"
+            message = f"unknown easing {quote(word, 40)} behind the value; expected one of {', '.join(EASINGS)}"
             raise self.fail(message, column + word_column, did_you_mean(word, EASINGS)) from None
 
     def bare_value(self, written: str, column: int, glued: bool) -> float | Expression:
@@ -306,14 +323,14 @@ def _number(value: object, name: str, key: object = None) -> float:
             number = math.inf
         if math.isfinite(number):
             return number
-    told = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)[:40]
+    told = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else shown(value)[:40]
     message = f"{told} is no finite number; expected a number or an expression"
-    raise ScheduleError(message, text=str(value)[:40], name=name, key=key)
+    raise ScheduleError(message, text=shown(value)[:40], name=name, key=key)
 
 
 def _mapped_number(key: Key, value: object, name: str) -> NumberKeyframe:
     if not isinstance(value, str):
-        return NumberKeyframe(key, _number(value, name, key.text), "linear", source=str(value))
+        return NumberKeyframe(key, _number(value, name, key.text), "linear", source=shown(value))
     try:
         return _NumberReader(value, name).keyframe(key, value, 0, glued=False, source=value)
     except ScheduleError as error:
@@ -323,6 +340,9 @@ def _mapped_number(key: Key, value: object, name: str) -> NumberKeyframe:
 def _pairs(mapping: Mapping[object, object], name: str) -> list[tuple[Key, object]]:
     if not mapping:
         raise ScheduleError("there is no keyframe; expected one such as 0: 1", text="{}", name=name)
+    if len(mapping) > MOST_KEYFRAMES:
+        message = f"there are {len(mapping):,} keyframes; expected at most {MOST_KEYFRAMES:,}"
+        raise ScheduleError(message, text="", name=name)
     return [(parse_key(key, name=name), value) for key, value in mapping.items()]  # type: ignore[arg-type]
 
 

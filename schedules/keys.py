@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from schedules.errors import ScheduleError
 from schedules.expression import Expression, expression_at, unquote
+from schedules.quoting import shown
 from schedules.variables import CHANGING, LARGEST_INT, Variables
 
 # Deforum's pattern of a number. Everything else is an expression, including 1. and 1e-2.
 PLAIN = re.compile(r"[+-]?\d*(?:\.\d+)?", re.ASCII)
 LATEST_SECOND = 1e9
-_SECONDS = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*s", re.ASCII)
+_SECONDS = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*s", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def parse_key(text: str | int | float, *, name: str = "keyframe") -> Key:
     """
     if isinstance(text, str):
         return key_at(text, text, 0, name)
-    if isinstance(text, bool) or not isinstance(text, int | float) or text != text // 1 or abs(text) > LARGEST_INT:
+    if isinstance(text, bool) or not isinstance(text, int | float) or abs(text) > LARGEST_INT or text != text // 1:
         raise ScheduleError("expected a whole frame number, seconds such as 1.5s or an expression such as max_f-2",
-                            text=str(text), name=name)  # fmt: skip
+                            text=shown(text), name=name)  # fmt: skip
     return Key(int(text))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from schedules.errors import ScheduleError
 from schedules.expression import Expression
 from schedules.keys import Key
+from schedules.quoting import cut
 from schedules.schedule import Easing, NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, default_easing
 from schedules.variables import Variables
 
@@ -94,7 +95,9 @@ def _place(keyframes: tuple[K, ...], num_frames: int, variables: Variables) -> d
 
 
 def _all_outside(first: Key, num_frames: int) -> str:
-    return f"no keyframe is on the timeline (the first is {first.text}); expected one from 0 to {num_frames - 1}"
+    return (
+        f"no keyframe is on the timeline (the first is {cut(first.text, 40)}); expected one from 0 to {num_frames - 1}"
+    )
 
 
 def _keys_hint(num_frames: int) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: dict[str, int] = {
     "schedules": 1,
     "deforum.errors": 1,
+    "deforum.limits": 1,
+    "deforum.paths": 1,
     "deforum.version": 1,
     "deforum.seeds": 1,
     "deforum.background": 1,
@@ -126,7 +128,7 @@ def test_the_schedule_language_knows_nothing_of_the_rest() -> None:
 
 TESTS = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests").rglob("*.py"))}
 
-OTHER_FOLDERS = {"golden", "helpers", "schedules", "training"}
+OTHER_FOLDERS = {"golden", "helpers", "schedules", "security", "training"}
 """Folders without a room: tests of other packages, and shared helpers."""
 
 CLOCKS = re.compile(r"time\.(time|monotonic|perf_counter|process_time|thread_time)(_ns)?|os\.times|timeit\..*")

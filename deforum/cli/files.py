@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from deforum.cli.words import is_assignment, is_file, setting_name
 from deforum.errors import UserError
+from deforum.paths import to_path
 
 if TYPE_CHECKING:
     from deforum.loading import Loaded
@@ -71,7 +72,7 @@ def find_files(words: Sequence[str]) -> list[Path]:
     words = list(words)
     while words:
         word = words.pop(0)
-        path = Path(word).expanduser()
+        path = to_path(word)
         if path == STDIN:
             inside = [path]
         elif path.is_dir():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from deforum.cli.files import STDIN, find_files, load_file, name_of
 from deforum.errors import UserError
+from deforum.paths import exists, to_path
 
 if TYPE_CHECKING:
     from deforum.cli.console import Console
@@ -24,8 +25,8 @@ def new_file(output: str | None, *, overwrite: bool) -> Path | None:
     """Return the path of an output file, None for None or "-" (standard output). Raises UserError if it exists."""
     if output in (None, "-"):
         return None
-    target = Path(output).expanduser()
-    if target.exists() and not overwrite:
+    target = to_path(output)
+    if exists(target) and not overwrite:
         raise UserError(f"{target}: already exists; choose another one with -o, or add --overwrite")
     return target
 

@@ -69,7 +69,10 @@ class Session:
 
     def load(self, job: Job) -> Loaded:
         """Read the settings of a run and print the notes on them."""
-        loaded = load_file(job.file, job.overrides)
+        given = self.arguments.output
+        # The folder of the person who renders is an override, so that the file's own is not even read.
+        overrides = job.overrides if given is None else (*job.overrides, f"output={given}")
+        loaded = load_file(job.file, overrides)
         for line in loaded.report:
             self.tell(job.file, line)
         return loaded

@@ -19,15 +19,20 @@ LOG.propagate = False
 
 
 def say(text: str) -> None:
-    """Print a message for people on stderr, and log it."""
+    """Print a message for people on stderr, and log it; names and texts in it are shown escaped."""
+    from schedules.quoting import printable
+
+    text = printable(text)
     print(text, file=sys.stderr, flush=True)
     LOG.info(text)
 
 
 def put_out(text: str) -> None:
-    """Write a result to stdout."""
+    """Write a result to stdout; control characters in it are escaped."""
+    from schedules.quoting import escape
+
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(escape(text))
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as `head` closed the pipe; Python must not flush it again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,8 @@ from deforum.models import catalogue, hub
 from deforum.models.catalogue import Row, existing
 from deforum.models.config import check_network, read_config
 from deforum.models.weights import read_header
+from deforum.pixels.files import check_pictures
+from schedules.quoting import cut
 
 if TYPE_CHECKING:
     import torch
@@ -177,7 +179,7 @@ def _resolve(name: str) -> DepthSource | None:
         return _look_into(path)
     choices = ", ".join(row for row in MODELS if row != "maps")
     raise UserError(
-        f"{name[:300]}: no depth model, file or folder of this name; expected {choices}, none, or the path of a folder "
+        f"{cut(name)}: no depth model, file or folder of this name; expected {choices}, none, or the path of a folder "
         f"or a video of depth maps, or of a model"
     )
 
@@ -196,10 +198,16 @@ def _look_into(path: Path) -> DepthSource:
     if path.is_dir():
         if (path / "config.json").is_file():
             return DepthSource(_hub_kind(path), path)
-        if map_files(path):
+        if maps := map_files(path):
+            problems = check_pictures(maps, "depth_algorithm", decoded=False)
+            if problems:
+                raise UserError(problems)
             return DepthSource("maps", path)
         raise UserError(f"{path}: neither a model (config.json) nor depth maps (PNG, TIFF) in this folder")
     if path.suffix.lower() in VIDEOS:
+        from deforum.video import resolve_clip
+
+        resolve_clip(path, name="depth_algorithm")
         return DepthSource("maps", path)
     for name, row in MODELS.items():
         if path.name in row.files:

@@ -18,7 +18,9 @@ from torch.nn.functional import interpolate
 
 from deforum.depth import VIDEOS, DepthSource, Gives, map_files
 from deforum.errors import UserError
+from deforum.pixels.files import decode
 from deforum.pixels.image import Device, Image
+from deforum.video.reader import grey_frames
 
 Map = NDArray[np.float32]
 
@@ -44,10 +46,11 @@ class GivenMaps:
 
     def _read_file(self, index: int) -> Map:
         path = self._files[min(index, len(self._files) - 1)]
-        levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if levels is None:
-            raise UserError(f"{path}: not a depth map that can be read (PNG and TIFF of 8 and 16 bit can)")
-        return np.asarray(levels if levels.ndim == 2 else levels[..., :3].mean(axis=2), np.float32)
+        levels = decode(path, unchanged=True)
+        depth = np.asarray(levels if levels.ndim == 2 else levels[..., :3].mean(axis=2), np.float32)
+        if not np.isfinite(depth).all():
+            raise UserError(f"{path}: this depth map has values that are not numbers (NaN or infinite)")
+        return depth
 
     def _read_video(self, index: int) -> Map:
         if index < self._index or self._map is None:
@@ -70,18 +73,8 @@ def load(source: DepthSource, device: Device) -> GivenMaps:
 
 def video_maps(path: Path) -> Iterator[Map]:
     """Decode a video frame by frame as 16-bit grey, (H, W) float32 levels. Raises UserError where ffmpeg fails."""
-    import imageio_ffmpeg
-
-    frames = imageio_ffmpeg.read_frames(str(path), pix_fmt="gray16le", bits_per_pixel=16)
-    try:
-        width, height = next(frames)["size"]
-        for frame in frames:
-            yield np.frombuffer(frame, np.uint16).reshape(height, width).astype(np.float32)
-    except (OSError, RuntimeError, StopIteration) as error:
-        lines = str(error).strip().splitlines() or ["it has no frames"]
-        raise UserError(f"{path}: cannot be read as a video ({lines[-1].strip()})") from None
-    finally:
-        frames.close()
+    for grey in grey_frames(path, "depth_algorithm"):
+        yield grey.astype(np.float32)
 
 
 def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[np.uint16]:

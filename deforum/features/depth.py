@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deforum.errors import UserError
 from deforum.settings.options import Settings
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.curves import sample_curve
+from schedules import ScheduleError
 
 if TYPE_CHECKING:
     from deforum.animation.stages import Stages
@@ -17,6 +24,19 @@ if TYPE_CHECKING:
 def find_depth(settings: Settings) -> DepthSource | None:
     """Find the depth model of the 3D camera; None where the scene is flat. Raises UserError if it is missing."""
     return depth_named(settings) if settings.mode.has_depth and settings.use_depth_warping else None
+
+
+def check_lens(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Report a field of view that the physical camera cannot have at some frame."""
+    if not settings.mode.has_depth or not PROFILES[settings.profile].physical_camera:
+        return
+    with contextlib.suppress(ScheduleError):  # reported elsewhere
+        fov = sample_curve("fov", settings.params.fov, settings)
+        wrong = np.flatnonzero((fov <= 0) | (fov >= 180))
+        if len(wrong):
+            frame = int(wrong[0])
+            expected = "the physical camera needs one between 0 and 180 degrees, 70 is usual"
+            yield "fov", f"fov is {fov[frame]:g} at frame {frame}; {expected}"
 
 
 def depth_named(settings: Settings) -> DepthSource | None:

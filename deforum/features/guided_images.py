@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
+from deforum.paths import is_file
+from deforum.pixels.files import check_pictures
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
 from schedules import ScheduleError, Variables, parse_key
+from schedules.quoting import cut
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +100,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
         path = files.find_file(text)
         found.append((key, text if path is None else str(path.resolve())))
         if path is None:
-            problems.append(("init_images", f"init_images: {key}: {files.missing(text)}"))
+            problems.append(("init_images", f"init_images: {cut(key, 40)}: {files.missing(text)}"))
     return replace(settings, init_images=tuple(found)), problems
 
 
@@ -119,13 +122,14 @@ def find_guides(settings: Settings) -> Guides | None:
         return None
     variables = Variables(seed=settings.seed, fps=settings.fps)
     guides = place_guides(settings.init_images, settings.max_frames, variables)
-    missing = [
+    problems = [
         Problem(f"init_images: the picture at frame {key}, {path}, is not there")
         for key, path in zip(guides.keys, guides.paths, strict=True)
-        if not path.is_file()
+        if not is_file(path)
     ]
-    if missing:
-        raise UserError(missing)
+    problems += check_pictures((path for path in guides.paths if is_file(path)), "init_images")
+    if problems:
+        raise UserError(problems)
     return guides
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deforum.features import clip_length, flows, guided_images, hybrid, video_input
-from deforum.features.depth import find_depth
+from deforum.features.depth import check_lens, find_depth
 from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
 from deforum.settings.declare import When, chosen, on, unless, used, when
@@ -20,6 +20,7 @@ DEPTH = Feature(
     "depth",
     is_on=lambda settings: settings.mode.has_depth,
     find=find_depth,
+    check=check_lens,
     attach="deforum.features.depth:attach",
     record="deforum.features.depth_record:record",
     notes=lambda settings, found: [f"depth_algorithm: {found.says}"] if found is not None and found.says else [],
@@ -37,7 +38,7 @@ VIDEO_INPUT = Feature(
     is_on=lambda settings: settings.mode.reads_clip or video_input.holds_colors(settings),
     find=video_input.find_video,
     attach="deforum.features.video_input.attach:attach",
-    notes=lambda settings, found: clip_length.sound_notes(settings) if settings.mode.reads_clip else [],
+    notes=video_input.notes,
     settle=lambda settings: clip_length.as_long_as_the_clip(settings) if settings.mode.reads_clip else settings,
     acts={
         **_all(
@@ -131,6 +132,7 @@ MASKS = Feature(
     record="deforum.features.masks.attach:record",
     acts=masks.ACTS,
     check=masks.check,
+    notes=lambda settings, found: [f"video_mask_path: {note}" for note in found.clip.notes] if found.clip else [],
     locate=masks.locate,
     without=masks.without,
 )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deforum.errors import Problem, UserError
 from deforum.output.pictures import PICTURES
 from deforum.output.subtitles import FRAME_FIELDS, subtitle_fields
-from deforum.video.ffmpeg import VideoError, sound_seconds
+from deforum.paths import to_path
+from deforum.video.ffmpeg import VideoError, sound_cut_off, sound_seconds
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Soundtrack, probe
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -91,13 +92,20 @@ class Outputs:
                 problems += error.problems
         problems += [
             Problem(
-                f"subtitles: a frame has no {field!r}; expected {', '.join(FRAME_FIELDS)} or the name of a parameter"
+                f"subtitles: a frame has no {quote(field)}; expected {', '.join(FRAME_FIELDS)} or the name of a "
+                "parameter"
             )
             for field in self.subtitles
             if field not in subtitle_fields()
         ]
         if problems:
             raise UserError(problems)
+
+    def cut_off(self) -> list[str]:
+        """Return a note where the sound file is cut off."""
+        sound = next((film.soundtrack for film in self.films if film.soundtrack is not None), None)
+        missing = "" if sound is None else sound_cut_off(sound.path)
+        return [f"add_soundtrack: {sound.path.name} {missing}"] if sound is not None and missing else []
 
     @property
     def bits(self) -> Literal[8, 16]:
@@ -112,9 +120,9 @@ PLAIN = Outputs()
 
 def _soundtrack(settings: Settings) -> Soundtrack | None:
     if settings.add_soundtrack == "File":
-        return Soundtrack(Path(settings.soundtrack_path).expanduser())
+        return Soundtrack(to_path(settings.soundtrack_path))
     if settings.add_soundtrack == "Init Video":
-        clip = Path(settings.video_init_path).expanduser()
+        clip = to_path(settings.video_init_path)
         return Soundtrack(clip, seconds_before(settings))
     return None
 

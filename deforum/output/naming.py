@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError, disk_error
+from deforum.paths import to_path
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
 
-_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f]')
+_RESERVED = re.compile(r'[<>:"/\\|?*\s,\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')  # C1, bidi
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 LONGEST_NAME = 120  # bytes; leaves room for suffixes within the 255 of most file systems and Windows' 260 for a path
 LONGEST_VALUE = 50  # characters of a setting's value within a name
@@ -95,9 +96,7 @@ def runs_folder(settings: Settings, output: Path | None) -> Path:
 
     Raises UserError where no run can be written into it, which is tried with an empty folder.
     """
-    folder = (Path(settings.output) if output is None else output).expanduser()
-    if "\0" in str(folder):
-        raise UserError(f"output: {str(folder)!r} has a NUL character, which no path can have")
+    folder = to_path(settings.output if output is None else output)
     there = next(each for each in (folder, *folder.parents, Path()) if os.path.exists(each))
     if not there.is_dir():
         what = "is a file; output takes the folder for the runs"

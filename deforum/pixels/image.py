@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deforum.errors import UserError
+from deforum.pixels.files import decode
 
 Image = torch.Tensor
 Mask = torch.Tensor
@@ -62,12 +62,7 @@ def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
 
     Raises UserError where the file is missing or cannot be decoded.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such picture")
-    encoded = np.fromfile(path, np.uint8)
-    levels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if levels is None:
-        raise UserError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, BMP and TIFF can)")
+    levels = decode(path)
     if levels.shape[:2] != (height, width):
         shrinks = levels.shape[0] >= height and levels.shape[1] >= width
         levels = cv2.resize(levels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)

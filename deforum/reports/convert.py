@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
+from deforum.paths import to_path
 
 if TYPE_CHECKING:
     from deforum.loading import Loaded
@@ -57,7 +58,7 @@ def targets(sources: Sequence[Path], output: str | None, *, overwrite: bool) -> 
     """
     if output == "-":
         return [None] * len(sources)
-    folder = Path(output).expanduser() if output is not None else None
+    folder = to_path(output) if output is not None else None
     if folder is not None and not folder.is_dir() and len(sources) == 1:
         chosen = [folder]
     elif folder is not None and not folder.is_dir():

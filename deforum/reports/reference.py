@@ -14,6 +14,7 @@ from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.settings.yaml_writer import write_value
 from schedules import NumberSchedule, TextSchedule, nearest
+from schedules.quoting import quote
 
 HEAD = """# Settings
 
@@ -73,7 +74,7 @@ def look_up(words: Sequence[str]) -> LookedUp:
             parts |= dict.fromkeys(map(_entry, found))
             names |= dict.fromkeys(found)
         else:
-            problems.append(Problem(f"there is no setting {word!r}{_hint(word)}"))
+            problems.append(Problem(f"there is no setting {quote(word)}{_hint(word)}"))
     if problems:
         raise UserError(problems)
     return LookedUp("\n".join(parts), tuple(names), tuple(notes))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deforum.errors import UserError
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, nearest, parse_key
+from schedules.quoting import cut
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -102,7 +103,7 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
             continue
         if name in OPTIONS and hasattr(settings, name):
             raise UserError(
-                f"{word}: this is not a schedule; it is {write_value(getattr(settings, name))} in every frame"
+                f"{word}: this is not a schedule; it is {cut(write_value(getattr(settings, name)))} in every frame"
             )
         meant = nearest(word, [*known, *ALIASES, *CANONICAL])
         hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"

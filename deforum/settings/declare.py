@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deforum.limits import VALUE
+
 KeyedTexts = tuple[tuple[str, str], ...]
 """(keyframe expression, text) pairs in the order of the file."""
 
@@ -108,6 +110,12 @@ class Declaration:
     @property
     def choices(self) -> tuple[str, ...]:
         return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The inclusive ends of the values of a curve: the declared ones, or what numbers can be rendered at all."""
+        low = -VALUE.most if self.low is None else self.low
+        return low, VALUE.most if self.high is None else self.high
 
     @property
     def range(self) -> str:

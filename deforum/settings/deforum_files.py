@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deforum.errors import UserError
+from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.declare import Declaration
 from deforum.settings.document import Node, Place, Scalar
@@ -20,6 +20,7 @@ from deforum.settings.keyed_texts import by_keyframe
 from deforum.settings.notebook import HYBRID, HYBRID_DEFAULTS, HYBRID_NOW, IDLE_BY_NAME, evenly_keyed, keyed_from_zero
 from deforum.settings.options import CONTROLS, DECLARATIONS
 from deforum.settings.other_json import refuse_other_kinds
+from schedules.quoting import cut
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
@@ -328,7 +329,7 @@ class _Translator:
             if written not in self.left:
                 continue
             text = self.text(written).strip()
-            if re.fullmatch(r"\d+(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
+            if re.fullmatch(r"\d{1,9}(\.0*)?", text) and int(float(text)) % 8 and int(float(text)) >= 8:
                 fitting = int(float(text)) // 8 * 8
                 self.notes.append(f"{written}: {text} became {fitting}, as frames are a multiple of 8 wide and high")
                 text = str(fitting)
@@ -444,10 +445,13 @@ class _Translator:
             return
         written = next((name for name in ("sampler", "sampler_name") if self.text(name).strip()), "")
         name = self.text(written).strip()
-        if re.fullmatch(r"\d{1,9}", name):
+        if re.fullmatch(r"\d+", name):
+            if len(name) > 4:
+                what = f"{written}: {cut(name, 20)} is no sampler; expected a name, or a number of 2022, 0 to 17"
+                raise UserError(Problem(what, str(self.place(written))))
             index = int(name)
             named = SAMPLER_BY_INDEX[index] if index < len(SAMPLER_BY_INDEX) else "Euler a"
-            self.notes.append(f"sampler: {name} became {named}, by the sampler numbers of 2022")
+            self.notes.append(f"sampler: {cut(name, 20)} became {named}, by the sampler numbers of 2022")
             name = named
         self.given.pop("sampler", None)
         if name:
@@ -533,4 +537,4 @@ class _Translator:
             raise UserError(f"{self.root.place.source}: this is not a settings file; none of its names is a setting "
                             f"({names})")  # fmt: skip
         if unknown:
-            self.notes.append(f"unknown settings, left out: {', '.join(unknown)}")
+            self.notes.append(f"unknown settings, left out: {cut(', '.join(unknown), 1000)}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import collections.abc
 import contextlib
+import numbers
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,10 @@ from typing import Any, NoReturn
 import yaml
 
 from deforum.errors import Problem, UserError
+from deforum.limits import SETTINGS_FILE, TEXT, VALUES, YAML_DEPTH
+from schedules.quoting import LONGEST_QUOTE, quote, shown
 
-TOO_DEEP = "this is nested too deeply for any setting"
-LONGEST_QUOTE = 100
-"""Longest quote of a value in a message, in characters."""
+TOO_DEEP = "this is nested too deeply for any setting; expected at most {}"
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser, if PyYAML was built with it
 
@@ -102,33 +104,75 @@ def parse_yaml_value(text: str, place: Place) -> Node:
     try:
         node = _compose(text, str(place))
     except _Mistake as mistake:
-        shown = text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
-        raise UserError(Problem(f"{shown!r} cannot be read: {mistake.meaning}", str(place))) from None
+        raise UserError(Problem(f"{quote(text)} cannot be read: {mistake.meaning}", str(place))) from None
     assert node is not None  # the text is not empty
     return relocate(node, place)
 
 
-def of_values(value: object, place: Place) -> Node:
+def refused_characters(text: str) -> str:
+    """Return what is wrong with the characters of a text, as a message; "" if nothing is.
+
+    No file name, model or picture can hold them: NUL ends a text in the operating system, and half of a surrogate pair
+    is no character.
+    """
+    if "\0" in text:
+        return "character 0 (NUL) is not allowed in a text"
+    half = _HALF_PAIR.search(text)
+    if half:
+        code = f"\\u{ord(half[0]):04x}"
+        return f"{code} is half of a surrogate pair, no character; write the whole character, as an emoji, or remove it"
+    return ""
+
+
+def check_text(text: str, place: Place) -> None:
+    """Raise UserError for a text that no setting can hold: too long, or with characters that are refused."""
+    wrong = f"this text {TEXT.exceeded(len(text))}" if len(text) > TEXT.most else refused_characters(text)
+    if wrong:
+        raise UserError(Problem(wrong, str(place)))
+
+
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
+
+
+def of_values(value: object, place: Place, depth: int = 0) -> Node:
     """Build the tree from plain Python values: mappings, sequences, texts, numbers, paths, booleans, None.
 
-    Raises UserError for anything else.
+    Raises UserError for anything else, and for what is nested too deeply.
     """
+    if depth > YAML_DEPTH.most:
+        raise UserError(Problem(TOO_DEEP.format(YAML_DEPTH), str(place)))
     match value:
         case None:
             return Scalar("null", place)
         case bool():
             return Scalar("true" if value else "false", place)
-        case int() | float():
-            return Scalar(repr(value), place)
+        case numbers.Integral() | numbers.Real():
+            return Scalar(shown(value if isinstance(value, int | float) else _plain_number(value)), place)
         case str() | Path():
+            check_text(str(value), place)
             return Scalar(str(value), place, plain=False)
         case collections.abc.Mapping():
-            entries = ((Scalar(str(key), place), of_values(inner, place)) for key, inner in value.items())
+            entries = [(key_of(key, place), of_values(inner, place, depth + 1)) for key, inner in value.items()]
             return Mapping(tuple(entries), place)
-        case collections.abc.Sequence():
-            return Sequence(tuple(of_values(item, place) for item in value), place)
+        case collections.abc.Sequence() if not isinstance(value, bytes | bytearray | memoryview):
+            return Sequence(tuple(of_values(item, place, depth + 1) for item in value), place)
     kind = type(value).__name__
     raise UserError(Problem(f"a value of type {kind} cannot be read; expected text, numbers, mappings", str(place)))
+
+
+def _plain_number(value: numbers.Real) -> int | float:
+    """Convert a number of another library, such as NumPy's, to Python's."""
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def key_of(key: object, place: Place) -> Scalar:
+    """Return the name of an entry of a mapping. Raises UserError unless it is a text or a number."""
+    if not isinstance(key, str | numbers.Real):
+        kind = type(key).__name__
+        raise UserError(Problem(f"a name of type {kind} cannot be read; expected a text or a number", str(place)))
+    text = key if isinstance(key, str) else shown(key)
+    check_text(text, place)
+    return Scalar(text, place)
 
 
 def quote_line(line: str, column: int) -> str:
@@ -140,16 +184,25 @@ def quote_line(line: str, column: int) -> str:
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in the encoding of its byte order mark, as Windows programs write it.
 
-    Raises UserError where it is missing or cannot be decoded.
+    Raises UserError where it is missing, too long, or cannot be decoded.
     """
     try:
-        return _decode(path.read_bytes(), path)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path}: this is no regular file; expected a settings file")
+        with path.open("rb") as file:
+            read = file.read(SETTINGS_FILE.most + 1)
+        if len(read) > SETTINGS_FILE.most:
+            size = max(path.stat().st_size, len(read))
+            raise UserError(f"{path}: {SETTINGS_FILE.of} {SETTINGS_FILE.exceeded(size)}")
+        return _decode(read, path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: this is a folder; expected a settings file") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"{path}: this is no path; character 0 (NUL) is not allowed in it") from None
 
 
 BYTE_ORDER_MARKS = (
@@ -223,12 +276,13 @@ def _refuse_depth(composer: _Composer) -> None:
 class _Composer:
     """Builds a tree from the events of YAML's parser (its own composer crashes the process on very deep nesting)."""
 
-    DEEPEST = 8  # settings need four levels
-
     def __init__(self, text: str, source: str) -> None:
         self.lines, self.source = text.splitlines(), source
         self.events: Iterator[Any] = yaml.parse(text, Loader=Loader)
-        self.anchors: dict[str, Node] = {}
+        self.anchors: dict[str, tuple[Node, int, int]] = {}
+        """Nodes by name, each with its height and number of nodes."""
+        self.height, self.count = 0, 0
+        """Levels below the node that was read last, and the nodes so far; an alias counts as all that it stands for."""
 
     def document(self) -> Node | None:
         """Return the only document of the text; None if it is empty."""
@@ -245,13 +299,12 @@ class _Composer:
     def node(self, event: Any, depth: int) -> Node:
         place = self.place(event)
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self.anchors:
-                self.refuse("a text that begins with * has to stand in quotes", place)
-            return self.anchors[event.anchor]
-        if depth > self.DEEPEST:
-            raise _TooDeep(Problem(TOO_DEEP, str(place)))
+            return self.alias(str(event.anchor), place, depth)
+        self.check(depth, 1, place)
+        before = self.count - 1
         if isinstance(event, yaml.ScalarEvent):
             node: Node = self.scalar(event, place)
+            self.height = 0
         elif isinstance(event, yaml.SequenceStartEvent):
             node = Sequence(tuple(self.inner(yaml.SequenceEndEvent, depth)), place)
         else:
@@ -263,14 +316,33 @@ class _Composer:
             keys = (key for key in nodes[::2] if isinstance(key, Scalar))
             node = Mapping(tuple(zip(keys, nodes[1::2], strict=True)), place)
         if event.anchor:
-            self.anchors[event.anchor] = node
+            self.anchors[event.anchor] = node, self.height, self.count - before
         return node
 
+    def alias(self, anchor: str, place: Place, depth: int) -> Node:
+        """Return the node that a name stands for; it counts like a copy, or a few lines could hold 10**20 values."""
+        if anchor not in self.anchors:
+            self.refuse("a text that begins with * has to stand in quotes", place)
+        node, self.height, count = self.anchors[anchor]
+        self.check(depth + self.height, count, place)
+        return node
+
+    def check(self, depth: int, more: int, place: Place) -> None:
+        self.count += more
+        if depth > YAML_DEPTH.most:
+            raise _TooDeep(Problem(TOO_DEEP.format(YAML_DEPTH), str(place)))
+        if self.count > VALUES.most:
+            self.refuse(f"there are too many values; expected at most {VALUES} in {VALUES.of}", place)
+
     def inner(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
+        height = 0
         while not isinstance(event := next(self.events), end):
             yield self.node(event, depth + 1)
+            height = max(height, self.height + 1)
+        self.height = height
 
     def scalar(self, event: Any, place: Place) -> Scalar:
+        check_text(event.value, place)
         mark, quoted = event.start_mark, event.style in ("'", '"')
         start = mark.column + quoted
         line = self.lines[mark.line] if mark.line < len(self.lines) else ""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from deforum.errors import UserError
+from deforum.paths import is_file, is_folder, to_path
+from schedules.quoting import cut, quote
 
 
 def is_url(text: str) -> bool:
@@ -22,23 +27,28 @@ class Lookup:
 
     def find(self, text: str) -> Path | None:
         """Return the first existing file or folder of this name; None if there is none."""
-        return next((path for path in self._places(text) if path.exists()), None) if text else None
+        return next((path for path in self._places(text) if is_file(path) or is_folder(path)), None)
 
     def find_file(self, text: str) -> Path | None:
         """Return the first existing file of this name; None if there is none."""
-        return next((path for path in self._places(text) if path.is_file()), None) if text else None
+        return next((path for path in self._places(text) if is_file(path)), None)
 
-    def _places(self, text: str) -> tuple[Path, Path]:
-        path = Path(text)
-        if path.parts[:1] == ("~",):
-            path = path.expanduser()
-        return self.folder / path, path
+    def _places(self, text: str) -> tuple[Path, ...]:
+        """Return where a file of this name may be; nowhere for a text that cannot be a path."""
+        with contextlib.suppress(UserError):
+            path = to_path(text)
+            return (self.folder / path, path) if text else ()
+        return ()
 
     def missing(self, text: str) -> str:
         """Return the error message for a missing file, with a remedy."""
         if not text:
             return "this has to name a file"
         if is_url(text):
-            return f"{text} is not fetched; download it and give the file"
+            return f"{cut(text)} is not fetched; download it and give the file"
+        try:
+            to_path(text)
+        except UserError as error:
+            return str(error)
         looked = " and ".join(dict.fromkeys((str(self.folder.resolve()), str(Path.cwd()))))
-        return f"there is no file {text!r} (looked in {looked})"
+        return f"there is no file {quote(text)} (looked in {looked})"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from deforum.errors import Problem, UserError
+from deforum.limits import KEYFRAMES
 from deforum.settings import document
 from deforum.settings.declare import KeyedTexts
 from deforum.settings.document import Mapping, Node, Place, Scalar, Sequence, quote_line
@@ -48,6 +49,8 @@ def read_keyed_texts(node: Node, name: str) -> KeyedTexts:
     node = by_keyframe(node, name)
     if isinstance(node, Scalar):
         return (("0", "" if node.is_null else readable(node, name)),)
+    if len(node.entries) > KEYFRAMES.most:
+        raise Wrong(Problem(f"{name} {KEYFRAMES.exceeded(len(node.entries))}", str(node.place)))
     texts: list[tuple[str, str]] = []
     before: Scalar | None = None
     for key, text in unique(node, name):

@@ -111,9 +111,9 @@ class Params(Generic[T]):
         0, 1, old="keyframe_strength_schedule", pending="keyframe distribution")
 
     seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
-        "seed_behavior schedule: the seed of each frame; -1 is random.")
+        "seed_behavior schedule: the seed of each frame; -1 is random.", -(2**53), 2**53)
     subseed: T = _seeds("-1", "",
-        "Seed of the variation noise that is mixed in; -1 is random in each frame.", -1, old="subseed_schedule")
+        "Seed of the variation noise that is mixed in; -1 is random in each frame.", -1, 2**53, old="subseed_schedule")
     subseed_strength: T = _seeds("0", "share",
         "How much of the subseed's noise is mixed in.", 0, 1, old="subseed_strength_schedule")
 

@@ -15,13 +15,14 @@ from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.declare import Declaration
 from deforum.settings.deforum_files import DISSOLVED, FOREIGN, host_choice
-from deforum.settings.document import LONGEST_QUOTE, Node, Place, Scalar
+from deforum.settings.document import Node, Place, Scalar, check_text
 from deforum.settings.faults import Wrong
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.values import UnknownChoice, read_value
 from deforum.settings.yaml_writer import write_yaml
 from schedules import NumberSchedule, TextSchedule, nearest
+from schedules.quoting import cut, quote
 
 CANONICAL: Mapping[str, str] = {old: name for name, each in DECLARATIONS.items() for old in each.old}
 """Old name -> name."""
@@ -124,14 +125,14 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
     """Yield the settings of overrides: 'name=value' or 'section.name=value'."""
     for override in overrides:
         name, equals, value = override.partition("=")
-        shown = override if len(override) <= LONGEST_QUOTE else f"{override[: LONGEST_QUOTE - 1]}…"
-        place = Place(f"command line: {shown}")
+        place = Place(f"command line: {cut(override)}")
         section, dot, inner = name.strip().partition(".")
         if not equals or not name.strip():
             found.refuse("expected name=value", place)
             continue
         known = DECLARATIONS.get(_canonical(inner or section) or "")
         try:
+            check_text(override, place)
             if known is not None and known.type is str and value.strip()[:1] in ("{", "["):
                 node: Node = Scalar(value.strip(), place)  # a text such as {seed}_{date}
             else:
@@ -179,8 +180,8 @@ def _unknown(written: str) -> str:
     if section and section not in SECTIONS and _canonical(setting) is not None:
         meant = nearest(section, filter(None, SECTIONS))
         right = f"{meant}.{setting} or {setting}" if meant else setting
-        return f"unknown section {section!r}; did you mean {right}?"
-    return f"unknown setting {written!r}{_meant(setting or written, [*DECLARATIONS, *CANONICAL, *SECTIONS])}"
+        return f"unknown section {quote(section)}; did you mean {right}?"
+    return f"unknown setting {quote(written)}{_meant(setting or written, [*DECLARATIONS, *CANONICAL, *SECTIONS])}"
 
 
 def find_setting(word: str) -> Declaration | None:

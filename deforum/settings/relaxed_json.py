@@ -7,19 +7,21 @@ comments (// and #), and Python's True, False and None.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import NoReturn
 
 from deforum.errors import Problem, UserError
-from deforum.settings.document import TOO_DEEP, Mapping, Node, Place, Scalar, Sequence, quote_line
-
-DEEPEST = 20  # unknown settings of other programs may be nested more deeply than ours
+from deforum.limits import JSON_DEPTH, VALUES
+from deforum.settings.document import TOO_DEEP, Mapping, Node, Place, Scalar, Sequence, check_text, quote_line
+from schedules.quoting import quote
 
 _SKIPPED = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|\ufeff)*")
 _WORD = re.compile(r"[-+.\w]+")
 _CLOSING = {'"': '"', "“": '”“„‟"', "”": '”“"', "„": '”“"', "‟": '”“"', "'": "'"}
+_UNREMARKABLE = re.compile(r"[^\\\"'“”„‟]+")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": "true", "True": "true", "false": "false", "False": "false", "null": "null", "None": "null"}
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$")
 
 
 def parse_json(text: str, source: str) -> Mapping:
@@ -40,20 +42,21 @@ class _Reader:
 
     def __init__(self, text: str, source: str) -> None:
         self.text, self.source, self.at = text, source, 0
-        self._line, self._line_start = 1, 0
+        self.count = 0
+        """Values so far."""
+        self._starts = [0, *(end.end() for end in re.finditer("\n", text))]
 
     def fail(self, message: str) -> NoReturn:
-        line = self.text[self.text.rfind("\n", 0, self.at) + 1 :].split("\n", 1)[0]
         place = self.place()
-        raise UserError(Problem(message + quote_line(line, place.column - 1), str(place)))
+        start = self._starts[place.line - 1]
+        # Only the part around the place: the whole text may be one line.
+        left = max(start, self.at - 200)
+        line = self.text[left : self.at + 200].split("\n", 1)[0]
+        raise UserError(Problem(message + quote_line(line, self.at - left), str(place)))
 
     def place(self) -> Place:
-        # Places are requested from left to right, except that the first one may be requested again.
-        if self.at < self._line_start:
-            self._line, self._line_start = 1, 0
-        self._line += self.text.count("\n", self._line_start, self.at)
-        self._line_start = self.text.rfind("\n", 0, self.at) + 1
-        return Place(self.source, self._line, self.at - self._line_start + 1)
+        line = bisect_right(self._starts, self.at)
+        return Place(self.source, line, self.at - self._starts[line - 1] + 1)
 
     def skip(self) -> None:
         match = _SKIPPED.match(self.text, self.at)
@@ -65,8 +68,11 @@ class _Reader:
 
     def value(self, depth: int = 0) -> Node:
         first = self.peek()
-        if depth > DEEPEST:
-            self.fail(TOO_DEEP)
+        self.count += 1
+        if depth > JSON_DEPTH.most:
+            self.fail(TOO_DEEP.format(JSON_DEPTH))
+        if self.count > VALUES.most:
+            self.fail(f"there are too many values; expected at most {VALUES} in {VALUES.of}")
         if first == "{":
             return self.mapping(depth)
         if first == "[":
@@ -76,6 +82,7 @@ class _Reader:
         word = _WORD.match(self.text, self.at)
         if word and (word[0] in _WORDS or _NUMBER.match(word[0])):
             place = self.place()
+            check_text(word[0], place)
             self.at = word.end()
             return Scalar(_WORDS.get(word[0], word[0]), place, plain=True, start=place.column)
         self.fail("expected a value: a text in quotes, a number, true, false or null")
@@ -94,7 +101,12 @@ class _Reader:
             if letter in closing:
                 break
             letters.append(self.escape() if letter == "\\" else letter)
+            plain = _UNREMARKABLE.match(self.text, self.at)
+            if plain:  # most of a text, in one step
+                letters.append(plain[0])
+                self.at = plain.end()
         text = "".join(letters)
+        check_text(text, place)
         as_is = self.text.startswith(text, opened + 1) and "\n" not in text
         return Scalar(text, place, plain=False, start=place.column + 1 if as_is else 0)
 
@@ -124,7 +136,7 @@ class _Reader:
             if not isinstance(key, Scalar):
                 self.fail("expected a name in quotes")
             if self.peek() != ":":
-                self.fail(f"expected a colon behind {key.text!r}")
+                self.fail(f"expected a colon behind {quote(key.text)}")
             self.at += 1
             entries.append((key, self.value(depth + 1)))
             self.comma("}", place)

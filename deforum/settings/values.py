@@ -12,6 +12,8 @@ from deforum.settings.document import Mapping, Node, Scalar, Sequence
 from deforum.settings.faults import Wrong, inside, readable, unique
 from deforum.settings.keyed_texts import read_keyed_texts
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
+from schedules.quoting import cut, quote
+from schedules.variables import LARGEST_INT
 
 S = TypeVar("S")
 
@@ -57,15 +59,18 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
 def _number(declaration: Declaration, node: Scalar, name: str) -> int | float:
     value = _parse_int(node.text) if declaration.type is int else _parse_float(node.text)
     if value is None:
-        raise Wrong(Problem(f"{name}: {node.text!r} is not a {'whole ' * (declaration.type is int)}number; "
+        raise Wrong(Problem(f"{name}: {quote(node.text)} is not a {'whole ' * (declaration.type is int)}number; "
                             f"{declaration.expected}", str(node.place)))  # fmt: skip
     low, high = declaration.low, declaration.high
     if (low is not None and value < low) or (high is not None and value > high):
-        raise Wrong(Problem(f"{name}: {node.text} is out of range; {declaration.expected}", str(node.place)))
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} is out of range; {declaration.expected}", str(node.place)))
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        what = f"has too many digits; expected a whole number of at most {LARGEST_INT:,}"
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     if declaration.multiple > 1 and value % declaration.multiple:
         fitting = max(declaration.multiple, round(value / declaration.multiple) * declaration.multiple)
         what = f"is not a multiple of {declaration.multiple}; the nearest one is {fitting}"
-        raise Wrong(Problem(f"{name}: {node.text} {what}", str(node.place)))
+        raise Wrong(Problem(f"{name}: {cut(node.text, 40)} {what}", str(node.place)))
     return value
 
 
@@ -92,7 +97,7 @@ def _flag(declaration: Declaration, node: Scalar, name: str) -> bool:
         return number == 1
     if word in TRUE or word in FALSE:
         return word in TRUE
-    raise Wrong(Problem(f"{name}: {node.text!r} is neither true nor false", str(node.place)))
+    raise Wrong(Problem(f"{name}: {quote(node.text)} is neither true nor false", str(node.place)))
 
 
 def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
@@ -105,7 +110,7 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)
     hint = f" (did you mean {meant}?)" if meant else ""
-    problem = Problem(f"{name}: {node.text!r} is not a choice{hint}; {declaration.expected}", str(node.place))
+    problem = Problem(f"{name}: {quote(node.text)} is not a choice{hint}; {declaration.expected}", str(node.place))
     raise UnknownChoice(problem, node.text)
 
 

@@ -62,9 +62,7 @@ def as_in_a_longer_run(schedule: NumberSchedule, count: int, variables: Variable
 def within_range(name: str, curve: NDArray[np.float64]) -> NDArray[np.float64]:
     """Clip the curve (F,) of a parameter to its range; values that `load` accepted from an old file may exceed it."""
     declaration = PARAMS[name]
-    if declaration.low is None and declaration.high is None:
-        return curve
-    curve = np.clip(curve, declaration.low, declaration.high)
+    curve = np.clip(curve, *declaration.bounds)
     if declaration.least:
         curve = np.where(np.abs(curve) < declaration.least, np.copysign(declaration.least, curve), curve)
     return np.trunc(curve) // 2 * 2 + 1 if declaration.odd else curve

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from deforum import limits
 from deforum.errors import UserError
+from deforum.limits import PIXELS, Patience
+from deforum.video.watchdog import Watchdog, kill, start
+from deforum.video.whole import cut_off
 
 
 class VideoError(UserError):
@@ -25,12 +31,29 @@ def ffmpeg_path() -> str:
         raise VideoError(f"no ffmpeg: {error}. Install imageio-ffmpeg again, or set IMAGEIO_FFMPEG_EXE") from error
 
 
-# A terminal sends Ctrl-C to the whole process group: ffmpeg must not be in ours, or the film ends before its frames do.
-OWN_GROUP: dict[str, Any] = (
-    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    if os.name == "nt"
-    else {"start_new_session": True}
-)
+CONTAINERS: tuple[str, ...] = (
+    # films
+    "mov", "matroska", "avi", "flv", "mpeg", "mpegts", "asf", "ogg", "mxf", "nut", "ivf", "dv", "gif", "apng",
+    "webp_anim", "yuv4mpegpipe", "h264", "hevc", "av1", "obu", "m4v", "mpegvideo", "vc1",
+    # sound
+    "wav", "w64", "mp3", "aac", "flac", "aiff", "caf", "ac3", "eac3", "dts", "amr", "au", "ape", "wv", "tta", "mpc",
+    "mpc8", "loas",
+)  # fmt: skip
+"""ffmpeg's names of the containers that are read: they hold their pictures and sound themselves.
+
+ffmpeg also draws texts and subtitles as pictures, and follows playlists to other files and to the network.
+"""
+
+REFUSED = "not a film or sound: a text, subtitles, a playlist, or another kind that is not read here"
+
+
+def input_of(path: Path) -> list[str]:
+    """Return ffmpeg's options for an input file: only that file, only a container in CONTAINERS, no giant frames."""
+    return [
+        "-protocol_whitelist", "file", "-format_whitelist", ",".join(CONTAINERS), "-max_pixels", str(PIXELS.most),
+        "-i", f"file:{path}",
+    ]  # fmt: skip
+
 
 QUIET = ("-hide_banner", "-loglevel", "error", "-y")
 
@@ -42,25 +65,77 @@ def last_words(stderr: bytes) -> str:
     return "\n".join(f"    {line}" for line in kept) or "    (it said nothing)"
 
 
-def run_ffmpeg(arguments: Sequence[str], doing: str) -> str:
-    """Run ffmpeg to its end and return its stdout. Raises VideoError with ffmpeg's message; `doing` names the task."""
-    command = [ffmpeg_path(), *QUIET, "-nostdin", *arguments]
-    try:
-        done: subprocess.CompletedProcess[bytes] = subprocess.run(
-            command, capture_output=True, check=False, stdin=subprocess.DEVNULL, **OWN_GROUP
-        )
-    except OSError as error:
-        raise VideoError(f"ffmpeg does not start: {error}") from error
-    if done.returncode:
-        raise VideoError(f"ffmpeg stopped with status {done.returncode} while {doing}:\n{last_words(done.stderr)}")
-    return done.stdout.decode(errors="replace")
+@dataclass(frozen=True)
+class Said:
+    """What ffmpeg gave and said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def listen(arguments: Sequence[str], doing: str, patience: Patience | None = None, file: Path | None = None) -> Said:
+    """Run ffmpeg to its end. Raises VideoError where it does not start, or does nothing for too long.
+
+    `doing` names the task. `file` is what it writes: while that grows, ffmpeg is alive.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = start(
+                [ffmpeg_path(), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            )  # fmt: skip
+        except OSError as error:
+            raise VideoError(f"ffmpeg does not start: {error}") from error
+        dog = Watchdog(process, patience or limits.LOOKING, file)
+        given: list[bytes] = []
+        try:
+            assert process.stdout is not None
+            more = True
+            while more:
+                with dog.waiting():
+                    chunk = os.read(process.stdout.fileno(), 1 << 16)
+                given.append(chunk)
+                more = bool(chunk)
+            with dog.waiting():
+                status = process.wait()
+        finally:
+            kill(process)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if dog.stopped_it:
+            raise VideoError(dog.says(doing))
+        said.seek(0)
+        return Said(status, b"".join(given).decode(errors="replace"), said.read().decode(errors="replace"))
+
+
+def run_ffmpeg(arguments: Sequence[str], doing: str, patience: Patience | None = None, file: Path | None = None) -> str:
+    """Run ffmpeg to its end and return its stdout. Raises VideoError with ffmpeg's message; see `listen`."""
+    said = listen([*QUIET, "-nostdin", *arguments], doing, patience, file)
+    if said.status:
+        raise VideoError(f"ffmpeg stopped with status {said.status} while {doing}:\n{last_words(said.err.encode())}")
+    return said.out
+
+
+def sound_cut_off(path: Path) -> str:
+    """Return what is missing of a sound file, as the end of a sentence; "" if nothing seems to be."""
+    listed = listen(
+        ["-hide_banner", "-nostdin", "-nostats", *input_of(path), "-map", "0:a:0", "-c", "copy", "-f", "framecrc", "-"],
+        f"reading the sound of {path}",
+    )
+    base = re.search(r"^#tb 0: (\d+)/(\d+)", listed.out, re.MULTILINE)
+    last = listed.out.rstrip().rpartition("\n")[2].split(",")
+    if listed.status or base is None or len(last) < 4 or not int(base[2]):
+        return ""
+    seconds = (int(last[2]) + int(last[3])) * int(base[1]) / int(base[2])
+    return cut_off(path, listed.err, seconds)
 
 
 def count_frames(path: Path) -> int:
     """Count the pictures stored in a video file, without decoding them."""
     # framecrc lists one line per packet. (-progress does not work: ffmpeg 7.0 counts no frames with -c copy.)
     listed = run_ffmpeg(
-        ["-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"],
+        [*input_of(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"],
         f"counting the frames of {path}",
     )
     return sum(bool(line) and not line.startswith("#") for line in listed.splitlines())
@@ -69,7 +144,7 @@ def count_frames(path: Path) -> int:
 def has_sound(path: Path) -> bool:
     """Return whether a file has a readable sound track."""
     try:
-        run_ffmpeg(["-i", str(path), "-map", "0:a:0", "-c", "copy", "-t", "0.1", "-f", "null", os.devnull], "looking")
+        run_ffmpeg([*input_of(path), "-map", "0:a:0", "-c", "copy", "-t", "0.1", "-f", "null", os.devnull], "looking")
     except VideoError:
         return False
     return True
@@ -81,7 +156,7 @@ def sound_seconds(path: Path, start: float, most: float) -> float:
     Raises VideoError for a file without readable sound.
     """
     told = run_ffmpeg(
-        ["-ss", f"{start:.6f}", "-t", f"{most:.6f}", "-i", str(path), "-map", "0:a:0", "-c", "copy",
+        ["-ss", f"{start:.6f}", "-t", f"{most:.6f}", *input_of(path), "-map", "0:a:0", "-c", "copy",
          "-progress", "pipe:1", "-f", "null", os.devnull],
         f"measuring the sound of {path}",
     )  # fmt: skip

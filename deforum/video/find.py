@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.video.ffmpeg import ffmpeg_path
+from deforum.limits import CLIP_FRAMES, PICTURES, PIXELS
+from deforum.paths import exists, is_file, to_path
+from deforum.video.ffmpeg import REFUSED, VideoError, input_of, listen
+from deforum.video.whole import cut_off
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -54,6 +57,8 @@ class VideoFile:
     """ffmpeg's name of the YCbCr matrix, where the file has no tag and ffmpeg would guess wrong; empty: the file's."""
     seekable: bool = False
     """True where the file has an index of its frames, so that reading can start anywhere."""
+    fault: str = ""
+    """What is missing of the file, as the end of a sentence; empty: nothing."""
 
     def stored(self) -> NDArray[np.intp]:
         """Return the index of the stored frame for each frame at the average rate, (N,)."""
@@ -88,6 +93,12 @@ class ClipSource:
     def __len__(self) -> int:
         """Return the number of frames used, before the clip is held or looped."""
         return len(self.picks)
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the file, one line each: what is missing of it."""
+        fault = self.media.fault if isinstance(self.media, VideoFile) else ""
+        return [f"{self.path.name} {fault}; {len(self.media.stored())} frames can be used"] if fault else []
 
     def stored(self, t: int) -> int:
         """Return which of the frames used belongs to frame t of the animation: 0..len-1.
@@ -146,16 +157,23 @@ def resolve_clip(
         raise ClipError(f"{name}: this has to name a clip: a video, a folder of pictures, or a picture")
     if str(path).startswith(("http://", "https://")):
         raise ClipError(f"{name}: {path} is not fetched; download it and give the file")
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise ClipError(f"{name}: there is no file {str(path)!r}")
+    path = to_path(path)
+    if not exists(path):
+        raise ClipError(f"{name}: there is no file {quote(path)}")
     media = _look_at(path, name)
     stored = media.stored()
     problems = list(_range_problems(path, len(stored), nth, first, last))
     if problems:
         raise ClipError(problems)
     stop = len(stored) if last == -1 else last + 1
-    return ClipSource(path, media, stored[first:stop:nth], end, nth, first)
+    source = ClipSource(path, media, stored[first:stop:nth], end, nth, first)
+    if isinstance(media, Pictures):
+        from deforum.pixels.files import check_pictures
+
+        problems = check_pictures((media.paths[pick] for pick in source.picks), name, decoded=False)
+        if problems:
+            raise ClipError(problems)
+    return source
 
 
 def _range_problems(path: Path, count: int, nth: int, first: int, last: int) -> Iterator[Problem]:
@@ -174,9 +192,13 @@ def _look_at(path: Path, name: str) -> VideoFile | Pictures:
         if not paths:
             expected = ", ".join(PICTURE_SUFFIXES)
             raise ClipError(f"{name}: {path} has no pictures in it; expected files ending in one of {expected}")
+        if len(paths) > PICTURES.most:
+            raise ClipError(f"{name}: {path} {PICTURES.exceeded(len(paths))}")
         return Pictures(tuple(paths), alpha=_has_alpha(paths[0], name))
     if _is_picture(path):
         return Pictures((path,), alpha=_has_alpha(path, name))
+    if not is_file(path):
+        raise ClipError(f"{name}: {path} is no regular file; expected a video, a folder of pictures, or a picture")
     stat = path.stat()
     return _probe(path, name, stat.st_mtime_ns, stat.st_size)
 
@@ -192,12 +214,12 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 def _has_alpha(path: Path, name: str) -> bool:
     """Decode a picture and return whether it has an alpha channel. Raises ClipError where it cannot be decoded."""
-    import cv2
+    from deforum.pixels.files import decode
 
-    encoded = np.fromfile(path, np.uint8)
-    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    if levels is None:
-        raise ClipError(f"{name}: {path} is not a picture that can be read")
+    try:
+        levels = decode(path, unchanged=True)
+    except UserError as error:
+        raise ClipError(Problem(f"{name}: {problem.message}") for problem in error.problems) from None
     return levels.ndim == 3 and levels.shape[2] == 4
 
 
@@ -218,16 +240,32 @@ _NO_TIME = np.iinfo(np.int64).min
 @lru_cache(maxsize=32)
 def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
     """Read a video's headers and packets. (`mtime` and `size` are part of the cache key.) Raises ClipError."""
+    try:
+        return _read_video(path, name)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError, OverflowError):
+        raise ClipError(f"{name}: {path} is damaged: its sizes or times make no sense") from None
+
+
+def _read_video(path: Path, name: str) -> VideoFile:
     said, listed = _list_packets(path, name, "-c", "copy")
     stream = _stream_lines(said)
     codec = _find(r"Video: (\w+)", stream)
     header, ticks, spans = _read_packets(listed)
+    if not len(ticks):
+        raise ClipError(f"{name}: {path} has no frames in it")
     shown = _shown_size(header, _find(r"rotation of (-?[\d.]+)", stream))
+    if not min(shown) > 0:
+        raise ClipError(f"{name}: {path} is damaged: its frames are {shown[0]}x{shown[1]} px")
+    if shown[0] * shown[1] > PIXELS.most:
+        what = f"a frame of {shown[0]}x{shown[1]} px {PIXELS.exceeded(shown[0] * shown[1])}"
+        raise ClipError(f"{name}: {path}: {what}")
     if codec in _HIDES_FRAMES or _NO_TIME in ticks:  # old containers, such as avi, lack some times
-        _, listed = _list_packets(path, name, "-vf", "scale=2:2", "-fps_mode", "passthrough")
+        said, listed = _list_packets(path, name, "-vf", "scale=2:2", "-fps_mode", "passthrough")
         header, ticks, spans = _read_packets(listed)
     if not len(ticks):
         raise ClipError(f"{name}: {path} has no frames in it")
+    if len(ticks) > CLIP_FRAMES.most:
+        raise ClipError(f"{name}: {path} is longer than any clip that is read; expected at most {CLIP_FRAMES}")
     base = Fraction(header["tb"])
     order = np.argsort(ticks, kind="stable")
     ticks = ticks[order]
@@ -236,35 +274,42 @@ def _probe(path: Path, name: str, mtime: int, size: int) -> VideoFile:
     rate = Fraction(len(ticks) - 1) / (span * base) if span else 1 / (max(int(spans[0]), 1) * base)
     times = np.asarray(ticks * float(base), np.float64)
     alpha_mode = bool(re.search(r"alpha_mode\s*:\s*1", stream, re.IGNORECASE))
+    delay = max(float(times[0]) - float(_find(r"start: (-?[\d.]+)", said) or 0), 0.0)
     return VideoFile(
         path=path,
         width=shown[0],
         height=shown[1],
         times=times,
         rate=rate,
-        delay=max(float(times[0]) - float(_find(r"start: (-?[\d.]+)", said) or 0), 0.0),
+        delay=delay,
         alpha=alpha_mode or bool(_ALPHA_FORMATS.search(stream)),
         decoder=_ALPHA_DECODERS.get(codec, "") if alpha_mode else "",
         matrix="bt709" if min(shown) >= 720 and "yuv" in stream and not _MATRICES.search(stream) else "",
         seekable=_find(r"Input #0, (\w+)", said) in _INDEXED,
+        fault=cut_off(path, said, delay + float(times[-1] - times[0]) + 1 / float(rate)),
     )
 
 
 def _list_packets(path: Path, name: str, *output: str) -> tuple[str, str]:
     """Return ffmpeg's description of a file, and the packets of its first video stream (framecrc). Raises ClipError."""
     command = [
-        ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-copyts", "-i", str(path),
-        "-map", "0:V:0", *output, "-f", "framecrc", "-",
+        "-hide_banner", "-nostdin", "-nostats", "-copyts", *input_of(path),
+        "-map", "0:V:0", *output, "-frames:v", str(CLIP_FRAMES.most + 1), "-f", "framecrc", "-",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    said = done.stderr.decode(errors="replace")
-    if done.returncode:
+    try:
+        done = listen(command, f"reading {path}")
+    except VideoError as error:
+        raise ClipError(f"{name}: {error}") from None
+    said = done.err
+    if done.status:
         expected = "expected a video, a folder of pictures, or a picture"
+        if "not on whitelist" in said:
+            raise ClipError(f"{name}: {path} is {REFUSED}; {expected}")
         if "matches no streams" in said:
             raise ClipError(f"{name}: {path} has no pictures in it; {expected}")
         reason = _find(r"Error opening input: (.+)", said) or "it does not say why"
         raise ClipError(f"{name}: {path} is no clip that ffmpeg can read ({reason}); {expected}")
-    return said, done.stdout.decode(errors="replace")
+    return said, done.out
 
 
 def _read_packets(listed: str) -> tuple[dict[str, str], NDArray[np.int64], NDArray[np.int64]]:
@@ -323,4 +368,9 @@ def fit_into(clip: tuple[int, int], frame: tuple[int, int], fit: Fit) -> Placeme
         choose = max if fit == "fill" else min
         scale = choose(width / clip[0], height / clip[1])
         width, height = (max(round(side * scale), 1) for side in clip)
+        if width * height > PIXELS.most:
+            size = f"{clip[0]}x{clip[1]} px cannot fill {frame[0]}x{frame[1]}"
+            raise ClipError(
+                f"a clip of {size}: it would be scaled to {width}x{height}, which is too large; try stretch"
+            )
     return Placement(width, height, (frame[0] - width) // 2, (frame[1] - height) // 2)

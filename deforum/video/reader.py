@@ -20,8 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.video.ffmpeg import ffmpeg_path
-from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into
+from deforum import limits
+from deforum.errors import UserError
+from deforum.pixels.files import decode
+from deforum.video.ffmpeg import ffmpeg_path, input_of, last_words
+from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into, resolve_clip
+from deforum.video.watchdog import Watchdog, kill, start
+from schedules.quoting import printable
 
 if TYPE_CHECKING:
     from deforum.pixels.image import Device, Image, Mask
@@ -205,10 +210,10 @@ def read_picture(path: Path, width: int, height: int, fit: Fit, *, alpha: bool) 
     """
     import cv2
 
-    encoded = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
-    levels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR) if encoded.size else None
-    if levels is None:
-        raise ClipError(f"{path}: not a picture that can be read")
+    try:
+        levels = decode(path, unchanged=alpha)
+    except UserError as error:
+        raise ClipError(error.problems) from None
     if alpha:
         if levels.dtype == np.uint16:
             levels = cv2.convertScaleAbs(levels, alpha=1 / 257)
@@ -244,42 +249,82 @@ def _video_frames(film: VideoFile, picks: NDArray[np.intp], width: int, height: 
     steps = np.unique(np.diff(picks))
     stride = int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1
     channels = 4 if film.alpha else 3
-    command = _decoding(film, int(picks[0]), stride, width, height, fit)
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+    with _Decoder(_decoding(film, int(picks[0]), stride, width, height, fit), film.path) as decoder:
+        number, levels = int(picks[0]) - stride, None
+        for done, pick in enumerate(picks):
+            while number < pick:
+                got = decoder.read((height, width, channels))
+                if got is None:
+                    if levels is None:
+                        raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}:\n{decoder.last_words()}")
+                    says = f"{film.path}: {len(film.times)} frames were expected, but it ends at frame {number}"
+                    _log.warning("%s", printable(f"{says}, which is held\n{decoder.last_words()}"))
+                    yield from [levels] * (len(picks) - done)
+                    return
+                number, levels = number + stride, got
+            assert levels is not None
+            yield levels
+
+
+class _Decoder:
+    """A running ffmpeg that gives raw frames; leaving the block stops it."""
+
+    def __init__(self, command: list[str], path: Path) -> None:
+        self.path = path
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         try:
-            number, levels = int(picks[0]) - stride, None
-            for done, pick in enumerate(picks):
-                while number < pick:
-                    got = _read_frame(process, (height, width, channels))
-                    if got is None:
-                        if levels is None:
-                            said.seek(0)
-                            words = said.read().decode(errors="replace").strip() or "(it said nothing)"
-                            raise ClipError(f"{film.path}: ffmpeg gives no frame {pick}: {words}")
-                        _log.warning(
-                            "%s: %d frames were expected, but it ends at frame %d, which is held",
-                            film.path, len(film.times), number,
-                        )  # fmt: skip
-                        yield from [levels] * (len(picks) - done)
-                        return
-                    number, levels = number + stride, got
-                assert levels is not None
-                yield levels
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            self._process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said)
+        except OSError as error:
+            self._said.close()
+            raise ClipError(f"ffmpeg does not start: {error}") from error
+        self._dog = Watchdog(self._process, limits.DECODING)
+        self._count = 0
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        kill(self._process)
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._said.close()
+
+    def read(self, shape: tuple[int, ...]) -> Levels | None:
+        """Read one frame; None at the end. Raises ClipError where ffmpeg does nothing for too long."""
+        assert self._process.stdout is not None
+        levels = np.empty(shape, np.uint8)
+        with self._dog.waiting():
+            # (readinto on a buffered pipe fills the whole array, or reaches the end of the stream.)
+            got = self._process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
+        if self._dog.stopped_it:
+            raise ClipError(self._dog.says(f"decoding {self.path}"))
+        return levels if got == levels.nbytes else None
+
+    def last_words(self) -> str:
+        """Return ffmpeg's messages at its end, and the signal that ended it, if one did."""
+        status = self._process.wait()
+        self._said.seek(0)
+        words = last_words(self._said.read())
+        return f"    (ffmpeg was ended by signal {-status})\n{words}" if status < 0 else words
 
 
-def _read_frame(process: subprocess.Popen[bytes], shape: tuple[int, int, int]) -> Levels | None:
-    """Read one frame of raw video; None at the end."""
-    assert process.stdout is not None
-    levels = np.empty(shape, np.uint8)
-    # (readinto on a buffered pipe fills the whole array, or reaches the end of the stream.)
-    got = process.stdout.readinto(levels.data.cast("B"))  # type: ignore[attr-defined]
-    return levels if got == levels.nbytes else None
+def grey_frames(path: Path, name: str) -> Iterator[NDArray[np.uint16]]:
+    """Decode all frames of a video in order, in 16-bit grey and at their own size: (H, W). Raises ClipError."""
+    film = resolve_clip(path, name=name).media
+    assert isinstance(film, VideoFile)
+    command = [
+        ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-nostdin", *input_of(path), "-map", "0:V:0",
+        "-vf", f"scale={film.width}:{film.height}", "-fps_mode", "passthrough", "-f", "rawvideo",
+        "-pix_fmt", "gray16le", "pipe:1",
+    ]  # fmt: skip
+    with _Decoder(command, path) as decoder:
+        found = False
+        while (levels := decoder.read((film.height, film.width * 2))) is not None:
+            found = True
+            yield levels.view("<u2")
+        if not found:
+            raise ClipError(f"{name}: {path}: no frame of this video can be read:\n{decoder.last_words()}")
 
 
 def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int, fit: Fit) -> list[str]:
@@ -305,6 +350,6 @@ def _decoding(film: VideoFile, start: int, stride: int, width: int, height: int,
         fitted.append(f"pad={width}:{height}:{max(at.x, 0)}:{max(at.y, 0)}:color=black@0")
     return [
         ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-nostdin", "-copyts", *seek,
-        *(["-c:v", film.decoder] if film.decoder else []), "-i", str(film.path), "-map", "0:V:0",
+        *(["-c:v", film.decoder] if film.decoder else []), *input_of(film.path), "-map", "0:V:0",
         "-vf", ",".join([*chosen, *fitted]), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1",
     ]  # fmt: skip

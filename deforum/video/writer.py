@@ -26,20 +26,22 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum import limits
 from deforum.background import Background
 from deforum.errors import Problem
 from deforum.video.ffmpeg import (
-    OWN_GROUP,
     QUIET,
     VideoError,
     count_frames,
     ffmpeg_path,
     has_sound,
+    input_of,
     last_words,
     run_ffmpeg,
 )
 from deforum.video.formats import FORMATS, MKV, Format, exact_fps
 from deforum.video.tags import add_comment, metadata_file
+from deforum.video.watchdog import Watchdog, start
 
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 
@@ -120,6 +122,7 @@ class VideoWriter:
         self._soundtrack, self._comment = soundtrack, comment
         self._width, self._height = width, height
         self._ffmpeg: subprocess.Popen[bytes] | None = None
+        self._dog: Watchdog | None = None
         self._feeder: Background[Pixels] | None = None
         self._said: IO[bytes] | None = None
         self._metadata: Path | None = None
@@ -143,12 +146,11 @@ class VideoWriter:
         ]  # fmt: skip
         self._said = tempfile.TemporaryFile()
         try:
-            self._ffmpeg = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, **OWN_GROUP
-            )
+            self._ffmpeg = start(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said)
         except OSError as error:
             self._forget_metadata()
             raise VideoError(f"ffmpeg does not start: {error}") from error
+        self._dog = Watchdog(self._ffmpeg, limits.ENCODING, self.working_path)
         self._feeder = Background(self._feed, name="video")
         return self
 
@@ -183,9 +185,10 @@ class VideoWriter:
         right, bottom = -self._width % grid_w, -self._height % grid_h
         if right or bottom:
             pixels = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")
-        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
+        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None and self._dog is not None
         try:
-            self._ffmpeg.stdin.write(np.ascontiguousarray(pixels).data)
+            with self._dog.waiting():
+                self._ffmpeg.stdin.write(np.ascontiguousarray(pixels).data)
         except OSError as error:  # the pipe broke: ffmpeg has ended, and its stderr has the cause
             raise self._failure() from error
 
@@ -215,10 +218,11 @@ class VideoWriter:
 
     def _end_of_frames(self) -> int:
         """Close the pipe and wait for ffmpeg to end; returns its exit status."""
-        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
-        with contextlib.suppress(OSError):  # ffmpeg has ended; its status shows it
-            self._ffmpeg.stdin.close()
-        status = self._ffmpeg.wait()
+        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None and self._dog is not None
+        with self._dog.waiting():
+            with contextlib.suppress(OSError):  # ffmpeg has ended; its status shows it
+                self._ffmpeg.stdin.close()
+            status = self._ffmpeg.wait()
         self._forget_metadata()
         return status
 
@@ -231,10 +235,10 @@ class VideoWriter:
         status = self._ffmpeg.wait()
         self._said.seek(0)
         rest = f"\n  The film as far as it got: {self.working_path}" if _is_filled(self.working_path) else ""
-        return VideoError(
-            f"ffmpeg stopped with status {status} while encoding {self.path} as {self._name}:\n"
-            f"{last_words(self._said.read())}{rest}"
-        )
+        doing = f"encoding {self.path} as {self._name}"
+        stopped = f"ffmpeg stopped with status {status} while {doing}"
+        why = self._dog.says(doing) if self._dog is not None and self._dog.stopped_it else stopped
+        return VideoError(f"{why}:\n{last_words(self._said.read())}{rest}")
 
     def _finish(self) -> None:
         finishing = self.path.with_name(f"{self.path.stem}.finishing{self.path.suffix}")
@@ -243,7 +247,7 @@ class VideoWriter:
         sound: list[str] = []
         sound_input: list[str] = []
         if self._soundtrack is not None:
-            sound_input = ["-ss", f"{self._soundtrack.start:.6f}", "-i", str(self._soundtrack.path)]
+            sound_input = ["-ss", f"{self._soundtrack.start:.6f}", *input_of(self._soundtrack.path)]
             # The sound is cut by a filter, because -t acts on the film too and its rounded times may drop a frame.
             sound = ["-map", "1:a:0", "-af", f"atrim=end={seconds:.6f},asetpts=PTS-STARTPTS", *row.audio]
         # Matroska rounds times to milliseconds: where frames are encoded again, the exact rate is passed again.
@@ -257,7 +261,7 @@ class VideoWriter:
                     *video, *row.finish, *quality, *sound,
                     "-fps_mode", "passthrough", "-f", row.muxer, str(finishing),
                 ],
-                f"completing {self.path}",
+                f"completing {self.path}", limits.ENCODING, finishing,
             )  # fmt: skip
             found = count_frames(finishing) if row.countable else self.num_frames
             if found != self.num_frames:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import cast
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ import deforum.depth
 from deforum.depth import MODELS, STANDS, DepthModel, DepthSource, resolve_depth
 from deforum.depth.network import Mixed
 from deforum.errors import UserError
+from deforum.video.writer import VideoWriter
 from tests.helpers.command import imported
 
 # There are only the weights that a test writes, and no network.
@@ -100,10 +103,16 @@ def test_unknown_names() -> None:
         resolve_depth("midass")
 
 
+def put_picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tofile(path)
+
+
 def test_folders_are_looked_into(home: Path) -> None:
-    put(home / "maps/1.png")
+    put_picture(home / "maps/1.png")
     assert resolve_depth("maps") == DepthSource("maps", Path("maps"))
-    put(home / "film.mp4")
+    with VideoWriter(home / "film.mp4", 64, 64, 25) as film:
+        film.write(np.zeros((64, 64, 3), np.uint8))
     assert resolve_depth("film.mp4") == DepthSource("maps", Path("film.mp4"))
     put(home / "model/config.json", json.dumps({"model_type": "zoedepth"}))
     assert resolve_depth("model") == DepthSource("zoe", Path("model"))
@@ -130,7 +139,7 @@ def test_embedded_is_missing_or_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_resolving_needs_no_torch(tmp_path: Path) -> None:
-    put(tmp_path / "maps/1.png")
+    put_picture(tmp_path / "maps/1.png")
     program = f"""
         from deforum.depth import resolve_depth
         assert resolve_depth({str(tmp_path / "maps")!r})

@@ -62,10 +62,10 @@ def test_a_video(tmp_path: Path) -> None:
 
 def test_what_is_no_map(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"a\.png: not a depth map"):
+    with pytest.raises(UserError, match=r"a\.png: not a picture that can be read"):
         load_depth(DepthSource("maps", tmp_path), CPU)
     (tmp_path / "b.mp4").write_bytes(b"no film")
-    with pytest.raises(UserError, match=r"b\.mp4: cannot be read as a video"):
+    with pytest.raises(UserError, match=r"b\.mp4 is no clip that ffmpeg can read"):
         load_depth(DepthSource("maps", tmp_path / "b.mp4"), CPU)
 
 

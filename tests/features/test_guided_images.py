@@ -130,10 +130,11 @@ def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path: Path) -> No
     assert find_guides(replace(settings, use_looper=False)) is None
     assert find_guides(replace(settings, animation_mode="Interpolation")) is None
     (tmp_path / "b.png").write_text("no picture")
-    guides = find_guides(settings)
-    assert guides is not None
+    with pytest.raises(UserError, match=r"init_images: .*b\.png: not a picture"):
+        check(settings)
+    broken = Guides((19,), (tmp_path / "b.png",))  # as if it broke after the check
     with pytest.raises(UserError, match=r"the picture at frame 19: .*b\.png: not a picture"):
-        read_guides(guides, settings.width, settings.height, CPU)
+        read_guides(broken, settings.width, settings.height, CPU)
 
 
 def test_files_are_looked_for_beside_the_settings(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_places() -> None:
         (r'{"a": "\u12"}',
          "a.txt:1:9: expected four hexadecimal digits behind \\u\n    {\"a\": \"\\u12\"}\n            ^"),
         ("[" * 100,
-         "a.txt:1:22: this is nested too deeply for any setting\n    " + "[" * 100 + "\n    " + " " * 21 + "^"),
+         "a.txt:1:22: this is nested too deeply for any setting; expected at most 20 levels\n    "
+         + "[" * 100 + "\n    " + " " * 21 + "^"),
     ],
 )  # fmt: skip
 def test_errors(text: str, message: str) -> None:

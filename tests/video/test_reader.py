@@ -399,7 +399,7 @@ def test_mistakes_name_the_setting(film: Path, tmp_path: Path) -> None:
             tmp_path / "text.mp4",
             r"^video_init_path: .* is no clip that ffmpeg can read \(.+\); expected a",
         ),
-        (tmp_path / "text.png", r"^video_init_path: .*text.png is not a picture that can be read$"),
+        (tmp_path / "text.png", r"^video_init_path: .*text.png: not a picture that can be read"),
         (tmp_path / "sound.m4a", r"^video_init_path: .*sound.m4a has no pictures in it; expected a video, a folder of"),
     ]:
         with pytest.raises(ClipError, match=says):

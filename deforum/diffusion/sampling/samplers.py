@@ -12,6 +12,7 @@ from functools import cache
 from typing import Literal
 
 from deforum.errors import UserError
+from schedules.quoting import quote
 
 Timesteps = Literal["", "leading", "even"]
 """How a sampler of the A1111 web UI that walks over timesteps places them, see `paths`; "": it walks over a grid."""
@@ -139,8 +140,8 @@ def find_sampler(name: str) -> Sampler:
     close = nearest(name, names)
     hint = f"did you mean {close!r}? " if close else ""
     raise UserError(
-        f"there is no sampler {name!r}; {hint}There are: {', '.join(row.name for row in SAMPLERS)}; each also with "
-        f"{', '.join(GRID_NAMES)} after its name"
+        f"there is no sampler {quote(name)}; {hint}There are: {', '.join(row.name for row in SAMPLERS)}; each also "
+        f"with {', '.join(GRID_NAMES)} after its name"
     )
 
 

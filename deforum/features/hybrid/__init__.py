@@ -16,6 +16,7 @@ from deforum.features.depth import depth_named
 from deforum.settings.declare import When, chosen, on, unless, when
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
+from schedules.quoting import quote
 
 if TYPE_CHECKING:
     from deforum.depth import DepthSource
@@ -117,6 +118,7 @@ def _find_depth(settings: Settings) -> DepthSource:
 def notes(settings: Settings, found: HybridSource) -> list[str]:
     """Note a replaced estimator, sound that drifts, and an unused init image."""
     says = [f"hybrid_flow_method: {found.flow.says}"] if found.flow is not None and found.flow.says else []
+    says += [f"video_init_path: {note}" for note in found.clip.notes]
     says += sound_notes(settings) if needs_clip(settings) else []
     if starts_from_clip(settings) and settings.init_image is not None and not settings.hybrid_use_init_image:
         says.append("init_image: not used, as hybrid_use_first_frame_as_init_image starts from the clip")
@@ -129,7 +131,7 @@ def without(settings: Settings, files: Lookup) -> tuple[Settings, list[str]]:
         text = getattr(settings, name)
         if is_needed(settings) and files.find(text or "") is None:
             settings = replace(settings, hybrid_motion="None", hybrid_composite="None")
-            return settings, [f"hybrid video: there is no clip {text or name!r}; the animation goes without one"]
+            return settings, [f"hybrid video: there is no clip {quote(text or name)}; the animation goes without one"]
     return settings, []
 
 

@@ -18,6 +18,7 @@ from deforum.errors import UserError
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import came_into_view, carried, followed
 from deforum.features.masks.language import Joined, MaskExpression, Not, Operand, Operator
+from deforum.pixels.files import decode
 from deforum.pixels.image import Device, Image, Mask, read, to_gray
 from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
@@ -164,8 +165,8 @@ class Masks:
 
 def read_alpha(path: Path, width: int, height: int) -> Mask:
     """Read the alpha channel of a picture, stretched to width x height: 1 is opaque. Raises UserError."""
-    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if levels is None or levels.ndim != 3 or levels.shape[2] != 4:
+    levels = decode(path, unchanged=True)
+    if levels.ndim != 3 or levels.shape[2] != 4:
         raise UserError(f"{path}: this picture has no alpha channel")
     alpha = cv2.resize(levels[..., 3], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     return torch.from_numpy(alpha / np.float32(65535 if levels.dtype == np.uint16 else 255))

@@ -14,10 +14,13 @@ from deforum.models import hub
 from deforum.models.catalogue import existing
 from deforum.models.config import check_network, read_config
 from deforum.models.weights import read_header
+from deforum.paths import is_file
+from deforum.pixels.files import check_pictures
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
 from schedules import ScheduleError, TextSchedule, Variables
+from schedules.quoting import cut, quote
 
 if TYPE_CHECKING:
     from deforum.depth import DepthSource
@@ -172,9 +175,9 @@ def find_masks(settings: Settings) -> MaskSource | None:
     init = _find_init(settings, problems) if named & {"init_mask", "video_mask"} else None
     clip = _find_clip(settings, problems) if settings.use_mask_video and "video_mask" in named else None
     problems += [
-        Problem(f"{name}: there is no file {operand.text!r}")
+        Problem(f"{name}: there is no file {quote(operand.text)}")
         for name, operand in wanted
-        if operand.kind == "file" and not Path(operand.text).is_file()
+        if operand.kind == "file" and not is_file(Path(operand.text))
     ]
     if "depth" in named and settings.depth_algorithm.strip().lower() == "none":
         problems.append(Problem("mask: {depth} needs a depth model; depth_algorithm is none"))
@@ -190,6 +193,11 @@ def find_masks(settings: Settings) -> MaskSource | None:
             words = find_words(settings.mask_words_model)
         except UserError as error:
             problems += error.problems
+    pictures = {"mask_file": [init] if init is not None and not settings.use_alpha_as_mask else []}
+    for name, operand in wanted:
+        pictures.setdefault(name, []).extend([Path(operand.text)] if operand.kind == "file" else [])
+    for name, paths in pictures.items():
+        problems += check_pictures((path for path in paths if is_file(path)), name)
     if problems:
         raise UserError(dict.fromkeys(problems))
     return MaskSource(
@@ -215,24 +223,30 @@ def _find_init(settings: Settings, problems: list[Problem]) -> Path | None:
             problems.append(Problem("use_alpha_as_mask: there is no init_image whose alpha channel it could be"))
             return None
         path = Path(settings.init_image)
-        if path.is_file() and not _has_alpha(path):
+        try:
+            transparent = not is_file(path) or _has_alpha(path)
+        except UserError as error:
+            problems += (Problem(f"init_image: {problem.message}") for problem in error.problems)
+            return path
+        if not transparent:
             problems.append(Problem(f"use_alpha_as_mask: {path} has no alpha channel; use a PNG or WebP that has one"))
         return path
     if not needs_mask_file(settings):
         return None
     path = Path(settings.mask_file)
-    if not settings.mask_file or not path.is_file():
-        missing = f"there is no file {settings.mask_file!r}" if settings.mask_file else "this has to name a picture"
-        problems.append(Problem(f"mask_file: {missing}, as the mask is {settings.mask.text}"))
+    if not settings.mask_file or not is_file(path):
+        missing = (
+            f"there is no file {quote(settings.mask_file)}" if settings.mask_file else "this has to name a picture"
+        )
+        problems.append(Problem(f"mask_file: {missing}, as the mask is {cut(settings.mask.text)}"))
     return path
 
 
 def _has_alpha(path: Path) -> bool:
-    import cv2
-    import numpy as np
+    from deforum.pixels.files import decode
 
-    levels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    return levels is not None and levels.ndim == 3 and levels.shape[2] == 4
+    levels = decode(path, unchanged=True)
+    return levels.ndim == 3 and levels.shape[2] == 4
 
 
 def _find_clip(settings: Settings, problems: list[Problem]) -> ClipSource | None:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from deforum.limits import MASK, MASK_DEPTH
 from schedules import ScheduleError, TextKeyframe, TextSchedule, nearest
+from schedules.quoting import cut, quote
 
 NAMES: Mapping[str, str] = {
     "everywhere": "the whole frame",
@@ -98,7 +100,7 @@ def name_files(schedule: TextSchedule, find: Callable[[str], str | None]) -> Tex
         for file in reversed(files):
             place = find(file.text)
             if place is None:
-                raise _fault(schedule, keyframe, text, file.column, f"there is no file {file.text!r}")
+                raise _fault(schedule, keyframe, text, file.column, f"there is no file {quote(file.text)}")
             text = text[: file.column] + "[" + place + "]" + text[text.index("]", file.column) + 1 :]
         quoted = text.replace('"', '""')
         return keyframe if not files else dataclasses.replace(keyframe, value=text, written=f'("{quoted}")')
@@ -138,11 +140,13 @@ class _Reader:
     text: str
     name: str
     at: int = 0
+    parts: int = 0
+    """Operands and operators so far."""
 
     def whole(self) -> MaskExpression:
         if not self.text.strip():
             return EVERYWHERE
-        expression = self.pair(0)
+        expression = self.pair(0, 0)
         mark, column = self.peek()
         if mark == ")":
             raise self.fault("unmatched )", column)
@@ -150,22 +154,24 @@ class _Reader:
             raise self.fault("expected an operator here", column, _OPERATOR_HINT)
         return expression
 
-    def pair(self, level: int) -> MaskExpression:
-        """Parse operands joined by the operator of a level or of tighter levels."""
+    def pair(self, level: int, depth: int) -> MaskExpression:
+        """Parse operands joined by the operator of a level or of tighter levels; `depth` counts parentheses and !."""
         if level == len(OPERATORS):
-            return self.single()
-        left = self.pair(level + 1)
+            return self.single(depth)
+        left = self.pair(level + 1, depth)
         while self.peek()[0] == OPERATORS[level]:
             self.take()
-            left = Joined(OPERATORS[level], left, self.pair(level + 1))
+            left = Joined(OPERATORS[level], left, self.pair(level + 1, depth))
         return left
 
-    def single(self) -> MaskExpression:
+    def single(self, depth: int) -> MaskExpression:
         mark, column = self.take()
+        if depth > MASK_DEPTH.most:
+            raise self.fault(f"the mask is nested too deeply; expected at most {MASK_DEPTH}", column)
         if mark == "!":
-            return Not(self.single())
+            return Not(self.single(depth + 1))
         if mark == "(":
-            inner = self.pair(0)
+            inner = self.pair(0, depth + 1)
             closing, _ = self.take()
             if closing != ")":
                 raise self.fault("unmatched (", column)
@@ -178,7 +184,7 @@ class _Reader:
             raise self.fault(f"expected a mask before {mark}", column, _OPERAND_HINT)
         close = nearest(mark, NAMES)
         hint = f"did you mean {{{close}}}?" if close else _OPERAND_HINT
-        raise self.fault(f"{mark!r} is not a mask", column, hint)
+        raise self.fault(f"{quote(mark)} is not a mask", column, hint)
 
     def operand(self, bracket: str, column: int) -> Operand:
         closing, kind = BRACKETS[bracket]
@@ -200,7 +206,7 @@ class _Reader:
             close = nearest(name, NAMES)
             names = ", ".join(f"{{{each}}}" for each in NAMES)
             hint = f"did you mean {{{close}}}?" if close else f"there are {names}"
-            raise self.fault(f"unknown mask {{{name}}}", column, hint)
+            raise self.fault(f"unknown mask {{{cut(name)}}}", column, hint)
 
     def peek(self) -> tuple[str, int]:
         """Return the next mark or word ('' at the end) and its column."""
@@ -212,6 +218,9 @@ class _Reader:
     def take(self) -> tuple[str, int]:
         mark, column = self.peek()
         self.at = column + len(mark)
+        self.parts += 1
+        if self.parts > MASK.most:
+            raise self.fault(f"the mask is too long; expected at most {MASK}", column)
         return mark, column
 
     def fault(self, message: str, column: int, hint: str | None = None) -> ScheduleError:

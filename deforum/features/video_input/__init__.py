@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deforum.errors import Problem, UserError
-from deforum.features import hybrid
+from deforum.features import clip_length, hybrid
 from deforum.settings.options import Settings
 from deforum.timeline.curves import sample_curve
 
@@ -48,6 +48,14 @@ class VideoSource:
     clip: ClipSource
     flow: FlowSource | None
     """The optical flow estimator for feedback; None without feedback."""
+
+
+def notes(settings: Settings, found: VideoSource) -> list[str]:
+    """Note a clip that is cut off, and sound that drifts."""
+    return [
+        *(f"video_init_path: {note}" for note in found.clip.notes),
+        *(clip_length.sound_notes(settings) if settings.mode.reads_clip else []),
+    ]
 
 
 def find_video(settings: Settings) -> VideoSource | None:

@@ -1,0 +1,81 @@
+"""The limits of what is read: a stranger's file cannot take unbounded time or memory.
+
+Each message about a limit has its number in it. `docs/limits.md` lists this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deforum.errors import UserError
+from schedules.gate import DEEPEST, LONGEST, MOST_NODES
+from schedules.grammar import MOST_KEYFRAMES
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that is read of one thing."""
+
+    most: int
+    unit: str
+    of: str
+    """What is limited, as the start of a sentence."""
+
+    def __str__(self) -> str:
+        return f"{self.most:,} {self.unit}"
+
+    def exceeded(self, found: int) -> str:
+        """Return the end of a message: 'has 20,000,000 bytes; expected at most 4,194,304 bytes'."""
+        return f"has {found:,} {self.unit}; expected at most {self}"
+
+    def check(self, found: int, what: str) -> None:
+        """Raise UserError where `what` exceeds the limit."""
+        if found > self.most:
+            raise UserError(f"{what} {self.exceeded(found)}")
+
+
+SETTINGS_FILE = Limit(4 * 2**20, "bytes", "a settings file")
+VALUES = Limit(50_000, "names and values", "a settings file")
+YAML_DEPTH = Limit(8, "levels", "mappings and lists within each other in YAML")
+JSON_DEPTH = Limit(20, "levels", "mappings and lists within each other in JSON")
+TEXT = Limit(200_000, "characters", "one text: a prompt, a schedule, a mask")
+KEYFRAMES = Limit(MOST_KEYFRAMES, "keyframes", "a schedule, or the prompts")
+EXPRESSION = Limit(LONGEST, "characters", "an expression")
+EXPRESSION_NODES = Limit(MOST_NODES, "numbers, names and operators", "an expression")
+EXPRESSION_DEPTH = Limit(DEEPEST, "levels", "parentheses within each other in an expression")
+MASK = Limit(600, "operands and operators", "a mask")
+MASK_DEPTH = Limit(50, "levels", "parentheses and ! within each other in a mask")
+PATH = Limit(4_096, "bytes", "a path")
+PATH_NAME = Limit(255, "bytes", "the name of a file or folder")
+VALUE = Limit(1_000_000, "in size", "a value of a curve that declares no range of its own")
+FRAMES = Limit(1_000_000, "frames", "a run")
+SIDE = Limit(8_192, "px", "a side of a rendered frame")
+PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
+PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
+PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
+CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
+
+LIMITS: tuple[Limit, ...] = (
+    SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
+    MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
+)  # fmt: skip
+"""Every limit, in the order of the documentation."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long another program is waited for, in seconds, before it is stopped."""
+
+    idle: float
+    """While it gives, takes and writes nothing, and computes nothing."""
+    busy: float
+    """While it gives, takes and writes nothing, but computes."""
+    of: str
+    """What is waited for."""
+
+
+LOOKING = Patience(60, 60, "ffmpeg lists the frames of a clip, or looks for sound")
+DECODING = Patience(60, 1_800, "ffmpeg decodes the next frame of a clip")
+ENCODING = Patience(120, 1_800, "ffmpeg encodes or completes a film")
+
+PATIENCE: tuple[Patience, ...] = (LOOKING, DECODING, ENCODING)

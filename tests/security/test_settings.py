@@ -1,0 +1,239 @@
+"""Settings files and command lines as a stranger might send them: each is an attack, with why it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from deforum.cli import main as cli
+from deforum.errors import UserError
+from deforum.loading import load
+from deforum.settings.options import DECLARATIONS, Settings
+from schedules import ScheduleError
+from tests.security.fuzz import MOST_CPU, limited
+
+LONG = "a" * 5000
+
+
+def refusal(file: Path) -> str:
+    """Load a file, which must be refused within the time for one input; return the message."""
+    with limited(MOST_CPU), pytest.raises((UserError, ScheduleError)) as caught:
+        load(file)
+    return str(caught.value)
+
+
+def assert_fit_for_a_terminal(message: str) -> None:
+    """A message has no control characters, and repeats at most a line of what was given."""
+    assert all(letter == "\n" or letter.isprintable() for letter in message), ascii(message)
+    assert max(map(len, message.split("\n"))) < 700, message
+
+
+ATTACKS = [
+    # (suffix, text, what the message says, why)
+    (".yaml", "width: " + "9" * 400, "out of range; expected 8..8192", "numbers beyond 64 bits overflow"),
+    (".yaml", "width: " + "9" * 9000, "not a whole number", "Python reads no whole number of over 4300 digits"),
+    (".txt", json.dumps({"sampler": "9" * 400, "W": 64}), "is no sampler", "an index of samplers without end"),
+    (".txt", '{"W": ' + "9" * 9000 + "}", "W", "a size that is infinite as a float"),
+    (".yaml", "reroll_patience: " + "9" * 100, "too many digits", "seeds go to 64-bit generators"),
+    (".yaml", "mask: '" + "!" * 20000 + "'\nuse_mask: true", "at most 50 levels", "recursion ends the process"),
+    (".yaml", "mask: '" + "(" * 9000 + "{depth}" + ")" * 9000 + "'\nuse_mask: true", "at most 50 levels", "recursion"),
+    (".yaml", "mask: '" + "{depth}&" * 20000 + "{depth}'\nuse_mask: true", "at most 600", "a tree as deep as long"),
+    (".yaml", "a: " + "[" * 10000, "at most 8 levels", "nested lists overflow the stack of parsers"),
+    (".txt", '{"a": ' + "[" * 10000, "at most 20 levels", "nested lists overflow the stack of parsers"),
+    (".yaml", "x0: &x0 [1, 1]\n" + "".join(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]\n" for n in range(1, 60)),
+     "nested too deeply", "aliases of aliases: 60 lines stand for 2**60 values"),
+    (".yaml", "x0: &x0 [" + "1, " * 3000 + "1]\nx1: [" + "*x0, " * 1000 + "1]", "at most 50,000", "the same, flat"),
+    (".yaml", "prompts: {" + "1, " * 50001 + "}", "at most 50,000", "many values take minutes and gigabytes"),
+    (".txt", "{" + '"a": 1,' * 50001 + "}", "at most 50,000", "many values take minutes and gigabytes"),
+    (".yaml", "prompts: {" + ", ".join(f"{n}: a" for n in range(20001)) + "}", "at most 20,000 keyframes", "the same"),
+    (".yaml", "zoom: '" + ",".join(f"{n}:1" for n in range(20001)) + "'", "at most 20,000", "the same"),
+    (".yaml", "prompts: '" + "a" * 200001 + "'", "at most 200,000 characters", "patterns run over every text"),
+    (".yaml", "a: " + "b" * (4 * 2**20), "at most 4,194,304 bytes", "a file is read into memory as a whole"),
+    (".yaml", "zoom: {'" + "9" * 9000 + "': 1}", "zoom", "a pattern that backtracks: 4.5 s for 9,000 digits"),
+    (".txt", '{"prompts": {"0": "a \\ud83d sea"}}', r"\ud83d is half of a surrogate pair", "it cannot be encoded"),
+    (".txt", '{"\\udc00": 1, "prompts": {"0": "a"}}', r"\udc00 is half of a surrogate pair", "it cannot be encoded"),
+    (".yaml", 'output: "a\\0b"', "NUL", "the operating system's paths end at NUL"),
+    (".yaml", 'batch_name: "a\\0b"', "NUL", "the same"),
+    (".yaml", "seed: 1\nprompts: a\0b", "code 0", "binary data in a text file"),
+    (".yaml", f"use_looper: true\ninit_images: {{0: {LONG[:300]}}}", "at most 255 bytes", "no file can have this path"),
+    (".yaml", "init_image: " + "a/" * 4000, "at most 4,096 bytes", "a path that no file can have"),
+    (".yaml", "init_image: ~nosuchuser/x.png", "no user of this name", "the home folder of an unknown user"),
+    (".yaml", "init_image: //host/share/x.png", "on a network", "opening it sends a password hash on Windows"),
+    (".yaml", "init_image: '\\\\host\\share\\x.png'", "on a network", "the same"),
+    (".yaml", "init_image: http://localhost:1/x.png", "not fetched", "a request to a network tells who renders"),
+    (".yaml", "init_image: /dev/zero", "no file", "a device that never ends"),
+    (".yaml", '"\\e[31munknown": 1', r"\x1b[31munknown", "escape sequences command a terminal"),
+    (".yaml", 'width: "\\e]0;OWNED\\a"', r"\x1b]0;OWNED\x07", "escape sequences command a terminal"),
+    (".yaml", 'width: "\\u202e46"', r"\u202e46", "marks of direction show another text than is there"),
+    (".yaml", f"width: {LONG}", "…", "a message of megabytes hides the others"),
+    (".yaml", f"{LONG[:900]}: 1", "unknown setting", "the same"),
+    (".yaml", "profile: \n  " + LONG, "…", "the same"),
+    (".yaml", "translation_x: 1e300", "-1000000..1000000", "no picture can be moved so far"),
+    (".yaml", "translation_x: 10.0**200*t", "-1000000..1000000", "no picture can be moved so far"),
+    (".yaml", "animation_mode: 3D\nfov: '0: (70), 5: (180)'", "fov is 180 at frame 5", "a view of 180 degrees is flat"),
+    (".yaml", "cfg_scale: 1e300", "0..1000000", "the model gives NaN"),
+    (".yaml", "seed_behavior: schedule\nseed_schedule: 1e300", "9007199254740992", "no 64-bit generator takes it"),
+    (".yaml", "max_frames: 10000000", "1..1000000", "curves of gigabytes"),
+    (".yaml", "width: 40000", "8..8192", "frames of gigabytes"),
+    (".yaml", "prompts: !!python/object/apply:os.system [touch owned]", "", "YAML tags construct objects"),
+    (".yaml", "zoom: \"__import__('os').system('touch owned')\"", "no meaning in an expression", "numexpr runs eval"),
+    (".yaml", "output: /tmp/elsewhere", "not below the current folder", "a file is data and chooses no folder"),
+    (".yaml", "output: ../elsewhere", "not below the current folder", "the same"),
+    (".yaml", "output: a/../../elsewhere", "not below the current folder", "the same"),
+    (".yaml", "output: ~/.config", "not below the current folder", "the same"),
+    (".yaml", "outdir: /tmp/elsewhere", "not below the current folder", "the same, by its old name"),
+    (".yaml", "output: link/x", "not below the current folder", "the same, through a link"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "text", "says", "why"), ATTACKS, ids=[f"{n}" for n in range(len(ATTACKS))])
+def test_a_file_of_a_stranger_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, text: str, says: str, why: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(home)
+    file = home / f"a{suffix}"
+    file.write_text(text, encoding="utf-8")
+    if not says:  # harmless: read as text, or refused; nothing happens
+        with limited(MOST_CPU):
+            try:
+                load(file)
+            except UserError as error:
+                assert_fit_for_a_terminal(str(error))
+    else:
+        message = refusal(file)
+        assert says in message, why
+        assert_fit_for_a_terminal(message)
+    assert sorted(path.name for path in home.iterdir()) == sorted([file.name, "link"])
+
+
+def test_notes_and_names_are_shown_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deforum's files are read leniently: what is left out is named, and the name may be an escape sequence."""
+    file = tmp_path / "a.txt"
+    owned = "\x1b]0;OWNED\x07"
+    file.write_text(json.dumps({"prompts": {"0": "a"}, "sd_model_name": owned, owned: 1, "x" * 9000: 1}))
+    report = load(file).report
+    assert any(r"\x1b]0;OWNED\x07" in line for line in report)
+    assert_fit_for_a_terminal("\n".join(line[:600] for line in report))
+    file.write_text(json.dumps({"prompts": {"0": owned}, "max_frames": 2}))
+    for words in (["values", str(file), "prompt"], ["values", str(file), "--format", "json"], ["convert", str(file)]):
+        cli.main([*words, "-o", "-"])
+        said = capsys.readouterr()
+        assert "OWNED" in said.out and "\x1b" not in said.out + said.err and "\x07" not in said.out + said.err
+
+
+def test_an_old_file_keeps_its_settings_but_not_its_folder(tmp_path: Path) -> None:
+    """Deforum's files name folders of the machine that they were made on."""
+    file = tmp_path / "a.txt"
+    file.write_text(json.dumps({"prompts": {"0": "a"}, "outdir": "/content/drive/MyDrive"}))
+    loaded = load(file)
+    assert loaded.settings.output == Settings.output
+    assert any(line.startswith("outdir: '/content/drive/MyDrive' is not below") for line in loaded.report)
+
+
+def test_the_person_who_renders_chooses_any_folder(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("output: /somewhere/else\nprompts: a\n")
+    assert load(file, [f"output={tmp_path}"]).settings.output == str(tmp_path)
+    assert load({"output": str(tmp_path)}).settings.output == str(tmp_path)  # a program is a person's own
+
+
+COMMANDS = [
+    ("check", "a" * 300, "a name too long for a file"),
+    ("check", "~nosuchuser/a.yaml", "the home folder of an unknown user"),
+    ("check", "a.yaml", "init_image=" + "x" * 300, "a name too long for a file"),
+    ("check", "a.yaml", "batch_name=" + LONG, "a name too long for a folder"),
+    ("check", "a.yaml", "init_image=~nosuchuser/x", "the home folder of an unknown user"),
+    ("check", "a.yaml", "init_image=a\0b", "NUL"),
+    ("check", "a.yaml", "use_mask=true", "mask=<sky>", "mask_words_model=./missing", "it looks like a name on a hub"),
+    ("check", "a.yaml", "use_mask=true", "mask=<sky>", "mask_words_model=a--b/c", "the hub library has own errors"),
+    ("check", "a.yaml", "animation_mode=3D", "depth_algorithm=~nosuchuser/x", "the home folder of an unknown user"),
+    ("check", "a.yaml", "animation_mode=3D", "depth_algorithm=" + "x" * 300, "a name too long for a file"),
+    ("check", "a.yaml", "prompts=\udcff", "bytes that are no UTF-8 on the command line"),
+    ("check", "a.yaml", "\udcff=1", "the same, as a name"),
+    ("check", "a.yaml", "width=[" + "[" * 9000, "nesting"),
+    ("check", "a.yaml", "x=[&a [1,1], &b [*a,*a], &c [*b,*b], *c]", "aliases"),
+    ("params", "\x1b[31mx", "an escape sequence as a name"),
+    ("values", "a.yaml", "\x1b[31mx", "an escape sequence as a name"),
+    ("values", "a.yaml", "--frames", "9" * 5000, "a frame of 5,000 digits"),
+    ("convert", "a.yaml", "-o", "b" * 300 + ".yaml", "a name too long for a file"),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=[f"{n}" for n in range(len(COMMANDS))])
+def test_a_command_line_ends_in_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    Path("a.yaml").write_text("prompts: a\nmax_frames: 2\nwidth: 64\nheight: 64\nskip_video_creation: true\n")
+    with limited(MOST_CPU):
+        status = cli.main(list(words[:-1]))
+    said = capsys.readouterr()
+    assert status in (0, 2) and "Traceback" not in said.err, words[-1]
+    assert (status == 0) == ("batch_name" in words[2:3][0][:10] if len(words) > 3 else False), said.err
+    assert_fit_for_a_terminal(said.err)
+
+
+DEEP: list[object] = []
+DEEP.append(DEEP)
+PYTHON_VALUES = [
+    ({"prompts": DEEP}, "nested too deeply", "a list that contains itself"),
+    ({"prompts": {0: {1: {2: 3}}}}, "prompts", "a mapping where a text belongs"),
+    ({"width": 10**5000}, "width", "a number that Python does not write"),
+    ({10**5000: 1}, "", "the same, as a name"),
+    ({"width": b"64"}, "type bytes", "bytes are a sequence of numbers"),
+    ({"width": 1j}, "type complex", "a number that is not real"),
+    ({"width": object()}, "type object", "anything"),
+    ({None: 1}, "a name of type NoneType", "a name that is no text"),
+    ({("a",): 1}, "a name of type tuple", "a name that is no text"),
+    ({"prompts": {None: "a"}}, "a name of type NoneType", "a keyframe that is no text"),
+    ({"prompts": "a\ud800"}, "surrogate", "half a character"),
+    ({"output": "a\0b"}, "NUL", "a path that no file can have"),
+    ({"fps": float("nan")}, "not a number", "NaN"),
+    ({"zoom": float("inf")}, "zoom", "infinity"),
+    ({"zoom": {0: {}}}, "keyframe", "a mapping where a number belongs"),
+]
+
+
+@pytest.mark.parametrize(("values", "says", "why"), PYTHON_VALUES, ids=[f"{n}" for n in range(len(PYTHON_VALUES))])
+def test_a_mapping_of_any_values_ends_in_a_message(values: dict[object, object], says: str, why: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(values)  # type: ignore[arg-type]
+    assert says in str(caught.value), why
+    assert_fit_for_a_terminal(str(caught.value))
+
+
+def test_no_setting_runs_or_fetches_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every text setting at once names things to run and to fetch; loading does neither."""
+
+    def forbidden(*words: object, **more: object) -> None:
+        raise AssertionError(f"started or opened {words}")
+
+    for name in ("system", "popen", "execv", "posix_spawn"):
+        monkeypatch.setattr(os, name, forbidden)
+    monkeypatch.setattr("socket.socket.connect", forbidden)
+    monkeypatch.setattr("socket.getaddrinfo", forbidden)
+    file = tmp_path / "a.yaml"
+    texts = [name for name, each in DECLARATIONS.items() if each.type is str and name != "output"]
+    for text in ("http://localhost:1/x", "$(touch owned)", "| touch owned", "owner/name", "file:///etc/passwd"):
+        file.write_text("".join(f"{name}: '{text}'\n" for name in texts))
+        load(file, to_render=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml"]
+
+
+def test_limits_are_documented() -> None:
+    """docs/limits.md has the number of every limit."""
+    from deforum.limits import LIMITS, PATIENCE
+
+    text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text(encoding="utf-8")
+    lines = (re.split(r"\s*\|\s*", line.strip("| ")) for line in text.splitlines())
+    rows = {(cells[0], cells[1]) for cells in lines if len(cells) > 1}
+    assert {(limit.of, str(limit)) for limit in LIMITS} <= rows
+    assert {(each.of, f"{each.idle:g} s, {each.busy:g} s") for each in PATIENCE} <= rows
