@@ -43,13 +43,16 @@ def test_weights_are_counted_in_every_file_once(tmp_path: Path) -> None:
     import json
     import shutil
 
+    import torch
+    from safetensors.torch import save_file
+
     from deforum.embedded import DIFFUSION
 
     folder = tmp_path / "model"
     shutil.copytree(DIFFUSION, folder)
     plain = estimate_memory(resolve_model(str(folder)), 64, 64)
-    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(bytes(10**6))
-    (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(bytes(10**6))
+    torch.save({"w": torch.zeros(10**6)}, folder / "unet" / "diffusion_pytorch_model.bin")
+    save_file({"w": torch.zeros(10**6)}, folder / "vae" / "diffusion_pytorch_model.fp16.safetensors")
     assert estimate_memory(resolve_model(str(folder)), 64, 64) == plain
     half = estimate_memory(resolve_model(str(folder)), 64, 64, half=True)
     parameters = 0

@@ -212,4 +212,5 @@ def test_a_long_origin_is_cut() -> None:
 
 
 def test_a_mapping_has_no_origin() -> None:
-    assert load({"seed": 3}) == Loaded(load({"seed": 3}).settings, (), "") and origin_in(heading()) == ""
+    given = {"seed": 3, "prompts": "a sea"}
+    assert load(given) == Loaded(load(given).settings, (), "") and origin_in(heading()) == ""

@@ -434,7 +434,7 @@ def test_a_run_that_goes_on_is_the_same(
 
 def report(tmp_path: Path, text: str) -> tuple[str, ...]:
     path = tmp_path / "a.yaml"
-    path.write_text(text)
+    path.write_text(f"prompts: a sea\n{text}")
     return load(path).report
 
 

@@ -79,8 +79,8 @@ def test_settings_name_a_run() -> None:
     [
         ("taken", "taken: is a file; output takes the folder for the runs"),
         ("taken/films", "taken/films: taken is a file; output takes the folder for the runs"),
-        ("new/" + "x" * 300, "the path is too long; choose a shorter batch_name or output"),
-        ("a\0b", "has a NUL character, which no path can have"),
+        ("new/" + "x" * 300, "a name in it has 300 bytes; expected at most 255 bytes"),
+        ("a\0b", "is no path; character 0 (NUL) is not allowed in it"),
         ("/proc/films", "/proc/films: cannot be written"),
     ],
 )
