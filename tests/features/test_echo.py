@@ -451,7 +451,7 @@ def test_settings_that_do_not_act_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("echo_amount: 1.5", "a.yaml:1:14: echo_amount is 1.5 at frame 0 (and 119 more); expected 0..1 (share)"),
+        ("echo_amount: 1.5", "a.yaml:2:14: echo_amount is 1.5 at frame 0 (and 119 more); expected 0..1 (share)"),
         ("echo_amount: 0.5\necho_decay: t/100", "echo_decay is 1.01 at frame 101 (and 18 more); expected 0..1 (share)"),
         ("echo_blend: screen", "expected normal or lighten or darken or add"),
     ],
