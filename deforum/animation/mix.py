@@ -82,8 +82,11 @@ def close_gaps(image: Image, covers: Mask) -> tuple[Image, Mask]:
     gaps = torch.from_numpy(whole > known).to(covers.device)
     if not gaps.any():
         return image, covers
-    around = blur(image * covers, *CLOSE) / blur(covers.expand_as(image), *CLOSE).clamp_(min=1e-3)
-    return torch.where(gaps, around, image), covers.masked_fill(gaps, 1)
+    rows, columns = gaps.nonzero(as_tuple=True)
+    around, weight = blur(image * covers, *CLOSE), blur(covers[None], *CLOSE)
+    closed = image.clone()
+    closed[:, rows, columns] = around[:, rows, columns] / weight[:, rows, columns].clamp(min=1e-3)
+    return closed, covers.masked_fill(gaps, 1)
 
 
 def feather(covers: Mask) -> Mask:
@@ -91,7 +94,7 @@ def feather(covers: Mask) -> Mask:
     known = (covers > 0.5).to(torch.uint8).cpu().numpy()
     if known.all():
         return covers
-    inwards = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - 0.5  # px, from the pixel's own edge
+    inwards = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_5) - 0.5  # px, from the pixel's own edge
     return covers * torch.from_numpy(inwards * (FEATHER / min(known.shape))).to(covers.device).clamp(0, 1)
 
 

@@ -113,13 +113,13 @@ def mean_on_device(values: Mask) -> Mask:
 
 
 def blur(image: Image, kernel: int, sigma: float) -> Image:
-    """Blur (3, H, W) with a Gaussian of `kernel` x `kernel` px (odd) and deviation `sigma` px.
+    """Blur (C, H, W) with a Gaussian of `kernel` x `kernel` px (odd) and deviation `sigma` px.
 
     Convention: beyond the edge the picture is mirrored, the outermost pixel not repeated (dcb|abcd|cba).
     """
     if image.device == CPU:
         soft = cv2.GaussianBlur(to_array(image), (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT_101)
-        return from_array(np.asarray(soft, np.float32))
+        return from_array(np.asarray(soft, np.float32).reshape(*image.shape[1:], -1))
     return blur_on_device(image, kernel, sigma)
 
 
