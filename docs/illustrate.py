@@ -29,6 +29,7 @@ SIDE, CELL, GAP, LINE = 224, 148, 4, 20  # px: rendered, shown, between pictures
 QUALITY = 72
 
 STILL = "snowy mountains with a calm lake and pine trees, on a clear day"
+SUNSET_TO_NIGHT = {0: "the sea at sunset with a glowing sun", 1: "the sea at night with northern lights and stars"}
 FLIGHT = "the sea at sunset with a glowing sun"
 
 
@@ -94,27 +95,15 @@ STRIPS: Mapping[str, Strip] = {
         paints=True,
     ),
     "strength": Strip(
-        [(f"strength: {value}", {"strength": value}) for value in (0.25, 0.5, 0.65, 0.8)],
-        {"zoom": 1.02, "cadence": 1},
+        [(f"strength: {value}", {"strength": value}) for value in (0.4, 0.6, 0.75)],
+        {"prompts": SUNSET_TO_NIGHT, "zoom": 1.01, "cadence": 1},
+        shown=(0, 1, 2, 3, 5, 10),
+        paints=True,
+    ),
+    "color_renewal": Strip(
+        [(f"color_renewal: {value}", {"color_renewal": value}) for value in (0, 12)],
+        {"prompts": SUNSET_TO_NIGHT, "zoom": 1.01, "strength": 0.6, "cadence": 1},
         shown=(0, 1, 2, 4, 8, 16),
-        paints=True,
-    ),
-    "cadence": Strip(
-        [(f"cadence: {value}", {"cadence": value}) for value in (1, 3, 6)],
-        {"zoom": 1.02, "strength": 0.5},
-        shown=(6, 7, 8, 9, 10, 11),
-        paints=True,
-    ),
-    "color_coherence": Strip(
-        [(f"color_coherence: {value}", {"color_coherence": value}) for value in ("None", "LAB")],
-        {"zoom": 1.01, "strength": 0.6, "cadence": 2, "noise": 0.05},
-        shown=(0, 8, 16, 24, 32, 40),
-        paints=True,
-    ),
-    "noise": Strip(
-        [(f"noise: {value}", {"noise": value}) for value in (0, 0.03, 0.08)],
-        {"zoom": 1.01, "strength": 0.7, "cadence": 1, "noise_keeps_mean": True},
-        shown=(0, 2, 4, 8, 12, 16),
         paints=True,
     ),
     "prompt_blend": Strip(
@@ -123,7 +112,6 @@ STRIPS: Mapping[str, Strip] = {
             "prompts": {0: "a green valley with hills and trees, by day", 20: "a desert with sand dunes at sunset"},
             "zoom": 1.01,
             "strength": 0.5,
-            "color_coherence": "None",
         },
         shown=(0, 6, 12, 18, 20, 24),
         paints=True,
@@ -191,7 +179,7 @@ def compose(strip: Strip) -> Image.Image:
         for j, picture in enumerate(pictures):
             column, row = (j, i) if many else (i, 0)
             x, y = column * (CELL + GAP), row * (LINE + CELL + GAP)
-            text = f"{name}, frame {strip.shown[j]}" if many and j == 0 else f"frame {strip.shown[j]}" if many else name
+            text = name if many and j == 0 else f"frame {strip.shown[j]}" if many else name
             sheet.paste(label(text, CELL), (x, y))
             sheet.paste(Image.fromarray(picture).resize((CELL, CELL), Image.Resampling.LANCZOS), (x, y + LINE))
     return sheet

@@ -21,7 +21,7 @@ def split_parts(prompt: Prompt, *, shares: bool) -> tuple[Prompt, ...]:
     """Split a prompt into its parts, each with a weight; those of negative weight join the negative prompt.
 
     `shares`: the weights of each side are divided by their sum. A part without a number has the weight 1, one of weight
-    0 is left out. Source: measured against the notebook's description, `prompt_weighting`, `normalize_prompt_weights`.
+    0 is left out. Source: what the notebook says of `prompt_weighting` and `normalize_prompt_weights`.
     """
     parts, against = list(_parts(prompt.positive)), list(_parts(prompt.negative))
     positive = [(text, weight) for text, weight in parts if weight > 0]
