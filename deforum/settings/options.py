@@ -259,8 +259,8 @@ class Settings:
         pending="camera shake")
 
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _colors("LAB", "",
-        "Keeps colours from drifting: HSV, LAB and RGB match each frame to the first one in that colour space; Image "
-        "and "
+        "Keeps colours from drifting: HSV, LAB and RGB match each frame to the first one in that colour space, or to "
+        "what color_renewal put in its place where the prompt changed; Image and "
         "Video Input match it to a picture or to the clip's frames. In Video Input mode only the last two act.")
     color_coherence_image_path: str | None = _colors(None, "path", "color_coherence Image: the reference picture.",
         acts=chosen("color_coherence", "Image"), path=True)
