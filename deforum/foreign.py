@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from deforum.diffusion import resolve_sampler
 from deforum.errors import UserError
 from deforum.metadata import PARAMETERS, infotext
+from schedules.quoting import quote
 
 _LONGEST_QUOTE = 60
 
@@ -78,7 +79,7 @@ def describe(what: str, texts: Mapping[str, str]) -> str:
     if program:
         return f"{what} of {program}, whose texts are not read"
     keys = ", ".join(sorted(texts)[:6])
-    return f"{what} without settings in it" + (f" (it holds: {_quote(keys)})" if keys else "")
+    return f"{what} without settings in it" + (f" (it holds: {quote(keys, _LONGEST_QUOTE)})" if keys else "")
 
 
 def json_texts(text: str) -> dict[str, str]:
@@ -102,14 +103,10 @@ def _summary(graph: str) -> str:
 
     def said(name: str) -> Iterator[str]:
         found = (each[name] for each in inputs if isinstance(each.get(name), str | int | float))
-        yield from dict.fromkeys(_quote(each) if isinstance(each, str) else str(each) for each in found)
+        yield from dict.fromkeys(quote(each, _LONGEST_QUOTE) if isinstance(each, str) else str(each) for each in found)
 
     parts = [f"{len(nodes)} nodes"] if nodes else ["for its editor only"]
     parts += [f"prompt {text}" for text in said("text")][:2]
     for name in ("seed", "noise_seed", "steps", "cfg", "sampler_name", "ckpt_name"):
         parts += [f"{name} {text}" for text in said(name)][:1]
     return ", ".join(parts)
-
-
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…")

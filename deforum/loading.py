@@ -9,7 +9,7 @@ from pathlib import Path
 from deforum.errors import UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
-from deforum.paths import stays_inside
+from deforum.paths import stays_inside, to_path
 from deforum.settings import document
 from deforum.settings.deforum_files import translate
 from deforum.settings.document import Place
@@ -68,8 +68,9 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
     """
     if isinstance(source, Mapping):
         return _load(Source(Path("settings"), values=source), overrides, to_render)
-    found = read_source(Path(source))
-    origin = describe_origin(Path(source), overrides, before=origin_in(found.text))
+    path = to_path(source)
+    found = read_source(path)
+    origin = describe_origin(path, overrides, before=origin_in(found.text))
     return replace(_load(found, overrides, to_render), origin=origin)
 
 
@@ -158,7 +159,7 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
             settings = _settle_length(settings, found)
     for problem, way_on in (*check_curves(settings, origins), *check_prompts(settings, origins)):
         if lenient and way_on:
-            found.notes.append(f"{problem.message}; {way_on}")
+            found.notes.append(f"{problem.message.splitlines()[0]}; {way_on}")
         else:
             found.problems.append(problem)
     found.problems.extend(check_features(settings, origins))

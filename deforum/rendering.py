@@ -139,9 +139,10 @@ def render(
         raise
     total, stopped = len(animation.timeline), False
     width, height = settings.size
-    label = Label.of(settings, origin) if settings.save_metadata else None
+    recorded = as_recorded(settings)
+    label = Label.of(recorded, origin) if settings.save_metadata else None
     run = Run(
-        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(as_recorded(settings))}",
+        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(recorded)}",
         width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
     )  # fmt: skip
     with contextlib.ExitStack() as beside, run:
@@ -160,7 +161,7 @@ def render(
 
 
 def as_recorded(settings: Settings) -> Settings:
-    """Return the settings that a run's folder records: without an `output` that only a person may choose."""
+    """Return what a run records, in its folder, frames and films: no `output` that only a person may choose."""
     return settings if stays_inside(settings.output) else replace(settings, output=Settings.output)
 
 

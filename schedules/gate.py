@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from schedules.errors import ScheduleError, did_you_mean
+from schedules.quoting import LONGEST_NAME, quote
 from schedules.variables import CONSTANTS, LARGEST_INT, VARIABLES, Kind
 
 LONGEST = 10_000  # characters of one expression
@@ -262,8 +263,7 @@ class _Checker:
         word, known = node.id, [*choices, *FUNCTIONS]
         other = _ELSEWHERE.get(word.lower())
         hint = f"did you mean {other!r}?" if other else did_you_mean(word, known)
-        shown = word if len(word) <= 40 else word[:39] + "…"
-        _fail(f"unknown {what} {shown!r}; {expected}", node, hint)
+        _fail(f"unknown {what} {quote(word, LONGEST_NAME)}; {expected}", node, hint)
 
     def _call(self, node: ast.Call, depth: int) -> _Term:
         if not isinstance(node.func, ast.Name):

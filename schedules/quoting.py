@@ -7,6 +7,8 @@ import unicodedata
 
 LONGEST_QUOTE = 100
 """Longest quote of a text in a message, in characters."""
+LONGEST_NAME = 40
+"""Longest name or keyframe in a message, in characters."""
 LONGEST_LINE = 2000
 """Longest line of a message, in characters: a safety net for texts that were not quoted. A shell command fits in it."""
 MOST_LINES = 100

@@ -31,10 +31,12 @@ def completion(arguments: argparse.Namespace) -> int:
         from argcomplete.shell_integration import shellcode
     except ImportError:
         raise UserError(_WAY) from None
+    from schedules.quoting import cut
+
     console: Console = arguments.console
     shell = (arguments.words or [Path(os.environ.get("SHELL") or "bash").name])[0]
     if shell not in SHELLS:
-        raise UserError(f"{shell}: expected a shell, one of {', '.join(SHELLS)}")
+        raise UserError(f"{cut(shell)}: expected a shell, one of {', '.join(SHELLS)}")
     code = shellcode(["deforum"], shell=shell)
     console.put(code + "\n", shell=shell, code=code)
     return 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from deforum.cli.console import Console
 from deforum.cli.shipped import FOLDER, describe, example_names, find_example
-from deforum.errors import Problem, UserError
+from deforum.errors import Problem, UserError, disk_error
+from deforum.paths import exists, to_path
 
 
 def examples_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +21,18 @@ def examples_arguments(parser: argparse.ArgumentParser) -> None:
 
 def examples(arguments: argparse.Namespace) -> int:
     """List the examples; print those named, or copy them (without names all) to a folder and print their paths."""
+    from schedules.quoting import quote
+
     console: Console = arguments.console
     names = example_names()
     if not names:
         raise UserError("the examples are missing from this installation; install the package again")
     unknown = [word for word in arguments.words if find_example(word) is None]
     if unknown:
-        raise UserError(Problem(f"there is no example {word!r}{_hint(word, names)}") for word in unknown)
+        raise UserError(Problem(f"there is no example {quote(word)}{_hint(word, names)}") for word in unknown)
     chosen = [path for word in arguments.words or names if (path := find_example(word)) is not None]
     if arguments.output is not None:
-        copies = list(copy(chosen, Path(arguments.output).expanduser(), overwrite=arguments.overwrite))
+        copies = list(copy(chosen, to_path(arguments.output), overwrite=arguments.overwrite))
         console.put("".join(f"{path}\n" for path in copies), copied=[str(path) for path in copies])
     elif arguments.words:
         texts = {path.stem: path.read_text(encoding="utf-8") for path in chosen}
@@ -60,7 +63,7 @@ def copy(paths: list[Path], folder: Path, *, overwrite: bool) -> Iterator[Path]:
         if any(clip.relative_to(FOLDER).as_posix() in path.read_text(encoding="utf-8") for path in paths)
         and clip.suffix != ".py"
     ]
-    existing = [target for _, target in pairs if target.exists()]
+    existing = [target for _, target in pairs if exists(target)]
     if existing and not overwrite:
         raise UserError(
             Problem(f"{target}: already exists; choose another folder with -o, or add --overwrite")
@@ -71,5 +74,5 @@ def copy(paths: list[Path], folder: Path, *, overwrite: bool) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise disk_error(error, folder) from error
     yield from (target for _, target in pairs)

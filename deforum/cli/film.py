@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from deforum.cli.console import Console
 from deforum.cli.progress import display_of, progress_argument
 from deforum.errors import UserError
+from deforum.paths import to_path
 
 
 def film_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def film_arguments(parser: argparse.ArgumentParser) -> None:
         "video_quality, video_preset, make_gif, add_soundtrack, soundtrack_path, save_metadata",
     )  # fmt: skip
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="the film's file, or a folder for it (default: RUN_FOLDER)"
+        "-o", "--output", type=to_path, metavar="OUT", help="the film's file, or a folder for it (default: RUN_FOLDER)"
     )
     progress_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing film")
@@ -34,16 +34,17 @@ def film(arguments: argparse.Namespace) -> int:
     for number, word in enumerate(arguments.files, 1):
         progress = display_of(arguments, run=number, runs=len(arguments.files))
         console.progress = progress
+        folder = to_path(word)
         try:
             progress(0, 1)
             made = make_films(
-                Path(word).expanduser(), arguments.overrides,
+                folder, arguments.overrides,
                 output=arguments.output, overwrite=arguments.overwrite, progress=progress,
             )  # fmt: skip
         finally:
             progress.close()
         for note in made.notes:
-            console.note(note, Path(word).name)
+            console.note(note, folder.name)
         paths = [*made.films[1:], made.films[0]]
         films += [str(path) for path in paths]
         console.put("".join(f"{path}\n" for path in paths), films=films)

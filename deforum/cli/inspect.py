@@ -113,9 +113,10 @@ def values(arguments: argparse.Namespace) -> int:
     target = new_file(arguments.output, overwrite=arguments.overwrite)
     ending = "" if target is None else target.suffix.lower().lstrip(".")
     kind = arguments.format or {"json": "json", "txt": "table"}.get(ending, "csv")
-    loaded = load_file(Path(file), arguments.overrides, to_render=False)
+    path = to_path(file)
+    loaded = load_file(path, arguments.overrides, to_render=False)
     settings = loaded.settings
-    _tell(Path(file), loaded.report, console)
+    _tell(path, loaded.report, console)
     columns = tabulate.resolve_columns(names, settings)
     timeline = tabulate.look(settings)
     if settings.seed < 0:
@@ -149,7 +150,7 @@ def diff(arguments: argparse.Namespace) -> int:
     console: Console = arguments.console
     if len(arguments.files) != 2:
         raise UserError(f"diff compares two settings files; {len(arguments.files)} were given")
-    one, other = (Path(file) for file in arguments.files)
+    one, other = map(to_path, arguments.files)
     settings = []
     for path in (one, other):
         loaded = load_file(path, arguments.overrides, to_render=False)

@@ -16,6 +16,7 @@ from deforum.cli.files import find_files, load_file, name_of
 from deforum.cli.progress import display_of, progress_argument
 from deforum.cli.terminal import Stop, clock, say
 from deforum.models.kept import KeptModels
+from deforum.paths import to_path
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
@@ -32,7 +33,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=to_path,
         metavar="FOLDER",
         help="folder in which the run's folder is created (default: the setting output)",
     )

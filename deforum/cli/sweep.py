@@ -25,6 +25,7 @@ from deforum.errors import UserError
 from deforum.settings.document import Mapping as Keyed
 from deforum.settings.document import Node, Place, Scalar, parse_yaml_value
 from deforum.settings.document import Sequence as Listed
+from schedules.quoting import cut
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
@@ -122,14 +123,16 @@ def read_values(name: str, text: str) -> tuple[Value, ...]:
     if kind == "number":
         items = [_ITEM.fullmatch(part) for part in parts]
         if all(items) and (len(items) > 1 or ".." in text):
-            return tuple(Value(number, number) for item in items if item for number in _numbers(item, f"{name}={text}"))
+            return tuple(
+                Value(number, number) for item in items if item for number in _numbers(item, cut(f"{name}={text}"))
+            )
     elif kind == "word" and len(parts) > 1 and all(_WORD.fullmatch(part) for part in parts):
         return tuple(Value(part, part) for part in parts)
     return ()
 
 
 def _read_brackets(name: str, text: str) -> tuple[Value, ...]:
-    node = parse_yaml_value(text, Place(f"command line: {name}={text}"))
+    node = parse_yaml_value(text, Place(f"command line: {cut(f'{name}={text}')}"))
     if not isinstance(node, Listed) or len(node.items) < 2:
         return ()  # reading the settings reports what is wrong with it
     return tuple(Value(_write(item), item.text if isinstance(item, Scalar) else _write(item)) for item in node.items)

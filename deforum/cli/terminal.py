@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from deforum.errors import UserError
+from deforum.paths import to_path
 
 LOG = logging.getLogger("deforum.cli")
 """What is said, and details; it goes nowhere without --log. (Loggers of other modules are for warnings.)"""
@@ -47,10 +48,9 @@ def logging_to(file: str | None) -> Iterator[None]:
     if os.path.splitext(file)[1].lower() in (".yaml", ".yml", ".json"):
         raise UserError(f"--log {file}: this is the name of a settings file; expected one such as render.log")
     try:
-        handler = logging.FileHandler(os.path.expanduser(file), encoding="utf-8", errors="backslashreplace")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--log {file}: cannot be written: {reason}") from error
+        handler = logging.FileHandler(to_path(file), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UserError(f"--log {file}: cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.DEBUG)

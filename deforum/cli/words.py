@@ -22,7 +22,7 @@ NO_COMMANDS: Commands = {}
 
 
 def is_file(word: str) -> bool:
-    """Whether there is a file or folder of that name. (Path.exists raises errors for names that are too long.)"""
+    """Whether there is a file or folder of that name."""
     return os.path.exists(os.path.expanduser(word))
 
 
@@ -72,11 +72,11 @@ def _option(word: str, rest: list[str], options: Mapping[str, bool], commands: C
     if bare.startswith(("no-", "no_")) and (off := setting_name(bare[3:])) and _is_switch(off) and not equals:
         return [f"{off}=false"]
     if bare in commands:
-        raise UserError(f"{word}: this is a command; commands come first, without dashes: {bare} FILE")
+        raise UserError(f"{_named(word)}: this is a command; commands come first, without dashes: {bare} FILE")
     owner = next((command for command in commands if f"--{bare}" in commands[command]()), "")
     if owner:
-        raise UserError(f"{word}: this is an option of {owner}, not of this command")
-    raise UserError(f"{word}: there is no such option or setting{_meant(bare, options, equals + value)}")
+        raise UserError(f"{_named(word)}: this is an option of {owner}, not of this command")
+    raise UserError(f"{_named(word)}: there is no such option or setting{_meant(bare, options, equals + value)}")
 
 
 def _known_option(bare: str, is_short: bool, options: Mapping[str, bool]) -> str:
@@ -103,7 +103,7 @@ def _valued(word: str, name: str, rest: list[str]) -> str:
         return f"{name}={rest.pop(0)}" if following.casefold() in (*TRUE, *FALSE) else f"{name}=true"
     is_other = is_assignment(following) or following[:2] == "--" or (is_file(following) and not _may_be_a_file(name))
     if not rest or is_other:
-        raise UserError(f"{word}: the value of this setting is missing; expected {name}=VALUE")
+        raise UserError(f"{_named(word)}: the value of this setting is missing; expected {name}=VALUE")
     return f"{name}={rest.pop(0)}"
 
 
@@ -142,6 +142,12 @@ def setting_name(word: str) -> str | None:
     from deforum.settings.read import find_setting
 
     return next((name for name in (word, word.replace("-", "_")) if find_setting(name) is not None), None)
+
+
+def _named(word: str) -> str:
+    from schedules.quoting import cut
+
+    return cut(word)
 
 
 def _is_switch(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from deforum.metadata import SETTINGS, read_texts
 from deforum.output.choice import Film, Outputs
 from deforum.output.finished import Frames, Pictures, find_frames, find_run
 from deforum.output.labels import Label
+from deforum.paths import exists
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
 from deforum.settings.read import Findings, Given, collect, read_overrides
@@ -95,7 +96,8 @@ def make_films(
                 progress(shown, len(frames) - lost)
     except Exception:
         for path in films:
-            unfinished(path).unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished(path).unlink(missing_ok=True)
         raise
     for path in films:
         unfinished(path).replace(path)
@@ -241,7 +243,7 @@ def _target(folder: Path, output: Path | None, suffix: str, *, overwrite: bool) 
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, path.parent) from error
-    if not path.exists() or (overwrite and path.is_file()):
+    if not exists(path) or (overwrite and path.is_file()):
         return path
     if is_file:
         raise UserError(f"{path}: already exists; choose another one with -o, or add --overwrite")

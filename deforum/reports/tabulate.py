@@ -103,11 +103,11 @@ def resolve_columns(words: Sequence[str], settings: Settings) -> tuple[str, ...]
             continue
         if name in OPTIONS and hasattr(settings, name):
             raise UserError(
-                f"{word}: this is not a schedule; it is {cut(write_value(getattr(settings, name)))} in every frame"
+                f"{cut(word)}: this is not a schedule; it is {cut(write_value(getattr(settings, name)))} in every frame"
             )
         meant = nearest(word, [*known, *ALIASES, *CANONICAL])
         hint = f"; did you mean {meant}?" if meant else "; without names, all are shown"
-        raise UserError(f"{word}: there is no such schedule{hint}")
+        raise UserError(f"{cut(word)}: there is no such schedule{hint}")
     return tuple(dict.fromkeys(names))
 
 
@@ -153,18 +153,19 @@ def pick_frames(text: str, num_frames: int, variables: Variables) -> tuple[int, 
             if not rest:
                 frame = position(first, -1)
                 if not 0 <= frame < num_frames:
-                    raise UserError(f"--frames {part.strip()}: out of range; the frames are 0 to {num_frames - 1}")
+                    raise UserError(f"--frames {cut(part.strip())}: out of range; the frames are 0 to {num_frames - 1}")
                 picked.append(frame)
                 continue
             step = rest[1].strip() if len(rest) > 1 else ""
             if len(rest) > 2 or (step and not (step.isdecimal() and int(step))):
-                raise UserError(f"--frames {part}: expected FIRST:LAST or FIRST:LAST:STEP with a step of at least 1")
+                what = "expected FIRST:LAST or FIRST:LAST:STEP with a step of at least 1"
+                raise UserError(f"--frames {cut(part)}: {what}")
             last = min(position(rest[0], num_frames - 1), num_frames - 1)
             picked += range(max(position(first, 0), 0), last + 1, int(step or 1))
     except ScheduleError as error:
         raise UserError(str(error)) from error
     if not picked:
-        raise UserError(f"--frames {text}: selects no frame; the frames are 0 to {num_frames - 1}")
+        raise UserError(f"--frames {cut(text)}: selects no frame; the frames are 0 to {num_frames - 1}")
     return tuple(dict.fromkeys(picked))
 
 

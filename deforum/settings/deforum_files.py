@@ -20,7 +20,7 @@ from deforum.settings.keyed_texts import by_keyframe
 from deforum.settings.notebook import HYBRID, HYBRID_DEFAULTS, HYBRID_NOW, IDLE_BY_NAME, evenly_keyed, keyed_from_zero
 from deforum.settings.options import CONTROLS, DECLARATIONS
 from deforum.settings.other_json import refuse_other_kinds
-from schedules.quoting import cut
+from schedules.quoting import cut, quote
 
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
@@ -193,9 +193,9 @@ def host_choice(declaration: Declaration, written: str) -> tuple[str | None, str
     if meant is not None:
         return meant, ""
     if name in FLOW_SETTINGS:
-        return FLOW_STAND_IN, f"there is no optical flow method {written!r} here; {FLOW_STAND_IN} stands in"
+        return FLOW_STAND_IN, f"there is no optical flow method {quote(written)} here; {FLOW_STAND_IN} stands in"
     instead: str | None = OTHERWISE.get(name, declaration.default)
-    return instead, f"{written!r} is not a choice; {instead} is used, as in Deforum"
+    return instead, f"{quote(written)} is not a choice; {instead} is used, as in Deforum"
 
 
 def _is_empty(node: Node | None) -> bool:
@@ -289,6 +289,15 @@ class _Translator:
         text = self.choice(name, str(default))
         return text in ("true", "1", "1.0", "yes", "on")
 
+    def refuse_groups(self, *names: str) -> None:
+        """Raise UserError where one of the values is a list or a mapping, which `text` would take for a missing one."""
+        for name in names:
+            node = self.left.get(name)
+            if node is not None and not isinstance(node, Scalar):
+                kind = "mapping" if isinstance(node, document.Mapping) else "list"
+                message = f"{name}: a {kind} cannot be read here; expected a text or a number"
+                raise UserError(Problem(message, str(node.place)))
+
     def by_keyframe(self, name: str) -> Scalar | document.Mapping:
         """Return a value of `left` with its keyframes. Raises UserError where it cannot be read."""
         try:
@@ -324,6 +333,7 @@ class _Translator:
 
     def take_size(self) -> None:
         """Read the size from either pair of names, and round it down to a multiple of 8."""
+        self.refuse_groups("width", "height", "W", "H", "seed_resize_from_w", "seed_resize_from_h")
         for name, old in (("width", "W"), ("height", "H")):
             written = old if old in self.left else name
             if written not in self.left:
@@ -443,6 +453,7 @@ class _Translator:
         if "sampler" in self.given and self.given["sampler"][0] == "sampler_schedule":
             self.drop("sampler", "sampler_name", "scheduler")
             return
+        self.refuse_groups("sampler", "sampler_name", "scheduler")
         written = next((name for name in ("sampler", "sampler_name") if self.text(name).strip()), "")
         name = self.text(written).strip()
         if re.fullmatch(r"\d+", name):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from deforum.errors import Problem
 from deforum.settings.document import Mapping, Node, Place, Scalar
-
-LONGEST_NAME = 40
+from schedules.quoting import LONGEST_NAME, quote
 
 
 class Wrong(Exception):
@@ -28,7 +27,7 @@ def unique(node: Mapping, name: str) -> tuple[tuple[Scalar, Node], ...]:
     seen: dict[str, Scalar] = {}
     for key, _ in node.entries:
         if key.text in seen:
-            message = f"{name}: {shorten(key.text)!r} is given twice; first at {seen[key.text].place}"
+            message = f"{name}: {quote(key.text, LONGEST_NAME)} is given twice; first at {seen[key.text].place}"
             raise Wrong(Problem(message, str(key.place)))
         seen[key.text] = key
     return node.entries
@@ -41,8 +40,3 @@ def readable(node: Scalar, name: str) -> str:
             what = f"\\u{ord(letter):04x} is half of a character, such as of a cut emoji; expected text in UTF-8"
             raise Wrong(Problem(f"{name}: {what}", str(inside(node, column))))
     return node.text
-
-
-def shorten(text: str) -> str:
-    """Return a text as it is repeated in a message: at most 40 characters."""
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"

@@ -15,9 +15,10 @@ from deforum.limits import KEYFRAMES
 from deforum.settings import document
 from deforum.settings.declare import KeyedTexts
 from deforum.settings.document import Mapping, Node, Place, Scalar, Sequence, quote_line
-from deforum.settings.faults import Wrong, inside, readable, shorten, unique
+from deforum.settings.faults import Wrong, inside, readable, unique
 from deforum.settings.relaxed_json import parse_json
 from schedules import ScheduleError, parse_key
+from schedules.quoting import LONGEST_NAME, cut, quote
 
 _NUMBER = r"\d+(?:\.\d+)?(?:\s*s)?"
 _KEY = rf"""(?:"[^"\n]{{1,40}}"|'[^'\n]{{1,40}}'|“[^”\n]{{1,40}}”|{_NUMBER}|max_f(?:\s*[-+*/]\s*[\d.]+)?)"""
@@ -56,18 +57,19 @@ def read_keyed_texts(node: Node, name: str) -> KeyedTexts:
     for key, text in unique(node, name):
         if not isinstance(text, Scalar):
             what = "a text was expected here; one that begins with { or [ has to stand in quotes"
-            raise Wrong(Problem(f"{name}, keyframe {shorten(key.text)}: {what}", str(text.place)))
+            raise Wrong(Problem(f"{name}, keyframe {cut(key.text, LONGEST_NAME)}: {what}", str(text.place)))
         in_line = before is not None and before.place.line == key.place.line
         if in_line and text.plain and not text.text:
-            raise Wrong(Problem(f"{name}: {shorten(key.text)!r} has no text; {_COMMA}", str(key.place)))
+            raise Wrong(Problem(f"{name}: {quote(key.text, LONGEST_NAME)} has no text; {_COMMA}", str(key.place)))
         try:
             parse_key(key.text, name=f"{name}, keyframe")
         except ScheduleError as error:
             if in_line and key.plain and not re.match(r"[-\d]|max_f", key.text):
-                message = f"{name}: {shorten(key.text)!r} is not a frame; {_COMMA}"
+                message = f"{name}: {quote(key.text, LONGEST_NAME)} is not a frame; {_COMMA}"
                 raise Wrong(Problem(message, str(key.place))) from None
             raise Wrong(Problem(str(error), str(inside(key, error.column)))) from None
-        texts.append((key.text, "" if text.is_null else readable(text, f"{name}, keyframe {shorten(key.text)}")))
+        where = f"{name}, keyframe {cut(key.text, LONGEST_NAME)}"
+        texts.append((key.text, "" if text.is_null else readable(text, where)))
         before = key
     return tuple(texts)
 

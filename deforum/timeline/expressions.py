@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from deforum.timeline.prompts import EXPRESSION, PromptTrack, merge_fields
 from schedules import ScheduleError, Variables, parse_expression, parse_key
-
-LONGEST_KEY = 40
-"""Longest keyframe repeated in a message, in characters."""
+from schedules.quoting import LONGEST_NAME, cut
 
 Field = Literal["prompts", "positive_prompt", "negative_prompt"]
 
@@ -49,8 +47,7 @@ class PromptTexts:
     def name(self, source: Source) -> str:
         if source.setting != "prompts":
             return source.setting
-        key = self.prompts[source.index][0]
-        return f"prompts, keyframe {key if len(key) <= LONGEST_KEY else f'{key[: LONGEST_KEY - 1]}…'}"
+        return f"prompts, keyframe {cut(self.prompts[source.index][0], LONGEST_NAME)}"
 
     def text(self, source: Source) -> str:
         texts = {"positive_prompt": self.positive, "negative_prompt": self.negative}

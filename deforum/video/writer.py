@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from deforum import limits
 from deforum.background import Background
 from deforum.errors import Problem
+from deforum.paths import to_path
 from deforum.video.ffmpeg import (
     QUIET,
     VideoError,
@@ -113,7 +114,7 @@ class VideoWriter:
     ) -> None:
         _check(path, width, height, fps, format, quality, preset, soundtrack)
         self.path = path
-        self.working_path = path.with_name(f"{path.name}.partial{_working_suffix(FORMATS[format])}")
+        self.working_path = to_path(path.with_name(f"{path.name}.partial{_working_suffix(FORMATS[format])}"))
         self.num_frames = 0
         self._format = FORMATS[format]
         self._name = format

@@ -15,6 +15,7 @@ from deforum.models import hub
 from deforum.models.catalogue import existing
 from deforum.models.config import check_network, read_config, whole
 from deforum.models.weights import SUFFIXES, Header, read_header
+from schedules.quoting import cut
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -207,7 +208,7 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
         size = _size_of_file(found.family, prediction)
         return ModelSource(model, "file", path, found.family.name, prediction, config, size, zero_snr=found.zero_snr)
     if model.lower().endswith(SUFFIXES) or not hub.is_name(model):
-        raise UserError(f"{model[:300]}: no such model file or folder; {_WAYS}")
+        raise UserError(f"{cut(model)}: no such model file or folder; {_WAYS}")
     cached = hub.find_cached(model, "model_index.json")
     if cached is not None:
         return check_folder(model, cached, prediction)

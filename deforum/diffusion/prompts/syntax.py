@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from deforum.timeline.prompts import EXPRESSION
+from schedules.quoting import cut
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -172,6 +175,7 @@ def prompt_notes(text: str) -> tuple[str, ...]:
             [match[0] for match in _EMBEDDING.finditer(words)],
             "read as words: embeddings (textual inversion) are not supported yet",
         ),
+        _note(_lone_ticks(words), "read as words: an expression stands between two back-quotes on one line"),
         _note(_edits(words), "read as words: prompts do not change during the steps of a frame"),
         _note(
             _refused_weights(words),
@@ -184,9 +188,15 @@ def prompt_notes(text: str) -> tuple[str, ...]:
 def _note(parts: Sequence[str], meaning: str) -> str:
     """Return a note on parts of a prompt, which are named in one line; "" if there are none."""
     named = list(dict.fromkeys(" ".join(part.split()) for part in parts))
-    shown = [part if len(part) <= _LONGEST_NAMED else f"{part[: _LONGEST_NAMED - 1]}…" for part in named[:_MOST_NAMED]]
+    shown = [cut(part, _LONGEST_NAMED) for part in named[:_MOST_NAMED]]
     rest = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return f"{', '.join(shown)}{rest}: {meaning}" if shown else ""
+
+
+def _lone_ticks(text: str) -> list[str]:
+    """Return what follows the first back-quote that is none of an expression's, in a list; [] if there is none."""
+    _, tick, rest = EXPRESSION.sub(" ", text).partition("`")
+    return [tick + rest.partition("\n")[0]] if tick else []
 
 
 def _edits(text: str) -> list[str]:

@@ -283,7 +283,7 @@ def _find_words(model: str) -> WordsSource:
     if folder is None or not folder.is_dir():
         if not hub.is_name(model):
             raise UserError(
-                f"masks such as <words> need CLIPSeg, and {model[:300]!r} is neither its folder nor a name on the "
+                f"masks such as <words> need CLIPSeg, and {quote(model)} is neither its folder nor a name on the "
                 f"hub; give {CLIPSEG}, or the path of its folder"
             )
         folder = hub.find_cached(model, "config.json")
