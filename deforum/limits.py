@@ -54,10 +54,23 @@ PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
 PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
 PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
 CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
+WEIGHTS = Limit(2**36, "bytes", "the weights in a file, unpacked")
+WEIGHTS_HEADER = Limit(2**24, "bytes", "the header of a .safetensors file")
+"""Those of large models have under 1 MB."""
+ARCHIVE_DIRECTORY = Limit(2**22, "bytes", "the table of contents of a .ckpt file")
+"""Room for 40,000 entries; a checkpoint has 3000."""
+PICKLE = Limit(2**22, "bytes", "the pickle of a .ckpt file")
+PICKLE_OPERATIONS = Limit(400_000, "operations", "the pickle of a .ckpt file")
+"""A full training checkpoint has under 1 MB and 150,000 operations, without the numbers of its tensors."""
+MODEL_CONFIG = Limit(2**25, "bytes", "a configuration in a model's folder")
+"""The largest published one is a tokenizer of 17 MB."""
+LAYERS = Limit(1_000, "layers or blocks", "a part of a model")
+TIMESTEPS = Limit(100_000, "timesteps", "the scheduler of a model")
 
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
+    WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, TIMESTEPS,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

@@ -20,6 +20,10 @@ def to_path(text: str | Path) -> Path:
     words = str(text)
     if "\0" in words:
         raise UserError(f"{quote(words)} is no path; character 0 (NUL) is not allowed in it")
+    try:
+        os.fsencode(words)
+    except UnicodeEncodeError:
+        raise UserError(f"{quote(words)} is no path; it has half of a character, such as of a cut emoji") from None
     if words.startswith(("\\\\", "//")):
         raise UserError(f"{quote(words)} is on a network and is not fetched; copy it here and give the file")
     if _size(words) > PATH.most:

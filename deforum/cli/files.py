@@ -50,13 +50,11 @@ def load_file(file: Path, overrides: Sequence[str] = (), *, to_render: bool = Tr
 @lru_cache(maxsize=1)
 def _read(stream: TextIO) -> str:
     """Read a stream to its end, once: the runs of a sweep read the same text. Raises UserError."""
+    from deforum.settings.document import read_stream
+
     if stream.isatty():
         print("reading settings from the standard input; Ctrl-D ends them", file=sys.stderr, flush=True)
-    raw = stream.buffer.read()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"standard input: byte {error.start + 1} is not UTF-8 text; expected UTF-8") from None
+    return read_stream(stream.buffer, name_of(STDIN))
 
 
 def find_files(words: Sequence[str]) -> list[Path]:

@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from deforum.errors import UserError
-
-LONGEST = 32 << 20  # bytes; the largest published one is a tokenizer of 17 MB
-MOST_LAYERS = 1000
-"""Largest count of layers or blocks that a configuration may ask for."""
+from deforum.limits import LAYERS, MODEL_CONFIG
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises UserError where the file is not one."""
     try:
-        if path.stat().st_size > LONGEST:
-            raise UserError(f"{path}: longer than {LONGEST >> 20} MB, the most that a model's configuration may have")
+        MODEL_CONFIG.check(path.stat().st_size, str(path))
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
@@ -43,8 +39,8 @@ def check_network(path: Path, config: Mapping[str, Any]) -> None:
                 f"with the backbone described in backbone_config"
             )
         counts = value if isinstance(value, list) else [value]
-        if "layers" in key and any(isinstance(n, int | float) and not abs(n) <= MOST_LAYERS for n in counts):
-            raise UserError(f"{path}: {key} is more than {MOST_LAYERS}, which no network has")
+        if "layers" in key and any(isinstance(n, int | float) and not abs(n) <= LAYERS.most for n in counts):
+            raise UserError(f"{path}: {key} is more than {LAYERS.most:,}, which no network has")
 
 
 def whole(path: Path, config: Mapping[str, Any], key: str, default: int, most: int) -> int:

@@ -12,10 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
-MOST_BYTES = 4 << 20
-"""Longest pickle, without the tensors' numbers; a full training checkpoint of Stable Diffusion has under 1 MB."""
-MOST_OPERATIONS = 400_000
-"""Most operations of a pickle; that of a full training checkpoint has 150,000."""
+from deforum.limits import PICKLE, PICKLE_OPERATIONS
 
 KINDS = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -68,7 +65,7 @@ class _Limited:
     """A binary file of which a limited number of bytes is read."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._left = file, MOST_BYTES
+        self._file, self._left = file, PICKLE.most
 
     def read(self, count: int) -> bytes:
         return self._took(self._file.read(min(count, self._left + 1)))
@@ -79,7 +76,7 @@ class _Limited:
     def _took(self, piece: bytes) -> bytes:
         self._left -= len(piece)
         if self._left < 0:
-            raise ValueError(f"its pickle is longer than {MOST_BYTES >> 20} MB, the most that is read")
+            raise ValueError(f"its pickle is longer than {PICKLE}, the most that is read")
         return piece
 
 
@@ -105,8 +102,8 @@ class _Machine:
 
     def run(self, stream: Any) -> Any:
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-            if count >= MOST_OPERATIONS:
-                raise ValueError(f"its pickle has more than {MOST_OPERATIONS:,} operations, the most that are read")
+            if count >= PICKLE_OPERATIONS.most:
+                raise ValueError(f"its pickle has more than {PICKLE_OPERATIONS}, the most that are read")
             name = operation.name
             if name == "STOP":
                 return self.stack.pop()

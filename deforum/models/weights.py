@@ -18,20 +18,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from deforum.errors import UserError
+from deforum.limits import ARCHIVE_DIRECTORY, WEIGHTS, WEIGHTS_HEADER
 from deforum.models.pickled import SIZES, Storage, TensorView, read_pickle
 
 if TYPE_CHECKING:
     import torch
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-MOST_BYTES = 64 << 30
-"""Largest size of all tensors of a file together."""
-LONGEST_HEADER = 16 << 20
-"""Longest header of a safetensors file in bytes; those of large models have under 1 MB."""
 
 _BEFORE_ZIP = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9\x20j\xa8P\x19."  # start of the files of PyTorch before 1.6
-LONGEST_DIRECTORY = 4 << 20
-"""Longest table of contents of a zip archive in bytes, 40,000 entries; a checkpoint has 3000."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +115,8 @@ def _read_safetensors(path: Path) -> Header:
         with path.open("rb") as file:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if length > LONGEST_HEADER:
-                raise broken(f"its header would be longer than {LONGEST_HEADER >> 20} MB")
+            if length > WEIGHTS_HEADER.most:
+                raise broken(f"its header would be longer than {WEIGHTS_HEADER}")
             header = json.loads(file.read(length)) if length else None
         size = path.stat().st_size
     except OSError as error:
@@ -162,8 +157,7 @@ def _are_counts(values: Any) -> bool:
 
 
 def _check_size(path: Path, size: int) -> None:
-    if size > MOST_BYTES:
-        raise UserError(f"{path}: {size:,} bytes of weights; at most {MOST_BYTES >> 30} GB are read")
+    WEIGHTS.check(size, f"{path}: the file, unpacked,")
 
 
 # --- pickled files ----------------------------------------------------------------------------------------------------
@@ -173,8 +167,8 @@ class _Guarded(io.BufferedReader):
     """A file of which only pieces of a limited length are read: zipfile reads a table of contents in one piece."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > LONGEST_DIRECTORY + 1:
-            raise ValueError(f"its archive has a table of contents longer than {LONGEST_DIRECTORY >> 20} MB")
+        if size is not None and size > ARCHIVE_DIRECTORY.most + 1:
+            raise ValueError(f"its archive has a table of contents longer than {ARCHIVE_DIRECTORY}")
         return super().read(size)
 
 

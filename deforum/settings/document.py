@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import yaml
 
@@ -190,11 +190,7 @@ def read_text(path: Path) -> str:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f"{path}: this is no regular file; expected a settings file")
         with path.open("rb") as file:
-            read = file.read(SETTINGS_FILE.most + 1)
-        if len(read) > SETTINGS_FILE.most:
-            size = max(path.stat().st_size, len(read))
-            raise UserError(f"{path}: {SETTINGS_FILE.of} {SETTINGS_FILE.exceeded(size)}")
-        return _decode(read, path)
+            return read_stream(file, str(path), path.stat().st_size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -203,6 +199,14 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}") from None
     except ValueError:
         raise UserError(f"{path}: this is no path; character 0 (NUL) is not allowed in it") from None
+
+
+def read_stream(stream: BinaryIO, name: str, size: int = 0) -> str:
+    """Read a text as `read_text` does, from a stream; `name` and `size` (bytes) are for messages. Raises UserError."""
+    read = stream.read(SETTINGS_FILE.most + 1)
+    if len(read) > SETTINGS_FILE.most:
+        raise UserError(f"{name}: {SETTINGS_FILE.of} {SETTINGS_FILE.exceeded(max(size, len(read)))}")
+    return _decode(read, name)
 
 
 BYTE_ORDER_MARKS = (
@@ -216,12 +220,12 @@ BYTE_ORDER_MARKS = (
 """Byte order mark, codec (which removes the mark), and the name of the encoding."""
 
 
-def _decode(content: bytes, path: Path) -> str:
+def _decode(content: bytes, source: str) -> str:
     _, codec, name = next(row for row in BYTE_ORDER_MARKS if content.startswith(row[0]))
     try:
         text = content.decode(codec)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is not {name} text; save the file as UTF-8") from None
+        raise UserError(f"{source}: byte {error.start + 1} is not {name} text; save it as UTF-8") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

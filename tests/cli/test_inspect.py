@@ -139,7 +139,7 @@ def test_settings_are_read_from_the_standard_input(
 
 def test_what_is_wrong_in_the_standard_input_has_its_place(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     for raw, message in ((b"zomm: 3\n", "standard input:1:1: unknown setting 'zomm'; did you mean zoom?"),
-                         (b"zoom: \xff", "standard input: byte 7 is not UTF-8 text; expected UTF-8")):  # fmt: skip
+                         (b"zoom: \xff", "standard input: byte 7 is not UTF-8 text; save it as UTF-8")):  # fmt: skip
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
         said = say("check", "-")
         assert (said.status, said.out, said.err) == (2, "", f"{message}\n")

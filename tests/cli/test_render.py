@@ -66,6 +66,17 @@ def test_the_resolved_settings_render_the_same_again(sea: Path, tmp_path: Path, 
     assert first.read_text().splitlines()[1:] == again_text.splitlines()[1:]
 
 
+def test_what_a_run_elsewhere_writes_can_be_given_instead_of_its_file(sea: Path, tmp_path: Path, paint: Say) -> None:
+    """A file may not choose a folder elsewhere, and a run's do not: only the person who rendered it did."""
+    elsewhere = tmp_path.parent / f"{tmp_path.name}_elsewhere"
+    assert paint(sea, "max_frames=2", "-q", "-o", elsewhere).status == 0
+    run = elsewhere / "sea"
+    for given in (run / "frames" / "000000001.png", run / "sea.mp4", run):
+        assert paint("check", given).status == 0
+        assert paint("diff", given, run / "settings.yaml").out.endswith(" render the same\n")
+    assert paint(run / "sea.mp4", "-q").out == f"{Path('output/sea/sea.mp4')}\n"
+
+
 def test_what_a_run_writes_can_be_given_instead_of_its_file(sea: Path, tmp_path: Path, paint: Say) -> None:
     """To every command; and what is rendered from it is the same, pixel by pixel."""
     assert paint(sea, "seed=3", "max_frames=3", "-q").status == 0

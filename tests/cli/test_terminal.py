@@ -26,7 +26,7 @@ def test_a_log_is_appended_to_and_closed(tmp_path: Path) -> None:
     assert [re.sub(r"^[\d-]+ [\d:,]+ ", "", line) for line in lines] == ["one", "with two lines", "two \\udcff"]
 
 
-@pytest.mark.parametrize("name", ["none/a.log", ".", "a\0.log"])
+@pytest.mark.parametrize("name", ["none/a.log", "."])
 def test_a_log_that_cannot_be_written_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="cannot be written"), logging_to(name):

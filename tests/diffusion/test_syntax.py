@@ -131,8 +131,10 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
         ("(a:inf) (b:-nan) AND c:5000", (
             "weight inf, weight -nan, weight 5000: 1 is used instead; expected a number from -1000 to 1000, as in "
             "(word:1.2)",)),
-        (f"<lora:{'x' * 500}>", (f"<lora:{'x' * 53}…: no effect: extra networks are not supported yet",)),
-        ("(a:1e-3) <3 [b] c:9 (d:inform)", ()),
+        (f"<lora:{'x' * 500}>", (f"<lora:{'x' * 38}…{'x' * 14}>: no effect: extra networks are not supported yet",)),
+        ("a `t/2` b `sin(t) c\nd", (
+            "`sin(t) c: read as words: an expression stands between two back-quotes on one line",)),
+        ("(a:1e-3) <3 [b] c:9 (d:inform) `t` (e:`t/2`) ``", ()),
     ],
 )  # fmt: skip
 def test_notes(text: str, notes: tuple[str, ...]) -> None:

@@ -106,7 +106,7 @@ def test_a_models_own_files_name_no_other_model(asked: list[str], tmp_path: Path
         ({"backbone": "owner/backbone"}, "backbone 'owner/backbone' names another model"),
         ({"neck": {"backbone": "resnet18"}}, "backbone 'resnet18' names another model"),
         ({"auto_map": {"AutoModel": "owner/code--x.Y"}}, "auto_map asks to run code"),
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers is more than 1000"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is more than 1,000"),
     ):
         (folder / "config.json").write_text(json.dumps({"model_type": "depth_anything", **more}))
         for allowed in (False, True):

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from deforum.errors import UserError
-from deforum.models.pickled import MOST_BYTES, MOST_OPERATIONS
-from deforum.models.weights import LONGEST_DIRECTORY, LONGEST_HEADER, read_header, read_weights
+from deforum.limits import ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, WEIGHTS_HEADER
+from deforum.models.weights import read_header, read_weights
 
 TENSORS = {
     "plain": torch.arange(12.0).view(3, 4),
@@ -105,13 +105,13 @@ def test_a_broken_safetensors_header_is_said(header: Any, what: str, tmp_path: P
     assert what in refused(tmp_path / "x.safetensors", safetensors(header))
 
 
-@pytest.mark.parametrize("start", [b"", b"\0" * 7, b"\0" * 8, b"\xff" * 64, struct.pack("<Q", LONGEST_HEADER + 1)])
+@pytest.mark.parametrize("start", [b"", b"\0" * 7, b"\0" * 8, b"\xff" * 64, struct.pack("<Q", WEIGHTS_HEADER.most + 1)])
 def test_a_broken_start_of_a_safetensors_file_is_said(start: bytes, tmp_path: Path) -> None:
     assert "not a whole .safetensors file" in refused(tmp_path / "x.safetensors", start)
 
 
 def test_a_header_has_a_longest_length() -> None:
-    assert LONGEST_HEADER == 16 << 20
+    assert WEIGHTS_HEADER.most == 16 << 20
 
 
 def test_odd_but_whole_headers_are_read(tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "larger than the file": (claims(1 << 30), "unpacks to 1,073,741,824 bytes, more than"),
     "many entries": (
         b"PK\x03\x04"
-        + bytes(LONGEST_DIRECTORY)
-        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, LONGEST_DIRECTORY + 2, 2, 0),
-        "a table of contents longer than 4 MB",
+        + bytes(ARCHIVE_DIRECTORY.most)
+        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, ARCHIVE_DIRECTORY.most + 2, 2, 0),
+        "a table of contents longer than 4,194,304 bytes",
     ),
     "empty pickle": (archive(b""), "not a .ckpt"),
     "pickle without end": (archive(b"\x80\x02}"), "not a .ckpt"),
@@ -186,8 +186,8 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "memo that is not there": (archive(b"\x80\x02h\x07."), "broken"),
     "mark that is not there": (archive(b"\x80\x02t."), "broken"),
     "number of many digits": (archive(b"\x80\x02I" + b"9" * 100_000 + b"\n."), "not a .ckpt"),
-    "long pickle": (archive(b"\x80\x02" + b"0" * (MOST_BYTES + 1)), "not a .ckpt"),
-    "many operations": (archive(b"\x80\x02" + b"N0" * (MOST_OPERATIONS // 2) + b"}."), "400,000 operations"),
+    "long pickle": (archive(b"\x80\x02" + b"0" * (PICKLE.most + 1)), "not a .ckpt"),
+    "many operations": (archive(b"\x80\x02" + b"N0" * (PICKLE_OPERATIONS.most // 2) + b"}."), "400,000 operations"),
     "tensor without its numbers": (
         archive(tensor(TUPLES["one"], TUPLES["one"].replace("\x04", "\x01"))),
         "not a .ckpt",

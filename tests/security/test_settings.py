@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from deforum.cli import main as cli
@@ -72,6 +75,8 @@ ATTACKS = [
     (".yaml", f"width: {LONG}", "…", "a message of megabytes hides the others"),
     (".yaml", f"{LONG[:900]}: 1", "unknown setting", "the same"),
     (".yaml", "profile: \n  " + LONG, "…", "the same"),
+    (".txt", '{"W": [1]}', "W: a list cannot be read here", "a list read as if it were missing"),
+    (".txt", '{"sampler": {"a": "Euler"}}', "sampler: a mapping cannot be read here", "the same"),
     (".yaml", "translation_x: 1e300", "-1000000..1000000", "no picture can be moved so far"),
     (".yaml", "translation_x: 10.0**200*t", "-1000000..1000000", "no picture can be moved so far"),
     (".yaml", "animation_mode: 3D\nfov: '0: (70), 5: (180)'", "fov is 180 at frame 5", "a view of 180 degrees is flat"),
@@ -179,6 +184,71 @@ def test_a_command_line_ends_in_a_message(
     assert status in (0, 2) and "Traceback" not in said.err, words[-1]
     assert (status == 0) == ("batch_name" in words[2:3][0][:10] if len(words) > 3 else False), said.err
     assert_fit_for_a_terminal(said.err)
+
+
+NO_PATHS = ["a\0b", "a" * 300, "a/" * 3000, "~nosuchuser/x", "\ud83d"]
+"""What no file can be called."""
+TAKE_PATHS = [
+    "check PATH", "PATH", "values PATH zoom", "convert PATH -o -", "convert a.yaml -o PATH", "values a.yaml -o PATH",
+    "diff PATH a.yaml", "diff a.yaml PATH", "film PATH", "film run -o PATH", "examples -o PATH", "a.yaml -o PATH",
+    "check a.yaml -o PATH", "check a.yaml --log PATH", "check a.yaml init_image=PATH", "check a.yaml model=PATH",
+]  # fmt: skip
+"""Every way of giving a path."""
+
+
+@pytest.mark.parametrize("words", TAKE_PATHS)
+def test_no_way_of_giving_a_path_ends_in_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    Path("a.yaml").write_text("prompts: a\nmax_frames: 1\nwidth: 64\nheight: 64\n")
+    Path("run", "frames").mkdir(parents=True)
+    cv2.imwrite("run/frames/000000000.png", np.zeros((16, 16, 3), np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    for path in NO_PATHS:
+        status = cli.main([word.replace("PATH", path) for word in words.split()])
+        said = capsys.readouterr()
+        assert status == 2 and "Traceback" not in said.err, (ascii(path), said.err)
+        assert_fit_for_a_terminal(said.err)
+    assert sorted(tmp_path.rglob("*")) == before
+    for path in NO_PATHS if words == "PATH" else ():
+        with pytest.raises(UserError):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    "words", ["values a.yaml WORD", "values a.yaml zoom --frames WORD", "completion WORD", "examples WORD", "--WORD",
+              "params WORD", "check a.yaml model=WORD/", "check a.yaml prompts=[WORD", "check a.yaml seed=WORD",
+              "check a.yaml device=WORD", "check a.yaml depth_algorithm=WORD animation_mode=3D", "help WORD",
+              "check a.yaml --WORD"],
+)  # fmt: skip
+def test_long_words_are_cut_in_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("prompts: a\nmax_frames: 1\n")
+    for word in ("x" * 250, "[" * 5000, "x" * 5000):
+        try:
+            cli.main([each.replace("WORD", word) for each in words.split()])
+        except SystemExit as left:
+            assert words.startswith("help") and left.code == 0
+        assert_fit_for_a_terminal(capsys.readouterr().err)
+
+
+def test_the_standard_input_has_the_limits_and_encodings_of_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "prompts: a\nwidth: 64\nheight: 64\n"
+    for given, status, says in (
+        (text.encode("utf-16"), 0, "good: "),
+        (b"# " + bytes(5 * 2**20), 2, "expected at most 4,194,304 bytes"),
+        (b"prompts: a\noutput: /elsewhere\n", 2, "not below the current folder"),
+        (b"\xff", 2, "is not UTF-8 text"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert cli.main(["check", "-"]) == status
+        assert says in "".join(capsys.readouterr())
 
 
 DEEP: list[object] = []

@@ -315,7 +315,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(b"seed: 1\xff")
-    assert errors(path) == f"{path}: byte 8 is not UTF-8 text; save the file as UTF-8"
+    assert errors(path) == f"{path}: byte 8 is not UTF-8 text; save it as UTF-8"
 
 
 def test_tags_construct_nothing(write: Write) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.limits import TIMESTEPS
+
 Sigmas = NDArray[np.float64]
 
 
-MOST_TIMES = 100_000
-"""Largest number of training levels that a scheduler config may ask for; models have 1000."""
 _CONTINUOUS_LEVELS = 1000  # levels that stand for a continuous range of them
 
 
@@ -109,15 +109,15 @@ def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: b
 def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
     given = config.get("trained_betas")
     if given is not None:
-        if not isinstance(given, list) or not 1 < len(given) <= MOST_TIMES:
-            raise ValueError(f"trained_betas are not a list of 2 to {MOST_TIMES:,} numbers")
+        if not isinstance(given, list) or not 1 < len(given) <= TIMESTEPS.most:
+            raise ValueError(f"trained_betas are not a list of 2 to {TIMESTEPS.most:,} numbers")
         betas = np.asarray(given, float)
         if betas.ndim != 1:
             raise ValueError("trained_betas are not a list of numbers")
         return betas
     count = config.get("num_train_timesteps", 1000)
-    if not isinstance(count, int) or not 2 <= count <= MOST_TIMES:
-        raise ValueError(f"num_train_timesteps is {str(count)[:60]}; expected 2 to {MOST_TIMES:,}")
+    if not isinstance(count, int) or not 2 <= count <= TIMESTEPS.most:
+        raise ValueError(f"num_train_timesteps is {str(count)[:60]}; expected 2 to {TIMESTEPS.most:,}")
     first, last = _number(config, "beta_start", 1e-4), _number(config, "beta_end", 0.02)
     kind = config.get("beta_schedule", "linear")
     if kind == "linear":
