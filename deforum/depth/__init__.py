@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from deforum.embedded import DEPTH
 from deforum.errors import Problem, UserError
-from deforum.models import catalogue, hub
+from deforum.models import catalogue
+from deforum.models import hub as model_hub  # `hub` is a module of this package
 from deforum.models.catalogue import Row, existing
 from deforum.models.config import check_network, read_config
 from deforum.models.weights import read_header
@@ -252,12 +253,12 @@ def _find_on_hub(row: Row, says: str) -> Path | None:
 
     Raises UserError where it is not here, and downloads are forbidden or the hub does not give it.
     """
-    cached = hub.find_cached(row.hub, "config.json", "model.safetensors")
+    cached = model_hub.find_cached(row.hub, "config.json", "model.safetensors")
     if cached is not None:
         _hub_kind(cached)
         return cached
     try:
-        hub.expect_on_hub(row.hub, "the path of its folder")
+        model_hub.expect_on_hub(row.hub, "the path of its folder")
     except UserError as error:
         raise UserError(f"{says}{error} ({row.licence})") from None
     return None

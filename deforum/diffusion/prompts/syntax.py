@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from deforum.timeline.prompts import EXPRESSION
 from schedules.quoting import cut
 
 
@@ -195,6 +194,8 @@ def _note(parts: Sequence[str], meaning: str) -> str:
 
 def _lone_ticks(text: str) -> list[str]:
     """Return what follows the first back-quote that is none of an expression's, in a list; [] if there is none."""
+    from deforum.timeline.prompts import EXPRESSION
+
     _, tick, rest = EXPRESSION.sub(" ", text).partition("`")
     return [tick + rest.partition("\n")[0]] if tick else []
 
