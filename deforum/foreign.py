@@ -35,6 +35,32 @@ _OTHER_PAIRS = {"Sampler", "Schedule type", "Size", "Model", "Model hash", "Vers
 """Pairs that are read in another way, or that need not be mentioned."""
 
 
+_KINDS = (
+    (0, b"PK", "a zip archive, such as a .ckpt file of weights"),
+    (8, b'{"', "a .safetensors file of weights"),
+    (8, b"WAVE", "a sound"),
+    (8, b"AVI ", "a film"),
+    (0, b"FLV", "a film"),
+    (0, b"ID3", "a sound"),
+    (0, b"fLaC", "a sound"),
+    (0, b"OggS", "a sound"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"\x80\x02", "a file of weights in Python's pickle form"),
+)
+"""Files that are given as settings by mistake: offset, bytes there, and what they are."""
+
+
+def kind_of_file(head: bytes) -> str:
+    """Return what a file is that begins with `head` (12 bytes or more) and holds no settings; "" for a text.
+
+    Only bytes that no text has are decisive where a text could begin alike.
+    """
+    is_text = all(byte >= 32 or byte in b"\t\n\r" for byte in head)
+    found = (what for at, begins, what in _KINDS if head[at:].startswith(begins))
+    return "" if is_text and head[:4] != b"%PDF" else next(found, "")
+
+
 def is_a1111(texts: Mapping[str, str]) -> bool:
     """Whether a picture has the text of A1111's web UI; SwarmUI and Fooocus write JSON under the same name."""
     return PARAMETERS in texts and not texts[PARAMETERS].lstrip().startswith("{")

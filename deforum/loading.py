@@ -228,9 +228,13 @@ def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str
 
 
 def _explain_unseen(settings: Settings) -> Iterator[str]:
-    """Yield a note on prompts after the last frame."""
+    """Yield notes on prompts before frame 0 and after the last frame."""
     variables = Variables(seed=settings.seed, fps=settings.fps)
-    frames = ((key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts)
+    frames = [(key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts]
+    early = [key for key, frame in frames if frame < 0]
+    if early:
+        keys = cut(", ".join(early), 200)
+        yield f"prompts: the first frame is 0; these keyframes are before it and never shown: {keys}"
     late = [key for key, frame in frames if frame >= settings.max_frames]
     if late and settings.blending == "hold":
         last = settings.max_frames - 1

@@ -58,6 +58,9 @@ def read_source(path: Path) -> Source:
         return _read_picture(path, kind.name)
     if kind is not None or demuxer_of(head) is not None:
         return _read_film(path)
+    what = foreign.kind_of_file(head)
+    if what:
+        raise UserError(f"{path}: this is {what}; {_EXPECTED}")
     return Source(path, read_text(path))
 
 

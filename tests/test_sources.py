@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -214,3 +215,30 @@ def test_a_long_origin_is_cut() -> None:
 def test_a_mapping_has_no_origin() -> None:
     given = {"seed": 3, "prompts": "a sea"}
     assert load(given) == Loaded(load(given).settings, (), "") and origin_in(heading()) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PK\x03\x04" + bytes(20), "a zip archive, such as a .ckpt file of weights"),
+        (b"\x40\0\0\0\0\0\0\0" + b'{"unet.weight": {}}', "a .safetensors file of weights"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "a sound"),
+        (b"RIFF\x24\0\0\0AVI LIST", "a film"),
+        (b"ID3\x04" + bytes(20), "a sound"),
+        (b"OggS\0\x02" + bytes(20), "a sound"),
+        (b"%PDF-1.7\n%", "a PDF"),
+        (b"\x1f\x8b\x08" + bytes(20), "a gzip archive"),
+        (b"\x80\x02}q\0" + bytes(20), "a file of weights in Python's pickle form"),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "given").write_bytes(content)
+    with pytest.raises(UserError, match=f"given: this is {re.escape(what)}; expected a settings file"):
+        load(tmp_path / "given")
+
+
+@pytest.mark.parametrize("text", ["PKs: 1", "FLV: a", "ID3: a", "OggS: x\n"])
+def test_a_text_that_begins_like_another_file_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "given.yaml").write_text(text)
+    with pytest.raises(UserError, match="unknown setting"):
+        load(tmp_path / "given.yaml")

@@ -164,6 +164,9 @@ def test_prompts_that_are_never_seen_are_told(write: Write) -> None:
         "prompts: the last frame is 9; these keyframes are after it and never shown: 10, max_f+1",
     )
     assert load(path, ["prompt_blend=linear"]).report == ()  # a blend towards them is seen
+    assert load(write("prompts: {-5: a, 0: b}")).report == (
+        "prompts: the first frame is 0; these keyframes are before it and never shown: -5",
+    )
 
 
 # --- overrides --------------------------------------------------------------------------------------------------------
