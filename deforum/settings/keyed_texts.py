@@ -35,6 +35,7 @@ _SEPARATORS = ",|;"
 _BLANKS = re.compile(r"[ \t]*")
 _WEIGHT_END = re.compile(r":\s*[-+.\d`][^:()]*\)$")
 
+_FRAME_NAMES, _TEXT_NAMES = ("frame", "keyframe", "key"), ("prompt", "text", "value")
 _STILLS = (
     "a list of texts is for still images in the notebook, which are not made here; give each text its first frame, "
     "such as {0: a forest, 30: a lake}"
@@ -134,6 +135,9 @@ def _of_list(node: Sequence, name: str) -> Scalar | Mapping:
             case Sequence(items=(Scalar() as key, value)):
                 entries.append((key, value))
                 continue
+            case Mapping() if (named := _named_pair(item)) is not None:
+                entries.append(named)
+                continue
             case Sequence():
                 raise Wrong(Problem(f"{name}: expected a pair of frame and text, such as [0, a sea]", str(item.place)))
         found = by_keyframe(item, name)
@@ -141,6 +145,17 @@ def _of_list(node: Sequence, name: str) -> Scalar | Mapping:
             raise Wrong(Problem(f"{name}: {_STILLS}", str(node.place)))
         entries += found.entries
     return Mapping(tuple(entries), node.place)
+
+
+def _named_pair(node: Mapping) -> tuple[Scalar, Node] | None:
+    """Return the keyframe and text of {frame: 0, prompt: a sea}; None for other mappings."""
+    values = {key.text.strip().casefold(): value for key, value in node.entries}
+    frames = [value for name, value in values.items() if name in _FRAME_NAMES]
+    texts = [value for name, value in values.items() if name in _TEXT_NAMES]
+    match frames, texts:
+        case [Scalar() as frame], [text] if len(node.entries) == 2:
+            return frame, text
+    return None
 
 
 def _rows(text: str, node: Scalar, name: str) -> Iterator[tuple[Scalar, Node]]:

@@ -69,7 +69,8 @@ def test_keyframes_in_a_text(tmp_path: Path, text: str, prompts: tuple[tuple[str
     ["prompts: |\n  0: a sea\n  20: a hill\n", "prompts: |\n  {0: a sea, 20: a hill}",
      "prompts: [0: a sea, 20: a hill]",
      "prompts:\n- 0: a sea\n- 20: a hill", "prompts: [[0, a sea], [20, a hill]]", 'prompts: ["0: a sea", "20: a hill"]',
-     'prompts: |\n  {"0": "a sea", "20": "a hill"}'],
+     'prompts: |\n  {"0": "a sea", "20": "a hill"}',
+     "prompts: [{frame: 0, prompt: a sea}, {text: a hill, keyframe: 20}]"],
 )  # fmt: skip
 def test_keyframes_in_yaml(tmp_path: Path, text: str) -> None:
     assert load(save(tmp_path, "a.yaml", text), to_render=False).settings.prompts == SEA
