@@ -54,6 +54,9 @@ PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
 PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
 PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
 CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
+METADATA_TEXT = Limit(2**22, "bytes", "a text in a picture or film, such as settings; longer ones are left out")
+METADATA = Limit(2**24, "bytes", "all texts in a picture or film")
+METADATA_PARTS = Limit(200_000, "chunks, segments or blocks", "a picture that is searched for texts")
 WEIGHTS = Limit(2**36, "bytes", "the weights in a file, unpacked")
 WEIGHTS_HEADER = Limit(2**24, "bytes", "the header of a .safetensors file")
 """Those of large models have under 1 MB."""
@@ -70,6 +73,7 @@ TIMESTEPS = Limit(100_000, "timesteps", "the scheduler of a model")
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
+    METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, TIMESTEPS,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""

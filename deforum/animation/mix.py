@@ -51,10 +51,12 @@ class Seen:
         return cls(*close_gaps(moved, covers), sharpness_of(view))
 
     def feathered(self) -> Seen:
+        """Return it with its coverage feathered, so that the edge of a gap or of the picture does not show."""
         return replace(self, covers=feather(self.covers))
 
 
 def sharpness_of(view: View) -> Mask:
+    """Return the `local_sharpness` of a view's picture, moved along with it: (H, W)."""
     return view.warp(local_sharpness(view.image)[None])[0]
 
 

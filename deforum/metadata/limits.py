@@ -6,11 +6,13 @@ import json
 import zlib
 from dataclasses import dataclass, field
 
-LONGEST = 4 * 2**20
+from deforum.limits import METADATA, METADATA_PARTS, METADATA_TEXT
+
+LONGEST = METADATA_TEXT.most
 """Bytes of the longest text that is read or written."""
-MOST = 4 * LONGEST
+MOST = METADATA.most
 """Bytes of all texts of a file."""
-MOST_PARTS = 200_000
+MOST_PARTS = METADATA_PARTS.most
 """Chunks, segments or blocks of a file that are looked at."""
 
 

@@ -113,3 +113,10 @@ def test_zoe_gives_distances(tmp_path: Path) -> None:
     depth = model(torch.rand(3, 50, 80), 0)
     assert depth.shape == (50, 80)
     assert depth.min() > 0
+
+
+def test_a_name_is_looked_up_after_a_model_of_the_hub_was_loaded(depth_anything: Path) -> None:
+    """Loading imports a module called `hub` into the package, which must not hide the one that looks names up."""
+    load_depth(resolve_depth(str(depth_anything)), CPU)
+    with pytest.raises(UserError, match="nothing is downloaded without --allow-download"):
+        resolve_depth("zoe")

@@ -95,10 +95,12 @@ class AutoencoderKL(nn.Module):
         return self.decoder.conv_in.weight.dtype
 
     def encode(self, x: Tensor) -> Encoded:
+        """Encode pictures (B, 3, H, W), -1..1, to the distribution of their latents (B, C, h, w), unscaled."""
         moments = self.encoder(x)
         return Encoded(Posterior(moments if self.quant_conv is None else self.quant_conv(moments)))
 
     def decode(self, latents: Tensor) -> Decoded:
+        """Decode unscaled latents (B, C, h, w) to pictures (B, 3, H, W), about -1..1."""
         return Decoded(self.decoder(latents if self.post_quant_conv is None else self.post_quant_conv(latents)))
 
 
