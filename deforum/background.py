@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from deforum.profiling import WAITING, count, in_context, stage
+
 T = TypeVar("T")
 
 
@@ -18,15 +20,17 @@ class Background(Generic[T]):
     """
 
     def __init__(self, work: Callable[[T], None], *, name: str, threads: int = 1, waiting: int = 4) -> None:
-        self._work = work
+        self._work, self._name = work, name
         self._line: queue.Queue[T | None] = queue.Queue(waiting)
         self._error: Exception | None = None
-        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for _ in range(threads)]
+        names = [name] if threads == 1 else [f"{name} {number}" for number in range(1, threads + 1)]
+        self._threads = [threading.Thread(target=in_context(self._serve), name=each, daemon=True) for each in names]
         for thread in self._threads:
             thread.start()
 
     def _serve(self) -> None:
         while (item := self._line.get()) is not None:
+            count(self._name, self._line.qsize())
             if self._error is None:
                 try:
                     self._work(item)
@@ -37,14 +41,20 @@ class Background(Generic[T]):
         """Queue one item; returns at once unless the queue is full. Raises the first error of the threads."""
         if self._error is not None:
             raise self._error
-        self._line.put(item)
+        if self._line.full():
+            with stage(WAITING):
+                self._line.put(item)
+        else:
+            self._line.put(item)
+        count(self._name, self._line.qsize())
 
     def close(self) -> None:
         """Wait until all items are done. Raises the first error of the threads."""
-        for _ in self._threads:
-            self._line.put(None)
-        for thread in self._threads:
-            thread.join()
+        with stage(WAITING):
+            for _ in self._threads:
+                self._line.put(None)
+            for thread in self._threads:
+                thread.join()
         self._threads = []
         if self._error is not None:
             raise self._error

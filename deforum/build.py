@@ -17,6 +17,7 @@ from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.pixels.files import check_pictures
+from deforum.profiling import each
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
@@ -68,7 +69,7 @@ class Animation:
 
     def states(self, start: State | None = None) -> Iterator[State]:
         """Render all frames in order, or those after the frame of `start`. Yields the state at each frame."""
-        return self.stages.pace(self.stages, self.timeline.spans(), start)
+        return self.stages.pace(self.stages, each("schedule", self.timeline.spans()), start)
 
     def frames(self, start: State | None = None) -> Iterator[tuple[Frame, Image]]:
         """Render as `states` does; yields frames and their pictures, (3, H, W) RGB float32 in 0..1."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deforum.profiling import Breakdown
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
@@ -58,7 +59,16 @@ class StageTimes:
 
     frame: Frame
     seconds: Mapping[str, float]
-    """By stage: source, before, diffuse, after, show, write, and rest (mostly motion)."""
+    """By part: source, before, diffuse, after, between, show, write, and rest (mostly motion)."""
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """The run was profiled; comes before RunFinished."""
+
+    breakdown: Breakdown
+    trace: Path
+    """For ui.perfetto.dev."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class RunResult:
     """True: `stop` ended the run before the last frame."""
 
 
-Event = RunPrepared | Note | RunLoaded | FrameShown | StageTimes | RunFinished
+Event = RunPrepared | Note | RunLoaded | FrameShown | StageTimes | Profiled | RunFinished
 
 Observer = Callable[[Event], None]
 """Called with each event, in order, on the rendering thread; the render waits until it returns."""

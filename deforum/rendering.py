@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.build import Animation, Prepared, build, prepare
-from deforum.errors import Problem, UserError
+from deforum.errors import Problem, UserError, disk_error
 from deforum.events import (
     FrameShown,
     Note,
     Observer,
+    Profiled,
     RunFinished,
     RunLoaded,
     RunPrepared,
@@ -33,6 +34,7 @@ from deforum.output.labels import Label
 from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.run import Run
 from deforum.paths import stays_inside
+from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.sources import heading
@@ -41,6 +43,8 @@ from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter
 
 if TYPE_CHECKING:
+    import torch
+
     from deforum.animation.stages import Stages
     from deforum.pixels.image import Image
 
@@ -113,6 +117,7 @@ def render(
     models: KeptModels | None = None,
     change: Change = unchanged,
     allow_download: bool = False,
+    profile: bool | Path = False,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
@@ -121,7 +126,8 @@ def render(
     loaded (done 0) and after every frame. `stop()` is called after every frame; if it returns True, the run ends early
     and its files are closed. Models in `models` are reused, and models loaded here are added to it for further runs.
     `change` maps the stages of the loop to those that are run, for example with one more filter. `allow_download` lets
-    models that are not here be downloaded from the hub. Raises UserError, before rendering wherever possible.
+    models that are not here be downloaded from the hub. `profile` measures the stages, for the event `Profiled`, and
+    writes a trace: True into the run's folder, a path there. Raises UserError, before rendering wherever possible.
     """
     _settle_process()
     tell = observer if progress is None else _telling(observer, progress)
@@ -131,9 +137,14 @@ def render(
     outputs, _ = Outputs.of(settings)
     parent = runs_folder(settings, None if output is None else Path(output))
     folder = new_folder(parent, run_name(settings, datetime.now()))
+    trace = profile if isinstance(profile, Path) else folder / TRACE_FILE if profile else None
     try:
+        if trace is not None:
+            _check_writable(trace)
         animation = _changed(build(prepared, models), change)
     except BaseException:
+        if trace is not None:
+            trace.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
@@ -145,7 +156,9 @@ def render(
         folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(recorded)}",
         width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
     )  # fmt: skip
-    with contextlib.ExitStack() as beside, run:
+    recorder = None if trace is None else Recorder(trace, settle=_settling(animation.device))
+    measured = contextlib.nullcontext() if recorder is None else recording(recorder)
+    with measured, contextlib.ExitStack() as beside, run:
         animation = animation.recorded(_recording(animation, folder, outputs, beside, label))
         tell(RunLoaded(folder, total))
         for frame, image in _watched(
@@ -156,8 +169,26 @@ def render(
                 stopped = run.keep_frames = True
                 break
     result = RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
+    if recorder is not None and trace is not None:
+        tell(Profiled(recorder.breakdown(), trace))
     tell(RunFinished(result))
     return result
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _settling(device: torch.device) -> Callable[[], None] | None:
+    """Return a function that waits until the device has done its work; None where work is done when a call returns."""
+    if device.type == "cpu":
+        return None
+    import torch
+
+    return torch.cuda.synchronize if device.type == "cuda" else torch.mps.synchronize
 
 
 def as_recorded(settings: Settings) -> Settings:
@@ -220,7 +251,7 @@ def _watched(
     animation: Animation, tell: Observer, write: Callable[[Frame, Image], None]
 ) -> Iterator[tuple[Frame, Image]]:
     """Render and write each frame, and report its StageTimes; without an observer nothing is measured."""
-    if tell is nobody:
+    if tell is nobody and not is_recording():
         for frame, image in animation.frames():
             write(frame, image)
             yield frame, image
@@ -229,8 +260,10 @@ def _watched(
 
     watch = Stopwatch()
     write = watch.timed("write", write)
-    for frame, image in replace(animation, stages=timed_stages(animation.stages, watch)).frames():
+    measured = replace(animation, stages=timed_stages(animation.stages, watch))
+    for frame, image in each("motion", measured.frames()):  # the loop moves; all else that it calls has its own stage
         write(frame, image)
+        frame_done(frame.index)
         tell(StageTimes(frame, watch.take()))
         yield frame, image
 

@@ -18,6 +18,7 @@ FLOORS: dict[str, int] = {
     "deforum.version": 1,
     "deforum.seeds": 1,
     "deforum.background": 1,
+    "deforum.profiling": 1,
     "deforum.program": 1,
     "deforum.models": 1,
     "deforum.embedded": 1,

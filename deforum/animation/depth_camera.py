@@ -18,6 +18,7 @@ from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Device, Image, Mask
+from deforum.profiling import staged
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import Profile
@@ -50,6 +51,7 @@ class DepthCamera(Camera):
     path: DepthWarp | None = None
     """The whole way since the last look, so that carried depth is sampled only once."""
 
+    @staged("depth")
     def look(self, scene: Image, frame: Frame) -> DepthCamera:
         if self.model is None:
             return replace(self, depth=None, known=None, path=None, before=frame.params)

@@ -13,11 +13,13 @@ from deforum.pixels.color import match_color
 from deforum.pixels.image import Image, adjust_contrast, to_gray
 from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise
 from deforum.pixels.sharpness import match_detail, unsharp_mask
+from deforum.profiling import staged
 from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
 
 
+@staged("colour")
 def hold_colors(image: Image, moment: Moment) -> Image:
     """Match the colours to the colour reference of the run (color_coherence)."""
     return image if moment.palette is None else match_color(image, moment.palette)
@@ -63,6 +65,7 @@ class Noise:
     settings: Settings
     profile: Profile
 
+    @staged("noise")
     def __call__(self, image: Image, moment: Moment) -> Image:
         frame, profile = moment.frame, self.profile
         if frame.params.noise == 0:

@@ -1,4 +1,4 @@
-"""Timing of the stages of a frame."""
+"""Timing of the stages of a frame, for observers and profiles."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
-from deforum.animation.parts import Diffuse, Filter, Show
+from deforum.animation.parts import Between, Diffuse, Filter, Mix, Pair, Show
 from deforum.animation.stages import Stages
+from deforum.motion.warps import Warp
+from deforum.pixels.image import Image
+from deforum.profiling import stage, staged
+from deforum.timeline.frame import Frame
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,15 +25,17 @@ class Stopwatch:
     _seconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
 
-    def timed(self, stage: str, work: Callable[P, R]) -> Callable[P, R]:
-        """Wrap a function so that its time is added to a stage."""
+    def timed(self, part: str, work: Callable[P, R], name: str | None = None) -> Callable[P, R]:
+        """Wrap a function so that its time is added to a part of the frame; a profile calls it `name`."""
+        name = part if name is None else name
 
         def measured(*args: P.args, **kwargs: P.kwargs) -> R:
             started = time.perf_counter()
             try:
-                return work(*args, **kwargs)
+                with stage(name):
+                    return work(*args, **kwargs)
             finally:
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - started
+                self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - started
 
         return measured
 
@@ -45,8 +51,8 @@ class Stopwatch:
 def timed_stages(stages: Stages, watch: Stopwatch) -> Stages:
     """Measure every stage, without changing the pictures."""
 
-    def filters(stage: str, changes: Sequence[Filter]) -> list[Filter]:
-        return [watch.timed(stage, change) for change in changes]
+    def filters(part: str, changes: Sequence[Filter], name: str = "filters") -> list[Filter]:
+        return [watch.timed(part, change, name) for change in changes]
 
     def around(diffuse: Diffuse) -> Diffuse:
         return watch.timed("diffuse", diffuse)
@@ -57,7 +63,24 @@ def timed_stages(stages: Stages, watch: Stopwatch) -> Stages:
         source=watch.timed("source", stages.source),
         before=filters("before", stages.before),
         after=filters("after", stages.after),
-        between=filters("between", stages.between),
+        between=filters("between", stages.between, "in-between"),
         show=show,
+        palette=staged("colour")(stages.palette),
+        mix=TimedMix(stages.mix),
         around=[*stages.around, around],
     )
+
+
+@dataclass(frozen=True)
+class TimedMix:
+    """A `Mix` whose time a profile shows."""
+
+    mix: Mix
+
+    @staged("in-between")
+    def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
+        return staged("in-between")(self.mix.meet(moved, newer, key))
+
+    @staged("in-between")
+    def step(self, pair: Pair, warp: Warp, key: Frame, fade: float) -> Pair:
+        return self.mix.step(pair, warp, key, fade)

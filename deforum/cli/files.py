@@ -22,6 +22,13 @@ STDIN = Path("-")
 """The file name that means the standard input."""
 
 
+def is_settings_name(path: Path) -> bool:
+    """Whether a file of a folder is taken for settings, by its name; the trace of a profiled run is not."""
+    from deforum.profiling import TRACE_FILE
+
+    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name != TRACE_FILE
+
+
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate files from overrides: `name=value` is an override unless a file of that name exists."""
     files: list[str] = []
@@ -74,7 +81,7 @@ def find_files(words: Sequence[str]) -> list[Path]:
         if path == STDIN:
             inside = [path]
         elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SETTINGS_SUFFIXES and p.is_file())
+            inside = sorted(p for p in path.iterdir() if is_settings_name(p) and p.is_file())
             if not inside:
                 problems.append(
                     Problem(f"no settings file in it; expected one ending in {', '.join(SETTINGS_SUFFIXES)}", word)

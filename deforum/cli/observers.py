@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from deforum.events import FrameShown, Observer, RunFinished, RunLoaded, RunPrepared, StageTimes
+from deforum.cli.terminal import say
+from deforum.events import FrameShown, Observer, Profiled, RunFinished, RunLoaded, RunPrepared, StageTimes
 
 if TYPE_CHECKING:
     from deforum.cli.console import Console
     from deforum.events import Event, RunResult
+    from deforum.profiling import Breakdown
     from deforum.settings.options import Settings
     from deforum.timeline.frame import Frame
 
@@ -39,6 +41,8 @@ def json_lines(console: Console, file: str) -> Observer:
                 console.emit("frame", file=file, **_of_frame(frame), done=done, total=total)
             case StageTimes(frame, seconds):
                 console.emit("times", file=file, frame=frame.index, seconds=_rounded(seconds))
+            case Profiled(breakdown, trace):
+                console.emit("profile", file=file, **_of_breakdown(breakdown), trace=str(trace))
             case RunFinished(result):
                 console.emit("finished", file=file, **of_result(result))
 
@@ -70,6 +74,16 @@ def details(console: Console) -> Observer:
                 memory = peak_memory()
                 took = f"{result.frames} frames in {time.monotonic() - began:.1f} s"
                 console.detail(took + (f", at most {memory / 2**30:.2f} GB of memory" if memory else ""))
+
+    return tell
+
+
+def profiles() -> Observer:
+    """Return an observer that prints the table of a profiled run, whether or not --quiet."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Profiled):
+            say(f"{event.breakdown.table()}\ntrace for ui.perfetto.dev: {event.trace}")
 
     return tell
 
@@ -128,6 +142,14 @@ def _of_frame(frame: Frame) -> dict[str, object]:
         "prompt": prompt,
         "negative_prompt": negative_prompt,
     }
+
+
+def _of_breakdown(breakdown: Breakdown) -> dict[str, object]:
+    stages = {
+        each.stage: {"seconds": round(each.spent, 4), "lasted": round(each.lasted, 4), "hidden": round(each.hidden, 4)}
+        for each in breakdown.stages
+    }
+    return {"frames": breakdown.frames, "seconds": round(breakdown.seconds, 4), "stages": stages}
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:

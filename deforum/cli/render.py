@@ -15,6 +15,7 @@ from deforum.cli.console import BROKEN, INTERRUPTED, OK, USER, Console
 from deforum.cli.files import find_files, load_file, name_of
 from deforum.cli.progress import display_of, progress_argument
 from deforum.cli.terminal import Stop, clock, say
+from deforum.errors import UserError
 from deforum.models.kept import KeptModels
 from deforum.paths import to_path
 
@@ -47,6 +48,14 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 def render_arguments(parser: argparse.ArgumentParser) -> None:
     check_arguments(parser)
     progress_argument(parser)
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="print where the time of a run went, by stage, and write trace.json for ui.perfetto.dev into its folder",
+    )
+    parser.add_argument(
+        "--trace", type=to_path, metavar="FILE", help="as --profile, with the trace in FILE; for a single run"
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,8 @@ def render(arguments: argparse.Namespace) -> int:
 
     console: Console = arguments.console
     jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
+    if arguments.trace is not None and len(jobs) > 1:
+        raise UserError(f"--trace {arguments.trace}: one file for {len(jobs)} runs; --profile writes one for each run")
     session, outcomes = Session(arguments, Stop()), list[Outcome]()
     stop = session.stop
     with stop.listening():
@@ -191,12 +202,12 @@ def render(arguments: argparse.Namespace) -> int:
 
 def render_job(job: Job, session: Session) -> Outcome:
     """Render one run and return its outcome; errors are printed, not raised."""
-    from deforum.cli.observers import all_of, details, json_lines
+    from deforum.cli.observers import all_of, details, json_lines, profiles
     from deforum.rendering import render as render_settings
 
     started = time.monotonic()
     console, stop = session.console, session.stop
-    observer = all_of(json_lines(console, job.label), progress_of(job, session), details(console))
+    observer = all_of(json_lines(console, job.label), progress_of(job, session), profiles(), details(console))
     try:
         loaded = session.load(job)
         settings = job.rename(loaded.settings)
@@ -209,6 +220,7 @@ def render_job(job: Job, session: Session) -> Outcome:
                 stop=stop,
                 models=session.models,
                 allow_download=session.arguments.allow_download,
+                profile=session.arguments.trace or session.arguments.profile,
             )
         finally:
             stop.rendering = False

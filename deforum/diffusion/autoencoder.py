@@ -11,6 +11,7 @@ from torch import nn
 
 from deforum.diffusion.faults import guarded, is_blank
 from deforum.pixels.image import Image
+from deforum.profiling import stage
 
 Tensor = torch.Tensor
 
@@ -64,7 +65,8 @@ class Autoencoder:
             shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
             return (latents - shift) * scale, _fault(latents)
 
-        return guarded("the autoencoder (encoding)", frame, [self._vae], work)
+        with stage("encode", frame):
+            return guarded("the autoencoder (encoding)", frame, [self._vae], work)
 
     def decode(self, latents: Tensor, width: int, height: int, frame: int, *, may_be_blank: bool) -> list[Image]:
         """Decode latents (B, C, h, w) to pictures (3, height, width), 0..1; padding is cropped.
@@ -83,7 +85,8 @@ class Autoencoder:
                 fault = "a picture of one colour"
             return batch.clamp(0, 1), fault
 
-        batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
+        with stage("decode", frame):
+            batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
 
 

@@ -23,6 +23,7 @@ from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
 from deforum.diffusion.sampling.steps import count_steps
 from deforum.pixels.image import Image
+from deforum.profiling import WAITING, in_context, stage, staged
 from deforum.seeds import derive_seed
 from deforum.timeline.frame import Frame
 from deforum.timeline.prompts import negatives, positives
@@ -146,8 +147,9 @@ class Diffuser:
 
         bounds = [len(tasks) * i // crews for i in range(crews + 1)]
         parts = [tasks[first:last] for first, last in pairwise(bounds)]
-        with ThreadPoolExecutor(crews) as pool:
-            return [picture for part in pool.map(work, parts) for picture in part]
+        with stage(WAITING), ThreadPoolExecutor(crews, "painting") as pool:
+            painted = [pool.submit(in_context(work), part) for part in parts]
+            return [picture for part in painted for picture in part.result()]
 
     def _task(self, init: Image | None, frame: Frame, paint: Paint | None) -> Task:
         sampler = find_sampler(frame.sampler)
@@ -227,7 +229,8 @@ class Diffuser:
             blank = not may_be_blank and latents[0, 0].numel() > 1 and any(is_blank(own, _BLANK) for own in latents)
             return latents, "a picture of one colour" if blank else ""
 
-        latents = guarded(f"the {model.network_name}", index, model.networks, sample)
+        with stage("denoise", index):
+            latents = guarded(f"the {model.network_name}", index, model.networks, sample)
         return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
 
     def _refilled(self, latents: Tensor, tasks: Sequence[Task]) -> Tensor:
@@ -242,6 +245,7 @@ class Diffuser:
             own.copy_(torch.where((task.cell_steps > 0).to(own.device), noise, own))
         return latents
 
+    @staged("prompt")
     def _pulls(self, frame: Frame) -> list[Pull]:
         """List the conditionings to evaluate: uncond + cfg * sum of w (cond - uncond), without terms of weight 0."""
         skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.motion.noise_map import NoiseMap
+from deforum.profiling import staged
 from deforum.seeds import derive_seed
 from deforum.timeline.frame import Frame
 
@@ -74,6 +75,7 @@ def draws(shape: Shape, seed: int, noise_map: NoiseMap | None, factor: int) -> C
     return lambda: torch.from_numpy(noise_at(noise_map, seed, next(turns), shape, factor))
 
 
+@staged("noise")
 def starting_noise(shape: Shape, frame: Frame, factor: int, seed_size: tuple[int, int] | None = None) -> Tensor:
     """Draw a frame's starting noise (C, h, w), blended with the subseed's noise by spherical interpolation.
 
@@ -107,7 +109,7 @@ def _centred(noise: Tensor, around: Tensor) -> Tensor:
 def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:
     """Return a source of unit noise (B, C, h, w) for the steps; seeds are per frame, independent of the start's."""
     each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.noise_map, factor) for frame in frames]
-    return lambda: torch.stack([draw() for draw in each]).to(device)
+    return staged("noise")(lambda: torch.stack([draw() for draw in each]).to(device))
 
 
 def slerp(a: Tensor, b: Tensor, weight: float, *, dim: int) -> Tensor:

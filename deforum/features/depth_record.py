@@ -19,6 +19,7 @@ from deforum.depth.maps import to_levels, write_exr, write_png
 from deforum.depth.scale import OUTSTANDING
 from deforum.features.feature import Recording
 from deforum.motion.pose import UNITS
+from deforum.profiling import staged
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.timeline import Timeline
@@ -107,6 +108,7 @@ class DepthRecord:
             self._error = error
             self._film.abort()
 
+    @staged("write")
     def _write_map(self, item: tuple[int, torch.Tensor]) -> None:
         index, depth = item
         assert self._folder is not None and self._ends is not None

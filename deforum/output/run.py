@@ -20,6 +20,7 @@ from deforum.errors import UserError, disk_error
 from deforum.output.labels import Label
 from deforum.output.pictures import PICTURES, encode
 from deforum.output.subtitles import Subtitles
+from deforum.profiling import staged
 from deforum.program import command_line
 from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE
 from deforum.video.ffmpeg import VideoError
@@ -117,6 +118,7 @@ class Run:
                 self._lose(film, writer, error)
         self.num_frames += 1
 
+    @staged("write")
     def _write_picture(self, item: tuple[Frame, Pixels]) -> None:
         frame, pixels = item
         path = self.picture_path(frame.index)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from deforum import limits
 from deforum.errors import UserError
 from deforum.pixels.files import decode
+from deforum.profiling import WAITING, count, each, in_context, stage
 from deforum.video.ffmpeg import ffmpeg_path, input_of, last_words
 from deforum.video.find import ClipError, ClipSource, Fit, VideoFile, fit_into, resolve_clip
 from deforum.video.watchdog import Watchdog, kill, start
@@ -149,13 +150,14 @@ class _Ahead:
     def __init__(self, frames: Iterator[Levels], room: int) -> None:
         self._line: queue.Queue[Levels | BaseException] = queue.Queue(room)
         self._stopped = threading.Event()
-        threading.Thread(target=self._run, args=(frames,), name="clip", daemon=True).start()
+        threading.Thread(target=in_context(self._run), args=(frames,), name="clip", daemon=True).start()
 
     def _run(self, frames: Iterator[Levels]) -> None:
         try:
             with closing(frames):  # type: ignore[type-var]  # it is a generator
-                for levels in frames:
+                for levels in each("source", frames):
                     self._line.put(levels)
+                    count("clip", self._line.qsize())
                     if self._stopped.is_set():
                         return
             self._line.put(StopIteration())
@@ -164,7 +166,8 @@ class _Ahead:
 
     def get(self) -> Levels:
         """Wait for the next frame, (H, W, 3) or (H, W, 4). Raises the iterator's exceptions."""
-        got = self._line.get()
+        with stage(WAITING):
+            got = self._line.get()
         if isinstance(got, BaseException):
             raise got
         return got

@@ -30,6 +30,7 @@ from deforum import limits
 from deforum.background import Background
 from deforum.errors import Problem
 from deforum.paths import to_path
+from deforum.profiling import WAITING, staged
 from deforum.video.ffmpeg import (
     QUIET,
     VideoError,
@@ -152,7 +153,7 @@ class VideoWriter:
             self._forget_metadata()
             raise VideoError(f"ffmpeg does not start: {error}") from error
         self._dog = Watchdog(self._ffmpeg, limits.ENCODING, self.working_path)
-        self._feeder = Background(self._feed, name="video")
+        self._feeder = Background(self._feed, name=self.path.name)
         return self
 
     def __exit__(
@@ -180,6 +181,7 @@ class VideoWriter:
         self._feeder.put(frozen(pixels))
         self.num_frames += 1
 
+    @staged("write")
     def _feed(self, pixels: Pixels) -> None:
         pixels = to_depth(pixels, self._format.bits)
         grid_w, grid_h = self._format.grid
@@ -217,6 +219,7 @@ class VideoWriter:
             # In a thread: the feeder may be inside a write that blocks, and closing would wait for it.
             threading.Thread(target=self._end_of_frames, daemon=True).start()
 
+    @staged(WAITING)
     def _end_of_frames(self) -> int:
         """Close the pipe and wait for ffmpeg to end; returns its exit status."""
         assert self._ffmpeg is not None and self._ffmpeg.stdin is not None and self._dog is not None
@@ -241,6 +244,7 @@ class VideoWriter:
         why = self._dog.says(doing) if self._dog is not None and self._dog.stopped_it else stopped
         return VideoError(f"{why}:\n{last_words(self._said.read())}{rest}")
 
+    @staged("write")
     def _finish(self) -> None:
         finishing = self.path.with_name(f"{self.path.stem}.finishing{self.path.suffix}")
         row, fps = self._format, self._fps

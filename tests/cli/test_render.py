@@ -346,3 +346,28 @@ def test_settings_come_from_a_pipe(sea: Path, paint: Say, monkeypatch: pytest.Mo
     assert paint("-", "max_frames=1", "seed=1,2", "-q").out.splitlines()[-1] == str(
         Path("output/stdin_sweep/sheet.png")
     )
+
+
+def test_a_profile_is_a_table_and_a_trace(sea: Path, paint: Say) -> None:
+    said = paint(sea, "max_frames=2", "--profile", "-q")
+    folder = Path("output/sea")
+    assert "whole run" in said.err and f"trace for ui.perfetto.dev: {folder / 'trace.json'}" in said.err
+    assert json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+    # The trace is not taken for settings where the folder is rendered again.
+    *_, profile, _, result = events(paint(folder, "--trace", "mine.json", "--json", "-q"))
+    assert [run["state"] for run in result["runs"]] == ["done"]
+    assert profile["event"] == "profile" and profile["frames"] == 2 and profile["trace"] == "mine.json"
+    assert set(profile["stages"]["write"]) == {"seconds", "lasted", "hidden"} and Path("mine.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["seed=1,2", "--trace", "mine.json"], "--profile writes one for each run"),
+        (["--trace", "nowhere/mine.json"], "nowhere/mine.json: cannot be written"),
+    ],
+)
+def test_a_trace_that_cannot_be_written_is_an_error(words: list[str], expected: str, sea: Path, paint: Say) -> None:
+    said = paint(sea, *words)
+    assert said.status == 2 and expected in said.err and "Traceback" not in said.err
+    assert not list(Path().glob("output/*"))

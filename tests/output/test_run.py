@@ -151,7 +151,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
     assert not waited_for, "no picture is done yet"
     left.set()
     assert error.value.__notes__ == [f"frames finished: 0, in {tmp_path / 'sea'}"]
-    assert wait_until(lambda: not any(thread.name == "pictures" for thread in threading.enumerate()))
+    assert wait_until(lambda: not any(thread.name.startswith("pictures") for thread in threading.enumerate()))
     assert waited_for and not any(waited_for), "what was begun, or next in line, is done afterwards"
 
 
