@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.pixels.image import Image, from_array, from_bytes, to_array, to_bytes
+from deforum.pixels.lab import LabPixels
 from deforum.pixels.sharpness import fine_detail
 
 Space = Literal["RGB", "HSV", "LAB"]
@@ -22,6 +24,7 @@ Floats = NDArray[np.float64]
 
 LEVELS = 256  # bins of a channel in 8 bit
 STEPS = 16384  # bins of a float channel: fine enough that colours show no steps, and three channels fit into 16 bit
+TABLE = 65536  # entries of a table for numbers of 16 bit
 GAP = 2 / 255  # of a channel's range; wider than the step between levels of an 8-bit picture
 GRAY_WEIGHT = 1e-6  # of grey in the hue histogram, against 1 for a full colour: decides only where all is grey
 CIRCLE = (0.0, 360.0)
@@ -74,17 +77,44 @@ class ColorReference:
     @classmethod
     def of(cls, image: Image, space: Space, *, true_channels: bool, float_color: bool) -> ColorReference:
         """Measure the colours of a picture (3, H, W) of any size."""
-        measure = _measure_float if float_color else _measure_levels
-        return cls(space, true_channels, float_color, measure(image, space, true_channels).counts, fine_detail(image))
+        counts = (
+            _measure_float(image, space, true_channels).counts
+            if float_color
+            else _count_levels(_convert(to_bytes(image), space, true_channels))
+        )
+        return cls(space, true_channels, float_color, counts, fine_detail(image))
+
+    @cached_property
+    def quantiles(self) -> tuple[_Quantiles, ...]:
+        """The distribution of each channel, with `float_color`."""
+        rows = zip(self.counts, SPACES[self.space].ranges, strict=True)
+        return tuple(_Quantiles.of(counts, *ends) for counts, ends in rows)
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """A picture in a colour space: its channels and their bins, (H, W, 3), and the histograms, (3, bins)."""
+class _Quantiles:
+    """The value of a channel at a share of pixels below: `target` (N,) at `known` (N,)."""
 
-    channels: NDArray[Any]
-    bins: NDArray[Any]
-    counts: Floats
+    known: Floats
+    target: Floats
+    shares: Floats
+    """Share of pixels below the middle of each bin, (STEPS,)."""
+
+    @classmethod
+    def of(cls, counts: Floats, low: float, high: float) -> _Quantiles:
+        """Take the distribution of a histogram (STEPS,) from low to high."""
+        values, shares = _values(low, high), _shares_below(counts)
+        taken = np.flatnonzero(counts)
+        known, above, target = shares[taken], np.cumsum(counts)[taken] / counts.sum(), values[taken]
+        if (low, high) == CIRCLE:
+            known, above = (np.concatenate((shares - 1, shares, shares + 1)) for shares in (known, above))
+            # All shifted up by one full circle: OpenCV accepts hues above 360, but converts those below 0 wrongly.
+            target = np.concatenate((target, target + high, target + 2 * high))
+        # The curve jumps between values that are far apart, instead of interpolating colours that the reference lacks.
+        last = np.flatnonzero(np.diff(target) > GAP * (high - low))
+        known = np.insert(known, np.repeat(last + 1, 2), np.repeat(above[last], 2))
+        target = np.insert(target, np.repeat(last + 1, 2), np.column_stack((target[last], target[last + 1])).ravel())
+        return cls(known, target, shares)
 
 
 def match_color(image: Image, reference: ColorReference) -> Image:
@@ -100,54 +130,58 @@ def match_color(image: Image, reference: ColorReference) -> Image:
 
 
 def _match_levels(image: Image, reference: ColorReference) -> Image:
-    measured = _measure_levels(image, reference.space, reference.true_channels)
+    channels = _convert(to_bytes(image), reference.space, reference.true_channels)
     lut = np.empty((1, LEVELS, 3), np.uint8)
-    for channel in range(3):
+    for channel, counts in enumerate(_count_levels(channels)):
         wanted = reference.counts[channel]
         levels = np.flatnonzero(wanted)
-        share = np.cumsum(measured.counts[channel]) / measured.counts[channel].sum()
+        share = np.cumsum(counts) / counts.sum()
         lut[0, :, channel] = np.interp(share, np.cumsum(wanted[levels]) / wanted.sum(), levels)
-    matched = cv2.LUT(measured.channels, lut)
+    matched = cv2.LUT(channels, lut)
     return from_bytes(_convert(matched, reference.space, reference.true_channels, back=True), image.device)
+
+
+def _count_levels(channels: NDArray[Any]) -> Floats:
+    """Return the histogram of each channel of (H, W, 3) levels in 8 bit, (3, LEVELS)."""
+    return np.stack([_count(channels, LEVELS, channel) for channel in range(3)])
 
 
 def _match_float(image: Image, reference: ColorReference) -> Image:
     space, true_channels = reference.space, reference.true_channels
     measured = _measure_float(image, space, true_channels)
-    curves = zip(measured.counts, reference.counts, SPACES[space].ranges, strict=True)
-    change = np.stack([_curve(counts, wanted, *ends) for counts, wanted, ends in curves])
-    matched = change.astype(np.float32).ravel().take(measured.bins)
-    matched += measured.channels
-    # OpenCV's round trip through LAB is off by up to 0.6 levels and darkens by 0.2. The difference of two conversions
-    # back cancels this error.
-    before = _convert(measured.channels, space, true_channels, back=True)
-    after = _convert(matched, space, true_channels, back=True)
-    after -= before
-    after += to_array(image)
-    return from_array(np.clip(after, 0, 1, out=after), image.device)
+    table = np.zeros(TABLE, np.float32)
+    curves = zip(measured.counts, reference.quantiles, SPACES[space].ranges, strict=True)
+    np.concatenate([_curve(counts, wanted, *ends) for counts, wanted, ends in curves], out=table[: 3 * STEPS])
+    change = np.asarray(cv2.LUT(measured.bins, table), np.float32)
+    if measured.lab is not None:
+        change = measured.lab.rgb_change(change)
+    elif SPACES[space].from_rgb is not None:
+        before = _convert(measured.channels, space, true_channels, back=True)
+        change += measured.channels
+        change = _convert(change, space, true_channels, back=True)
+        change -= before
+    change += to_array(image)
+    return from_array(np.clip(change, 0, 1, out=change), image.device)
 
 
-def _curve(counts: Floats, wanted: Floats, low: float, high: float) -> Floats:
-    """Return the change of a channel's value in each of the STEPS bins from low to high, (STEPS,).
+def _curve(counts: Floats, wanted: _Quantiles, low: float, high: float) -> Floats:
+    """Return the change of a channel's value in each of the STEPS bins from low to high, (STEPS,); 0 in empty ones.
 
     A value maps to the reference value with the same share of pixels below. Hues are circular, so that shares count
     from an arbitrary start; the shift of shares that moves hues least is the median of the differences.
     Source: J. Rabin, J. Delon, Y. Gousseau, "Transportation distances on the circle", 2011.
     """
-    values = low + (high - low) * (np.arange(STEPS) + 0.5) / STEPS
-    share, share_wanted = _shares_below(counts), _shares_below(wanted)
-    taken = np.flatnonzero(wanted)
-    known, above, target = share_wanted[taken], np.cumsum(wanted)[taken] / wanted.sum(), values[taken]
+    share, change = _shares_below(counts), np.zeros(STEPS)
     if (low, high) == CIRCLE:
-        share = share - np.median(share - share_wanted)
-        known, above = (np.concatenate((shares - 1, shares, shares + 1)) for shares in (known, above))
-        # All shifted up by one full circle: OpenCV accepts hues above 360, but converts those below 0 wrongly.
-        target = np.concatenate((target, target + high, target + 2 * high))
-    # The curve jumps between values that are far apart, instead of interpolating colours that the reference lacks.
-    last = np.flatnonzero(np.diff(target) > GAP * (high - low))
-    known = np.insert(known, np.repeat(last + 1, 2), np.repeat(above[last], 2))
-    target = np.insert(target, np.repeat(last + 1, 2), np.column_stack((target[last], target[last + 1])).ravel())
-    return np.interp(share, known, target) - values
+        share = share - np.median(share - wanted.shares)
+    taken = np.flatnonzero(counts)
+    change[taken] = np.interp(share[taken], wanted.known, wanted.target) - _values(low, high)[taken]
+    return change
+
+
+def _values(low: float, high: float) -> Floats:
+    """Return the value in the middle of each of the STEPS bins from low to high, (STEPS,)."""
+    return low + (high - low) * (np.arange(STEPS) + 0.5) / STEPS
 
 
 def _shares_below(counts: Floats) -> Floats:
@@ -155,29 +189,42 @@ def _shares_below(counts: Floats) -> Floats:
     return np.asarray((np.cumsum(counts) - counts / 2) / counts.sum(), np.float64)
 
 
-def _measure_levels(image: Image, space: Space, true_channels: bool) -> _Measured:
-    levels = _convert(to_bytes(image), space, true_channels)
-    counts = [_count(levels[..., channel], LEVELS) for channel in range(3)]
-    return _Measured(levels, levels, np.stack(counts))
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A float picture in a colour space."""
+
+    channels: NDArray[np.float32]
+    """(H, W, 3); for LAB those of `lab`."""
+    lab: LabPixels | None
+    bins: NDArray[np.uint16]
+    """Bins of the channels, (H, W, 3), numbered in one row: those of the first channel, of the second, of the third."""
+    counts: Floats
+    """The histograms, (3, STEPS)."""
 
 
 def _measure_float(image: Image, space: Space, true_channels: bool) -> _Measured:
-    channels = _convert(np.clip(to_array(image), 0, 1), space, true_channels)
-    # One matrix maps the three channels to 0..16383, 16384..32767 and 32768..49151: the bins of one long table.
     below_top = STEPS - 1 / 64
-    scale = [below_top / (high - low) for low, high in SPACES[space].ranges]
-    offset = [channel * STEPS - low * scale[channel] for channel, (low, _) in enumerate(SPACES[space].ranges)]
-    bins = cv2.transform(channels, np.column_stack((np.diag(scale), offset))).astype(np.uint16)
+    low, high = np.array(SPACES[space].ranges).T
+    scale = below_top / (high - low)
+    offset = STEPS * np.arange(3) - low * scale
+    lab = None
+    if space == "LAB":
+        lab = LabPixels.of(to_array(image), swapped=not true_channels)
+        channels = lab.roots
+        bins = lab.channels(scale, offset).astype(np.uint16)
+    else:
+        channels = _convert(np.clip(to_array(image), 0, 1), space, true_channels)
+        bins = cv2.transform(channels, np.column_stack((np.diag(scale), offset))).astype(np.uint16)
     counts = _count(bins.reshape(len(bins), -1), 3 * STEPS).reshape(3, STEPS)
     if SPACES[space].hue_first:
         colorful = channels[..., 1] * channels[..., 2] + GRAY_WEIGHT
         counts[0] = np.bincount(bins[..., 0].ravel(), colorful.ravel(), STEPS)
-    return _Measured(channels, bins, counts)
+    return _Measured(channels, lab, bins, counts)
 
 
-def _count(values: NDArray[Any], size: int) -> Floats:
-    """Return the histogram of the whole numbers 0..size-1, (size,)."""
-    return np.asarray(cv2.calcHist([values], [0], None, [size], [0, size]), np.float64).ravel()
+def _count(values: NDArray[Any], size: int, channel: int = 0) -> Floats:
+    """Return the histogram of a channel's whole numbers 0..size-1, (size,)."""
+    return np.asarray(cv2.calcHist([values], [channel], None, [size], [0, size]), np.float64).ravel()
 
 
 def _convert(pixels: NDArray[Any], space: Space, true_channels: bool, back: bool = False) -> NDArray[Any]:
