@@ -21,6 +21,8 @@ OWN_GROUP: dict[str, Any] = (
     else {"start_new_session": True}
 )
 
+NICENESS = 10  # added to a program's own; its share of a busy core becomes a tenth of the renderer's
+
 
 class Watchdog:
     """Stop a process, and what it started, if it does nothing while it is waited for.
@@ -75,6 +77,13 @@ class Watchdog:
 def start(command: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
     """Start a program in a group of its own, so that it can be stopped with all that it started. Raises OSError."""
     return subprocess.Popen(command, **pipes, **OWN_GROUP)
+
+
+def give_way(process: subprocess.Popen[bytes]) -> None:
+    """Let a program that was just started, and its threads to come, compute in the time that others leave."""
+    if os.name != "nt":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, process.pid) + NICENESS)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ from deforum.video.ffmpeg import (
 )
 from deforum.video.formats import FORMATS, MKV, Format, exact_fps
 from deforum.video.tags import add_comment, metadata_file
-from deforum.video.watchdog import Watchdog, start
+from deforum.video.watchdog import Watchdog, give_way, start
 
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 
@@ -152,6 +152,7 @@ class VideoWriter:
         except OSError as error:
             self._forget_metadata()
             raise VideoError(f"ffmpeg does not start: {error}") from error
+        give_way(self._ffmpeg)  # an encoder on all cores would slow the renderer down, which waits where it falls behind
         self._dog = Watchdog(self._ffmpeg, limits.ENCODING, self.working_path)
         self._feeder = Background(self._feed, name=self.path.name)
         return self
