@@ -152,7 +152,7 @@ class VideoWriter:
         except OSError as error:
             self._forget_metadata()
             raise VideoError(f"ffmpeg does not start: {error}") from error
-        give_way(self._ffmpeg)  # an encoder on all cores would slow the renderer down, which waits where it falls behind
+        give_way(self._ffmpeg)  # on all cores it would slow the renderer down, which waits where it falls behind
         self._dog = Watchdog(self._ffmpeg, limits.ENCODING, self.working_path)
         self._feeder = Background(self._feed, name=self.path.name)
         return self
