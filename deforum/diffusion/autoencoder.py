@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 from deforum.diffusion.faults import guarded, is_blank
+from deforum.diffusion.networks.packed import PACKED, is_packable
+from deforum.models.faster import Faster
+from deforum.models.packing import pack
 from deforum.pixels.image import Image
 from deforum.profiling import stage
 
@@ -22,6 +25,10 @@ class Autoencoder:
     def __init__(self, vae: Any, refinement: int = 0) -> None:
         """`refinement` is the number of correction passes over the encoded latents, see `encode`."""
         self._vae = vae
+
+        encode, decode = partial(_encode, vae), partial(_decode, vae)
+        self._read = Faster("the encoder", vae, encode, lambda: partial(_encode, pack(vae, PACKED)), is_packable)
+        self._draw = Faster("the decoder", vae, decode, lambda: partial(_decode, pack(vae, PACKED)), is_packable)
         self._refinement = refinement
         self._scale, self._shift = _normalisation(vae)
         self.channels = int(vae.config.latent_channels)
@@ -53,15 +60,14 @@ class Autoencoder:
 
         def read(pixels: Tensor) -> Tensor:
             pixels = pixels.to(self._vae.dtype, memory_format=torch.channels_last)
-            mean: Tensor = self._vae.encode(pixels).latent_dist.mode().float()
-            return mean
+            return self._read(pixels).float()
 
         def work() -> tuple[Tensor, str]:
             wanted = read(batch * 2 - 1)
             latents = wanted
             for _ in range(self._refinement):
                 given = latents.to(self._vae.dtype, memory_format=torch.channels_last)
-                latents = latents + wanted - read(self._vae.decode(given).sample.clamp(-1, 1))
+                latents = latents + wanted - read(self._draw(given).clamp(-1, 1))
             shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
             return (latents - shift) * scale, _fault(latents)
 
@@ -77,7 +83,7 @@ class Autoencoder:
         def work() -> tuple[Tensor, str]:
             shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
             given = (latents / scale + shift).to(self._vae.dtype, memory_format=torch.channels_last)
-            batch = self._vae.decode(given).sample.float()
+            batch = self._draw(given).float()
             fault = _fault(batch)
             batch = (batch / 2 + 0.5)[..., :height, :width]
             # Checked before clamping: an overexposed picture, white all over only once it is clamped, is not blank.
@@ -88,6 +94,16 @@ class Autoencoder:
         with stage("decode", frame):
             batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
+
+
+def _encode(vae: Any, pixels: Tensor) -> Tensor:
+    mean: Tensor = vae.encode(pixels).latent_dist.mode()
+    return mean
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:
+    pixels: Tensor = vae.decode(latents).sample
+    return pixels
 
 
 def _normalisation(vae: Any) -> tuple[Tensor, Tensor]:

@@ -39,11 +39,12 @@ def estimate_memory(model: ModelSource, width: int, height: int, *, batch: int =
     except (OSError, ValueError, KeyError):
         return None
     maps = LIVE_MAPS * int(widths[min(1, len(widths) - 1)]) * 4
-    weights = _count_weights(model) * (2 if half else 4)
+    weights = count_weights(model) * (2 if half else 4)
     return PROGRAM + weights + batch * width * height * (maps + PER_PIXEL)
 
 
-def _count_weights(model: ModelSource) -> int:
+def count_weights(model: ModelSource) -> int:
+    """Count the numbers in the weights of a model that is here."""
     assert model.path is not None
     if model.path.is_file():
         return _weights_in(model.path)

@@ -27,7 +27,8 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return the dtype of UNet and text encoders for "fp32", "bf16", "fp16" or "auto".
 
     "auto" is fp16 on graphics cards: it has more digits than bf16, and its rare overflows are caught and computed
-    again. On the CPU it is bf16 where the processor has bf16 instructions, and fp32 elsewhere, where bf16 is slower.
+    again. On the CPU it is bf16 where the processor has bf16 instructions, and fp32 elsewhere, where bf16 is slower;
+    `load_model` makes it fp32 for small models, which are as fast in it.
     Raises UserError for any other name.
     """
     if precision in DTYPES:

@@ -11,9 +11,11 @@ from deforum.diffusion.autoencoder import skip_silent
 from deforum.diffusion.families import FAMILIES, any_of
 from deforum.diffusion.families.find import ModelSource, check_folder
 from deforum.diffusion.families.model import Model
+from deforum.diffusion.memory import count_weights
 from deforum.errors import UserError
 from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
+from deforum.models.faster import SMALL
 from deforum.models.hub import fetch
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def load_model(source: ModelSource, device: str, precision: str, *, tiling: bool
     dtype = choose_dtype(precision, target)
     if source.kind == "hub":
         source = _fetch(source)
+    if precision == "auto" and target.type == "cpu" and 4 * count_weights(source) <= SMALL:
+        dtype = torch.float32  # packed, a small network is as fast as in bf16
     load: Load = find_function(FAMILIES[source.family].load)
     try:
         model = load(source, dtype)

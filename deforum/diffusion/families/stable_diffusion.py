@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +15,10 @@ from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.families.parts import read_parts
+from deforum.diffusion.networks.packed import PackedUNet, is_packable
 from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
+from deforum.models.faster import Faster
 
 Tensor = torch.Tensor
 
@@ -89,12 +92,13 @@ class StableDiffusion:
         extra = self._extra(order, width, height)
         if self.reads_guidance:
             extra["timestep_cond"] = self._guidance([frame.guidance for frame in frames]).repeat(rounds, 1)
+        evaluate = self._evaluate(context, extra)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             c_in, c_skip, c_out = schedule.scales_at(sigma)
             given = (x * c_in).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
             time = torch.full((len(given),), schedule.network_time(sigma), device=x.device)
-            out = unet(given, time, encoder_hidden_states=context, **extra).sample.float()
+            out = evaluate(given, time).float()
             out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
             x0: Tensor = x * c_skip + out * c_out
             return x0
@@ -119,6 +123,23 @@ class StableDiffusion:
             prediction,
         )
         return replace(self, schedule=replace(self.schedule, prediction=prediction))
+
+    def _evaluate(self, context: Tensor, extra: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the UNet as a function of latents and times, for tokens and additional inputs."""
+        if set(extra) <= {"timestep_cond"}:
+            return lambda x, time: self.fast(x, time, context, extra.get("timestep_cond"))
+        return lambda x, time: self.unet(x, time, encoder_hidden_states=context, **extra).sample
+
+    @cached_property
+    def fast(self) -> Faster:
+        """The UNet as a function of latents, times, tokens and the embedded guidance scale."""
+
+        def plain(x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None) -> Tensor:
+            extra = {} if guidance is None else {"timestep_cond": guidance}
+            out: Tensor = self.unet(x, time, encoder_hidden_states=tokens, **extra).sample
+            return out
+
+        return Faster("the UNet", self.unet, plain, lambda: PackedUNet(self.unet), is_packable)
 
     def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
         """Return additional keyword inputs of the UNet for a batch of pulls."""

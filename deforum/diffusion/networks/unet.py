@@ -168,17 +168,24 @@ class UNet(nn.Module):
         `time` is a training step (B,) or one for all; `encoder_hidden_states` are the prompts' tokens
         (B, tokens, width); `timestep_cond` is an embedding of the guidance scale, for models that take one.
         """
-        context = encoder_hidden_states
-        times = torch.as_tensor(time, device=x.device).expand(len(x))
+        embedding = self.embed(x, time, timestep_cond)
+        if self.add_embedding is not None:
+            embedding = embedding + self.add_embedding(encoder_hidden_states)
+        return Predicted(self.run(x, embedding, encoder_hidden_states))
+
+    def embed(self, x: Tensor, time: Tensor | float, guidance: Tensor | None = None) -> Tensor:
+        """Return the embedding (B, width) of a time, and of the guidance scale, for latents `x`."""
         waves = sinusoids(
-            times,
+            torch.as_tensor(time, device=x.device).expand(len(x)),
             self.conv_in.out_channels,
             cosine_first=bool(self.config.get("flip_sin_to_cos", True)),
             shift=float(self.config.get("freq_shift", 0)),
         )
-        embedding = self.time_embedding(waves.to(x.dtype), timestep_cond)
-        if self.add_embedding is not None:
-            embedding = embedding + self.add_embedding(context)
+        embedding: Tensor = self.time_embedding(waves.to(x.dtype), guidance)
+        return embedding
+
+    def run(self, x: Tensor, embedding: Any, context: Any) -> Tensor:
+        """Run the blocks on latents, with what those need of time and prompts."""
         x = self.conv_in(x)
         skips = [x]
         for block in self.down_blocks:
@@ -187,7 +194,8 @@ class UNet(nn.Module):
         x = self.mid_block(x, embedding, context)
         for block in self.up_blocks:
             x = block(x, embedding, context, skips)
-        return Predicted(self.conv_out(F.silu(self.conv_norm_out(x))))
+        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
+        return out
 
 
 class DownLevel(nn.Module):

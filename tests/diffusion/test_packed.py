@@ -1,0 +1,116 @@
+"""The packed networks give what the plain ones give, whatever the size, the batch and the number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deforum.diffusion import load_diffuser, resolve_model
+from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.families.load import load_model
+from deforum.diffusion.families.stable_diffusion import StableDiffusion
+from deforum.diffusion.networks import read_part
+from deforum.diffusion.networks.packed import PACKED, PackedUNet, is_packable
+from deforum.models import faster, packing
+from deforum.models.packing import pack
+from tests.diffusion.tiny import build, frame, picture
+
+pytestmark = pytest.mark.skipif(not packing.is_supported(), reason="torch without oneDNN")
+
+CLOSE = 1e-4
+
+
+def noise(*shape: int) -> torch.Tensor:
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+    return made.to(memory_format=torch.channels_last) if len(shape) == 4 else made
+
+
+@pytest.fixture(scope="module", params=["embedded", "sd1", "sd2", "lcm"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder; lcm is an sd1 whose UNet takes the guidance scale."""
+    if request.param == "embedded":
+        path = resolve_model("embedded").path
+        assert path is not None
+        return path
+    tiny = build("sd1" if request.param == "lcm" else request.param)
+    if request.param == "lcm":
+        tiny.unet = type(tiny.unet).from_config(tiny.unet.config, time_cond_proj_dim=8)
+    return tiny.save_folder(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def network(folder: Path, part: str, name: str) -> Any:
+    made = read_part(folder / part, name, torch.float32, None)
+    assert made is not None
+    return made.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def test_unets_are_equal(folder: Path, threads: int) -> None:
+    unet = network(folder, "unet", "UNet2DConditionModel")
+    packed, config = PackedUNet(unet), unet.config
+    for batch, height, width in ((2, 8, 8), (3, 5, 7), (1, 8, 8)):  # 5 x 7: not a multiple of what the levels divide by
+        x, time, tokens = noise(batch, config.in_channels, height, width), noise(batch).abs() * 900, noise(batch, 77, 1)
+        tokens = tokens * noise(config.cross_attention_dim)
+        width_of_guidance = config.get("time_cond_proj_dim")
+        guidance = noise(batch, width_of_guidance) if width_of_guidance else None
+        extra = {} if guidance is None else {"timestep_cond": guidance}
+        right = unet(x, time, encoder_hidden_states=tokens, **extra).sample
+        for _ in range(2):  # the second time with what is known of the tokens
+            assert torch.allclose(packed(x, time, tokens, guidance), right, atol=CLOSE)
+        other = tokens + 1
+        assert torch.allclose(
+            packed(x, time, other, guidance), unet(x, time, encoder_hidden_states=other, **extra).sample, atol=CLOSE
+        )
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("tiling", [False, True])
+@torch.inference_mode()
+def test_models_as_loaded_are_equal(tiling: bool, threads: int) -> None:
+    """As loaded: residual branches that do nothing are skipped, and edges wrap for pictures that tile."""
+    model = load_model(resolve_model("embedded"), "cpu", "fp32", tiling=tiling)
+    assert isinstance(model, StableDiffusion) and is_packable(model.vae)
+    packed = pack(model.vae, PACKED)
+    for height, width in ((64, 96), (32, 32)):
+        pixels = noise(1, 3, height, width).clamp(-1, 1)
+        latents = model.vae.encode(pixels).latent_dist.mode()
+        assert torch.allclose(packed.encode(pixels).latent_dist.mode(), latents, atol=CLOSE)
+        assert torch.allclose(packed.decode(latents).sample, model.vae.decode(latents).sample, atol=CLOSE)
+    x, time, tokens = noise(2, 16, 4, 6), torch.full((2,), 500.0), noise(2, 77, 192)
+    right = model.unet(x, time, encoder_hidden_states=tokens).sample
+    assert torch.allclose(PackedUNet(model.unet)(x, time, tokens), right, atol=CLOSE)
+
+
+def test_frames_are_those_of_the_plain_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def paint() -> list[torch.Tensor]:
+        diffuser = load_diffuser(resolve_model("embedded"), device="cpu", precision="auto", exact_step_count=True)
+        on = frame("a calm lake", steps=8.0, sampler="Euler a")
+        first = diffuser(picture(64, 64), on, width=64, height=64)
+        assert torch.equal(first, diffuser(picture(64, 64), on, width=64, height=64))
+        assert diffuser._model.unet.dtype == torch.float32  # also where the processor has bf16: it is small
+        return [first, diffuser(None, on, width=64, height=64)]
+
+    packed = paint()
+    monkeypatch.setattr(faster, "SMALL", 0)
+    for made, right in zip(packed, paint(), strict=True):
+        assert not torch.equal(made, right)  # packed was used
+        assert (made - right).abs().max() < 1 / 255
+
+
+def test_unsuitable_networks() -> None:
+    model = load_model(resolve_model("embedded"), "cpu", "bf16")
+    assert not is_packable(model.networks[0]) and is_packable(model.vae)
+    assert not is_packable(build("sd1").unet)  # the library's class
+    assert Autoencoder(build("sd1").vae)._read._look() is None

@@ -1,0 +1,103 @@
+"""The faster form of a network is used where it gives the same, and the plain one everywhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from deforum.models import faster
+from deforum.models.faster import TOLERANCE, Faster
+
+Tensor = torch.Tensor
+
+
+class Case:
+    """A linear layer, whose faster form adds `error` to its result; calls of each form are counted."""
+
+    def __init__(self, error: float = 0.0) -> None:
+        self.network = nn.Linear(3, 3).requires_grad_(False)
+        self.plain, self.fast, self.made = 0, 0, 0
+        self.error = error
+        self.run = Faster("the layer", self.network, self._plain, self._make, lambda layer: layer.weight.is_cpu)
+
+    def _plain(self, x: Tensor) -> Tensor:
+        self.plain += 1
+        out: Tensor = self.network(x)
+        return out
+
+    def _make(self) -> Callable[[Tensor], Tensor]:
+        self.made += 1
+        weight = self.network.weight.clone()  # as it is now
+
+        def fast(x: Tensor) -> Tensor:
+            self.fast += 1
+            return x @ weight.T + self.network.bias + self.error
+
+        return fast
+
+    def counted(self, rows: int = 2, times: int = 1) -> tuple[int, int]:
+        """Call with `rows`; return how often the plain and the faster form were called for it."""
+        self.plain = self.fast = 0
+        with torch.inference_mode():
+            for _ in range(times):
+                x = torch.ones(rows, 3)
+                assert torch.allclose(self.run(x), self.network(x), atol=1e-5)
+        return self.plain, self.fast
+
+
+def test_each_shape_is_compared_once_and_all_calls_use_one_form() -> None:
+    case = Case()
+    assert case.counted(times=3) == (1, 4)  # compared, and then three calls
+    assert case.counted(rows=5) == (1, 2)
+    assert case.counted() == (0, 1) and case.made == 1
+
+
+@pytest.mark.parametrize("error", [10 * TOLERANCE, float("nan")])
+def test_a_form_that_differs_is_not_used(error: float, caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(error)
+    with caplog.at_level(logging.WARNING):
+        assert case.counted(times=3)[0] == 4
+        case.counted(rows=5)
+    [said] = caplog.messages
+    assert said.startswith("the layer runs in its slower form")
+
+
+def test_a_form_that_cannot_be_made_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    case.error = "no such operation"  # type: ignore[assignment]
+    assert case.counted(times=2)[0] == 3 and len(caplog.messages) == 1
+
+
+def test_plain_where_the_faster_form_must_not_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case()
+    with_gradients = case.run(torch.ones(2, 3))  # outside inference mode
+    assert (case.plain, case.fast) == (1, 0) and not with_gradients.is_inference()
+    handle = case.network.register_forward_hook(lambda *_: None)
+    assert case.counted() == (1, 0)
+    handle.remove()
+    assert case.counted() == (1, 2)
+    case.network.to("meta")
+    assert case.run._look() is None
+    monkeypatch.setattr(faster, "SMALL", 10)  # bytes
+    assert Case().counted() == (1, 0)
+
+
+def test_new_weights_need_a_new_form() -> None:
+    case = Case()
+    case.counted()
+    case.network.weight.mul_(2)
+    assert case.counted() == (1, 2) and case.made == 2
+    nn.Module.to(case.network, torch.float64)
+    nn.Module.to(case.network, torch.float32)  # as a retry in float32 does: other memory, same values
+    assert case.counted() == (1, 2)
+
+
+def test_a_faulty_result_is_left_to_the_guard(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    with torch.inference_mode():
+        assert case.run(torch.full((2, 3), torch.inf)).isnan().any() or case.plain
+    assert case.made == 0 and not caplog.messages
