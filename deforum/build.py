@@ -16,6 +16,7 @@ from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
+from deforum.models.process import color_tables
 from deforum.pixels.files import check_pictures
 from deforum.profiling import each
 from deforum.settings.options import Settings
@@ -203,7 +204,9 @@ def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animati
     """
     prepared = prepare(run) if isinstance(run, Settings) else run
     models = KeptModels() if models is None else models
-    return assemble(prepared, load_model(prepared, models), models)
+    with color_tables():
+        model = load_model(prepared, models)
+    return assemble(prepared, model, models)
 
 
 def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Animation:

@@ -40,7 +40,8 @@ TRACE_FILE = "trace.json"
 
 STAGES: Mapping[str, str] = {
     "schedule": "values and prompts of the frame",
-    "motion": "cameras, and moving pictures; flow",
+    "motion": "cameras, and moving pictures",
+    "flow": "optical flow",
     "depth": "the depth model, and scaling its result",
     "source": "reading and composing the picture to paint from",
     "colour": "colour references, and matching colours to them",

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deforum.background import Background
+from deforum.background import Background, queue_room
 
 
 def test_memory_is_bounded_when_the_encoder_is_slower() -> None:
@@ -41,3 +41,11 @@ def test_an_error_in_a_thread_comes_up_at_the_next_hand_over() -> None:
             time.sleep(0.01)
     with pytest.raises(OSError, match="cannot do 0"):
         line.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "room"),
+    [(0, 16), (64 * 64 * 3, 16), (512 * 512 * 3, 16), (1024 * 1024 * 3, 8), (3840 * 2160 * 3, 4), (10**9, 4)],
+)
+def test_a_queue_holds_as_much_as_its_memory_allows(size: int, room: int) -> None:
+    assert queue_room(size) == room

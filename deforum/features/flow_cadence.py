@@ -14,6 +14,7 @@ from deforum.animation.parts import Between, Pair, View
 from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
 from deforum.flow import FlowModel, FlowSource, load_flow
+from deforum.flow.dense import both_ways
 from deforum.motion.flow_warp import Flow, FlowWarp, join, move_flow, reliable_flow, to_positions
 from deforum.motion.positions import Positions, Sampling, follow, read_at, sample_at
 from deforum.motion.warps import Warp
@@ -81,7 +82,7 @@ class FollowFlow:
 
         It is 0 where the two disagree: something is occluded there, or is painted differently.
         """
-        forward, backward = self.model(moved, newer), self.model(newer, moved)
+        forward, backward = both_ways(self.model, moved, newer)
         factor = key.params.cadence_flow_factor
         return (
             factor * reliable_flow(forward, backward, blur=SOFTNESS),

@@ -7,6 +7,7 @@ estimation based on polynomial expansion", 2003. The parameters are those that D
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from deforum.flow import FlowModel, FlowSource
 from deforum.pixels.image import Device, Image, to_bytes
+from deforum.profiling import WAITING, in_context, stage, staged
 
 Gray = NDArray[np.uint8]
 Estimate = Callable[[Gray, Gray], NDArray[Any]]
@@ -26,13 +28,31 @@ SMALLEST = 16  # px; smaller pictures leave the estimators no pyramid level to s
 
 @dataclass(frozen=True)
 class Dense:
-    """An estimator that takes two grey pictures (H, W) and returns flow (H, W, 2) px."""
+    """An estimator that takes two grey pictures (H, W) and returns flow (H, W, 2) px, on one thread."""
 
     estimate: Estimate
+    """Called by several threads at once."""
 
     def __call__(self, a: Image, b: Image) -> torch.Tensor:
-        found = self.estimate(to_levels(a), to_levels(b))
-        return torch.from_numpy(np.asarray(found, np.float32)).to(a.device)
+        return self._flow(to_levels(a), to_levels(b), a.device)
+
+    def both_ways(self, a: Image, b: Image) -> tuple[torch.Tensor, torch.Tensor]:
+        """Estimate the flow from `a` to `b` and from `b` to `a`, beside each other."""
+        from_a, from_b = to_levels(a), to_levels(b)
+        with ThreadPoolExecutor(1, "flow") as thread:
+            backward = thread.submit(in_context(self._flow), from_b, from_a, b.device)
+            forward = self._flow(from_a, from_b, a.device)
+            with stage(WAITING):
+                return forward, backward.result()
+
+    @staged("flow")
+    def _flow(self, a: Gray, b: Gray, device: Device) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self.estimate(a, b), np.float32)).to(device)
+
+
+def both_ways(model: FlowModel, a: Image, b: Image) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimate the flow from `a` to `b` and from `b` to `a`; see `FlowModel`."""
+    return model.both_ways(a, b) if isinstance(model, Dense) else (model(a, b), model(b, a))
 
 
 def to_levels(image: Image) -> Gray:
@@ -46,12 +66,17 @@ def load_dis_medium(source: FlowSource, device: Device) -> FlowModel:
 
 def load_dis_fine(source: FlowSource, device: Device) -> FlowModel:
     """Make the DIS estimator with the search at full resolution, and 192 iterations of variational refinement."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(0)
-    dis.setPatchSize(8)
-    dis.setPatchStride(4)
-    dis.setVariationalRefinementIterations(192)
-    return Dense(lambda a, b: dis.calc(a, b, None))  # type: ignore[call-overload]
+
+    def estimate(a: Gray, b: Gray) -> NDArray[Any]:
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis.setFinestScale(0)
+        dis.setPatchSize(8)
+        dis.setPatchStride(4)
+        dis.setVariationalRefinementIterations(192)
+        found: NDArray[Any] = dis.calc(a, b, None)  # type: ignore[call-overload]
+        return found
+
+    return Dense(estimate)
 
 
 def load_farneback(source: FlowSource, device: Device) -> FlowModel:

@@ -15,6 +15,7 @@ from deforum.errors import UserError
 from deforum.flow import FlowModel, FlowSource
 from deforum.models.weights import read_weights
 from deforum.pixels.image import Device, Image
+from deforum.profiling import staged
 
 UPDATES = 50  # iterations of refinement, as in Deforum; the network was trained with 12
 FINEST = 8  # px; size of a feature cell: sides must be multiples of it
@@ -28,6 +29,7 @@ class Raft:
     network: nn.Module
     device: Device
 
+    @staged("flow")
     @torch.inference_mode()
     def __call__(self, a: Image, b: Image) -> torch.Tensor:
         height, width = a.shape[1:]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import MutableMapping
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt parameters, from glibc's malloc.h
 GIGABYTE, LARGEST_THRESHOLD = 1 << 30, 1 << 25
@@ -30,6 +32,24 @@ def settle_process() -> None:
 
     cv2.setNumThreads(1)
     _keep_freed_memory()
+
+
+@contextmanager
+def color_tables() -> Iterator[None]:
+    """Let OpenCV compute its tables for LAB in a thread during the block, which loads models.
+
+    It does so at the first conversion of a process, which takes 0.1 s, and does not expect two threads then.
+    """
+    import cv2
+    import numpy as np
+
+    pixel = np.zeros((1, 1, 3), np.float32)
+    thread = threading.Thread(target=cv2.cvtColor, args=(pixel, cv2.COLOR_RGB2LAB), name="color tables", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def shorten_waits(environment: MutableMapping[str, str]) -> None:

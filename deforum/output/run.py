@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from deforum.background import Background
+from deforum.background import Background, queue_room
 from deforum.errors import UserError, disk_error
 from deforum.output.labels import Label
 from deforum.output.pictures import PICTURES, encode
@@ -97,7 +97,9 @@ class Run:
                 comment=self._label.comment if self._label else "",
             )  # fmt: skip
             self._writers.append((film, writer.__enter__()))
-        self._pictures = Background(self._write_picture, name="pictures", threads=2)
+        width, height = self._size
+        room = queue_room(width * height * 3 * self.outputs.bits // 8)
+        self._pictures = Background(self._write_picture, name="pictures", threads=2, waiting=room)
         return self
 
     def write(self, frame: Frame, pixels: Pixels) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum import limits
-from deforum.background import Background
+from deforum.background import Background, queue_room
 from deforum.errors import Problem
 from deforum.paths import to_path
 from deforum.profiling import WAITING, staged
@@ -154,7 +154,8 @@ class VideoWriter:
             raise VideoError(f"ffmpeg does not start: {error}") from error
         give_way(self._ffmpeg)  # on all cores it would slow the renderer down, which waits where it falls behind
         self._dog = Watchdog(self._ffmpeg, limits.ENCODING, self.working_path)
-        self._feeder = Background(self._feed, name=self.path.name)
+        room = queue_room(self._width * self._height * 3 * self._format.bits // 8)
+        self._feeder = Background(self._feed, name=self.path.name, waiting=room)
         return self
 
     def __exit__(

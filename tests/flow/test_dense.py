@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
 from deforum.errors import UserError
 from deforum.flow import METHODS, FlowModel, load_flow, resolve_flow
-from deforum.motion.flow_warp import (
-    FlowWarp,
-)
+from deforum.flow.dense import both_ways
+from deforum.motion.flow_warp import FlowWarp
 from deforum.pixels.image import CPU
 from tests.helpers.pictures import INNER, swirl, waves
 
@@ -36,6 +37,26 @@ def test_an_uneven_motion_is_found(method: str) -> None:
     source = FlowWarp.of(swirl(0.7)).source.double().numpy()
     flow = estimator(method)(waves(), waves(lambda x, y: (source[0], source[1])))
     assert (flow - swirl(0.7))[INNER].norm(dim=-1).mean() <= 0.5
+
+
+@pytest.mark.parametrize("method", CLASSIC)
+def test_both_ways_beside_each_other_are_what_one_after_the_other_gives(method: str) -> None:
+    model, a, b = estimator(method), waves(size=96), waves(lambda x, y: (x - 3, y + y * x / 500), size=96)
+    for _ in range(2):
+        for found, expected in zip(both_ways(model, a, b), (model(a, b), model(b, a)), strict=True):
+            assert torch.equal(found, expected)
+    assert not torch.equal(*both_ways(model, a, b))
+
+
+def test_a_network_estimates_one_after_the_other() -> None:
+    calls: list[str] = []
+
+    def network(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        calls.append(threading.current_thread().name)
+        return a - b
+
+    there, back = both_ways(network, torch.ones(2), torch.zeros(2))
+    assert there.tolist() == [1, 1] and back.tolist() == [-1, -1] and len(set(calls)) == 1 and len(calls) == 2
 
 
 def test_colours_count_by_their_brightness() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
 
-from deforum.models.process import WAITING, shorten_waits
+from deforum.models.process import WAITING, color_tables, shorten_waits
 from tests.helpers.command import run_python
 
 
@@ -64,3 +67,18 @@ def test_a_run_imports_what_it_uses(work: str, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("waits")] == [f"waits {WAITING['GOMP_SPINCOUNT']}"]
     assert lines[-1].split() == ["imported"]
+
+
+def test_colour_tables_are_complete_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[str] = []
+    convert = cv2.cvtColor
+
+    def slow(*given: Any) -> Any:
+        converted.append(threading.current_thread().name)
+        return convert(*given)
+
+    monkeypatch.setattr(cv2, "cvtColor", slow)
+    with pytest.raises(ZeroDivisionError), color_tables():
+        print(1 / 0)
+    assert converted == ["color tables"]
+    assert all(thread.name != "color tables" for thread in threading.enumerate())

@@ -155,6 +155,16 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
     assert waited_for and not any(waited_for), "what was begun, or next in line, is done afterwards"
 
 
+def test_a_span_of_frames_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+    monkeypatch.setattr("deforum.output.run.encode", lambda *_: b"" if left.wait(60) else b"late")
+    with open_run(tmp_path / "sea") as run:
+        for index in range(16):
+            run.write(frame(index), chart(index))
+        left.set()
+    assert all(run.picture_path(index).read_bytes() == b"" for index in range(16))
+
+
 def test_a_full_disk_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device", str(self))

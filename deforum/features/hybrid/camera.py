@@ -12,6 +12,7 @@ from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Camera
 from deforum.features.hybrid.match import find_matrix
 from deforum.flow import FlowModel
+from deforum.flow.dense import both_ways
 from deforum.motion.flat import FlatWarp
 from deforum.motion.flow_warp import FlowWarp, join, move_mask, reliable_flow
 from deforum.motion.positions import Sampling
@@ -50,9 +51,11 @@ def dense_motion(settings: Settings, profile: Profile, flow: FlowModel) -> Motio
     opposed = 0 if profile.doubtful_flow_rests else TURNED_ROUND
 
     def motion(a: Image, b: Image, frame: Frame) -> Warp:
-        found = flow(a, b)
         if settings.hybrid_flow_consistency:
-            found = reliable_flow(found, flow(b, a), blur=settings.hybrid_consistency_blur, opposed=opposed)
+            there, back = both_ways(flow, a, b)
+            found = reliable_flow(there, back, blur=settings.hybrid_consistency_blur, opposed=opposed)
+        else:
+            found = flow(a, b)
         return FlowWarp.of(found, factor=frame.params.hybrid_flow_factor)
 
     return motion
