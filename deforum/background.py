@@ -12,12 +12,12 @@ from deforum.profiling import WAITING, count, in_context, stage
 T = TypeVar("T")
 
 
-QUEUE_BYTES, QUEUE_LIMITS = 24 * 2**20, (4, 16)
+QUEUE_BYTES, QUEUE_LIMITS = 20 * 2**20, (4, 16)
 """Memory for the pictures in a queue, and the smallest and largest number of them."""
 
 
 def queue_room(size: int) -> int:
-    """Return how many items of `size` bytes a queue holds: in-betweens come in bursts, faster than files are written."""
+    """Return how many items of `size` bytes a queue holds; in-betweens come faster than files are written."""
     least, most = QUEUE_LIMITS
     return max(least, min(most, QUEUE_BYTES // max(size, 1)))
 
