@@ -35,7 +35,7 @@ class Part(nn.Module):
 
     forward: Callable[..., Tensor]
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *given: Any) -> Tensor:
         return self.forward(*given)
 
 

@@ -205,7 +205,7 @@ class PackedUNet:
         parts = list(self._packed.modules())
         self._attentions = [part for part in parts if isinstance(part, PromptAttention)]
         self._resnets = [part for part in parts if isinstance(part, Resnet)]
-        times = [resnet.time for resnet in self._resnets]
+        times = [resnet.time for resnet in self._resnets if resnet.time is not None]
         self._times = Linear(*[time.weight for time in times], bias=torch.cat([time.bias for time in times]))
         self._widths = [time.out_features for time in times]
         self._known = threading.local()
