@@ -18,8 +18,11 @@ LARGEST_MEASURED = 1024 * 1024
 """Frames of more px take longer than in proportion, as attention does; no time is given for them."""
 
 
-def memory(prepared: Prepared) -> int | None:
-    """Return about how many bytes a render takes; None if the model is not fetched yet."""
+def memory(prepared: Prepared, *, tiled: bool = False) -> int | None:
+    """Return about how many bytes a render takes; None if the model is not fetched yet.
+
+    `tiled`: as if frames were decoded in tiles, as they are with memory: lowest.
+    """
     from deforum.diffusion.memory import BATCH_ON_CPU, estimate_memory
 
     settings = prepared.settings
@@ -27,7 +30,9 @@ def memory(prepared: Prepared) -> int | None:
     at_once = 1 if settings.mode.goes_on else settings.batch_size or (1 if on_gpu else BATCH_ON_CPU)
     half = settings.precision in ("fp16", "bf16") or (on_gpu and settings.precision == "auto")
     batch = min(at_once, len(prepared.timeline))
-    return estimate_memory(prepared.model, *settings.size, batch=batch, half=half)
+    return estimate_memory(
+        prepared.model, *settings.size, batch=batch, half=half, tiled=tiled or settings.memory == "lowest"
+    )
 
 
 def memory_note(prepared: Prepared) -> str:
@@ -36,11 +41,12 @@ def memory_note(prepared: Prepared) -> str:
     if needed is None or not there or needed < there or renders_on_gpu(prepared.settings.device):
         return ""
     width, height = prepared.settings.size
-    size = f"{width}x{height}"
-    return (
-        f"{size}: about {gigabytes(needed)} of memory, and this machine has {gigabytes(there)}: the system will "
-        "probably end the render; choose a smaller size"
-    )
+    short = f"{width}x{height}: about {gigabytes(needed)} of memory, and this machine has {gigabytes(there)}"
+    in_tiles = memory(prepared, tiled=True) or needed
+    if in_tiles < there and prepared.settings.memory == "auto":
+        return f"{short}: frames are encoded and decoded in tiles (memory: lowest), which takes longer"
+    or_tiles = f", or memory=lowest (about {gigabytes(in_tiles)})" if in_tiles < there else ""
+    return f"{short}: the system will probably end the render; choose a smaller size{or_tiles}"
 
 
 def seconds_on_two_cores(prepared: Prepared) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,21 @@ def _product(shape: list[int]) -> int:
 
 def test_a_size_that_does_not_fit_is_said_before_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(EMBEDDED | {"width": 8192, "height": 8192, "skip_video_creation": True}).settings
+    monkeypatch.setattr(needs, "total_memory", lambda: 4 * 10**9)
+    (note,) = (note for note in check(settings).notes if "memory" in note)
+    assert note.startswith(
+        "8192x8192: about 42 GB of memory, and this machine has 4.0 GB: the system will probably end"
+    )
+    assert note.endswith("choose a smaller size")
+    # In tiles it fits.
     monkeypatch.setattr(needs, "total_memory", lambda: 16 * 10**9)
     (note,) = (note for note in check(settings).notes if "memory" in note)
-    assert note.startswith("8192x8192: about 42 GB of memory, and this machine has 16 GB: ")
+    assert note.endswith(
+        "this machine has 16 GB: frames are encoded and decoded in tiles (memory: lowest), which takes longer"
+    )
+    (note,) = (note for note in check(replace(settings, memory="low")).notes if "GB of memory" in note)
+    assert note.endswith("choose a smaller size, or memory=lowest (about 7.8 GB)")
+    assert not any("GB of memory" in note for note in check(replace(settings, memory="lowest")).notes)
     monkeypatch.setattr(needs, "total_memory", lambda: 64 * 10**9)
     assert not any("memory" in note for note in check(settings).notes)
     monkeypatch.setattr(needs, "total_memory", lambda: 0)  # not known

@@ -36,23 +36,37 @@ def load_diffuser(
     tiling: bool = False,
     prompt_blend: str = "linear",
     vae_refinement: int = 0,
+    refine_from: float = 0.0,
+    memory: str = "auto",
+    compile: str = "off",
+    step_cache: int = 1,
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
     `exact_step_count`: see `steps.count_steps`. `fills_prompts` pads the shorter of prompt and negative prompt with
     chunks of the empty prompt; False: see `encode.as_in_the_web_ui`. `tiling` makes pictures that tile seamlessly.
     `prompt_blend` is the interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see
-    `autoencoder.Autoencoder`.
+    `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from` do without. `memory` is
+    "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
+    torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
+    `deep_cache`.
     Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.families.load import load_model
+    from deforum.models.device import choose_device
+    from deforum.models.room import room_of
 
-    model = load_model(source, device, precision, tiling=tiling)
+    room = room_of(choose_device(device))
+    model = load_model(
+        source, device, precision, tiling=tiling, memory=memory, room=room, compile=compile, step_cache=step_cache
+    )
     return Diffuser(
         model,
         exact_step_count=exact_step_count,
         fills_prompts=fills_prompts,
         prompt_blend=prompt_blend,
         vae_refinement=vae_refinement,
+        refine_from=refine_from,
+        room=room,
     )

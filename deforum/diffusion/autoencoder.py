@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import nn
 
 from deforum.diffusion.faults import guarded, is_blank
 from deforum.diffusion.networks.packed import PACKED, is_packable
+from deforum.diffusion.tiles import in_tiles
+from deforum.models.device import execution_device
 from deforum.models.faster import Faster
 from deforum.models.packing import pack
 from deforum.pixels.image import Image
@@ -22,13 +24,16 @@ Tensor = torch.Tensor
 class Autoencoder:
     """Wrapper of a diffusers AutoencoderKL: pictures (3, H, W) of any size to latents (C, h, w) and back."""
 
-    def __init__(self, vae: Any, refinement: int = 0) -> None:
-        """`refinement` is the number of correction passes over the encoded latents, see `encode`."""
-        self._vae = vae
+    def __init__(self, vae: Any, refinement: int = 0, tiled: Callable[[], bool] = lambda: False) -> None:
+        """`refinement` is the number of correction passes over the encoded latents, see `encode`.
 
+        `tiled` says whether pictures are encoded and decoded in tiles, to take less memory; it may change.
+        """
+        self._vae = vae
         encode, decode = partial(_encode, vae), partial(_decode, vae)
         self._read = Faster("the encoder", vae, encode, lambda: partial(_encode, pack(vae, PACKED)), is_packable)
         self._draw = Faster("the decoder", vae, decode, lambda: partial(_decode, pack(vae, PACKED)), is_packable)
+        self._tiled = tiled
         self._refinement = refinement
         self._scale, self._shift = _normalisation(vae)
         self.channels = int(vae.config.latent_channels)
@@ -39,7 +44,7 @@ class Autoencoder:
         """Return (C, h, w) for a picture of width x height px; h and w are rounded up."""
         return self.channels, -(-height // self.factor), -(-width // self.factor)
 
-    def encode(self, images: Sequence[Image], frame: int) -> Tensor:
+    def encode(self, images: Sequence[Image], frame: int, *, refined: bool = True) -> Tensor:
         """Encode pictures (3, H, W), 0..1, to latents (B, C, h, w), float32: the mode of the posterior, deterministic.
 
         Pictures are padded at the right and at the bottom to a multiple of the factor: by reflection, or by edge
@@ -48,10 +53,10 @@ class Autoencoder:
         The encoder is only an approximate inverse of the decoder. The error of a round trip has the same direction each
         time, so details are lost after twenty round trips. Each refinement decodes the latents, encodes the result
         again and adds the difference to the picture's own latents (van Cittert's iteration, 1931, with the encoder in
-        the place of the inverse). It costs one decoding and one encoding. Raises RenderError, naming `frame`, where
-        the latents hold NaN or Inf.
+        the place of the inverse). It costs one decoding and one encoding, and is left out where not `refined`. Raises
+        RenderError, naming `frame`, where the latents hold NaN or Inf.
         """
-        batch = torch.stack(tuple(images)).to(self._vae.device)
+        batch = torch.stack(tuple(images)).to(execution_device(self._vae))
         height, width = batch.shape[-2:]
         below, right = -height % self.factor, -width % self.factor
         if below or right:
@@ -60,14 +65,13 @@ class Autoencoder:
 
         def read(pixels: Tensor) -> Tensor:
             pixels = pixels.to(self._vae.dtype, memory_format=torch.channels_last)
-            return self._read(pixels).float()
+            return self._run(self._read, pixels, encodes=True)
 
         def work() -> tuple[Tensor, str]:
             wanted = read(batch * 2 - 1)
             latents = wanted
-            for _ in range(self._refinement):
-                given = latents.to(self._vae.dtype, memory_format=torch.channels_last)
-                latents = latents + wanted - read(self._draw(given).clamp(-1, 1))
+            for _ in range(self._refinement if refined else 0):
+                latents = latents + wanted - read(self._shown(latents).clamp(-1, 1))
             shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
             return (latents - shift) * scale, _fault(latents)
 
@@ -82,8 +86,7 @@ class Autoencoder:
 
         def work() -> tuple[Tensor, str]:
             shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
-            given = (latents / scale + shift).to(self._vae.dtype, memory_format=torch.channels_last)
-            batch = self._draw(given).float()
+            batch = self._shown(latents / scale + shift)
             fault = _fault(batch)
             batch = (batch / 2 + 0.5)[..., :height, :width]
             # Checked before clamping: an overexposed picture, white all over only once it is clamped, is not blank.
@@ -94,6 +97,17 @@ class Autoencoder:
         with stage("decode", frame):
             batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
+
+    def _shown(self, latents: Tensor) -> Tensor:
+        """Decode unscaled latents to pictures (B, 3, H, W), about -1..1, float32."""
+        given = latents.to(self._vae.dtype, memory_format=torch.channels_last)
+        return self._run(self._draw, given, encodes=False)
+
+    def _run(self, work: Callable[[Tensor], Tensor], given: Tensor, *, encodes: bool) -> Tensor:
+        """Encode or decode a batch, in tiles where memory is short; float32."""
+        if self._tiled():
+            return in_tiles(work, given, cell=self.factor, encodes=encodes)
+        return work(given).float()
 
 
 def _encode(vae: Any, pixels: Tensor) -> Tensor:

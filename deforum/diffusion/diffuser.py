@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.families.model import Conditioning, Model, Pull
 from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
-from deforum.diffusion.memory import BATCH_ON_CPU
+from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
@@ -22,6 +23,7 @@ from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
 from deforum.diffusion.sampling.steps import count_steps
+from deforum.models.room import Room, room_of, within_memory
 from deforum.pixels.image import Image
 from deforum.profiling import WAITING, in_context, stage, staged
 from deforum.seeds import derive_seed
@@ -78,15 +80,23 @@ class Diffuser:
         fills_prompts: bool = True,
         prompt_blend: str = "linear",
         vae_refinement: int = 0,
+        refine_from: float = 0.0,
+        room: Room | None = None,
     ) -> None:
         self._model = model
         self._exact = exact_step_count
         self._fills = fills_prompts
-        self._door = Autoencoder(model.vae, vae_refinement)
+        self._room = room_of(model.device) if room is None else room
+        self._door = Autoencoder(model.vae, vae_refinement, lambda: self._room.mode == "lowest")
+        self._refine_from = refine_from
         self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
         self.device: torch.device = model.device
         self.factor = self._door.factor
         """Side of a latent cell in px."""
+
+    def fit(self, width: int, height: int) -> None:
+        """Choose the least saving mode of memory in which frames of width x height px are expected to fit."""
+        self._room.fit(memory_of_frame(self._model.vae.config.block_out_channels, width, height))
 
     def __call__(
         self, init: Image | None, frame: Frame, *, width: int, height: int, paint: Paint | None = None
@@ -120,7 +130,8 @@ class Diffuser:
         for plan, group in groupby(tasks, key=lambda task: task.plan):
             members = list(group)
             try:
-                pictures += self._diffuse_beside(plan, members, width, height, seed_size)
+                work = partial(self._diffuse_beside, plan, members, width, height, seed_size)
+                pictures += within_memory(work, self._room, alone=len(members) == 1)
             except RenderError:
                 if len(members) == 1:
                     raise
@@ -195,7 +206,9 @@ class Diffuser:
             held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
         elif plan.start != "noise":
-            latents = self._door.encode(inits, index) if plan.start == "image" else torch.zeros_like(start)
+            refined = plan.run <= (1 - self._refine_from) * plan.steps + 1e-6
+            is_image = plan.start == "image"
+            latents = self._door.encode(inits, index, refined=refined) if is_image else torch.zeros_like(start)
             start = (latents + start * path.noised) * path.start_scale
         else:
             # The standard deviation of x0 + sigma * noise.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 
 from deforum.errors import UserError
+from deforum.models.offload import cast
 
 T = TypeVar("T")
 
@@ -66,15 +67,10 @@ def shared() -> Iterator[None]:
 @contextmanager
 def in_float32(modules: Sequence[Any]) -> Iterator[None]:
     """Convert modules to float32 for the duration of the context; the conversion and its reverse are lossless."""
-    # torch.nn.Module.to is called directly because the libraries' own `to` warns of casts.
-    before = [module.dtype for module in modules]
-    try:
+    with ExitStack() as conversions:
         for module in modules:
-            torch.nn.Module.to(module, torch.float32)
+            conversions.enter_context(cast(module, torch.float32))
         yield
-    finally:
-        for module, dtype in zip(modules, before, strict=True):
-            torch.nn.Module.to(module, dtype)
 
 
 def is_blank(picture: torch.Tensor, span: float) -> bool:

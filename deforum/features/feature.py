@@ -99,7 +99,12 @@ class Kit:
         """Load a model, or reuse the one kept from the last run."""
         from functools import partial
 
-        return self.models.get(partial(loader, source, self.device))
+        from deforum.models.room import modules_in, room_of
+
+        model = self.models.get(partial(loader, source, self.device))
+        for module in modules_in(model):
+            room_of(self.device).adopt(module)
+        return model
 
     def open(self, clip: ClipSource) -> Clip:
         """Open a clip at the frame's size. Raises UserError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from deforum.errors import UserError
@@ -39,3 +41,12 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
         return torch.float16
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
+
+
+def execution_device(module: Any) -> torch.device:
+    """Return the device that a module computes on, where its inputs belong.
+
+    Its weights may wait on the host until then, or be on "meta", see `deforum.models.offload`.
+    """
+    device: torch.device = getattr(module, "computes_on", None) or module.device
+    return device

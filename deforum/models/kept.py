@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,8 +27,9 @@ class KeptModels:
         if held is not None and held[0] == key:
             model: T = held[1]
             return model
-        del held
-        self._held.pop(load.func, None)
+        if held is not None:
+            del held, self._held[load.func]
+            gc.collect()  # hooks and wrappers of networks refer to them in circles
         model = load()
         self._held[load.func] = (key, model)
         return model
@@ -35,3 +37,4 @@ class KeptModels:
     def clear(self) -> None:
         """Free all models; needed after a failed run, which may leave them in any state."""
         self._held.clear()
+        gc.collect()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from deforum.models.machine import renders_on_gpu
 from deforum.settings.declare import (
     NEVER,
     Declaration,
@@ -181,15 +182,33 @@ class Settings:
     device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "Device that renders.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "",
         "Floating-point precision of the model.")
+    memory: Literal["auto", "low", "lowest"] = _diffusion("auto", "",
+        "How much memory of the graphics card may be used. auto keeps the whole model there if it fits, and otherwise, "
+        "or when memory runs out, goes on with low, then lowest. low moves parts of the model to the card when they "
+        "are used. lowest moves single layers, and encodes and decodes frames above 512 px in tiles, on the processor "
+        "too: their brightness may differ by a level between tiles. Each is slower than the one before.",
+        acts=when("a graphics card renders, or memory is lowest",
+            lambda settings, sampled: renders_on_gpu(settings.device) or settings.memory != "low"))
+    tiny_vae: str | None = _diffusion(None, "path",
+        "A tiny autoencoder in place of the model's own: TAESD for Stable Diffusion 1 and 2, TAESDXL for XL, as a "
+        "folder or file of your own. It takes a few ms per frame where the model's takes a hundred, and loses fine "
+        "detail.", path=True)
+    compile: Literal["off", "default", "max-autotune"] = _diffusion("off", "",
+        "Compiles the model's networks with torch.compile. Frames are then made faster, but the first of each size "
+        "takes minutes: about two with default, ten with max-autotune, on a graphics card. It pays for runs of "
+        "thousands of frames. On a processor small models gain little.")
+    step_cache: int = _diffusion(1, "steps",
+        "Runs the whole network in every n-th step only; the steps between reuse its coarse features (DeepCache). "
+        "1 is off. 2 saves a quarter of a frame's time, 3 a third. The picture differs from that of full steps, by a "
+        "third of what another seed changes with 2, by half with 3; use it with 15 steps or more.", 1, 10)
     batch_size: int = _diffusion(0, "frames",
         "Number of independent frames that are diffused at once; 0 chooses by the device and the frame size.",
         0, 1024, modes=APART)
     vae_refinement: int = _diffusion(-1, "times",
         "Corrects the encoded latents this many times by comparing what they decode to with the picture, so that the "
-        "VAE "
-        "loses less detail in img2img. Each costs one decoding and one encoding. -1 is 1 with the corrected profile "
-        "and "
-        "0 with profile: deforum.", -1, 4)
+        "VAE loses less detail in img2img. Each costs one decoding and one encoding. -1 is 1 with the corrected "
+        "profile, in frames that keep at least 0.4 of the previous one (with a lower strength it makes no difference "
+        "that can be seen), and 0 with profile: deforum.", -1, 4)
     tiling: bool = _diffusion(False, "", "Makes seamless tiles: opposite edges fit together.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",

@@ -501,3 +501,15 @@ def test_unknown_devices_and_precisions(folders: dict[str, Path]) -> None:
             load(folders["sd1"], device="mps")
     with pytest.raises(UserError, match="device is 'toaster'"):
         load(folders["sd1"], device="toaster")
+
+
+@pytest.mark.parametrize(
+    ("strength", "refines"),
+    [(0.3, False), (0.35, False), (0.4, True), (0.45, True), (0.9, True)],
+)
+def test_refinement_where_it_is_seen(strength: float, refines: bool, folders: dict[str, Path]) -> None:
+    """With little of the picture kept, noise covers the correction, and its decoding and encoding are left out."""
+    diffuser, passes = load(folders["sd1"], vae_refinement=1, refine_from=0.4), []
+    with hooked(diffuser._model.vae.decoder, lambda *_: passes.append(1)):
+        show(diffuser, picture(), frame(steps=20, strength=strength))
+    assert len(passes) == 1 + refines

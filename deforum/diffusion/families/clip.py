@@ -10,6 +10,7 @@ import torch
 
 from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.prompts.syntax import BREAK, Weighted
+from deforum.models.device import execution_device
 
 Tensor = torch.Tensor
 Chunks = list[list[tuple[int, float]]]
@@ -77,7 +78,7 @@ class ClipReader:
             row_weights = [1.0, *(weight for _, weight in chunk), 1.0]
             rows.append(ids + [pad] * (length - len(ids)))
             weights.append(row_weights + [1.0] * (length - len(ids)))
-        device = model.device
+        device = execution_device(model)
         out = model(torch.tensor(rows, device=device), output_hidden_states=True)
         # A larger clip_skip than there are layers takes the first layer.
         depth = min(max(clip_skip, self.usual) - self.absent, len(out.hidden_states) - 1)

@@ -47,6 +47,8 @@ class ModelSource:
     """For a folder: the subfolders that have their weights as `.fp16.` files only."""
     zero_snr: bool = False
     """For a file: whether it was trained up to pure noise (zero terminal SNR)."""
+    tiny_vae: tuple[Path, ...] = ()
+    """Files of a tiny autoencoder that stands in for its own, see `families.tiny`: one, or encoder and decoder."""
 
 
 def resolve_model(model: str, where: str = "", *, prediction: str | None = None) -> ModelSource:

@@ -59,7 +59,7 @@ class Model(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """The device of all modules."""
+        """The device that the modules compute on."""
 
     @property
     def reads_guidance(self) -> bool:
@@ -67,6 +67,15 @@ class Model(Protocol):
 
     def denoiser(self, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
         """Return the denoiser of a batch of frames, whose pictures are width x height px."""
+
+    def with_autoencoder(self, vae: Any) -> Model:
+        """Return the model with another autoencoder of the same latents."""
+
+    def wrapped(self, wrap: Callable[[Any], Any], *, step_cache: int = 1) -> Model:
+        """Return the model with its networks wrapped; their deep features are reused over `step_cache` evaluations.
+
+        Raises ValueError where `step_cache` is not 1 and the network has no deep features.
+        """
 
     def settled(self, name: str) -> Model:
         """Return the model with all properties that need it on its device determined; `name` is for messages."""

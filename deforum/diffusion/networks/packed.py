@@ -260,6 +260,7 @@ def is_packable(network: Any) -> bool:
     return (
         isinstance(network, UNet | AutoencoderKL)
         and network.device.type == "cpu"
+        and "computes_on" not in network.__dict__  # it waits there for its turn on a graphics card
         and network.dtype == torch.float32
         and is_supported()
     )
