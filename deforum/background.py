@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -69,8 +70,8 @@ class Background(Generic[T]):
         if self._error is not None:
             raise self._error
 
-    def abandon(self) -> None:
-        """Drop the queued items and let the threads end by themselves, without waiting for them."""
+    def abandon(self, patience: float = 0.0) -> None:
+        """Drop the queued items and let the threads end by themselves; they are waited for at most `patience` s."""
         threads, self._threads = self._threads, []
         for _ in threads:
             while True:
@@ -82,3 +83,6 @@ class Background(Generic[T]):
                         self._line.get_nowait()
                     except queue.Empty:
                         continue
+        until = time.monotonic() + patience
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from deforum.animation.painter import Painter
     from deforum.animation.stages import Stages
-    from deforum.animation.state import State
+    from deforum.animation.state import Packed, State
     from deforum.diffusion import ModelSource
     from deforum.pixels.image import Image
 
@@ -94,6 +94,15 @@ class Animation:
             if feature.record:
                 stages = find_function(feature.record)(stages, self.prepared.found[feature.name], recording)
         return replace(self, stages=stages)
+
+    def unpack_state(self, packed: Packed, where: str = "") -> State:
+        """Return the state that `deforum.animation.state.pack_state` packed in a run of the same settings.
+
+        `where` names it in messages. Raises UserError where it belongs to other settings.
+        """
+        from deforum.animation.state import unpack_state
+
+        return unpack_state(packed, self.stages.camera, self.timeline, self.device, where)
 
     def read_state(self, folder: Path) -> State:
         """Read a state saved by `deforum.animation.state.write_state` in a run of the same settings.

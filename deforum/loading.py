@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +54,8 @@ class Loaded:
     report: tuple[str, ...]
     origin: str = field(default="", compare=False)
     """Where the settings come from, as a run records it: the file's name and the overrides; "" for a mapping."""
+    sha256: str = field(default="", compare=False)
+    """Digest of the text that the settings were read from; "" for a mapping."""
 
 
 def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
@@ -71,7 +74,11 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
     path = to_path(source)
     found = read_source(path)
     origin = describe_origin(path, overrides, before=origin_in(found.text))
-    return replace(_load(found, overrides, to_render), origin=origin)
+    return replace(_load(found, overrides, to_render), origin=origin, sha256=_digest(found.text))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
 
 
 def load_text(text: str, overrides: Sequence[str] = (), *, name: str, to_render: bool = True) -> Loaded:
@@ -80,7 +87,7 @@ def load_text(text: str, overrides: Sequence[str] = (), *, name: str, to_render:
     `name` stands for the file in messages, and in what a run records of its origin.
     """
     origin = describe_origin(Path(name), overrides, before=origin_in(text))
-    return replace(_load(Source(Path(name), text), overrides, to_render), origin=origin)
+    return replace(_load(Source(Path(name), text), overrides, to_render), origin=origin, sha256=_digest(text))
 
 
 def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,23 +30,34 @@ from deforum.events import (
 from deforum.features.feature import Recording
 from deforum.models.kept import KeptModels
 from deforum.needs import memory_note
+from deforum.output.checkpoints import Checkpoints, path_of, read_checkpoint
 from deforum.output.choice import Film, Outputs
+from deforum.output.finished import ranges
+from deforum.output.frames import FrameFiles
+from deforum.output.inputs import Digests, find_inputs
 from deforum.output.labels import Label
+from deforum.output.ledger import digest
 from deforum.output.naming import new_folder, run_name, runs_folder
+from deforum.output.pause import PLAIN_PAUSE, Pause
+from deforum.output.record import RunRecord, SettingsPart, machine, packages
+from deforum.output.resume import Stretch, look, next_stretch
 from deforum.output.run import Run
+from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.sources import heading
 from deforum.timeline.frame import Frame
+from deforum.version import __version__
 from deforum.video.formats import FORMATS
-from deforum.video.writer import Pixels, VideoWriter
+from deforum.video.writer import Pixels, VideoWriter, frozen
 
 if TYPE_CHECKING:
     import torch
 
     from deforum.animation.stages import Stages
+    from deforum.animation.state import Packed, State
     from deforum.pixels.image import Image
 
 STAND_IN_SIDE = 256
@@ -102,6 +114,8 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
     if problems or prepared is None:
         raise UserError(problems)
     film_seconds = len(prepared.timeline) / settings.fps
+    if settings.resume_from_timestring:
+        notes = (*notes, "resume_from_timestring: the command line and `resume` go on with a run; this is a new one")
     foreseen = [*outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
     return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
@@ -111,9 +125,11 @@ def render(
     *,
     output: str | Path | None = None,
     origin: str = "",
+    source_sha256: str = "",
     observer: Observer = nobody,
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    pause: Pause = PLAIN_PAUSE,
     models: KeptModels | None = None,
     change: Change = unchanged,
     allow_download: bool = False,
@@ -124,55 +140,255 @@ def render(
     `origin` says in the folder's settings.yaml where the settings came from: `Loaded.origin`, or words of your own.
     `observer` is called with each event, see `deforum.events`. `progress(done, total)` is called when the models are
     loaded (done 0) and after every frame. `stop()` is called after every frame; if it returns True, the run ends early
-    and its files are closed. Models in `models` are reused, and models loaded here are added to it for further runs.
-    `change` maps the stages of the loop to those that are run, for example with one more filter. `allow_download` lets
-    models that are not here be downloaded from the hub. `profile` measures the stages, for the event `Profiled`, and
-    writes a trace: True into the run's folder, a path there. Raises UserError, before rendering wherever possible.
+    and its files are closed; `resume` goes on with it. `pause` tells when the run is paused: by default a file PAUSE in
+    its folder does. `source_sha256` is the digest of the settings file, `Loaded.sha256`. Models in `models` are reused,
+    and models loaded here are added to it for further runs. `change` maps the stages of the loop to those that are run,
+    for example with one more filter. `allow_download` lets models that are not here be downloaded from the hub. `profile`
+    measures the stages, for the event `Profiled`, and writes a trace: True into the run's folder, a path there. Raises
+    UserError, before rendering wherever possible.
     """
     _settle_process()
-    tell = observer if progress is None else _telling(observer, progress)
+    tell = telling(observer, progress)
     prepared = check(settings, output=output, allow_download=allow_download)
-    settings = prepared.settings
     _tell_prepared(prepared, tell)
-    outputs, _ = Outputs.of(settings)
     parent = runs_folder(settings, None if output is None else Path(output))
-    folder = new_folder(parent, run_name(settings, datetime.now()))
-    trace = profile if isinstance(profile, Path) else folder / TRACE_FILE if profile else None
-    try:
-        if trace is not None:
-            _check_writable(trace)
-        animation = _changed(build(prepared, models), change)
-    except BaseException:
-        if trace is not None:
-            trace.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        raise
-    total, stopped = len(animation.timeline), False
-    width, height = settings.size
-    recorded = as_recorded(settings)
-    label = Label.of(recorded, origin) if settings.save_metadata else None
-    run = Run(
-        folder, f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(recorded)}",
-        width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
+    folder = new_folder(parent, run_name(prepared.settings, datetime.now()))
+    recorded = as_recorded(prepared.settings)
+    record = RunRecord(
+        deforum=__version__, origin=origin, source_sha256=source_sha256, asked=asked(settings),
+        total=len(prepared.timeline), parts=(SettingsPart(0, dump(recorded)),), inputs=find_inputs(prepared),
+        packages=packages(), device="", threads=0, machine=machine(), is_changed=change is not unchanged,
+        notes=prepared.notes,
     )  # fmt: skip
-    recorder = None if trace is None else Recorder(trace, settle=_settling(animation.device))
-    measured = contextlib.nullcontext() if recorder is None else recording(recorder)
-    with measured, contextlib.ExitStack() as beside, run:
-        animation = animation.recorded(_recording(animation, folder, outputs, beside, label))
-        tell(RunLoaded(folder, total))
-        for frame, image in _watched(
-            animation, tell, lambda frame, image: run.write(frame, levels(image, outputs.bits))
-        ):
-            tell(FrameShown(frame, image, run.num_frames, total))
-            if run.num_frames < total and stop():
-                stopped = run.keep_frames = True
+    with RunFolder.create(folder, record, settings_text(recorded, origin)) as run:
+        return carry_on(
+            run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile
+        )
+
+
+def settings_text(settings: Settings, origin: str) -> str:
+    """Return the text of a run's settings.yaml."""
+    return f"{heading(origin)}\n{MAKES_FILMS}\n\n{dump(settings)}"
+
+
+def asked(settings: Settings) -> str:
+    """Return a digest of settings as they were asked for, by which a run of theirs is found again."""
+    return digest(dump(replace(settings, output=Settings.output)).encode())
+
+
+def carry_on(
+    run: RunFolder,
+    parts: Sequence[Prepared],
+    *,
+    tell: Observer = nobody,
+    stop: Callable[[], bool] = lambda: False,
+    pause: Pause = PLAIN_PAUSE,
+    models: KeptModels | None = None,
+    change: Change = unchanged,
+    profile: bool | Path = False,
+) -> RunResult:
+    """Render what a run lacks, from its beginning or after any stop, and complete its films. Raises UserError.
+
+    `parts` are the settings from the frame on that the part of that number in the record names. A pause frees the
+    models and begins here again.
+    """
+    models = KeptModels() if models is None else models
+    trace = profile if isinstance(profile, Path) else run.folder / TRACE_FILE if profile else None
+    if trace is not None:
+        _check_writable(trace)
+    while True:
+        try:
+            result = Going(run, parts, tell, stop, pause, models, change, trace).go()
+        except BaseException:
+            if trace is not None and not run.ledger.pictures():
+                trace.unlink(missing_ok=True)
+            raise
+        if result is not None:
+            tell(RunFinished(result))
+            return result
+        models.clear()
+        free_memory()
+        run.happened("paused", len(run.ledger.pictures()))
+        tell(Note(f"paused, and memory is freed; it goes on when {pause.until(run.folder)}"))
+        pause.wait(run.folder, stop)
+
+
+@dataclass
+class Going:
+    """One go at a run: see `carry_on`."""
+
+    run: RunFolder
+    parts: Sequence[Prepared]
+    tell: Observer
+    stop: Callable[[], bool]
+    pause: Pause
+    models: KeptModels
+    change: Change
+    trace: Path | None = None
+    packed: dict[int, Packed] = field(default_factory=dict)
+    """States that were reached on the way, by frame."""
+
+    def go(self) -> RunResult | None:
+        """Render to the end, or until a stop; None for a pause."""
+        run, settings = self.run, self.parts[-1].settings
+        outputs, _ = Outputs.of(settings)
+        total = len(self.parts[-1].timeline)
+        standing = look(run.folder, run.ledger, outputs, total)
+        for note in standing.notes:
+            self.tell(Note(note))
+        needed = list(standing.needed)
+        states = [state.frame for state in standing.states]
+        since = [part.since for part in run.record.parts]
+        while needed:
+            stretch = next_stretch(needed, [*states, *self.packed], since, total)
+            if stretch.last == total - 1:
                 break
-    result = RunResult(run.films[0] if run.films else None, folder, run.num_frames, run.films, stopped)
-    if recorder is not None and trace is not None:
-        tell(Profiled(recorder.breakdown(), trace))
-    tell(RunFinished(result))
-    return result
+            reached = self._mend(stretch)
+            if reached is None:
+                return self._stopped(outputs) if self.stop() else None
+            self.packed[reached.frame] = reached
+            needed = [index for index in needed if not stretch.start < index <= stretch.last]
+        else:
+            stretch = Stretch(len(since) - 1, total - 1, total - 1)
+            if settings.save_depth_video and total > 1:  # it is made while the last frames are rendered again
+                stretch = next_stretch([total - 1], [*states, *self.packed], since, total)
+        return self._finish(stretch, outputs)
+
+    def _build(self, part: int) -> Animation:
+        """Load the models of a part of the run."""
+        return _changed(build(self.parts[part], self.models), self.change)
+
+    def _start(self, animation: Animation, frame: int) -> State | None:
+        """Return the state after a frame, for the stages of an animation; None for the beginning."""
+        if frame < 0:
+            return None
+        if frame in self.packed:
+            return animation.unpack_state(self.packed[frame])
+        path = path_of(self.run.folder, frame)
+        return animation.unpack_state(read_checkpoint(path), str(path))
+
+    def _mend(self, stretch: Stretch) -> Packed | None:
+        """Render frames that are missing before others that are there; return the last state; None for a stop."""
+        from deforum.animation.state import pack_state
+
+        run, prepared = self.run, self.parts[stretch.part]
+        outputs, _ = Outputs.of(prepared.settings)
+        self.tell(Note(f"rendered again: frames {stretch.start + 1} to {stretch.last}"))
+        animation = self._build(stretch.part)
+        files = FrameFiles(run.folder, outputs, self._label(prepared), run.ledger)
+        state: State | None = None
+        with contextlib.ExitStack() as beside:
+            beside.callback(files.abandon)
+            saves = Recording(
+                prepared.settings, prepared.timeline, run.folder, lambda suffix: None, beside.enter_context,
+                run.ledger.save, run.ledger.expect, max(stretch.start, 0), to_the_end=False,
+                keeps_copies=outputs.is_resumable,
+            )  # fmt: skip
+            animation = animation.recorded(saves)
+            for state in animation.states(self._start(animation, stretch.start)):
+                files.write(state.frame, frozen(levels(state.shown, outputs.bits)))
+                if self.stop() or self.pause.asked(run.folder):
+                    return None
+                if state.frame.index == stretch.last:
+                    break
+            files.close()
+        assert state is not None
+        return pack_state(state)
+
+    def _finish(self, stretch: Stretch, outputs: Outputs) -> RunResult | None:
+        """Render the last stretch, with films and subtitles of the whole run."""
+        run, prepared = self.run, self.parts[-1]
+        settings, total = prepared.settings, len(prepared.timeline)
+        width, height = settings.size
+        animation = self._build(stretch.part) if stretch.start < stretch.last else None
+        if animation is not None:
+            self._record_machine(animation)
+        label, stopped, paused = self._label(prepared), False, False
+        made: list[VideoWriter] = []
+        digests = Digests(run.record.inputs)
+        out = Run(
+            run.folder, run.settings_text, width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
+            ledger=run.ledger, before=[self._frame(index) for index in range(stretch.start + 1)],
+        )  # fmt: skip
+        recorder = None
+        if self.trace is not None and animation is not None:
+            recorder = Recorder(self.trace, settle=_settling(animation.device))
+        measured = contextlib.nullcontext() if recorder is None else recording(recorder)
+        with (
+            measured,
+            contextlib.ExitStack() as beside,
+            out,
+            Checkpoints(run.ledger, settings.checkpoint_every) as checkpoints,
+        ):
+            beside.callback(digests.stop)
+            self.tell(RunLoaded(run.folder, total))
+            if animation is not None:
+                saves = _recording(animation, run, outputs, beside, label, made, max(stretch.start, 0))
+                animation = animation.recorded(saves)
+                # The state after that: its camera is one that records.
+                start = self._start(animation, stretch.start)
+                for state in _watched(
+                    animation, self.tell, lambda frame, image: out.write(frame, levels(image, outputs.bits)), start
+                ):
+                    checkpoints.offer(state)
+                    self.tell(FrameShown(state.frame, state.shown, out.num_frames, total))
+                    if out.num_frames == total:
+                        continue
+                    stopped = self.stop()
+                    paused = not stopped and self.pause.asked(run.folder)
+                    if stopped or paused:
+                        out.keep_frames, out.is_paused = True, paused
+                        checkpoints.flush(state)
+                        break
+            inputs = digests.take(wait=not stopped and not paused)
+        run.change(lambda record: replace(record, inputs=inputs))
+        if recorder is not None and self.trace is not None:
+            self.tell(Profiled(recorder.breakdown(), self.trace))
+        self._tell_changed(out.changed)
+        if paused:
+            return None
+        if stopped:
+            return self._stopped(outputs, out.films)
+        films = (*out.films, *(writer.path for writer in made if writer.path.is_file()))
+        run.finish(films, total, keep_frames=out.keep_frames)
+        return RunResult(out.films[0] if out.films else None, run.folder, total, out.films, False)
+
+    def _stopped(self, outputs: Outputs, films: tuple[Path, ...] = ()) -> RunResult:
+        done = len(self.run.ledger.pictures())
+        self.run.happened("stopped", done)
+        return RunResult(films[0] if films else None, self.run.folder, done, films, True)
+
+    def _frame(self, index: int) -> Frame:
+        part = max(number for number, each in enumerate(self.run.record.parts) if each.since <= index)
+        return self.parts[part].timeline[index]
+
+    def _label(self, prepared: Prepared) -> Label | None:
+        recorded = as_recorded(prepared.settings)
+        return Label.of(recorded, self.run.record.origin) if recorded.save_metadata else None
+
+    def _record_machine(self, animation: Animation) -> None:
+        import torch
+
+        device, threads = str(animation.device), torch.get_num_threads()
+        self.run.change(lambda record: replace(record, device=device, threads=threads))
+
+    def _tell_changed(self, changed: list[int]) -> None:
+        if changed:
+            self.tell(
+                Note(
+                    f"came out different from before, and are new: {ranges(sorted(changed))}; frames are the same only "
+                    "on the same device, with the same versions of the packages"
+                )
+            )
+
+
+def free_memory() -> None:
+    """Return the memory of models that were dropped to the graphics card and the system."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _check_writable(path: Path) -> None:
@@ -217,9 +433,9 @@ def frames(
     animation = _changed(build(prepared, models), change)
     total = len(animation.timeline)
     observer(RunLoaded(None, total))
-    for done, (frame, image) in enumerate(_watched(animation, observer, lambda frame, image: None), 1):
-        observer(FrameShown(frame, image, done, total))
-        yield frame, to_bytes(image)
+    for done, state in enumerate(_watched(animation, observer, lambda frame, image: None), 1):
+        observer(FrameShown(state.frame, state.shown, done, total))
+        yield state.frame, to_bytes(state.shown)
 
 
 def _settle_process() -> None:
@@ -234,8 +450,10 @@ def _tell_prepared(prepared: Prepared, tell: Observer) -> None:
         tell(Note(text))
 
 
-def _telling(observer: Observer, progress: Callable[[int, int], None]) -> Observer:
+def telling(observer: Observer, progress: Callable[[int, int], None] | None) -> Observer:
     """Return an observer that also calls `progress`."""
+    if progress is None:
+        return observer
 
     def tell(event: object) -> None:
         observer(event)  # type: ignore[arg-type]
@@ -248,37 +466,54 @@ def _telling(observer: Observer, progress: Callable[[int, int], None]) -> Observ
 
 
 def _watched(
-    animation: Animation, tell: Observer, write: Callable[[Frame, Image], None]
-) -> Iterator[tuple[Frame, Image]]:
-    """Render and write each frame, and report its StageTimes; without an observer nothing is measured."""
+    animation: Animation, tell: Observer, write: Callable[[Frame, Image], None], start: State | None = None
+) -> Iterator[State]:
+    """Render and write each frame, or those after `start`, and report its StageTimes; yield the state at each.
+
+    Without an observer nothing is measured.
+    """
     if tell is nobody and not is_recording():
-        for frame, image in animation.frames():
-            write(frame, image)
-            yield frame, image
+        for state in animation.states(start):
+            write(state.frame, state.shown)
+            yield state
         return
     from deforum.animation.timing import Stopwatch, timed_stages
 
     watch = Stopwatch()
     write = watch.timed("write", write)
     measured = replace(animation, stages=timed_stages(animation.stages, watch))
-    for frame, image in each("motion", measured.frames()):  # the loop moves; all else that it calls has its own stage
-        write(frame, image)
-        frame_done(frame.index)
-        tell(StageTimes(frame, watch.take()))
-        yield frame, image
+    for state in each("motion", measured.states(start)):  # the loop moves; all else that it calls has its own stage
+        write(state.frame, state.shown)
+        frame_done(state.frame.index)
+        tell(StageTimes(state.frame, watch.take()))
+        yield state
 
 
 def _recording(
-    animation: Animation, folder: Path, outputs: Outputs, beside: contextlib.ExitStack, label: Label | None
+    animation: Animation,
+    run: RunFolder,
+    outputs: Outputs,
+    beside: contextlib.ExitStack,
+    label: Label | None,
+    made: list[VideoWriter],
+    since: int,
 ) -> Recording:
-    settings = animation.settings
+    """Return what features save their files with; the films that they make are added to `made`."""
+    settings, folder = animation.settings, run.folder
     comment = label.comment if label else ""
 
     def film(suffix: str) -> VideoWriter:
         of = outputs.films[0] if outputs.films else Film(settings.video_format)
         path = folder / f"{folder.name}{suffix}{FORMATS[of.format].suffix}"
-        return VideoWriter(
+        writer = VideoWriter(
             path, *settings.size, settings.fps, format=of.format, quality=of.quality, preset=of.preset, comment=comment
         )
+        with contextlib.suppress(OSError):
+            writer.working_path.unlink(missing_ok=True)  # of a run that was killed
+        made.append(writer)
+        return writer
 
-    return Recording(settings, animation.timeline, folder, film, beside.enter_context)
+    return Recording(
+        settings, animation.timeline, folder, film, beside.enter_context, run.ledger.save, run.ledger.expect, since,
+        keeps_copies=outputs.is_resumable,
+    )  # fmt: skip

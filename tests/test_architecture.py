@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: dict[str, int] = {
     "schedules": 1,
+    "deforum.atomic": 1,
     "deforum.errors": 1,
     "deforum.limits": 1,
     "deforum.paths": 1,
@@ -42,6 +43,7 @@ FLOORS: dict[str, int] = {
     "deforum.needs": 7,
     "deforum.output": 7,
     "deforum.rendering": 8,
+    "deforum.resuming": 8,
     "deforum.reports": 8,
     "deforum.cli": 9,
     "deforum.__main__": 9,

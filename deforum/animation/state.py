@@ -55,14 +55,26 @@ class State:
         return self if self.is_boundary else self.begun
 
 
-def write_state(state: State, folder: Path) -> None:
-    """Write a state into a folder, which is created where it is missing.
+@dataclass(frozen=True)
+class Packed:
+    """A state as data: JSON values, and tensors in main memory that nothing else refers to."""
 
-    Within a span, the state at its beginning and the reached frame are written: resuming repeats the span and yields
-    the frames after that one. Raises OSError where the folder cannot be written.
+    document: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+
+    @property
+    def frame(self) -> int:
+        """Index of the frame that was reached."""
+        index: int = self.document["frame"]
+        return index
+
+
+def pack_state(state: State) -> Packed:
+    """Copy a state into main memory. A tensor that stands in several places is copied once.
+
+    Within a span, the state at its beginning and the reached frame are kept: resuming repeats the span and yields the
+    frames after that one.
     """
-    from safetensors.torch import save
-
     tensors: dict[str, torch.Tensor] = {}
     document: dict[str, Any] = {"format": FORMAT, "frame": state.frame.index, "boundary": None}
     at = state.boundary
@@ -79,23 +91,19 @@ def write_state(state: State, folder: Path) -> None:
                     "trails": at.trails,
                 },
                 tensors,
+                {},
             ),
         }
-    folder.mkdir(parents=True, exist_ok=True)
-    # The document is removed first and written last: after an interrupted write no state can be read.
-    described = folder / DOCUMENT
-    described.unlink(missing_ok=True)
-    (folder / TENSORS).write_bytes(save(tensors))
-    described.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return Packed(document, tensors)
 
 
-def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device = CPU) -> State:
-    """Read a state. `camera` is the run's camera before the first frame, `timeline` the run's timeline.
+def unpack_state(packed: Packed, camera: Camera, timeline: Timeline, device: Device = CPU, where: str = "") -> State:
+    """Invert `pack_state`. `camera` is the run's camera before the first frame, `timeline` the run's timeline.
 
-    Pictures and trails are put on the device; the camera puts its own memory where it keeps it.
-    Raises UserError where a file is missing or damaged, and where the state belongs to other settings.
+    Pictures and trails are put on the device; the camera puts its own memory where it keeps it. `where` names the state
+    in messages. Raises UserError where the state belongs to other settings.
     """
-    document, tensors = _read_document(folder / DOCUMENT), _read_tensors(folder / TENSORS)
+    document, tensors = packed.document, packed.tensors
     try:
         boundary, reached = document["boundary"], timeline[document["frame"]]
         begun = None
@@ -111,14 +119,40 @@ def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device 
                 trails=_on(device, memory["trails"]),
             )
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError):
+        place = f"{where}: " if where else ""
         raise UserError(
-            f"{folder}: this state does not fit the settings; use the settings of the run that wrote it"
+            f"{place}this state does not fit the settings; use the settings of the run that wrote it"
         ) from None
     if begun is not None and begun.frame.index == reached.index:
         return begun
     # Pictures within the span are not needed: the span is repeated from its beginning.
     nothing = torch.empty(0)
     return State(reached, nothing, nothing, nothing, None, camera, is_boundary=False, begun=begun)
+
+
+def write_state(state: State, folder: Path) -> None:
+    """Write a state into a folder, which is created where it is missing.
+
+    Raises OSError where the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    packed = pack_state(state)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The document is removed first and written last: after an interrupted write no state can be read.
+    described = folder / DOCUMENT
+    described.unlink(missing_ok=True)
+    (folder / TENSORS).write_bytes(save(dict(packed.tensors)))
+    described.write_text(json.dumps(packed.document, indent=1), encoding="utf-8")
+
+
+def read_state(folder: Path, camera: Camera, timeline: Timeline, device: Device = CPU) -> State:
+    """Read a state; `camera`, `timeline` and `device` as for `unpack_state`.
+
+    Raises UserError where a file is missing or damaged, and where the state belongs to other settings.
+    """
+    packed = Packed(_read_document(folder / DOCUMENT), _read_tensors(folder / TENSORS))
+    return unpack_state(packed, camera, timeline, device, str(folder))
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -170,16 +204,24 @@ def _palette(memory: Mapping[str, Any]) -> ColorReference:
     )
 
 
-def _pack(memory: Memory, tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, object]:
-    """Move tensors into `tensors` under unique names, and return the rest as JSON values."""
+def _pack(
+    memory: Memory, tensors: dict[str, torch.Tensor], known: dict[tuple[object, ...], str], prefix: str = ""
+) -> dict[str, object]:
+    """Move tensors into `tensors` under unique names, and return the rest as JSON values.
+
+    `known` are the names of those that were moved, by what they refer to in memory.
+    """
     packed: dict[str, object] = {}
     for name, value in memory.items():
         if isinstance(value, torch.Tensor):
-            key, order = f"{prefix}{name}", _order(value)
-            tensors[key] = value.detach().permute(order).contiguous().cpu().clone()
+            order = _order(value)
+            same = (value.data_ptr(), value.dtype, value.device, tuple(value.shape), value.stride())
+            key = known.setdefault(same, f"{prefix}{name}") if value.numel() else f"{prefix}{name}"
+            if key not in tensors:
+                tensors[key] = value.detach().permute(order).contiguous().cpu().clone()
             packed[name] = {"tensor": key, "order": order}
         elif isinstance(value, Mapping):
-            packed[name] = {"group": _pack(value, tensors, f"{prefix}{name}.")}
+            packed[name] = {"group": _pack(value, tensors, known, f"{prefix}{name}.")}
         else:
             packed[name] = {"value": value}
     return packed

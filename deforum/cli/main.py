@@ -23,6 +23,7 @@ from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.render import check, check_arguments, render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
+from deforum.cli.verify import verify, verify_arguments
 from deforum.cli.words import is_file, rewrite
 from deforum.errors import UserError
 from deforum.program import command_line, program_name
@@ -41,7 +42,9 @@ ranges; choices and samplers take lists; every setting takes a list in brackets:
     {program} my.yaml seed=1,2,3 cfg_scale=5..9:2 sampler="Euler a,DDIM" prompts='[a calm sea, a storm]'
 
 The last line printed is the path of the video, or of the contact sheet. Ctrl-C finishes the current frame and closes
-the video; a second Ctrl-C stops at once.
+the video; a second Ctrl-C stops at once. A run that was stopped in any way goes on, without a trace of the stop, with
+
+    {program} --resume RUN_FOLDER
 """
 
 
@@ -123,7 +126,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     options = {other: partial(_options, other) for other in COMMANDS}
     arguments = parser.parse_intermixed_args(rewrite(words, parser.takes_value, options))
     arguments.files, arguments.overrides = split_words(arguments.words)
-    if command.needs_file and not arguments.files:
+    if command.needs_file and not arguments.files and not getattr(arguments, "resume", None):
         parser.error("no settings file given; expected FILE before or after name=value")
     late = next((word for word in arguments.files if command.needs_file and word in COMMANDS and not is_file(word)), "")
     if late:
@@ -134,7 +137,7 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--allow-download]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--continue] | --resume RUN_FOLDER [--with name=value]",
     ),
     "check": Command("find mistakes without rendering", check, check_arguments),
     "convert": Command(
@@ -148,6 +151,10 @@ COMMANDS: dict[str, Command] = {
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,
         "RUN_FOLDER [video_format=webm] [fps=24] [width=512] [-o OUT]",
+    ),
+    "verify": Command(
+        "check the frames, films and states of runs against what was recorded of them (exit status 1 for faults)",
+        verify, verify_arguments, "RUN_FOLDER [RUN_FOLDER ...]",
     ),
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,

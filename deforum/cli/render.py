@@ -7,17 +7,18 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from deforum.cli.console import BROKEN, INTERRUPTED, OK, USER, Console
 from deforum.cli.files import find_files, load_file, name_of
 from deforum.cli.progress import display_of, progress_argument
-from deforum.cli.terminal import Stop, clock, say
-from deforum.errors import UserError
+from deforum.cli.terminal import Stop, Suspend, clock, say
+from deforum.errors import UserError, disk_error
 from deforum.models.kept import KeptModels
 from deforum.paths import to_path
+from deforum.program import command_line
 
 if TYPE_CHECKING:
     from deforum.cli.sweep import Axis, Job
@@ -56,6 +57,17 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", type=to_path, metavar="FILE", help="as --profile, with the trace in FILE; for a single run"
     )
+        "--resume", action="append", type=to_path, metavar="RUN_FOLDER", default=[],
+        help="go on with a run, or a sweep, that was stopped in any way; a FILE and name=value are compared with it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--with", action="append", dest="changes", metavar="NAME=VALUE", default=[],
+        help="with --resume: change a setting from the resumed frame on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--continue", action="store_true", dest="is_continued",
+        help="leave out what is finished of the same files and settings, resume what was stopped, render the rest",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,13 @@ class Session:
     """The sweep folder of each file."""
     models: KeptModels = field(default_factory=KeptModels)
     """Loaded models, reused by the next run."""
+    begun: dict[Job, Path] = field(default_factory=dict)
+    """The folder of each run that began."""
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether finished runs of the same settings are left out, and those that were stopped are resumed."""
+        return bool(self.arguments.is_continued or self.arguments.resume)
 
     @property
     def console(self) -> Console:
@@ -93,11 +112,39 @@ class Session:
             output: Path | None = self.arguments.output
             return output
         if job.file not in self.sweeps:
+            from deforum.cli.resume import Sweep, find_sweep
             from deforum.output.naming import new_folder, runs_folder, safe_name
 
-            parent = runs_folder(settings, self.arguments.output)
-            self.sweeps[job.file] = new_folder(parent, safe_name(f"{name_of(job.file, stem=True)}_sweep"))
+            parent, sweep = runs_folder(settings, self.arguments.output), Sweep.of(job.file, self.arguments.overrides)
+            folder = find_sweep(parent, sweep) if self.is_continued else None
+            if folder is None:
+                folder = new_folder(parent, safe_name(f"{name_of(job.file, stem=True)}_sweep"))
+                try:
+                    sweep.write(folder)
+                except OSError as error:
+                    raise disk_error(error, folder) from error
+            self.sweeps[job.file] = folder
         return self.sweeps[job.file]
+
+    def find_begun(self, job: Job, settings: Settings) -> Path | None:
+        """Return the folder of the run to go on with; None: a new one begins. Raises UserError."""
+        from deforum.output.naming import runs_folder
+        from deforum.rendering import asked
+        from deforum.resuming import find_unfinished, run_of_timestring
+
+        if not self.is_continued and not settings.resume_from_timestring:
+            return None
+        parent = runs_folder(settings, self.folder(job, settings))
+        if self.is_continued:
+            return next((folder for folder, _ in find_unfinished(parent, asked(settings))), None)
+        folder = run_of_timestring(parent, settings.resume_timestring)
+        if folder is None:
+            named = settings.resume_timestring
+            what = f"resume_timestring: no run of this program with {named} in its name is in {parent}"
+            if not settings.is_lenient:
+                raise UserError(f"{what}; name its folder with --resume, or set resume_from_timestring to false")
+            self.tell(job.file, f"{what}; rendered from the start")
+        return folder
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -172,13 +219,20 @@ SEVERITY = (OK, USER, BROKEN)
 
 def render(arguments: argparse.Namespace) -> int:
     """Render each file, or each combination of swept values; a failed run does not stop the others."""
+    from deforum.cli.resume import jobs_to_resume
     from deforum.cli.sweep import list_jobs
 
     console: Console = arguments.console
-    jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
+    session, outcomes = Session(arguments, Stop()), list[Outcome]()
+    if arguments.resume:
+        jobs, axes, sweeps = jobs_to_resume(arguments.resume, arguments.files, arguments.overrides)
+        session.sweeps.update(sweeps)
+    else:
+        if arguments.changes:
+            raise UserError("--with changes a run that is resumed: give its folder with --resume, or name=value alone")
+        jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
     if arguments.trace is not None and len(jobs) > 1:
         raise UserError(f"--trace {arguments.trace}: one file for {len(jobs)} runs; --profile writes one for each run")
-    session, outcomes = Session(arguments, Stop()), list[Outcome]()
     stop = session.stop
     with stop.listening():
         for number, job in enumerate(jobs, 1):
@@ -195,33 +249,59 @@ def render(arguments: argparse.Namespace) -> int:
     for path in sheets:
         console.put(f"{path}\n")
     console.record(runs=[outcome.fields for outcome in every], sheets=[str(path) for path in sheets])
-    if stop():
+    if stop() and any(outcome.status == INTERRUPTED for outcome in every):
+        if len(jobs) > 1 or outcomes[-1].result is not None:  # else it was said with the frames
+            say(f"to go on: {way_on(session, jobs)}")
         return stop.status
     return max((outcome.status for outcome in outcomes), key=SEVERITY.index)
+
+
+def go(job: Job, session: Session, observer: Observer) -> RunResult:
+    """Render one run, or go on with one. Raises UserError."""
+    from deforum.cli.resume import settings_given
+    from deforum.rendering import render as render_settings
+    from deforum.resuming import resume
+
+    shared = Shared(
+        observer=observer, stop=session.stop, pause=Suspend(session.stop), models=session.models,
+        allow_download=session.arguments.allow_download,
+        profile=session.arguments.trace or session.arguments.profile,
+    )  # fmt: skip
+    with shared["pause"].listening():
+        if job.run is not None:
+            return resume(job.run, settings=settings_given(job), changes=session.arguments.changes, **shared)
+        loaded = session.load(job)
+        settings = job.rename(loaded.settings)
+        begun = session.find_begun(job, settings)
+        if begun is not None:
+            return resume(begun, settings=settings, **shared)
+        settings = replace(settings, resume_from_timestring=False)
+        return render_settings(
+            settings, origin=loaded.origin, source_sha256=loaded.sha256, output=session.folder(job, settings), **shared
+        )
+
+
+class Shared(TypedDict):
+    """Arguments that `render` and `resume` share."""
+
+    observer: Observer
+    stop: Stop
+    pause: Suspend
+    models: KeptModels
+    allow_download: bool
+    profile: bool | Path
 
 
 def render_job(job: Job, session: Session) -> Outcome:
     """Render one run and return its outcome; errors are printed, not raised."""
     from deforum.cli.observers import all_of, details, json_lines, profiles
-    from deforum.rendering import render as render_settings
 
     started = time.monotonic()
     console, stop = session.console, session.stop
     observer = all_of(json_lines(console, job.label), progress_of(job, session), profiles(), details(console))
     try:
-        loaded = session.load(job)
-        settings = job.rename(loaded.settings)
         try:
-            result = render_settings(
-                settings,
-                origin=loaded.origin,
-                output=session.folder(job, settings),
-                observer=observer,
-                stop=stop,
-                models=session.models,
-                allow_download=session.arguments.allow_download,
-                profile=session.arguments.trace or session.arguments.profile,
-            )
+            result = go(job, session, observer)
         finally:
             stop.rendering = False
             console.progress.close()
@@ -252,8 +332,10 @@ def progress_of(job: Job, session: Session) -> Observer:
                 progress.status(f"{job.label}: loading {settings.model}")
             case Note(text):
                 session.tell(job.file, text)
-            case RunLoaded(_, total):
+            case RunLoaded(folder, total):
                 stop.rendering = True
+                if folder is not None:
+                    session.begun[job] = folder
                 progress(0, total)
             case FrameShown(done=done, total=total):
                 progress(done, total)
@@ -261,9 +343,24 @@ def progress_of(job: Job, session: Session) -> Observer:
     return watch
 
 
+def way_on(session: Session, jobs: Sequence[Job]) -> str:
+    """Return the command that goes on with what was stopped."""
+    arguments = session.arguments
+    if arguments.resume:
+        return command_line(*(word for folder in arguments.resume for word in ("--resume", folder)))
+    if len(jobs) == 1 and jobs[0] in session.begun:
+        return command_line("--resume", session.begun[jobs[0]])
+    if len(session.sweeps) == 1 and len(arguments.files) == 1:
+        return command_line("--resume", *session.sweeps.values())
+    output = [] if arguments.output is None else ["-o", arguments.output]
+    continued = ["--continue"] if session.begun else []
+    return command_line(*arguments.files, *arguments.overrides, *output, *continued)
+
+
 def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
     """Write the contact sheet of each sweep; return their paths. The folder of a sweep without results is removed."""
     from deforum.cli.contact_sheet import write_sheet
+    from deforum.cli.resume import SWEEP_FILE
 
     sheets = []
     for file, folder in session.sweeps.items():
@@ -273,8 +370,10 @@ def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outc
             if each.job.file == file and each.result is not None
         }
         if not results:
-            with suppress(OSError):  # it holds frames of a failed run
-                folder.rmdir()
+            if not any(path.is_dir() for path in folder.iterdir()):  # else it holds frames of a failed run
+                with suppress(OSError):
+                    (folder / SWEEP_FILE).unlink(missing_ok=True)
+                    folder.rmdir()
             continue
         try:
             sheets.append(write_sheet(folder / "sheet.png", file.name, axes, results))

@@ -65,6 +65,8 @@ class Job:
     file: Path
     overrides: tuple[str, ...]
     swept: tuple[tuple[str, Value], ...] = ()
+    run: Path | None = None
+    """The run to resume, given by its folder; `file` and `overrides` are compared with it."""
 
     @property
     def label(self) -> str:

@@ -8,9 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from deforum.errors import UserError
+from deforum.output.pause import Pause
 from deforum.paths import to_path
 
 LOG = logging.getLogger("deforum.cli")
@@ -115,3 +117,46 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Suspend(Pause):
+    """Pause also by SIGTSTP (Ctrl-Z): the run frees its memory after the frame, then the process stops until SIGCONT.
+
+    A second one, or one before anything is rendered, stops the process at once, as it is.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._suspended = False
+
+    def asked(self, folder: Path) -> bool:
+        return self._suspended or super().asked(folder)
+
+    def until(self, folder: Path) -> str:
+        return "this program is continued (fg, or kill -CONT)" if self._suspended else super().until(folder)
+
+    def wait(self, folder: Path, stop: Callable[[], bool]) -> None:
+        if self._suspended:
+            self._suspended = False
+            os.kill(os.getpid(), signal.SIGSTOP)
+        super().wait(folder, stop)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._suspended or not self._stop.rendering:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        self._suspended = True
+        say("\npausing after this frame; press Ctrl-Z again to pause at once, with its memory")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle SIGTSTP within the block, where the system has it."""
+        number = getattr(signal, "SIGTSTP", None)
+        if number is None:
+            yield
+            return
+        before = signal.signal(number, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(number, before)

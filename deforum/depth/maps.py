@@ -23,6 +23,7 @@ from deforum.pixels.image import Device, Image
 from deforum.video.reader import grey_frames
 
 Map = NDArray[np.float32]
+Levels = NDArray[np.uint16]
 
 
 class GivenMaps:
@@ -77,23 +78,31 @@ def video_maps(path: Path) -> Iterator[Map]:
         yield grey.astype(np.float32)
 
 
-def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> NDArray[np.uint16]:
+def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> Levels:
     """Convert depth (H, W) to 16-bit levels: white at `nearest`, black at `farthest`, linear in inverse depth.
 
     The same two distances for a whole run make levels comparable between its frames.
     """
     share = (1 / depth - 1 / farthest) / (1 / nearest - 1 / farthest)
-    levels: NDArray[np.uint16] = share.clamp(0, 1).mul(65535).round().cpu().numpy().astype(np.uint16)
+    levels: Levels = share.clamp(0, 1).mul(65535).round().cpu().numpy().astype(np.uint16)
     return levels
 
 
-def write_png(path: Path, levels: NDArray[np.uint16]) -> None:
-    """Save levels (H, W) as a 16-bit grey PNG."""
-    path.write_bytes(cv2.imencode(".png", levels)[1].tobytes())  # unlike cv2.imwrite, raises where the disk is full
+def to_png(levels: Levels) -> bytes:
+    """Encode levels (H, W) as a 16-bit grey PNG."""
+    return bytes(cv2.imencode(".png", levels)[1].tobytes())
 
 
-def write_exr(path: Path, depth: torch.Tensor) -> None:
-    """Save depth (H, W) as an OpenEXR picture: one uncompressed 32-bit float channel Z.
+def read_levels(path: Path) -> Levels:
+    """Read levels (H, W) from a 16-bit grey PNG. Raises UserError where it cannot be read."""
+    levels = decode(path, unchanged=True)
+    if levels.dtype != np.uint16 or levels.ndim != 2:
+        raise UserError(f"{path}: no map of 16 bits that can be read")
+    return np.asarray(levels, np.uint16)
+
+
+def to_exr(depth: torch.Tensor) -> bytes:
+    """Encode depth (H, W) as an OpenEXR picture: one uncompressed 32-bit float channel Z.
 
     Source: the file layout in the technical introduction to OpenEXR.
     """
@@ -118,7 +127,5 @@ def write_exr(path: Path, depth: torch.Tensor) -> None:
     line_size = 8 + 4 * width
     first = len(header) + 8 * height
     places = np.arange(first, first + height * line_size, line_size, dtype="<u8")
-    with path.open("wb") as file:
-        file.write(header + places.tobytes())
-        for y, line in enumerate(lines):
-            file.write(struct.pack("<2i", y, 4 * width) + line.tobytes())
+    rows = (struct.pack("<2i", y, 4 * width) + line.tobytes() for y, line in enumerate(lines))
+    return b"".join((header, places.tobytes(), *rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ from deforum.animation.depth_camera import keeping_depth
 from deforum.animation.stages import Stages
 from deforum.background import Background
 from deforum.depth import STANDS, DepthSource
-from deforum.depth.maps import to_levels, write_exr, write_png
+from deforum.depth.maps import Levels, read_levels, to_exr, to_levels, to_png
 from deforum.depth.scale import OUTSTANDING
-from deforum.features.feature import Recording
+from deforum.features.feature import COPIES_FOLDER, Recording, Save, save
 from deforum.motion.pose import UNITS
 from deforum.profiling import staged
 from deforum.settings.options import Settings
@@ -27,10 +28,12 @@ from deforum.video.ffmpeg import VideoError
 from deforum.video.writer import VideoWriter
 
 MapFormat = Literal["png", "exr"]
-WRITE: dict[MapFormat, Callable[[Path, torch.Tensor, tuple[float, float]], None]] = {
-    "png": lambda path, depth, ends: write_png(path, to_levels(depth, *ends)),
-    "exr": lambda path, depth, ends: write_exr(path, depth),
+ENCODE: dict[MapFormat, Callable[[torch.Tensor, tuple[float, float]], bytes]] = {
+    "png": lambda depth, ends: to_png(to_levels(depth, *ends)),
+    "exr": lambda depth, ends: to_exr(depth),
 }
+RANGE = "range.json"
+"""Beside the maps, where their range follows from the first of them: the distances of white and black."""
 
 
 def ends_of(settings: Settings, timeline: Timeline) -> tuple[float, float] | None:
@@ -48,14 +51,27 @@ def record(stages: Stages, found: DepthSource | None, recording: Recording) -> S
     settings = recording.settings
     if not (settings.save_depth_maps or settings.save_depth_video):
         return stages
+    film = recording.film("_depth") if settings.save_depth_video else None
+    maps = recording.folder / "depth" if settings.save_depth_maps else None
     keep = DepthRecord(
-        recording.folder / "depth" if settings.save_depth_maps else None,
+        maps,
         ends_of(settings, recording.timeline),
         format=settings.depth_format,
-        film=recording.film("_depth") if settings.save_depth_video else None,
+        film=film,
+        copies=copies_of(recording.folder, settings) if settings.save_depth_video and recording.keeps_copies else None,
+        save=recording.save,
+        expect=recording.expect,
+        since=recording.since,
+        to_the_end=recording.to_the_end,
     )
     recording.keep_open(keep)
     return replace(stages, camera=keeping_depth(stages.camera, keep))
+
+
+def copies_of(run: Path, settings: Settings) -> Path:
+    """Return the folder with the levels of the depth video as 16-bit PNG: the maps themselves, or copies."""
+    as_maps = settings.save_depth_maps and settings.depth_format == "png"
+    return run / "depth" if as_maps else run / COPIES_FOLDER / "depth"
 
 
 class DepthRecord:
@@ -68,54 +84,110 @@ class DepthRecord:
     the one before it. White is at the first of `ends`, black at the second, for the whole run. None takes both from the
     first map and widens its range by half on either side. Files under their final names are complete. A full disk
     raises OSError. If the video fails, the maps go on, and VideoError is raised at the end.
+
+    `copies` is a folder for what the video is made from. With `since`, a run is resumed whose files of earlier frames
+    are there: the video begins with them. `to_the_end` False leaves out the last frame, whose depth may be found anew.
     """
 
     def __init__(
-        self, folder: Path | None, ends: tuple[float, float] | None, *, format: MapFormat, film: VideoWriter | None
+        self,
+        folder: Path | None,
+        ends: tuple[float, float] | None,
+        *,
+        format: MapFormat,
+        film: VideoWriter | None,
+        copies: Path | None = None,
+        save: Save = save,
+        expect: Callable[[Path], None] = lambda path: None,
+        since: int = 0,
+        to_the_end: bool = True,
     ) -> None:
         self._folder, self._ends, self._format, self._film = folder, ends, format, film
+        self._copies, self._since, self._to_the_end = copies, since, to_the_end
+        self._save, self._expect = save, expect
         self._waiting: tuple[int, torch.Tensor] | None = None
         self._files: Background[tuple[int, torch.Tensor]] | None = None
+        self._shown: tuple[int, Levels] | None = None
+        """The last frame of the video, and its index."""
         self._error: VideoError | None = None
 
     def __enter__(self) -> Self:
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._files = Background(self._write_map, name="depth")
+        if self._folder is not None or self._copies is not None:
+            self._files = Background(self._write_files, name="depth")
+        if self._ends is None and self._since:
+            self._ends = self._read_range()
         if self._film is not None:
             self._film.__enter__()
+            if self._copies is not None and self._since:
+                for path in sorted(self._copies.glob("*.png")):
+                    if int(path.stem) < self._since:
+                        self._show(int(path.stem), read_levels(path))
         return self
 
     def __call__(self, index: int, depth: torch.Tensor) -> None:
         if self._waiting is not None and self._waiting[0] != index:
-            self._write(*self._waiting, until=index)
+            self._write(*self._waiting)
         self._waiting = index, depth
 
-    def _write(self, index: int, depth: torch.Tensor, until: int) -> None:
+    def _write(self, index: int, depth: torch.Tensor) -> None:
         if self._ends is None:
             low, high = (float(end) for end in depth.aminmax())
             self._ends = max(low - (high - low) / 2, low / 2), high + (high - low) / 2 + 1e-6
+            self._write_range(index)
         depth = depth.cpu()
         if self._files is not None:
+            for path in self._paths(index):
+                self._expect(path)
             self._files.put((index, depth))
+        if self._film is not None:
+            self._show(index, to_levels(depth, *self._ends))
+
+    def _show(self, index: int, levels: Levels) -> None:
+        """Write a frame of the video; the frames without depth before it repeat the last one that has."""
         if self._film is None or self._error is not None:
             return
-        grey = np.repeat(to_levels(depth, *self._ends)[..., None], 3, axis=2)
+        last, held = self._shown or (index - 1, levels)
         try:
-            for _ in range(index, until):
-                self._film.write(grey)
+            for each in (*[held] * (index - last - 1), levels):
+                self._film.write(np.repeat(each[..., None], 3, axis=2))
         except VideoError as error:
             self._error = error
             self._film.abort()
+        self._shown = index, levels
 
     @staged("write")
-    def _write_map(self, item: tuple[int, torch.Tensor]) -> None:
+    def _write_files(self, item: tuple[int, torch.Tensor]) -> None:
         index, depth = item
-        assert self._folder is not None and self._ends is not None
-        path = self._folder / f"{index:09d}.{self._format}"
-        unfinished = path.with_suffix(".part")
-        WRITE[self._format](unfinished, depth, self._ends)
-        unfinished.replace(path)
+        assert self._ends is not None
+        for path, format in self._paths(index).items():
+            self._save(path, index, ENCODE[format](depth, self._ends))
+
+    def _paths(self, index: int) -> dict[Path, MapFormat]:
+        """Return the files of a frame: the map, and the copy that the video can be made of again."""
+        paths: dict[Path, MapFormat] = {}
+        if self._copies is not None:
+            paths[self._copies / f"{index:09d}.png"] = "png"
+        if self._folder is not None:
+            paths[self._folder / f"{index:09d}.{self._format}"] = self._format
+        return paths
+
+    def _range_path(self) -> Path | None:
+        place = self._copies or self._folder
+        return None if place is None else place / RANGE
+
+    def _write_range(self, index: int) -> None:
+        path = self._range_path()
+        if path is not None and self._ends is not None:
+            nearest, farthest = self._ends
+            self._save(path, index, json.dumps({"nearest": nearest, "farthest": farthest}).encode())
+
+    def _read_range(self) -> tuple[float, float] | None:
+        path = self._range_path()
+        try:
+            found = json.loads(path.read_text("utf-8")) if path is not None else {}
+            return float(found["nearest"]), float(found["farthest"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -126,8 +198,8 @@ class DepthRecord:
             if self._film is not None:
                 self._film.abort()
             return
-        if self._waiting is not None:
-            self._write(*self._waiting, until=self._waiting[0] + 1)
+        if self._waiting is not None and self._to_the_end:
+            self._write(*self._waiting)
         if self._files is not None:
             self._files.close()
         if self._film is not None and self._error is None:

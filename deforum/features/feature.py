@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deforum import atomic
 from deforum.settings.declare import When
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
@@ -114,6 +115,19 @@ class Kit:
         return open_clip(clip, *settings.size, fit=settings.clip_fit, device=self.device)
 
 
+COPIES_FOLDER = "copies"
+"""Folder in a run's for what its films are made from, where no other file has it; deleted when they are complete."""
+
+Save = Callable[[Path, int, bytes], None]
+"""Saves a file that belongs to a frame: path, index of the frame, content. Complete under its name, or not there."""
+
+
+def save(path: Path, index: int, content: bytes) -> None:
+    """Save a file; a missing folder is created. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(path, content)
+
+
 @dataclass(frozen=True)
 class Recording:
     """What `record` needs to save the files of `save_...` settings."""
@@ -122,7 +136,19 @@ class Recording:
     timeline: Timeline
     folder: Path
     """The folder of the run."""
-    film: Callable[[str], VideoWriter]
-    """Makes an unopened film with the options of the run's first one, given a suffix of its name."""
+    film: Callable[[str], VideoWriter | None]
+    """Makes an unopened film with the options of the run's first one, given a suffix of its name.
+
+    None where no films are made: when only some frames of a run are rendered again.
+    """
     keep_open: Callable[[AbstractContextManager[Any]], Any]
     """Enters a context that is closed at the end of the run."""
+    save: Save = save
+    expect: Callable[[Path], None] = lambda path: None
+    """Announces a file that a thread will save: a state of the run is not complete before it is there."""
+    since: int = 0
+    """Index of the frame from which the run is resumed: the files of all frames before it are there already."""
+    to_the_end: bool = True
+    """False: frames after the last rendered one exist, or will; its depth may be found anew by the frame after it."""
+    keeps_copies: bool = False
+    """Keep what films are made from in files, until the films are complete, so that the run can be resumed."""

@@ -43,6 +43,8 @@ class Outputs:
     """Fields of a frame shown in subtitles: seed, prompt, any parameter. Empty: no subtitles."""
     keep_frames: bool = True
     """False: frames are deleted once every film is complete, unless the run was stopped early."""
+    is_resumable: bool = True
+    """Whether the run keeps what it can be resumed from."""
 
     @staticmethod
     def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
@@ -64,6 +66,7 @@ class Outputs:
             films=tuple(films),
             subtitles=tuple(field for field in re.split(r"[,\s]+", settings.subtitles) if field),
             keep_frames=not (settings.delete_imgs and films),
+            is_resumable=settings.checkpoint_every >= 0,
         )
         return outputs, tuple(notes)
 
@@ -112,6 +115,17 @@ class Outputs:
         """Bits per channel of the frames to hand over: 16 if any output keeps more than 8."""
         deep = PICTURES[self.picture].bits == 16 or any(FORMATS[film.format].bits == 16 for film in self.films)
         return 16 if deep else 8
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the frames' files have every detail that the films show."""
+        picture = PICTURES[self.picture]
+        return picture.is_exact and picture.bits >= self.bits
+
+    @property
+    def needs_copies(self) -> bool:
+        """Whether exact copies of the frames are kept until the films are complete, so that a run can be resumed."""
+        return self.is_resumable and bool(self.films) and not self.is_exact
 
 
 PLAIN = Outputs()

@@ -21,6 +21,8 @@ class Picture:
     """Options of cv2.imencode, as names of its constants and values."""
     label: Callable[[bytes, Mapping[str, str]], bytes]
     """Adds texts to the encoded picture."""
+    is_exact: bool
+    """Whether the pixels are read back as they were."""
     end: bytes
     """Last bytes of a complete file; empty: its header has its length."""
 
@@ -29,10 +31,10 @@ _IEND = b"IEND\xaeB`\x82"
 
 PICTURES: dict[str, Picture] = {
     # OpenCV's default compression is its fastest; level 1 is three times slower.
-    "png": Picture("PNG, 8 bits", ".png", 8, (), png.label, _IEND),
-    "png16": Picture("PNG, 16 bits", ".png", 16, (), png.label, _IEND),
-    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), jpeg.label, b"\xff\xd9"),
-    "webp": Picture("WebP, quality 95", ".webp", 8, (("IMWRITE_WEBP_QUALITY", 95),), webp.label, b""),
+    "png": Picture("PNG, 8 bits", ".png", 8, (), png.label, True, _IEND),
+    "png16": Picture("PNG, 16 bits", ".png", 16, (), png.label, True, _IEND),
+    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), jpeg.label, False, b"\xff\xd9"),
+    "webp": Picture("WebP, quality 95", ".webp", 8, (("IMWRITE_WEBP_QUALITY", 95),), webp.label, False, b""),
 }
 
 

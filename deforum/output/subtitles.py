@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from deforum.atomic import UNFINISHED
 from deforum.output.labels import prompts_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Subtitles:
     """Write an SRT file with one line of text per frame; consecutive frames with equal text share an entry."""
 
     def __init__(self, path: Path, fields: tuple[str, ...], fps: Fraction) -> None:
-        self._file: IO[str] = path.open("w", encoding="utf-8", newline="\n")
+        self._path, self._unfinished = path, path.with_name(path.name + UNFINISHED)
+        self._file: IO[str] = self._unfinished.open("w", encoding="utf-8", newline="\n")
         self._fields, self._fps = fields, fps
         self._entry, self._begin, self._end, self._words = 0, 0, 0, ""
 
@@ -62,5 +65,18 @@ class Subtitles:
         return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"
 
     def close(self) -> None:
-        self._flush()
-        self._file.close()
+        """Complete the file, under its name. Raises OSError; then nothing is left of it."""
+        try:
+            self._flush()
+            self._file.close()
+            self._unfinished.replace(self._path)
+        except OSError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Leave nothing of the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._unfinished.unlink(missing_ok=True)

@@ -50,11 +50,10 @@ def blend(a: Image, b: Image, weight: float) -> Image:
     return torch.lerp(a, b, weight)
 
 
-def write_png(path: Path, image: Image) -> None:
-    """Write a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG; a missing folder is created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def to_png(image: Image) -> bytes:
+    """Encode a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG."""
     levels = to_bytes(image)[..., ::-1] if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy()
-    cv2.imencode(".png", np.ascontiguousarray(levels))[1].tofile(path)
+    return bytes(cv2.imencode(".png", np.ascontiguousarray(levels))[1].tobytes())
 
 
 def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:

@@ -16,6 +16,7 @@ from deforum.settings.declare import (
     KeyedTexts,
     chosen,
     declarations,
+    on,
     option,
     unless,
     used,
@@ -55,7 +56,6 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
     "Parseq": ("parseq_manifest",),
-    "resuming a run": ("resume_from_timestring",),
     "upscaling": ("r_upscale_video",),
     "frame interpolation": ("frame_interpolation_engine",),
 }
@@ -452,8 +452,13 @@ class Settings:
     soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.",
         acts=_FILM & chosen("add_soundtrack", "File"), path=True)
     subtitles: str = _files("", "", "Fields of each frame shown in a subtitle file, such as: seed strength prompt.")
-    resume_from_timestring: bool = _files(False, "", "Resumes an earlier run.", pending="resuming a run")
-    resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to resume.", pending="resuming a run")
+    checkpoint_every: int = _files(0, "frames",
+        "Painted frames from one saved state to the next; a run that was stopped in any way is resumed from the last "
+        "one. 0 adapts, so that it costs under 2 % of the time; -1 saves none.", -1, 100_000)
+    resume_from_timestring: bool = _files(False, "",
+        "Resumes the run that resume_timestring names, if it is in the output folder; see the command line's --resume.")
+    resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to resume: the time in its folder's name.",
+        acts=on("resume_from_timestring"))
     r_upscale_video: bool = _files(False, "", "Upscales the frames.", pending="upscaling")
     r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "Upscaling factor.", pending="upscaling")
     r_upscale_model: str = _files("realesr-animevideov3", "", "Upscaling model.", pending="upscaling")

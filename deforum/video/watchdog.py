@@ -24,6 +24,10 @@ OWN_GROUP: dict[str, Any] = (
 NICENESS = 10  # added to a program's own; its share of a busy core becomes a tenth of the renderer's
 
 
+_STOPPED = 2.0
+"""Seconds by which a pause is longer than asked for where this process was stopped meanwhile."""
+
+
 class Watchdog:
     """Stop a process, and what it started, if it does nothing while it is waited for.
 
@@ -61,8 +65,12 @@ class Watchdog:
         wait: object | None = None
         written, computed = -1, -1.0
         while self.process.poll() is None:
-            time.sleep(min(1.0, self.patience.idle / 4))
+            pause = min(1.0, self.patience.idle / 4)
+            before = time.monotonic()
+            time.sleep(pause)
             now = time.monotonic()
+            if now - before > pause + _STOPPED:  # this process was stopped (Ctrl-Z), and could not read or write either
+                idle, busy = now, now
             size, ticks = _size(self._file), _computing_time(self.process.pid)
             if self._wait is None or self._wait is not wait or size != written:
                 wait, written, computed, idle, busy = self._wait, size, ticks, now, now

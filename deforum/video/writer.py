@@ -221,6 +221,12 @@ class VideoWriter:
             # In a thread: the feeder may be inside a write that blocks, and closing would wait for it.
             threading.Thread(target=self._end_of_frames, daemon=True).start()
 
+    def discard(self) -> None:
+        """Stop at once, and leave nothing."""
+        self.abort()
+        with contextlib.suppress(OSError):  # Windows deletes no file that ffmpeg has open
+            self.working_path.unlink(missing_ok=True)
+
     @staged(WAITING)
     def _end_of_frames(self) -> int:
         """Close the pipe and wait for ffmpeg to end; returns its exit status."""

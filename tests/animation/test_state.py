@@ -173,7 +173,8 @@ def test_a_folder_holds_json_and_safetensors_alone(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "deep" / "state").iterdir()} == FILES
     assert isinstance(json.loads((tmp_path / "deep" / "state" / "state.json").read_text("utf-8")), dict)
     with safe_open(tmp_path / "deep" / "state" / "state.safetensors", "pt") as tensors:
-        assert {"shown", "newer", "palette.counts", "camera.camera.numbers", "trails.glow"} <= set(tensors.keys())
+        assert {"shown", "picture", "palette.counts", "camera.camera.numbers"} <= set(tensors.keys())
+        assert "trails.glow" not in set(tensors.keys())  # the picture that was shown, which is there once
 
 
 def test_a_state_that_was_read_can_be_written_over(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_a_render_ends_with_the_path_of_the_video(sea: Path, tmp_path: Path, pai
     assert film == tmp_path / "films" / "sea" / "sea.mp4"
     assert [round(float(frame.mean()) / 20) for frame in decode(film, 64, 64)] == list(range(8))
     assert "frame 8/8" in said.err
-    assert sorted(p.name for p in (tmp_path / "films" / "sea").iterdir()) == ["frames", "sea.mp4", "settings.yaml"]
+    assert sorted(p.name for p in (tmp_path / "films" / "sea").iterdir()) == [
+        "frames", "frames.jsonl", "run.json", "sea.mp4", "settings.yaml"
+    ]  # fmt: skip
 
 
 def test_the_resolved_settings_render_the_same_again(sea: Path, tmp_path: Path, paint: Say) -> None:

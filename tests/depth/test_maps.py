@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from deforum.depth import DepthSource, load_depth, map_files
-from deforum.depth.maps import to_levels, write_exr, write_png
+from deforum.depth.maps import to_exr, to_levels, to_png
 from deforum.errors import UserError
 from deforum.pixels.image import CPU
 
@@ -75,15 +75,14 @@ def test_written_maps_can_be_given_again(tmp_path: Path) -> None:
     assert levels[0, 0] == 65535
     assert levels[-1, -1] == 0
     assert (to_levels(depth * 100, 1.0, 10.0) == 0).all()
-    write_png(tmp_path / "a.png", levels)
+    (tmp_path / "a.png").write_bytes(to_png(levels))
     read = load_depth(DepthSource("maps", tmp_path), CPU)(PICTURE, 0)
     torch.testing.assert_close(read / 65535 * 0.9 + 0.1, 1 / depth, atol=1e-5, rtol=0)
 
 
-def test_exr_has_its_lines_where_it_says(tmp_path: Path) -> None:
+def test_exr_has_its_lines_where_it_says() -> None:
     depth = torch.rand(5, 7) * 100
-    write_exr(tmp_path / "a.exr", depth)
-    content = (tmp_path / "a.exr").read_bytes()
+    content = to_exr(depth)
     assert struct.unpack_from("<i", content) == (20000630,)
     table = content.index(b"screenWindowWidth\0float\0") + len("screenWindowWidth_float_") + 8 + 1
     for y, place in enumerate(struct.unpack_from("<5Q", content, table)):
@@ -95,5 +94,5 @@ def test_exr_has_its_lines_where_it_says(tmp_path: Path) -> None:
 def test_exr_as_its_own_library_reads_it(tmp_path: Path) -> None:
     library = pytest.importorskip("OpenEXR")
     depth = torch.rand(5, 7) * 100
-    write_exr(tmp_path / "a.exr", depth)
+    (tmp_path / "a.exr").write_bytes(to_exr(depth))
     np.testing.assert_array_equal(library.File(str(tmp_path / "a.exr")).channels()["Z"].pixels, depth.numpy())

@@ -68,7 +68,7 @@ def test_handing_over_a_frame_waits_for_no_encoding(tmp_path: Path, monkeypatch:
         encoded.append((all_handed_over.wait(60), given is pixels))
         return b""
 
-    monkeypatch.setattr("deforum.output.run.encode", encode)
+    monkeypatch.setattr("deforum.output.frames.encode", encode)
     with Run(tmp_path / "run", "", width=512, height=512, fps=24, outputs=Outputs(films=())) as run:
         for index in range(4):
             run.write(frame(index), pixels)
@@ -143,7 +143,7 @@ def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left, waited_for = threading.Event(), []
-    monkeypatch.setattr("deforum.output.run.encode", lambda *_: waited_for.append(not left.wait(60)) or b"")
+    monkeypatch.setattr("deforum.output.frames.encode", lambda *_: waited_for.append(not left.wait(60)) or b"")
     with pytest.raises(KeyboardInterrupt) as error, open_run(tmp_path / "sea") as run:
         for index in range(5):
             run.write(frame(index), chart(index))
@@ -184,7 +184,7 @@ def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
     gate = threading.Lock()
     tracemalloc.start()
     with gate, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deforum.output.run.encode", lambda pixels, kind, texts: time.sleep(0.005) or b"")
+        patch.setattr("deforum.output.frames.encode", lambda pixels, kind, texts: time.sleep(0.005) or b"")
         with Run(tmp_path / "run", "", width=1024, height=1024, fps=24, outputs=Outputs(films=())) as run:
             for index in range(40):
                 run.write(frame(index), np.full((1024, 1024, 3), index, np.uint8))

@@ -10,7 +10,7 @@ from deforum.animation.palettes import palette_of
 from deforum.animation.parts import Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import DepthModel, load_depth
-from deforum.features.feature import Kit, Recording
+from deforum.features.feature import Kit, Recording, Save
 from deforum.features.hybrid import HybridSource, starts_from_clip
 from deforum.features.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.features.hybrid.composite import Composite
@@ -81,13 +81,16 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 def record(stages: Stages, found: HybridSource, recording: Recording) -> Stages:
     """Save the parts of composites where hybrid_comp_save_extra_frames is on."""
     is_wanted = recording.settings.hybrid_comp_save_extra_frames
-    return saving_extras(stages, recording.folder / "hybrid") if is_wanted else stages
+    return saving_extras(stages, recording.folder / "hybrid", recording.save) if is_wanted else stages
 
 
-def saving_extras(stages: Stages, folder: Path) -> Stages:
+def saving_extras(stages: Stages, folder: Path, save: Save) -> Stages:
     """Save the parts of composites as they are made: clip, mask, composite and result."""
 
+    def save_extra(name: str, index: int, content: bytes) -> None:
+        save(folder / name, index, content)
+
     def saving(filters: Sequence[Filter]) -> list[Filter]:
-        return [each.saving(folder) if isinstance(each, Composite) else each for each in filters]
+        return [each.saving(save_extra) if isinstance(each, Composite) else each for each in filters]
 
     return replace(stages, before=saving(stages.before), after=saving(stages.after))

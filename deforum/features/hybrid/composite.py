@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -12,7 +11,7 @@ from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Moment
 from deforum.depth import DepthModel
 from deforum.features.hybrid.mask_kinds import MaskTone, blend_mask, difference_mask, nearness_mask
-from deforum.pixels.image import Image, Mask, blend, write_png
+from deforum.pixels.image import Image, Mask, blend, to_png
 from deforum.settings.options import Settings
 
 
@@ -60,8 +59,8 @@ class Composite:
     model: DepthModel | None
     from_start: bool = True
     """Whether the first picture is composited too."""
-    folder: Path | None = None
-    """Folder for the clip's pictures, masks and composites; None: not saved."""
+    save: Callable[[str, int, bytes], None] | None = None
+    """Saves the clip's pictures, masks and composites, by name and frame; None: not saved."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
         if moment.warp is None and not self.from_start:
@@ -70,16 +69,17 @@ class Composite:
         mask = self._mask(Meeting(image, clip, moment, self.model))
         masked = clip if mask is None else torch.lerp(clip, image, mask)
         mixed = blend(image, masked, moment.frame.params.hybrid_comp_alpha)
-        if self.folder is not None:
+        if self.save is not None:
             extras = {"clip": clip, "mask": mask, "composite": masked, "mixed": mixed}
+            index = moment.frame.index
             for name, extra in extras.items():
                 if extra is not None:
-                    write_png(self.folder / f"{moment.frame.index:09d}_{name}.png", extra)
+                    self.save(f"{index:09d}_{name}.png", index, to_png(extra))
         return mixed
 
-    def saving(self, folder: Path) -> Composite:
+    def saving(self, save: Callable[[str, int, bytes], None]) -> Composite:
         """Save the clip's picture, the mask, the masked composite and the mixed result of every frame."""
-        return replace(self, folder=folder)
+        return replace(self, save=save)
 
     def _mask(self, meeting: Meeting) -> Mask | None:
         make, p = MASKS.get(self.settings.hybrid_comp_mask_type), meeting.moment.frame.params

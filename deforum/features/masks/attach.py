@@ -13,12 +13,12 @@ from deforum.animation.painter import MaskAt, Masked, Region, soften, under
 from deforum.animation.parts import Diffuse, Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import load_depth
-from deforum.features.feature import Kit, Recording
+from deforum.features.feature import Kit, Recording, Save
 from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.compose import Masks
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import FollowedCamera, carried, followed
-from deforum.pixels.image import Image, read, write_png
+from deforum.pixels.image import Image, read, to_png
 from deforum.settings.options import Settings
 
 
@@ -93,18 +93,19 @@ def record(stages: Stages, found: MaskSource, recording: Recording) -> Stages:
     masked, folder = stages.painting.masked, recording.folder / "masks"
     if masked is None or not found.paint or not recording.settings.save_masks:
         return stages
-    mask = masked.mask
-    return replace(stages, around=[*stages.around, lambda diffuse: saving_masks(diffuse, mask, folder)])
+    mask, save = masked.mask, recording.save
+    return replace(stages, around=[*stages.around, lambda diffuse: saving_masks(diffuse, mask, folder, save)])
 
 
-def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path) -> Diffuse:
+def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path, save: Save) -> Diffuse:
     """Save the mask of each diffused frame, as it is painted: 8-bit PNG, white where it is painted."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         for init, moment in zip(inits, moments, strict=True):
             start = init if moment.start is None else moment.start
             if start is not None:
-                write_png(folder / f"{moment.frame.index:09d}.png", mask_at(moment, start))
+                index = moment.frame.index
+                save(folder / f"{index:09d}.png", index, to_png(mask_at(moment, start)))
         return diffuse(inits, moments)
 
     return saved

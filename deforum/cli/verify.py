@@ -1,0 +1,40 @@
+"""The command verify: a run against its record."""
+
+from __future__ import annotations
+
+import argparse
+
+from deforum.cli.console import OK, Console
+from deforum.errors import UserError
+from deforum.paths import to_path
+
+DIFFERENT = 1
+"""Exit status where something is not as it was recorded."""
+
+
+def verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="RUN_FOLDER", help="folders of runs, finished or not")
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Check every frame, film and state of runs; print what is not as it was recorded, and a line for each run."""
+    from deforum.output.finished import find_run
+    from deforum.output.verify import verify as verify_run
+
+    console: Console = arguments.console
+    if arguments.overrides:
+        raise UserError(f"{arguments.overrides[0]}: verify takes no settings; expected folders of runs")
+    status, verified = OK, list[dict[str, object]]()
+    for word in arguments.files:
+        folder = find_run(to_path(word))
+        found = verify_run(folder)
+        counts = [f"{found.frames} of {found.total} frames", f"{found.films} films", f"{found.states} states"]
+        if found.others:
+            counts.insert(1, f"{found.others} other files of frames")
+        state = "finished" if found.finished else "not finished"
+        verdict = f"{len(found.faults)} faults" if found.faults else "all as written"
+        status = DIFFERENT if found.faults else status
+        verified.append({"folder": str(folder), "finished": found.finished, "faults": list(found.faults)})
+        console.put("".join(f"{fault}\n" for fault in found.faults))
+        console.put(f"{folder}: {state}, {', '.join(counts)}: {verdict}\n", verified=verified)
+    return status

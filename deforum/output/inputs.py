@@ -1,0 +1,165 @@
+"""The files that a run is made from, and their digests.
+
+Digests of large files take seconds: they are computed beside the renderer, and kept from run to run for files of the
+same path, size and time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from deforum import atomic
+from deforum.build import Prepared
+from deforum.output.record import Input
+from deforum.paths import is_file, is_folder
+from deforum.settings.options import DECLARATIONS, Settings
+
+MOST_FILES = 2_000
+"""Files that are recorded of one run; a longer folder of pictures is recorded by its first ones."""
+KEPT_ABOVE = 2**24
+"""Bytes above which a digest is kept in a file in the user's cache."""
+_BLOCK = 2**20
+_PROGRAM = Path(__file__).resolve().parents[2]
+
+
+def find_inputs(prepared: Prepared) -> tuple[Input, ...]:
+    """List the files that a run reads: its model, what its features found, and the files that its settings name."""
+    paths = dict.fromkeys([*_paths(prepared.model), *_paths(prepared.found), *_named(prepared.settings)])
+    files = dict.fromkeys(file for path in paths for file in _files(path))
+    found = []
+    for path in list(files)[:MOST_FILES]:
+        with contextlib.suppress(OSError):
+            facts = path.stat()
+            found.append(Input(_shown(path), facts.st_size, facts.st_mtime))
+    return tuple(found)
+
+
+def _shown(path: Path) -> str:
+    """Return the path to record: files of the program itself are named from its folder, wherever that is."""
+    return path.relative_to(_PROGRAM).as_posix() if path.is_relative_to(_PROGRAM / "deforum") else str(path)
+
+
+def place_of(each: Input) -> Path:
+    """Return where an input is."""
+    return _PROGRAM / each.path
+
+
+def _paths(value: object) -> Iterator[Path]:
+    """Yield the paths within a value: a path, a dataclass, a tuple, a mapping."""
+    if isinstance(value, Path):
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for each in dataclasses.fields(value):
+            yield from _paths(getattr(value, each.name))
+    elif isinstance(value, Mapping):
+        yield from _paths(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _paths(part)
+
+
+def _named(settings: Settings) -> Iterator[Path]:
+    for name, declaration in DECLARATIONS.items():
+        value = getattr(settings, name, None)
+        if declaration.path and isinstance(value, str) and value:
+            yield Path(value)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if is_file(path):
+        yield path.resolve()
+    elif is_folder(path):
+        yield from sorted(each.resolve() for each in path.rglob("*") if each.is_file())[:MOST_FILES]
+
+
+def sha256_of(path: Path, is_over: threading.Event | None = None) -> str:
+    """Return the digest of a file; "" where it cannot be read, or `is_over` before its end."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                found.update(block)
+                if is_over is not None and is_over.is_set():
+                    return ""
+    except OSError:
+        return ""
+    return found.hexdigest()
+
+
+def digest_of(each: Input, is_over: threading.Event | None = None) -> str:
+    """Return the digest of an input, from the cache if it is known there; "" where it cannot be read."""
+    if each.bytes < KEPT_ABOVE:
+        return sha256_of(place_of(each), is_over)
+    key = f"{each.path}|{each.bytes}|{each.mtime}"
+    known = _read_cache()
+    if key not in known:
+        found = sha256_of(place_of(each), is_over)
+        if not found:
+            return ""
+        known = _read_cache() | {key: found}
+        with contextlib.suppress(OSError):
+            _cache().parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(_cache(), json.dumps(known, indent=0).encode())
+    return known[key]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "digests.json"
+
+
+def _read_cache() -> dict[str, str]:
+    try:
+        known = json.loads(_cache().read_text("utf-8"))
+    except (OSError, ValueError, RuntimeError):
+        return {}
+    return {str(key): str(value) for key, value in known.items()} if isinstance(known, dict) else {}
+
+
+class Digests:
+    """Compute the digests of inputs in a thread, beside the renderer."""
+
+    def __init__(self, inputs: tuple[Input, ...]) -> None:
+        self._inputs, self._over = list(inputs), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="digests", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        for at, each in enumerate(self._inputs):
+            if not each.sha256 and not self._over.is_set():
+                self._inputs[at] = replace(each, sha256=digest_of(each, self._over))
+
+    def take(self, *, wait: bool) -> tuple[Input, ...]:
+        """Return the inputs with the digests that are known by now; with `wait`, with all of them."""
+        if wait:
+            self._thread.join()
+        return tuple(self._inputs)
+
+    def stop(self) -> None:
+        self._over.set()
+
+
+def changed_inputs(inputs: tuple[Input, ...]) -> list[str]:
+    """Return what is different about inputs of a run, a line each: missing, or not the file that it was."""
+    found = []
+    for each in inputs:
+        path = place_of(each)
+        try:
+            facts = path.stat()
+        except OSError:
+            found.append(f"{path}: is not there any more")
+            continue
+        if facts.st_size != each.bytes:
+            found.append(f"{path}: has {facts.st_size:,} bytes, and had {each.bytes:,}")
+        elif facts.st_mtime != each.mtime and each.sha256:
+            now = Input(each.path, facts.st_size, facts.st_mtime)
+            if digest_of(now) != each.sha256:
+                found.append(f"{path}: its contents are not what they were")
+    return found
