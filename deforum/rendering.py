@@ -143,9 +143,9 @@ def render(
     and its files are closed; `resume` goes on with it. `pause` tells when the run is paused: by default a file PAUSE in
     its folder does. `source_sha256` is the digest of the settings file, `Loaded.sha256`. Models in `models` are reused,
     and models loaded here are added to it for further runs. `change` maps the stages of the loop to those that are run,
-    for example with one more filter. `allow_download` lets models that are not here be downloaded from the hub. `profile`
-    measures the stages, for the event `Profiled`, and writes a trace: True into the run's folder, a path there. Raises
-    UserError, before rendering wherever possible.
+    for example with one more filter. `allow_download` lets models that are not here be downloaded from the hub.
+    `profile` measures the stages, for the event `Profiled`, and writes a trace: True into the run's folder, a path
+    there. Raises UserError, before rendering wherever possible.
     """
     _settle_process()
     tell = telling(observer, progress)

@@ -57,6 +57,7 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", type=to_path, metavar="FILE", help="as --profile, with the trace in FILE; for a single run"
     )
+    parser.add_argument(
         "--resume", action="append", type=to_path, metavar="RUN_FOLDER", default=[],
         help="go on with a run, or a sweep, that was stopped in any way; a FILE and name=value are compared with it",
     )  # fmt: skip

@@ -115,8 +115,9 @@ def kept(states: Sequence[Checkpoint], room: float, newest: int = NEWEST) -> lis
     split = max(len(states) - newest, 0)
     older, last = list(states[:split]), list(states[split:])
     room -= sum(state.bytes for state in last)
+    end = last[0].frame if last else older[-1].frame + 1 if older else 0
     while older and sum(state.bytes for state in older) > room:
-        frames = [-1, *(state.frame for state in older), last[0].frame if last else older[-1].frame + 1]
+        frames = [-1, *(state.frame for state in older), end]
         gaps = [after - before for before, after in zip(frames, frames[2:], strict=False)]
         older.pop(gaps.index(min(gaps)))
     return [*older, *last]

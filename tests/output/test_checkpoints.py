@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -24,12 +23,14 @@ from deforum.output.checkpoints import (
     to_bytes,
 )
 from deforum.output.ledger import Ledger
+from deforum.pixels.image import CPU
+from deforum.settings.options import Settings
 from tests.output.runs import frame
 
 
 def state(index: int, *, is_boundary: bool = True, begun: State | None = None) -> State:
     picture = torch.full((3, 1, 1), index / 100)
-    return State(frame(index), picture, picture, picture, None, StillCamera(), {}, is_boundary, begun)
+    return State(frame(index), picture, picture, picture, None, StillCamera(Settings(), CPU), {}, is_boundary, begun)
 
 
 def test_a_state_that_is_torn_at_any_byte_or_altered_is_noticed(tmp_path: Path) -> None:
@@ -49,10 +50,10 @@ def test_a_state_that_is_torn_at_any_byte_or_altered_is_noticed(tmp_path: Path) 
     assert "cannot be read" in check_checkpoint(path)
 
 
-def test_what_is_the_same_picture_is_there_once() -> None:
-    content = to_bytes(pack_state(state(1)))
-    header = json.loads(content.split(b"\n", 2)[2][8:].split(b"}}", 1)[0] + b"}}")
-    assert [name for name in header if name != "__metadata__"] == ["shown"]
+def test_what_is_the_same_picture_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.state"
+    path.write_bytes(to_bytes(pack_state(state(1))))
+    assert set(read_checkpoint(path).tensors) == {"shown"}
 
 
 def named(*frames: int) -> list[Checkpoint]:
@@ -76,8 +77,7 @@ def test_states_are_kept_evenly_within_their_room(
     frames: tuple[int, ...], room: float, newest: int, left: tuple[int, ...]
 ) -> None:
     found = tuple(each.frame for each in kept(named(*frames), room, newest))
-    assert len(found) == len(left) and found[-newest:] == left[-newest:]
-    assert found == left or (newest == 0 and len(set(found)) == len(left))
+    assert found == left
 
 
 def test_finished_runs_keep_states_within_a_share_of_their_frames(tmp_path: Path) -> None:
