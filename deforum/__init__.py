@@ -5,7 +5,8 @@
     result = render(load("my.yaml").settings, output="out")
 
 `load` reads a settings file, a mapping, or a frame or film of a run; `check` finds mistakes, `render` writes a run's
-folder, `frames` yields pictures, `make_films` makes films of a run's frames. See docs/library.md.
+folder, `resume` goes on with one, `frames` yields pictures, `make_films` makes films of a run's frames. See
+docs/library.md.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from deforum.loading import Loaded, load
     from deforum.output.film import FilmResult, make_films
     from deforum.rendering import check, frames, render
+    from deforum.resuming import resume
     from deforum.settings.options import Settings
     from deforum.settings.read import dump
 
 __all__ = [
     "FilmResult", "Loaded", "RunResult", "Settings", "UserError", "check", "dump", "frames", "load", "make_films",
-    "render",
+    "render", "resume",
 ]  # fmt: skip
 
 _HOMES = {
@@ -41,6 +43,7 @@ _HOMES = {
     "load": "loading",
     "make_films": "output.film",
     "render": "rendering",
+    "resume": "resuming",
 }
 """The module of each public name."""
 
