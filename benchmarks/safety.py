@@ -26,9 +26,8 @@ MOST_TIME, MOST_DISK = 0.02, 0.05
 
 
 def bytes_in(folder: Path, *, states: bool) -> int:
-    return sum(
-        path.stat().st_size for path in folder.rglob("*") if path.is_file() and (path.suffix == ".state") == states
-    )
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files if (path.suffix == ".state") == states)
 
 
 def main() -> None:

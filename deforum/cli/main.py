@@ -188,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return console.finish(run(command, arguments))
     except UserError as error:
         return console.finish(console.fail(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def run(command: Command, arguments: argparse.Namespace) -> int:
