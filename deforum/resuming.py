@@ -17,7 +17,7 @@ from deforum.output.choice import Outputs
 from deforum.output.finished import find_run
 from deforum.output.inputs import changed_inputs
 from deforum.output.pause import PLAIN_PAUSE, Pause
-from deforum.output.record import RUN_FILE, RunRecord, SettingsPart, packages, read_record
+from deforum.output.record import RunRecord, SettingsPart, packages, read_record
 from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
@@ -25,7 +25,7 @@ from deforum.rendering import Change, as_recorded, carry_on, check, settings_tex
 from deforum.settings.options import Settings
 from deforum.settings.read import dump, list_values
 from deforum.settings.yaml_writer import write_value
-from deforum.sources import SETTINGS_FILE
+from deforum.sources import RUN_FILE, SETTINGS_FILE
 from schedules.quoting import cut
 
 WITHOUT_EFFECT = ("output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring")

@@ -108,7 +108,7 @@ def unpack_state(packed: Packed, camera: Camera, timeline: Timeline, device: Dev
         boundary, reached = document["boundary"], timeline[document["frame"]]
         begun = None
         if boundary is not None:
-            memory = _unpack(boundary["memory"], tensors)
+            memory = _unpack(boundary["memory"], tensors, {})
             begun = State(
                 frame=timeline[boundary["frame"]],
                 shown=memory["shown"].to(device),
@@ -227,17 +227,22 @@ def _pack(
     return packed
 
 
-def _unpack(packed: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Invert `_pack`."""
+def _unpack(
+    packed: Mapping[str, Mapping[str, Any]], tensors: Mapping[str, torch.Tensor], made: dict[str, torch.Tensor]
+) -> dict[str, Any]:
+    """Invert `_pack`. `made` are the tensors that were unpacked, by name: those that were one are one again."""
     memory: dict[str, Any] = {}
     for name, entry in packed.items():
         if "tensor" in entry:
-            order: list[int] = entry["order"]
-            back = [order.index(axis) for axis in range(len(order))]
-            # Copied into aligned memory as during a run, because the rounding of sums can depend on alignment.
-            memory[name] = tensors[entry["tensor"]].permute(back).clone()
+            key: str = entry["tensor"]
+            if key not in made:
+                order: list[int] = entry["order"]
+                back = [order.index(axis) for axis in range(len(order))]
+                # Copied into aligned memory as during a run, because the rounding of sums can depend on alignment.
+                made[key] = tensors[key].permute(back).clone()
+            memory[name] = made[key]
         elif "group" in entry:
-            memory[name] = _unpack(entry["group"], tensors)
+            memory[name] = _unpack(entry["group"], tensors, made)
         else:
             memory[name] = entry["value"]
     return memory

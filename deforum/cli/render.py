@@ -361,7 +361,7 @@ def way_on(session: Session, jobs: Sequence[Job]) -> str:
 def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
     """Write the contact sheet of each sweep; return their paths. The folder of a sweep without results is removed."""
     from deforum.cli.contact_sheet import write_sheet
-    from deforum.cli.resume import SWEEP_FILE
+    from deforum.sources import SWEEP_FILE
 
     sheets = []
     for file, folder in session.sweeps.items():

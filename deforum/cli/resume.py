@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from deforum.cli.files import STDIN, find_files, load_file
 from deforum.cli.sweep import Axis, Job, list_jobs
 from deforum.errors import UserError
+from deforum.sources import SWEEP_FILE
 
 if TYPE_CHECKING:
     from deforum.settings.options import Settings
-
-SWEEP_FILE = "sweep.json"
-"""In the folder of a sweep: its settings file and overrides."""
 
 
 @dataclass(frozen=True)

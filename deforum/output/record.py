@@ -19,9 +19,9 @@ from typing import Any
 from deforum import atomic
 from deforum.errors import UserError
 from deforum.limits import RUN_FILE_SIZE
+from deforum.sources import RUN_FILE
 from deforum.version import __version__
 
-RUN_FILE = "run.json"
 FORMAT = 1
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "diffusers", "transformers", "safetensors", "imageio-ffmpeg")
 """Packages whose version may change a picture, or a film."""

@@ -213,9 +213,9 @@ class Run:
                 writer.close()
                 if writer.num_frames:
                     films[film] = writer.path
-            except VideoError as error:
-                self._lose(film, writer, error)
-        errors = []
+            except VideoError as late:
+                self._lose(film, writer, late)
+        errors: list[VideoError] = []
         can_be_read = pictures.has_copies or self.outputs.is_exact
         for film, error in self._lost:
             if not (is_whole and can_be_read and self.num_frames):

@@ -14,8 +14,8 @@ from deforum.errors import UserError, disk_error
 from deforum.features.feature import COPIES_FOLDER
 from deforum.output.checkpoints import STATES_FOLDER, thin_out
 from deforum.output.ledger import LEDGER_FILE, Ledger, Locked, digest
-from deforum.output.record import RUN_FILE, FilmFile, RunRecord, read_record
-from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE
+from deforum.output.record import FilmFile, RunRecord, read_record
+from deforum.sources import FRAMES_FOLDER, RUN_FILE, SETTINGS_FILE
 
 
 class RunFolder:

@@ -191,7 +191,7 @@ def test_a_sweep_makes_runs_a_table_and_a_sheet(render: Say) -> None:
     names = [f"sea_cfg_scale={scale}_seed={seed}" for scale in (2, 4) for seed in (7, 8, 9)]
     assert said.status == 0, said.err
     assert said.out.splitlines() == [*(str(folder / name / f"{name}.mp4") for name in names), str(folder / "sheet.png")]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "sheet.png"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "sheet.png", "sweep.json"])
     assert load(folder / names[3] / "settings.yaml").settings.seed == 7
     table = [line.split()[:5] for line in said.err.splitlines()[-6:]]
     assert table[0] == ["done", "sea.yaml", "cfg_scale=2", "seed=7", "2"]

@@ -150,7 +150,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
     assert not waited_for, "no picture is done yet"
     left.set()
-    assert error.value.__notes__ == [f"frames finished: 0, in {tmp_path / 'sea'}"]
+    assert error.value.__notes__ == [f"no frame was finished in {tmp_path / 'sea'}"]
     assert wait_until(lambda: not any(thread.name.startswith("pictures") for thread in threading.enumerate()))
     assert waited_for and not any(waited_for), "what was begun, or next in line, is done afterwards"
 
@@ -166,14 +166,14 @@ def test_a_span_of_frames_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_is_a_sentence_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device", str(self))
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("deforum.atomic.write", full)
     with pytest.raises(UserError, match="the disk is full; make room") as error:
         write_run(tmp_path / "sea", Outputs(films=()), count=30)
     # A frame that was already waiting may fail in the same way, and is noted before.
-    assert error.value.__notes__[-1] == f"frames finished: 0, in {tmp_path / 'sea'}"
+    assert error.value.__notes__[-1] == f"no frame was finished in {tmp_path / 'sea'}"
 
 
 def test_memory_does_not_grow_with_frames(tmp_path: Path) -> None:
