@@ -161,7 +161,8 @@ def test_a_state_is_data_and_comes_back_as_it_was(name: str, tmp_path: Path) -> 
         if known.palette is not None and at.palette is not None:
             assert known.palette.counts.dtype == at.palette.counts.dtype
             assert known.palette.counts.tobytes() == at.palette.counts.tobytes()
-            assert replace(known.palette, counts=at.palette.counts).__dict__ == at.palette.__dict__
+            for name in {each.name for each in fields(at.palette)} - {"counts"}:
+                assert getattr(known.palette, name) == getattr(at.palette, name)
         count += 1
     assert count >= FRAMES - 3
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deforum.video.ffmpeg import count_frames
+from deforum.video.ffmpeg import count_frames, run_ffmpeg
 from tests.animation.scenarios import ALL, CLIP, PAINTED, PLAIN, settings_of
 from tests.helpers.killing import Forks
 
@@ -54,6 +54,11 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files if path.suffix != ".state"}
 
 
+def decoded(film: Path) -> str:
+    """Return a digest of each decoded picture and piece of sound of a film, with its time."""
+    return run_ffmpeg(["-i", str(film), "-f", "framemd5", "-"], f"decoding {film}")
+
+
 def killed_and_resumed(
     forks: Forks, folder: Path, name: str, changes: dict[str, object], seed: int, kills: int = 1
 ) -> None:
@@ -74,7 +79,11 @@ def killed_and_resumed(
     assert status == 0, said
     before, after = contents(run), contents(again)
     assert sorted(before) == sorted(after)
-    assert [file for file in before if before[file] != after[file]] == []
+    different = [file for file in before if before[file] != after[file]]
+    # Matroska has a random number in each file: there the decoded pictures and sound are compared.
+    assert [
+        file for file in different if not (file.endswith(".mkv") and decoded(run / file) == decoded(again / file))
+    ] == []
     assert forks.run(cut, "verify", again)[0] == 0
 
 
