@@ -157,7 +157,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_span_of_frames_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = threading.Event()
-    monkeypatch.setattr("deforum.output.run.encode", lambda *_: b"" if left.wait(60) else b"late")
+    monkeypatch.setattr("deforum.output.frames.encode", lambda *_: b"" if left.wait(60) else b"late")
     with open_run(tmp_path / "sea") as run:
         for index in range(16):
             run.write(frame(index), chart(index))
