@@ -174,7 +174,8 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(forks: Forks, tmp_pat
 
 def test_a_folder_that_is_gone_is_said(forks: Forks, tmp_path: Path) -> None:
     path = settings_file(tmp_path, "2D corrected/1 plain", {"max_frames": 200})
-    hook = f"import shutil; shutil.rmtree({str(tmp_path / 'output' / 'run')!r})"
+    run = str(tmp_path / "output" / "run")
+    hook = f"import os; os.rename({run!r}, {str(tmp_path / 'elsewhere')!r})"  # at once, as a disk that is taken away
     status, said = forks.run(tmp_path, path, kill_at=5, hook=hook)
     assert status == 2 and "Traceback" not in said and "is gone, and with it the frames" in said
     assert not (tmp_path / "output" / "run").exists()

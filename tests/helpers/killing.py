@@ -8,6 +8,7 @@ In them a function stands in for the model, except in runs whose name begins wit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -78,8 +79,10 @@ class Forks:
 
 def _lines(folder: str) -> int:
     """Count the files of frames of the run in a folder; -1 while there is none."""
-    ledgers = list(Path(folder).glob("output/*/frames.jsonl"))
-    return -1 if not ledgers else ledgers[0].read_bytes().count(b"\n")
+    for path in Path(folder).glob("output/*/frames.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # a run without frames is removed
+            return path.read_bytes().count(b"\n")
+    return -1
 
 
 def _child(told: dict[str, Any], said: int) -> None:
