@@ -7,6 +7,7 @@ scene units, as compositing programs expect.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,15 @@ Map = NDArray[np.float32]
 Levels = NDArray[np.uint16]
 
 
+class _Reading(threading.local):
+    """How far a video of maps is read: for each thread, as animations that render at once share the maps."""
+
+    def __init__(self) -> None:
+        self.frames: Iterator[Map] = iter(())
+        self.index = -1
+        self.map: Map | None = None
+
+
 class GivenMaps:
     """The user's own depth maps, one per frame, 8 or 16 bit or float; the last one is held for later frames."""
 
@@ -34,9 +44,7 @@ class GivenMaps:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._files = [] if path.suffix.lower() in VIDEOS else map_files(path)
-        self._frames: Iterator[Map] = iter(())
-        self._index = -1
-        self._map: Map | None = None
+        self._reading = _Reading()
 
     def __call__(self, image: Image, index: int) -> torch.Tensor:
         levels = self._read_file(index) if self._files else self._read_video(index)
@@ -54,14 +62,15 @@ class GivenMaps:
         return depth
 
     def _read_video(self, index: int) -> Map:
-        if index < self._index or self._map is None:
-            self._frames, self._index = video_maps(self._path), -1
-        while self._index < index:
-            self._map = next(self._frames, self._map)
-            self._index += 1
-        if self._map is None:
+        at = self._reading
+        if index < at.index or at.map is None:
+            at.frames, at.index = video_maps(self._path), -1
+        while at.index < index:
+            at.map = next(at.frames, at.map)
+            at.index += 1
+        if at.map is None:
             raise UserError(f"{self._path}: no frame of this video can be read")
-        return self._map
+        return at.map
 
 
 def load(source: DepthSource, device: Device) -> GivenMaps:

@@ -6,6 +6,7 @@ last block on the way up; an evaluation that is given it computes the first bloc
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from torch import nn
 Tensor = torch.Tensor
 
 
-class _Box:
-    """What the blocks of one evaluation share: the deep features that were given, or those that were found."""
+class _Box(threading.local):
+    """What the blocks of one evaluation share: the deep features that were given, or those that were found.
+
+    Threads that evaluate the network at once have one each.
+    """
 
     given: Tensor | None = None
     found: Tensor | None = None

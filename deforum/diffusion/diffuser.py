@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -12,6 +14,7 @@ from typing import Literal
 import torch
 
 from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.cores import in_turn
 from deforum.diffusion.families.model import Conditioning, Model, Pull
 from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
@@ -87,6 +90,7 @@ class Diffuser:
         self._exact = exact_step_count
         self._fills = fills_prompts
         self._room = room_of(model.device) if room is None else room
+        self._fitting, self._fitted = threading.Lock(), (0, 0)
         self._door = Autoencoder(model.vae, vae_refinement, lambda: self._room.mode == "lowest")
         self._refine_from = refine_from
         self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
@@ -96,7 +100,10 @@ class Diffuser:
 
     def fit(self, width: int, height: int) -> None:
         """Choose the least saving mode of memory in which frames of width x height px are expected to fit."""
-        self._room.fit(memory_of_frame(self._model.vae.config.block_out_channels, width, height))
+        with self._fitting:  # not again for a size: others may be painting
+            if self._fitted != (width, height):
+                self._room.fit(memory_of_frame(self._model.vae.config.block_out_channels, width, height))
+                self._fitted = width, height
 
     def __call__(
         self, init: Image | None, frame: Frame, *, width: int, height: int, paint: Paint | None = None
@@ -202,13 +209,12 @@ class Diffuser:
         ).to(self.device)
         held = Walk.hold
         if plan.start == "image" and any(task.paint for task in tasks):
-            latents = self._refilled(self._door.encode(inits, index), tasks)
+            latents = self._refilled(self._encode(inits, index), tasks)
             held = hold(latents, start, [task.cell_steps for task in tasks], sigmas)
             start = latents + start * sigmas[0]
         elif plan.start != "noise":
             refined = plan.run <= (1 - self._refine_from) * plan.steps + 1e-6
-            is_image = plan.start == "image"
-            latents = self._door.encode(inits, index, refined=refined) if is_image else torch.zeros_like(start)
+            latents = self._encode(inits, index, refined) if plan.start == "image" else torch.zeros_like(start)
             start = (latents + start * path.noised) * path.start_scale
         else:
             # The standard deviation of x0 + sigma * noise.
@@ -244,7 +250,19 @@ class Diffuser:
 
         with stage("denoise", index):
             latents = guarded(f"the {model.network_name}", index, model.networks, sample)
-        return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+        with self._with_all_cores():
+            return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+
+    def _encode(self, inits: Sequence[Image], index: int, refined: bool = True) -> Tensor:
+        with self._with_all_cores():
+            return self._door.encode(inits, index, refined=refined)
+
+    def _with_all_cores(self) -> AbstractContextManager[None]:
+        """Run the autoencoder with all cores, in turn with other threads, where its last digits show in the picture.
+
+        In 16 bits the smallest change of its input changes all of a network's roundings, by levels of the picture.
+        """
+        return in_turn(needed=any(network.dtype != torch.float32 for network in self._model.networks))
 
     def _refilled(self, latents: Tensor, tasks: Sequence[Task]) -> Tensor:
         """Fill the masked cells of latents (B, C, h, w) with noise or zeros, in place, where the paint asks for it."""

@@ -64,8 +64,9 @@ class Faster:
         if not torch.is_inference_mode_enabled() or not self._suits(self._network):
             return None
         if not self._parts:  # listing them takes longer than looking at them
-            self._parts, self._weights = list(self._network.modules()), list(self._network.parameters())
+            self._weights = list(self._network.parameters())
             self._is_small = sum(weight.nbytes for weight in self._weights) <= SMALL
+            self._parts = list(self._network.modules())  # last: other threads take the rest to be there
         if not self._is_small or any(part._forward_hooks or part._forward_pre_hooks for part in self._parts):
             return None
         if any(weight.is_inference() for weight in self._weights):

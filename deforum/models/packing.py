@@ -75,11 +75,13 @@ class Conv(Part):
 
     def _layout(self, shape: torch.Size) -> Tensor:
         # A layout for another shape gives the same results, but takes up to 40 times as long.
-        if shape not in self._weights:
-            if len(self._weights) == MOST:
+        weight = self._weights.get(shape)
+        if weight is None:  # two threads may both make it
+            if len(self._weights) >= MOST:
                 self._weights.clear()
-            self._weights[shape] = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, list(shape))
-        return self._weights[shape]
+            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, list(shape))
+            self._weights[shape] = weight
+        return weight
 
 
 class Linear(Part):

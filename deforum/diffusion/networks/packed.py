@@ -16,8 +16,9 @@ Results are those of the plain modules, except for rounding. For float32 on a CP
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -209,7 +210,8 @@ class PackedUNet:
         self._times = Linear(*[time.weight for time in times], bias=torch.cat([time.bias for time in times]))
         self._widths = [time.out_features for time in times]
         self._known = threading.local()
-        self._pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+        self._idle: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
+        """Crews that no thread uses now."""
 
     def __call__(self, x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Predict as `UNet.forward` does, for times (B,). What the tokens alone decide is computed once for them."""
@@ -226,16 +228,23 @@ class PackedUNet:
         ]
         if crews == 1:
             return self._run(*given[0])
-        return torch.cat(list(self._crew(crews, cores).map(self._work, given)))
+        with self._crew(crews, cores) as pool:
+            return torch.cat(list(pool.map(self._work, given)))
 
-    def _crew(self, crews: int, cores: int) -> ThreadPoolExecutor:
-        """Return `crews` threads that share the cores."""
-        if (crews, cores) not in self._pools:
+    @contextmanager
+    def _crew(self, crews: int, cores: int) -> Iterator[ThreadPoolExecutor]:
+        """Lend `crews` threads that share the cores; those of another caller are others."""
+        idle = self._idle.setdefault((crews, cores), [])
+        try:
+            pool = idle.pop()
+        except IndexError:
             pool = ThreadPoolExecutor(crews, initializer=torch.set_num_threads, initargs=(cores // crews,))
             list(pool.map(lambda meeting: meeting.wait(), [threading.Barrier(crews)] * crews))  # all of them start
             torch.set_num_threads(cores)  # the number last set by any thread is what new threads begin with
-            self._pools[crews, cores] = pool
-        return self._pools[crews, cores]
+        try:
+            yield pool
+        finally:
+            idle.append(pool)
 
     @torch.inference_mode()
     def _work(self, given: tuple[Tensor, Tensor, Read, Tensor | None]) -> Tensor:

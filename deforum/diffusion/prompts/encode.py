@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from deforum.diffusion.cores import in_turn
 from deforum.diffusion.faults import guarded
 from deforum.diffusion.noise import slerp
 from deforum.diffusion.prompts.syntax import Weighted, parse_attention, prompt_notes, strip_networks
@@ -84,6 +86,8 @@ class PromptEncoder:
         self._spherical = spherical
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
         self._noted: set[str] = set()
+        self._lock = threading.Lock()
+        """Animations that are painted at once share the cache."""
 
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
         """Return the embedding of a prompt; `clip_skip`: see `TextReader.read`.
@@ -91,17 +95,20 @@ class PromptEncoder:
         Raises RenderError, naming `frame`, where the embedding holds NaN or Inf.
         """
         key = (text, clip_skip)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-        else:
-            for note in prompt_notes(text):
-                if note not in self._noted:  # a text with an expression differs in every frame
-                    _log.warning("%s", note)
-                    self._noted.add(note)
-            self._cache[key] = guarded("the text encoder", frame, self._reader.modules, lambda: self._compute(*key))
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        found = self._cache[key]
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+            else:
+                for note in prompt_notes(text):
+                    if note not in self._noted:  # a text with an expression differs in every frame
+                        _log.warning("%s", note)
+                        self._noted.add(note)
+                with in_turn():
+                    found = guarded("the text encoder", frame, self._reader.modules, lambda: self._compute(*key))
+                self._cache[key] = found
+                if len(self._cache) > _CACHED:
+                    self._cache.popitem(last=False)
+            found = self._cache[key]
         return self._reader.negative(text, found) if negative else found
 
     def blend(self, parts: Sequence[tuple[Embedding, float]], clip_skip: int, *, frame: int) -> Embedding:

@@ -1,0 +1,55 @@
+"""Cores of a processor, shared by threads that diffuse frames side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Cores:
+    """All cores of the renderer, for threads that each have some of them, and in turn all."""
+
+    all: int
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def split(self, threads: int) -> Iterator[None]:
+        """Give this thread its share of the cores, one of `threads`."""
+        share = max(1, self.all // threads)
+        token = _shared.set((self, share))
+        torch.set_num_threads(share)  # of this thread only
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self.all)
+            _shared.reset(token)
+
+
+_shared: ContextVar[tuple[Cores, int] | None] = ContextVar("cores", default=None)
+"""The cores that this thread shares with others, and the number that it has of them."""
+
+
+@contextmanager
+def in_turn(*, needed: bool = True) -> Iterator[None]:
+    """Have all cores within the block, one thread after the other, where threads share them; else do nothing.
+
+    Sums over large pictures are split among threads, so that their last digits depend on the number of threads. Where
+    that matters, such a stage runs with the threads that it has alone. `needed` False does nothing.
+    """
+    held = _shared.get()
+    if held is None or not needed:
+        yield
+        return
+    cores, share = held
+    with cores._turn:
+        torch.set_num_threads(cores.all)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(share)
