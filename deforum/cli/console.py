@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
 from pathlib import Path
 
@@ -20,40 +21,42 @@ class Console:
     """Where a command says its notes, results and errors.
 
     With `json`, stdout has nothing but a JSON object per line: events as they happen, then one with "event": "result".
+    Runs that render at once share it: its methods may be called by several threads.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, json: bool = False) -> None:
         self.quiet, self.verbose, self.json = quiet, verbose, json
         self.progress: Progress = Silent()
         """The display of the current run; it hears of errors."""
+        self._lock = threading.RLock()
         self._told: set[str] = set()
         self._result: dict[str, object] = {}
 
     def note(self, text: str, file: str = "") -> None:
         """Say a note, once: the runs of a sweep repeat theirs. `file` is the settings file."""
         line = f"{file}: {text}" if file else text
-        if line in self._told:
-            return
-        self._told.add(line)
-        self.emit("note", file=file, text=text)
-        if self.quiet:
-            LOG.info(line)
-        else:
-            say(line)
+        with self._lock:
+            if line in self._told:
+                return
+            self._told.add(line)
+            self.emit("note", file=file, text=text)
+            self.say(line)
 
     def say(self, text: str) -> None:
         """Say something unless --quiet."""
-        if self.quiet:
-            LOG.info(text)
-        else:
-            say(text)
+        with self._lock:
+            if self.quiet:
+                LOG.info(text)
+            else:
+                say(text)
 
     def detail(self, text: str) -> None:
         """Say something with --verbose; the log has it always."""
-        if self.verbose:
-            say(text)
-        else:
-            LOG.info(text)
+        with self._lock:
+            if self.verbose:
+                say(text)
+            else:
+                LOG.info(text)
 
     def put(self, text: str, target: Path | None = None, **result: object) -> None:
         """Write a result to a file, or to stdout for None. With `json` stdout has the fields `result` in its place.
@@ -76,16 +79,19 @@ class Console:
     def emit(self, event: str, **fields: object) -> None:
         """With `json`, print an event as one line."""
         if self.json:
-            put_out(json.dumps({"event": event, **fields}, default=str) + "\n")
+            line = json.dumps({"event": event, **fields}, default=str) + "\n"
+            with self._lock:
+                put_out(line)
 
     def fail(self, error: BaseException, file: str = "") -> int:
         """Say an error, with a traceback unless the user can fix it; return the exit status."""
         status = USER if is_users(error) else BROKEN
         lines = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
         trace = "".join(traceback.format_exception(error)).rstrip()
-        say("\n".join(lines) if status == USER else trace)
-        if status == USER:
-            LOG.debug(trace)
+        with self._lock:
+            say("\n".join(lines) if status == USER else trace)
+            if status == USER:
+                LOG.debug(trace)
         problems = error.problems if isinstance(error, UserError) else (Problem(lines[0]),)
         self.emit(
             "error",
