@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from deforum.animation.stages import Stages
     from deforum.animation.state import Packed, State
     from deforum.diffusion import ModelSource
+    from deforum.diffusion.diffuser import Diffuser
     from deforum.pixels.image import Image
 
 REFINE_FROM = 0.4
@@ -193,31 +194,42 @@ class LoadedModel:
     """px per cell of the latents, in each direction."""
 
 
-def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
-    """Load the diffusion model. Raises UserError."""
+def _loading(prepared: Prepared) -> partial[Diffuser]:
+    """Return the call that loads the diffusion model."""
     from deforum.diffusion import load_diffuser
-    from deforum.diffusion.memory import shortage_explained
 
     settings = prepared.settings
     profile = PROFILES[settings.profile]
+    return partial(
+        load_diffuser,
+        prepared.model,
+        device=settings.device,
+        precision=settings.precision,
+        exact_step_count=profile.exact_step_count,
+        fills_prompts=profile.fills_prompts,
+        tiling=settings.tiling,
+        prompt_blend=settings.blending,
+        memory=settings.memory,
+        compile=settings.compile,
+        step_cache=settings.step_cache,
+        vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
+        refine_from=REFINE_FROM if settings.vae_refinement < 0 else 0.0,
+    )
+
+
+def model_key(prepared: Prepared) -> Hashable:
+    """Return what is equal for runs that share one loaded diffusion model."""
+    loading = _loading(prepared)
+    return loading.args, tuple(sorted(loading.keywords.items()))
+
+
+def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
+    """Load the diffusion model. Raises UserError."""
+    from deforum.diffusion.memory import shortage_explained
+
+    settings = prepared.settings
     with shortage_explained(settings):
-        diffuser = models.get(
-            partial(
-                load_diffuser,
-                prepared.model,
-                device=settings.device,
-                precision=settings.precision,
-                exact_step_count=profile.exact_step_count,
-                fills_prompts=profile.fills_prompts,
-                tiling=settings.tiling,
-                prompt_blend=settings.blending,
-                memory=settings.memory,
-                compile=settings.compile,
-                step_cache=settings.step_cache,
-                vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
-                refine_from=REFINE_FROM if settings.vae_refinement < 0 else 0.0,
-            )
-        )
+        diffuser = models.get(_loading(prepared))
     seed_size = settings.seed_resize_from_w, settings.seed_resize_from_h
     width, height = settings.size
     if settings.memory == "auto":

@@ -76,6 +76,11 @@ def unchanged(stages: Stages) -> Stages:
     return stages
 
 
+def makes_other_pictures(change: Change) -> bool:
+    """Whether frames rendered with a change differ from those without; a `keeps_pictures` of it tells otherwise."""
+    return change is not unchanged and not getattr(change, "keeps_pictures", False)
+
+
 def _changed(animation: Animation, change: Change) -> Animation:
     return replace(animation, stages=change(animation.stages))
 
@@ -157,7 +162,7 @@ def render(
     record = RunRecord(
         deforum=__version__, origin=origin, source_sha256=source_sha256, asked=asked(settings),
         total=len(prepared.timeline), parts=(SettingsPart(0, dump(recorded)),), inputs=find_inputs(prepared),
-        packages=packages(), device="", threads=0, machine=machine(), is_changed=change is not unchanged,
+        packages=packages(), device="", threads=0, machine=machine(), is_changed=makes_other_pictures(change),
         notes=prepared.notes,
     )  # fmt: skip
     with RunFolder.create(folder, record, settings_text(recorded, origin)) as run:

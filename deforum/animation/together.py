@@ -279,6 +279,8 @@ class Together:
 
         return replace(stages, painting=replace(stages.painting, painter=paint), show=[show, *stages.show])
 
+    join.keeps_pictures = True  # type: ignore[attr-defined]  # for the record of the run: see `rendering`
+
     def run(self, works: Sequence[Callable[[], T]], stop: Callable[[], bool] = lambda: False) -> list[Future[T] | None]:
         """Call each of `works` on a thread of its own; return their results and errors when all have ended.
 

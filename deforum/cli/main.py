@@ -30,7 +30,8 @@ from deforum.program import command_line, program_name
 from deforum.version import __version__
 
 EPILOG = """\
-Several files, folders or patterns are rendered one after the other; if one fails, the others still render.
+Several files, folders or patterns are rendered one after the other, or at once with --together, which is faster; if
+one fails, the others still render.
 The examples that ship are known by their names alone. name=value changes a setting of the files, unless there is a
 file of that name; --name value does too:
 
@@ -137,7 +138,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--continue] | --resume RUN_FOLDER [--with name=value]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--together] [--continue] | "
+        "--resume RUN_FOLDER [--with name=value]",
     ),
     "check": Command("find mistakes without rendering", check, check_arguments),
     "convert": Command(

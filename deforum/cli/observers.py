@@ -49,31 +49,38 @@ def json_lines(console: Console, file: str) -> Observer:
     return tell
 
 
-def details(console: Console) -> Observer:
-    """Return an observer that says settings, versions, times and memory, as `Console.detail` does."""
+def details(console: Console, run: str = "") -> Observer:
+    """Return an observer that says settings, versions, times and memory, as `Console.detail` does.
+
+    `run` is the name of the run in each line, where several render at once.
+    """
     began = time.monotonic()
+
+    def detail(text: str) -> None:
+        console.detail(f"{run}: {text}" if run else text)
+
     times: Mapping[str, float] = {}
 
     def tell(event: Event) -> None:
         nonlocal times
         match event:
             case RunPrepared(settings):
-                console.detail(in_full(settings))
+                detail(in_full(settings))
             case RunLoaded(folder, total):
-                console.detail(f"loaded in {time.monotonic() - began:.1f} s: {_versions()}")
-                console.detail(f"{total} frames into {folder}")
+                detail(f"loaded in {time.monotonic() - began:.1f} s: {_versions()}")
+                detail(f"{total} frames into {folder}")
             case StageTimes(_, seconds):
                 times = seconds
             case FrameShown(frame, _, done, total):
                 spent = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in times.items() if seconds >= 0.005)
-                console.detail(
+                detail(
                     f"frame {frame.index} ({done}/{total}): seed {frame.seed}, strength {frame.params.strength:.3g}, "
                     f"{frame.sampler}, {sum(times.values()):.2f} s ({spent})"
                 )
             case RunFinished(result):
                 memory = peak_memory()
                 took = f"{result.frames} frames in {time.monotonic() - began:.1f} s"
-                console.detail(took + (f", at most {memory / 2**30:.2f} GB of memory" if memory else ""))
+                detail(took + (f", at most {memory / 2**30:.2f} GB of memory" if memory else ""))
 
     return tell
 

@@ -6,24 +6,28 @@ import argparse
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from deforum.cli.console import BROKEN, INTERRUPTED, OK, USER, Console
 from deforum.cli.files import find_files, load_file, name_of
-from deforum.cli.progress import display_of, progress_argument
+from deforum.cli.progress import Progress, display_of, progress_argument
 from deforum.cli.terminal import Stop, Suspend, clock, say
 from deforum.errors import UserError, disk_error
 from deforum.models.kept import KeptModels
+from deforum.output.pause import NoPause, Pause
 from deforum.paths import to_path
 from deforum.program import command_line
 
 if TYPE_CHECKING:
+    from deforum.animation.together import Together
     from deforum.cli.sweep import Axis, Job
     from deforum.events import Event, Observer, RunResult
     from deforum.loading import Loaded
+    from deforum.rendering import Change
     from deforum.settings.options import Settings
 
 
@@ -68,6 +72,11 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--continue", action="store_true", dest="is_continued",
         help="leave out what is finished of the same files and settings, resume what was stopped, render the rest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--together", action="store_true",
+        help="render several files, or the runs of a sweep, at once: faster than one after the other. The pictures are "
+        "those of runs alone (on a graphics card in 16 bits, nearly)",
     )  # fmt: skip
 
 
@@ -147,6 +156,11 @@ class Session:
             self.tell(job.file, f"{what}; rendered from the start")
         return folder
 
+    def forget_broken(self, outcomes: Sequence[Outcome]) -> None:
+        """Free the models after a failed run, which may leave them in any state."""
+        if any(outcome.status in (USER, BROKEN) for outcome in outcomes):
+            self.models.clear()
+
 
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
@@ -224,7 +238,7 @@ def render(arguments: argparse.Namespace) -> int:
     from deforum.cli.sweep import list_jobs
 
     console: Console = arguments.console
-    session, outcomes = Session(arguments, Stop()), list[Outcome]()
+    session = Session(arguments, Stop())
     if arguments.resume:
         jobs, axes, sweeps = jobs_to_resume(arguments.resume, arguments.files, arguments.overrides)
         session.sweeps.update(sweeps)
@@ -234,44 +248,123 @@ def render(arguments: argparse.Namespace) -> int:
         jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
     if arguments.trace is not None and len(jobs) > 1:
         raise UserError(f"--trace {arguments.trace}: one file for {len(jobs)} runs; --profile writes one for each run")
+    if arguments.together and len(jobs) > 1:
+        refuse_together(arguments)
     stop = session.stop
+    outcomes = [Outcome(job, INTERRUPTED, state="not begun") for job in jobs]
     with stop.listening():
-        for number, job in enumerate(jobs, 1):
-            if len(jobs) > 1:
-                console.say(f"[{number}/{len(jobs)}] {job.label}")
-            console.progress = display_of(arguments, run=number, runs=len(jobs))
-            outcomes.append(render_job(job, session))
-            if stop():
-                break
+        if arguments.together and len(jobs) > 1:
+            render_together(jobs, session, outcomes)
+        else:
+            render_in_turn(jobs, session, outcomes)
     sheets = write_sheets(session, axes, outcomes)
-    every = [*outcomes, *(Outcome(job, INTERRUPTED, state="not begun") for job in jobs[len(outcomes) :])]
     if len(jobs) > 1:
-        console.say(summary(every))
+        console.say(summary(outcomes))
     for path in sheets:
         console.put(f"{path}\n")
-    console.record(runs=[outcome.fields for outcome in every], sheets=[str(path) for path in sheets])
-    if stop() and any(outcome.status == INTERRUPTED for outcome in every):
+    console.record(runs=[outcome.fields for outcome in outcomes], sheets=[str(path) for path in sheets])
+    if stop() and any(outcome.status == INTERRUPTED for outcome in outcomes):
         if len(jobs) > 1 or outcomes[-1].result is not None:  # else it was said with the frames
             say(f"to go on: {way_on(session, jobs)}")
         return stop.status
     return max((outcome.status for outcome in outcomes), key=SEVERITY.index)
 
 
-def go(job: Job, session: Session, observer: Observer) -> RunResult:
-    """Render one run, or go on with one. Raises UserError."""
+def refuse_together(arguments: argparse.Namespace) -> None:
+    """Raise UserError for what cannot be done with several runs at once."""
+    if arguments.profile:
+        raise UserError("--profile --together: the time of runs at once cannot be told apart; profile them without it")
+    if arguments.resume:
+        raise UserError("--resume --together: runs are resumed one after the other; leave --together out")
+
+
+def render_in_turn(jobs: Sequence[Job], session: Session, outcomes: list[Outcome]) -> None:
+    """Render runs one after the other, until a stop; their outcomes take the place of those in `outcomes`."""
+    console = session.console
+    for number, job in enumerate(jobs):
+        if len(jobs) > 1:
+            console.say(f"[{number + 1}/{len(jobs)}] {job.label}")
+        console.progress = display_of(session.arguments, run=number + 1, runs=len(jobs))
+        outcomes[number] = render_job(job, session, console.progress)
+        session.forget_broken([outcomes[number]])
+        finished(outcomes[number], console)
+        if session.stop():
+            break
+
+
+def render_together(jobs: Sequence[Job], session: Session, outcomes: list[Outcome]) -> None:
+    """Render runs of one size and model at once, and such groups one after the other; else as `render_in_turn`."""
+    from deforum.build import Prepared, prepare
+    from deforum.cli.together import SharedProgress, groups_of, together_for
+
+    console, stop = session.console, session.stop
+    ready: list[tuple[tuple[int, Loaded, Prepared], Prepared]] = []
+    console.progress = display_of(session.arguments, run=1, runs=1)
+    for number, job in enumerate(jobs):
+        try:
+            loaded = session.load(job)
+            prepared = prepare(loaded.settings, allow_download=session.arguments.allow_download)
+            session.folder(job, loaded.settings)
+            ready.append(((number, loaded, prepared), prepared))
+        except KeyboardInterrupt:
+            say("stopped")
+            return
+        except Exception as error:
+            outcomes[number] = Outcome(job, console.fail(error, job.label), where=first_line(error))
+    groups = groups_of(ready)
+    for place, group in enumerate(groups, 1):
+        _, _, first = group[0]
+        settings, names = first.settings, ", ".join(jobs[number].label for number, _, _ in group)
+        console.say(f"[{place}/{len(groups)}] {settings.width}x{settings.height}, {settings.model}, together: {names}")
+        console.progress = display_of(session.arguments, run=place, runs=len(groups))
+        shared = SharedProgress(console.progress, [len(prepared.timeline) for _, _, prepared in group])
+        together = together_for(first)
+
+        def work(
+            part: int, number: int, loaded: Loaded, together: Together = together, shared: SharedProgress = shared
+        ) -> None:
+            job = jobs[number]
+            outcomes[number] = Outcome(job, INTERRUPTED)  # where the program ends before it
+            outcomes[number] = render_job(
+                job, session, shared.part(part), loaded=loaded, change=together.join, name=job.label
+            )
+
+        works = [partial(work, part, number, loaded) for part, (number, loaded, _) in enumerate(group)]
+        try:
+            for future in together.run(works, stop):
+                if future is not None:
+                    future.result()
+        except KeyboardInterrupt:  # each run has said how far it is
+            stop.signal = stop.signal or signal.SIGINT
+        finally:
+            console.progress.close()
+        of_group = [outcomes[number] for number, _, _ in group]
+        session.forget_broken(of_group)
+        for outcome in of_group:
+            finished(outcome, console)
+        if stop():
+            return
+
+
+def go(
+    job: Job, session: Session, observer: Observer, *, loaded: Loaded | None = None, change: Change | None = None
+) -> RunResult:
+    """Render one run, or go on with one; `loaded` and `change` as for `render_job`. Raises UserError."""
     from deforum.cli.resume import settings_given
     from deforum.rendering import render as render_settings
+    from deforum.rendering import unchanged
     from deforum.resuming import resume
 
+    suspend = Suspend(session.stop)
     shared = Shared(
-        observer=observer, stop=session.stop, pause=Suspend(session.stop), models=session.models,
-        allow_download=session.arguments.allow_download,
+        observer=observer, stop=session.stop, pause=suspend if change is None else NoPause(), models=session.models,
+        change=change or unchanged, allow_download=session.arguments.allow_download,
         profile=session.arguments.trace or session.arguments.profile,
     )  # fmt: skip
-    with shared["pause"].listening():
+    with suspend.listening() if change is None else nullcontext():  # signals are for the main thread
         if job.run is not None:
             return resume(job.run, settings=settings_given(job), changes=session.arguments.changes, **shared)
-        loaded = session.load(job)
+        loaded = session.load(job) if loaded is None else loaded
         settings = job.rename(loaded.settings)
         begun = session.find_begun(job, settings)
         if begun is not None:
@@ -287,43 +380,59 @@ class Shared(TypedDict):
 
     observer: Observer
     stop: Stop
-    pause: Suspend
+    pause: Pause
     models: KeptModels
+    change: Change
     allow_download: bool
     profile: bool | Path
 
 
-def render_job(job: Job, session: Session) -> Outcome:
-    """Render one run and return its outcome; errors are printed, not raised."""
+def render_job(
+    job: Job,
+    session: Session,
+    display: Progress,
+    *,
+    loaded: Loaded | None = None,
+    change: Change | None = None,
+    name: str = "",
+) -> Outcome:
+    """Render one run and return its outcome; errors are printed, not raised.
+
+    `loaded` are its settings if they are read already; `change` is that of `rendering.render`; `name` is put before its
+    messages, where other runs write theirs at the same time.
+    """
     from deforum.cli.observers import all_of, details, json_lines, profiles
 
     started = time.monotonic()
     console, stop = session.console, session.stop
-    observer = all_of(json_lines(console, job.label), progress_of(job, session), profiles(), details(console))
+    observer = all_of(
+        json_lines(console, job.label), progress_of(job, session, display), profiles(), details(console, name)
+    )
+    before = f"{name}: " if name else ""
     try:
         try:
-            result = go(job, session, observer)
+            result = go(job, session, observer, loaded=loaded, change=change)
         finally:
-            stop.rendering = False
-            console.progress.close()
+            stop.rendering.discard(job)
+            display.close()
     except KeyboardInterrupt as error:
         stop.signal = stop.signal or signal.SIGINT
-        say("\n".join(["stopped", *getattr(error, "__notes__", [])]))
+        say("\n".join([f"{before}stopped", *getattr(error, "__notes__", [])]))
         return Outcome(job, INTERRUPTED, time.monotonic() - started)
     except Exception as error:
-        session.models.clear()  # they may be in any state
+        if name:
+            error.add_note(f"in {name}; the other runs go on")
         status = console.fail(error, job.label)
         return Outcome(job, status, time.monotonic() - started, first_line(error))
-    finished(result, console)
     status = INTERRUPTED if result.stopped else OK
     return Outcome(job, status, time.monotonic() - started, str(result.video or result.folder), result)
 
 
-def progress_of(job: Job, session: Session) -> Observer:
+def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
     """Return the observer that says what is rendered, its notes, and its progress."""
     from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
 
-    progress, stop = session.console.progress, session.stop
+    stop = session.stop
 
     def watch(event: Event) -> None:
         match event:
@@ -334,7 +443,7 @@ def progress_of(job: Job, session: Session) -> Observer:
             case Note(text):
                 session.tell(job.file, text)
             case RunLoaded(folder, total):
-                stop.rendering = True
+                stop.rendering.add(job)
                 if folder is not None:
                     session.begun[job] = folder
                 progress(0, total)
@@ -383,8 +492,11 @@ def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outc
     return sheets
 
 
-def finished(result: RunResult, console: Console) -> None:
+def finished(outcome: Outcome, console: Console) -> None:
     """Print the paths of the results; the last line on stdout is the video, or the folder if there is none."""
+    result = outcome.result
+    if result is None:
+        return
     if result.stopped:
         say(f"stopped after {result.frames} frames: {result.folder}")
     paths = [*result.films[1:], result.video or result.folder]

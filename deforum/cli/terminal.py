@@ -92,8 +92,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal = 0
-        self.rendering = False
-        """False: no frame is being rendered, so the first request stops at once."""
+        self.rendering: set[object] = set()
+        """The runs whose frames are being rendered; while there is none, the first request stops at once."""
 
     def __call__(self) -> bool:
         return self.signal != 0

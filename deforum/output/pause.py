@@ -29,4 +29,11 @@ class Pause:
             time.sleep(_LOOK_AGAIN)
 
 
+class NoPause(Pause):
+    """For runs at once, which share their models and wait for each other: none is paused by itself."""
+
+    def asked(self, folder: Path) -> bool:
+        return False
+
+
 PLAIN_PAUSE = Pause()
