@@ -294,7 +294,8 @@ class Together:
                 self._wait_for_room()
                 if stop():
                     break
-                futures[number] = future = Future()
+                future: Future[T] = Future()
+                futures[number] = future
                 with meeting.changed:
                     meeting.running += 1
                 thread = threading.Thread(

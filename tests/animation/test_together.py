@@ -142,7 +142,7 @@ def test_an_error_is_that_of_its_own_animation(error: Exception, in_batches: boo
 def test_a_lack_of_memory_halves_the_batches() -> None:
     sizes: list[int] = []
 
-    def painter(inits: Sequence[Image], frames: Sequence[Frame], *, paints: object = None) -> list[Image]:
+    def painter(inits: Sequence[Any], frames: Sequence[Frame], *, paints: object = None) -> list[Image]:
         sizes.append(len(inits))
         if len(inits) > 2:
             raise torch.OutOfMemoryError

@@ -18,7 +18,7 @@ from deforum.animation.together import Meeting
 from deforum.pixels.image import Image, from_bytes
 from deforum.timeline.frame import Frame
 from deforum.video.ffmpeg import count_frames
-from tests.helpers.command import SEA, Say, paint_with, say
+from tests.helpers.command import SEA, Said, Say, paint_with, say
 from tests.helpers.films import decode
 
 LAND = SEA.replace("sea", "land").replace("max_frames: 6", "max_frames: 4").replace("seed: 7", "seed: 20")
@@ -34,7 +34,7 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     Path("sea.yaml").write_text(SEA)
     Path("land.yaml").write_text(LAND)
 
-    def run(*words: str, at: Callable[[Frame], None] = lambda frame: None) -> object:
+    def run(*words: str, at: Callable[[Frame], None] = lambda frame: None) -> Said:
         def paint(init: Image | None, frame: Frame) -> Image:
             at(frame)
             size = (64, 64, 3) if init is None else (*init.shape[1:], 3)
@@ -161,8 +161,36 @@ def test_a_second_interrupt_ends_all_after_the_painting_in_progress(
         assert f"{name}.yaml: stopped\nframes finished: 3, in {Path('output') / name}" in said.err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
+def test_what_was_stopped_goes_on_together_or_alone(render: Say) -> None:
+    """A run of several at once is not one with stages of its own."""
+
+    def stops(frame: Frame) -> None:
+        if frame.seed == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+
+    names = ("sea", "land", "ice")
+    Path("ice.yaml").write_text(SEA.replace("sea", "ice").replace("seed: 7", "seed: 40"))
+    files = [f"{name}.yaml" for name in names]
+    assert render(*files, "max_frames=20", "--together", at=stops).status == 130
+    assert render("--resume", "output/land").status == 0
+    said = render(*files, "max_frames=20", "--together", "--continue")
+    assert said.status == 0, said.err
+    for name, seed in zip(names, (7, 20, 40), strict=True):
+        film = Path(f"output/{name}/{name}.mp4")
+        levels = [round(float(frame.mean()) / 4) for frame in decode(film, 64, 64)]
+        assert count_frames(film) == 20 and levels == list(range(seed, seed + 20))
+
+
 @pytest.mark.parametrize("words", [("seed=1,2",), ("land.yaml",)])
 def test_a_profile_is_of_runs_alone(words: tuple[str, ...], render: Say) -> None:
     said = render("sea.yaml", *words, "--together", "--profile")
     assert said.status == 2 and said.out == "" and not Path("output").exists()
     assert "--profile --together: the time of runs at once cannot be told apart" in said.err
+
+
+def test_runs_that_are_named_to_be_resumed_go_on_one_by_one(render: Say) -> None:
+    assert render("sea.yaml", "land.yaml", "skip_video_creation=true", "--together").status == 0
+    said = render("--resume", "output/sea", "--resume", "output/land", "--together")
+    assert said.status == 2 and "--resume --together: runs are resumed one after the other" in said.err
