@@ -27,7 +27,8 @@ MOST = 8
 
 def is_supported() -> bool:
     """Whether this build of torch has oneDNN's operations on weights in its layout."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    available: Callable[[], bool] = torch.backends.mkldnn.is_available
+    return available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class Part(nn.Module):

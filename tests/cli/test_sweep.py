@@ -242,6 +242,9 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
         device = torch.device("cpu")
         factor = 8
 
+        def fit(self, width: int, height: int) -> None:
+            pass
+
         def diffuse_batch(
             self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, **_: object
         ) -> list[Image]:

@@ -16,7 +16,7 @@ Results are those of the plain modules, except for rounding. For float32 on a CP
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -93,7 +93,8 @@ class PromptAttention(Part):
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return key and value of tokens (B, tokens, width)."""
-        key, value = self._read(tokens).unflatten(-1, (2, self._heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        read = self._read(tokens).view(*tokens.shape[:-1], 2, self._heads, -1)
+        key, value = read.permute(2, 0, 3, 1, 4).unbind()
         return key, value
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
@@ -126,7 +127,8 @@ class Transformer(Part):
         super().__init__()
         self.norm = Norm(block.norm, plain=True)
         self.proj_in, self.proj_out = _linear(block.proj_in), _linear(block.proj_out)
-        self.blocks = nn.ModuleList(TransformerBlock(inner) for inner in block.transformer_blocks)
+        plain: Iterable[Any] = block.transformer_blocks
+        self.blocks = nn.ModuleList(TransformerBlock(inner) for inner in plain)
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
         batch, channels, height, width = x.shape
@@ -160,7 +162,7 @@ class Upsample(Part):
         quarters = self._quarters(x)  # (B, 4 * out, h + 1, w + 1)
         shape = batch, self._channels, 2 * height, 2 * width
         made = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-        for index, part in enumerate(quarters.split(self._channels, dim=1)):
+        for index, part in enumerate(torch.split(quarters, self._channels, dim=1)):
             row, column = divmod(index, 2)
             made[:, :, row::2, column::2] = part[:, :, row : row + height, column : column + width]
         return made
@@ -259,7 +261,7 @@ class PackedUNet:
         keys, text = read
         embedding = self._unet.embed(x, time, guidance)
         embedding = embedding if text is None else embedding + text
-        projected = self._times(F.silu(embedding))[:, :, None, None].split(self._widths, dim=1)
+        projected = torch.split(self._times(F.silu(embedding))[:, :, None, None], self._widths, dim=1)
         made: Tensor = self._packed.run(x, dict(zip(self._resnets, projected, strict=True)), keys)
         return made
 
