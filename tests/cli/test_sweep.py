@@ -249,7 +249,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
             self, inits: Sequence[Image | None], frames: Sequence[Frame], *, width: int, height: int, **_: object
         ) -> list[Image]:
             if any(frame.params.cfg_scale == 3 for frame in frames):
-                raise RuntimeError("out of memory")
+                raise RuntimeError("an operation failed")
             return [from_bytes(np.full((height, width, 3), 99, np.uint8)) for _ in frames]
 
     def load_diffuser(source: ModelSource, **choices: object) -> Grey:
