@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from training import world
-from training.world import SIZE, Canvas, Float, Picture, disc, mix, noise, polygon, smooth
+from training.world import SIZE, Canvas, Float, Picture, mix, smooth
 
 _X: Float = np.arange(SIZE, dtype=np.float32)
 _Y: Float = _X[:, None]
@@ -47,7 +47,7 @@ def _tunnel(c: Canvas) -> None:
     across = np.sign(np.sin(rng.uniform(1.5, 5) / depth)) * np.clip(depth * 12 - 1, 0, 1)
     around = np.arctan2(dy, dx) * 3 if kind == "tube" else np.where(side < 2, dy, dx) / np.maximum(near, 1)
     along = np.sign(np.sin(around * rng.uniform(4, 14) + rng.uniform(0, 6)))
-    shade = 1 + across * rng.uniform(0, 0.2) + along * rng.uniform(0, 0.15) + 0.05 * noise(rng, 3.0)
+    shade = 1 + across * rng.uniform(0, 0.2) + along * rng.uniform(0, 0.15) + 0.05 * c.noise(rng, 3.0)
     if kind == "street":
         world.paint_sky(c)
     haze = c.haze if kind == "street" else _tone(rng) * np.float32(rng.uniform(0.1, 1.2))
@@ -63,11 +63,11 @@ def _cave(c: Canvas) -> None:
     x, y = rng.uniform(0.3, 0.7, 2) * SIZE
     dx, dy = (_X - x) / rng.uniform(50, 100), (_Y - y) / rng.uniform(50, 100)
     square = rng.random() < 0.3
-    out = np.maximum(np.abs(dx), np.abs(dy)) if square else np.hypot(dx, dy) + 0.16 * noise(rng, 3.4)
+    out = np.maximum(np.abs(dx), np.abs(dy)) if square else np.hypot(dx, dy) + 0.16 * c.noise(rng, 3.4)
     depth = np.clip(0.45 + 0.3 * (np.hypot(dx, dy) - 1), 0.42, 1).astype(np.float32)
     if square:  # a wall is flat
         depth[:] = rng.uniform(0.5, 0.9)
-    shade = 1.1 - 0.35 * np.clip(out - 1, 0, 2) + 0.16 * noise(rng, 3.2)
+    shade = 1.1 - 0.35 * np.clip(out - 1, 0, 2) + 0.16 * c.noise(rng, 3.2)
     rock = _tone(rng) * np.float32(rng.uniform(0.2, 0.8))
     c.over(smooth((out - 1) * 20 + 0.5), np.clip(rock * np.clip(shade, 0.1, 2)[..., None], 0, 1), depth)
 
@@ -84,14 +84,14 @@ def _canopy(c: Canvas) -> None:
     bark, leaf = _tone(rng) * np.float32(0.6), _tone(rng) * np.float32(0.7)
     for k in range(int(rng.integers(3, 6))):  # layers of leaves, the farthest first
         level = 0.12 + 0.12 * k
-        mask = smooth((noise(rng, 2.9) - 1.0 + 0.35 * reach) * 3)
+        mask = smooth((c.noise(rng, 2.9) - 1.0 + 0.35 * reach) * 3)
         c.over(mask, _veiled(leaf * np.float32(1.1 - 0.15 * k), c.haze, np.full_like(depth, level), 0.8), level)
     for angle in rng.uniform(0, 2 * math.pi, int(rng.integers(5, 12))):
         a, start, half = float(angle), float(rng.uniform(8, 60)), float(rng.uniform(0.03, 0.12))
         points = [(x + r * math.cos(a + s), y + r * math.sin(a + s)) for r, s in
                   ((start, -half / 3), (start, half / 3), (320, half), (320, -half))]  # fmt: skip
         colour = _veiled(bark * np.float32(rng.uniform(0.7, 1.2)), c.haze, depth, 0.8)
-        c.over(polygon(points), np.clip(colour * (1 + 0.08 * noise(rng, 3.0))[..., None], 0, 1), depth)
+        c.over(c.polygon(points), np.clip(colour * (1 + 0.08 * c.noise(rng, 3.0))[..., None], 0, 1), depth)
 
 
 def _things(c: Canvas) -> None:
@@ -100,7 +100,7 @@ def _things(c: Canvas) -> None:
     wall, haze = _tone(rng), _tone(rng)
     slant = rng.normal(0, 0.0004, 2)
     back = np.clip(0.12 + slant[0] * (_X - 128) + slant[1] * (_Y - 128), 0.02, 0.5).astype(np.float32)
-    c.image = np.clip(mix(wall, haze, 0.5) * (1 + 0.06 * noise(rng, 3.2) + 2 * (back - 0.12))[..., None], 0, 1)
+    c.image = np.clip(mix(wall, haze, 0.5) * (1 + 0.06 * c.noise(rng, 3.2) + 2 * (back - 0.12))[..., None], 0, 1)
     c.inverse_depth = back
     size = float(rng.uniform(60, 110))
     sun = float(rng.uniform(0, 2 * math.pi))
@@ -114,12 +114,12 @@ def _things(c: Canvas) -> None:
         if rng.random() < 0.5:
             bulge = np.sqrt(np.clip(1 - dx * dx - dy * dy, 0, 1))
             shade = np.clip(0.55 + 0.4 * light + 0.3 * bulge, 0.15, 1.25)
-            c.over(disc(float(x), float(y), radius), np.clip(tone * shade[..., None], 0, 1), near + 0.05 * bulge)
+            c.over(c.disc(float(x), float(y), radius), np.clip(tone * shade[..., None], 0, 1), near + 0.05 * bulge)
         else:
             a, n = rng.uniform(0, 2 * math.pi), int(rng.integers(3, 7))
             corners = [(x + radius * math.cos(a + 2 * math.pi * k / n), y + radius * math.sin(a + 2 * math.pi * k / n))
                        for k in range(n)]  # fmt: skip
-            c.over(polygon(corners), np.clip(tone * (0.9 + 0.15 * light)[..., None], 0, 1), near)
+            c.over(c.polygon(corners), np.clip(tone * (0.9 + 0.15 * light)[..., None], 0, 1), near)
 
 
 def _from_above(c: Canvas) -> None:
@@ -127,7 +127,7 @@ def _from_above(c: Canvas) -> None:
     rng = c.rng
     c.horizon = h = float(-rng.uniform(60, 500))
     ground = np.broadcast_to((_Y - h) / (SIZE - h) * rng.uniform(0.4, 0.7), (SIZE, SIZE)).astype(np.float32)
-    c.image = np.clip(_tone(rng) * (1 + 0.12 * noise(rng, 3.0) + 0.06 * noise(rng, 2.6))[..., None], 0, 1)
+    c.image = np.clip(_tone(rng) * (1 + 0.12 * c.noise(rng, 3.0) + 0.06 * c.noise(rng, 2.6))[..., None], 0, 1)
     c.inverse_depth = ground
     leaf = _tone(rng) * np.float32(0.8)
     for y in np.sort(rng.uniform(-10, SIZE + 20, int(rng.integers(10, 40)))):
@@ -136,7 +136,7 @@ def _from_above(c: Canvas) -> None:
             radius = scale * float(rng.uniform(25, 60))
             tall = radius / 100  # the height of a tree grows with its width
             shade = np.clip(0.9 - 0.35 * ((_X - x) + (_Y - y)) / radius, 0.4, 1.3)
-            c.over(disc(x, float(y), radius), np.clip(leaf * shade[..., None], 0, 1), scale + tall)
+            c.over(c.disc(x, float(y), radius), np.clip(leaf * shade[..., None], 0, 1), scale + tall)
         else:
             half, rise = scale * float(rng.uniform(20, 50)), scale * float(rng.uniform(20, 80))
             tall = rise / 130
@@ -148,8 +148,8 @@ def _from_above(c: Canvas) -> None:
                 (x + half, y - rise - half),
                 (x - half, y - rise - half),
             ]
-            c.over(polygon(front), tone * np.float32(0.7), scale + 0.5 * tall)
-            c.over(polygon(roof), tone, scale + tall)
+            c.over(c.polygon(front), tone * np.float32(0.7), scale + 0.5 * tall)
+            c.over(c.polygon(roof), tone, scale + tall)
 
 
 def _boughs(c: Canvas) -> None:
@@ -159,9 +159,9 @@ def _boughs(c: Canvas) -> None:
     c.inverse_depth *= 0.75
     turn = float(rng.choice([0.0, 0.0, 0.8, -0.8, 1.6, -1.6]))
     height = (_Y - 128) * math.cos(turn) + (_X - 128) * math.sin(turn) + 128  # from the top, or from a side
-    edge = rng.uniform(20, 90) + 34 * noise(rng, 3.2)
+    edge = rng.uniform(20, 90) + 34 * c.noise(rng, 3.2)
     leaf = _tone(rng) * np.float32(rng.uniform(0.15, 0.7))
-    shade = 1 + 0.2 * noise(rng, 2.8)
+    shade = 1 + 0.2 * c.noise(rng, 2.8)
     c.over(smooth((edge - height) / 5), np.clip(leaf * shade[..., None], 0, 1), float(rng.uniform(0.8, 1)))
 
 

@@ -1,6 +1,6 @@
-"""The drawn world: procedural pictures of 256x256 px with the facts for their captions and true inverse depth.
+"""The drawn world: procedural pictures with the facts for their captions and true inverse depth.
 
-``draw(seed, index)`` is a pure function of its arguments. A picture is painted back to front on a ``Canvas`` (sky, far
+``draw(seed, index)`` is a pure function of its arguments, and the picture the same at every size. A picture is painted back to front on a ``Canvas`` (sky, far
 layers, near layers), so the depth of every layer is known; the painted things are recorded in ``Facts``, from which
 `training.captions` writes the captions.
 
@@ -9,7 +9,8 @@ combination of both, in time of day, weather, palette, style and distance. A sma
 clearly; from a world in which every mountain is new it learns the mean mountain, which looks like fog.
 
 Convention: images are RGB (H, W, 3), float32 in [0, 1] while painting, uint8 when finished; inverse depth is float32
-(H, W), 0 infinitely far, 1 at the camera's feet; x points right, y down, in pixels of the 256 px picture.
+(H, W), 0 infinitely far, 1 at the camera's feet; x points right, y down, in units of a
+256th of the picture, whatever its size in pixels (`primitives.Grid`).
 
 Each module imports only from those before it: `primitives`; `canvas`; `sky`, `plants` and `terrain`, the elements of
 scenes; the scenes in `landscapes`, `woods_and_flowers`, `city`, `space` and `abstract`; `finish`.
@@ -28,7 +29,7 @@ from training.world.canvas import LIGHTS, Canvas, Facts
 from training.world.city import city_scene
 from training.world.finish import COLOURLESS, PALETTES, STYLES, add_precipitation, grade, step_nearer
 from training.world.landscapes import desert_scene, hills_scene, mountains_scene, sea_scene
-from training.world.primitives import SIZE, Float, disc, mix, noise, polygon, smooth
+from training.world.primitives import SIZE, Float, mix, smooth
 from training.world.sky import paint_sky
 from training.world.space import PLANETS, space_scene
 from training.world.woods_and_flowers import flowers_scene, forest_scene
@@ -48,13 +49,10 @@ __all__ = [
     "Facts",
     "Float",
     "Picture",
-    "disc",
     "draw",
     "draw_sun_scale",
     "mix",
-    "noise",
     "paint_sky",
-    "polygon",
     "smooth",
 ]
 
@@ -102,8 +100,9 @@ def draw_sun_scale(seed: int, index: int) -> float:
     return float(np.exp(np.random.default_rng([seed, index, 2]).uniform(*np.log(SUN_SCALES))))
 
 
-def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere: bool = False) -> Picture:
-    """Draw picture ``index`` of the world ``seed``.
+def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere: bool = False,
+         size: int = SIZE) -> Picture:  # fmt: skip
+    """Draw picture ``index`` of the world ``seed``, ``size`` px wide and high.
 
     ``scene`` is one of `SCENES`, random where empty; ``unseen`` includes the combinations of `UNSEEN`; with
     ``anywhere`` every picture has a place and sky of its own, for a model that should generalise over places.
@@ -120,14 +119,14 @@ def draw(seed: int, index: int, scene: str = "", unseen: bool = False, anywhere:
         places = skies = rng
     if scene == "abstract":  # its colours come from `sky` and should vary from picture to picture
         skies = rng
-    c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies)
+    c = Canvas(places, time, float(places.uniform(0.38, 0.62) * SIZE), skies, size)
     c.sun_scale = draw_sun_scale(seed, index)
     c.facts.weather = str(rng.choice(list(_WEATHERS), p=list(_WEATHERS.values())))
     dry = scene == "desert" and c.facts.weather in ("snow", "fog")
     if dry or (scene, c.facts.weather) in (("sea", "snow"), ("flowers", "snow")):
         c.facts.weather = ""
     SCENES[scene][1](c)
-    if c.inverse_depth[int(np.clip(c.sun_y, 0, SIZE - 1)), int(c.sun_x)] > 0:  # hidden by something nearer
+    if c.at(c.at(c.inverse_depth, c.sun_y), c.sun_x) > 0:  # hidden by something nearer
         c.facts.things = [thing for thing in c.facts.things if thing not in ("sun", "moon", "crescent moon")]
     add_precipitation(c)
     c.rng = rng

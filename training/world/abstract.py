@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from training.world.canvas import Canvas
-from training.world.primitives import SIZE, Colour, X, Y, mix, rgb, smooth
+from training.world.primitives import SIZE, Colour, mix, rgb, smooth
 
 ABSTRACT_COLOURS: dict[str, Colour] = {
     "red": (0.86, 0.14, 0.16), "orange": (0.96, 0.54, 0.12), "yellow": (0.99, 0.86, 0.26),
@@ -24,7 +24,7 @@ def abstract_scene(c: Canvas) -> None:
     names = [str(n) for n in c.sky.choice(list(ABSTRACT_COLOURS), 2, replace=False)]
     stops = [rgb(ABSTRACT_COLOURS[n]) for n in names]
     x, y = rng.uniform(0.35, 0.65, 2) * SIZE
-    dx, dy = X - x, Y - y
+    dx, dy = c.x - x, c.y - y
     radius, angle = np.hypot(dx, dy), np.arctan2(dy, dx)
     turn = float(rng.choice([0.0, math.pi / 4, math.pi / 2, -math.pi / 4]))
     across, along = dx * math.cos(turn) + dy * math.sin(turn), -dx * math.sin(turn) + dy * math.cos(turn)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.world.primitives import SIZE, Colour, Float, Y, jitter, mix, rgb
+from training.world.primitives import SIZE, Colour, Float, Grid, jitter, mix, rgb
 
 
 @dataclass
@@ -51,20 +51,22 @@ LIGHTS: dict[str, Light] = {
 }  # fmt: skip
 
 
-class Canvas:
+class Canvas(Grid):
     """A picture being painted back to front, with the light and weather common to all layers."""
 
     def __init__(
-        self, rng: np.random.Generator, time: str, horizon: float, sky: np.random.Generator | None = None
-    ) -> None:
-        """``horizon`` is a row in px; ``rng`` draws the place, ``sky`` the sky (default: ``rng`` too)."""
+        self, rng: np.random.Generator, time: str, horizon: float, sky: np.random.Generator | None = None,
+        side: int = SIZE,
+    ) -> None:  # fmt: skip
+        """``horizon`` is a row in units; ``rng`` draws the place, ``sky`` the sky (default: ``rng`` too)."""
+        super().__init__(side)
         self.rng = rng
         self.sky = sky or rng
         self.facts = Facts(time=time)
         self.light = LIGHTS[time]
         self.horizon = horizon
-        self.image: Float = np.zeros((SIZE, SIZE, 3), np.float32)
-        self.inverse_depth: Float = np.zeros((SIZE, SIZE), np.float32)
+        self.image: Float = self.zeros(channels=(3,))
+        self.inverse_depth: Float = self.zeros()
         self.surface = jitter(rng, self.light.surface, 0.03)
         self.haze = rgb(self.light.horizon)
         self.sun_x = float(rng.uniform(0.15, 0.85) * SIZE)
@@ -86,8 +88,8 @@ class Canvas:
 
     def ground_depth(self, near: float = 1.0) -> Float:
         """Return the inverse depth (H, W) of the ground plane, 0 at the horizon, ``near`` at the bottom."""
-        rows = np.clip((Y - self.horizon) / (SIZE - self.horizon), 0, 1) * near
-        return np.broadcast_to(rows, (SIZE, SIZE)).astype(np.float32)
+        rows = np.clip((self.y - self.horizon) / (SIZE - self.horizon), 0, 1) * near
+        return np.broadcast_to(rows, (self.side, self.side)).astype(np.float32)
 
     def note(self, *things: str) -> None:
         self.facts.things += things

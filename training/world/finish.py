@@ -9,7 +9,7 @@ import numpy as np
 
 from training.world.canvas import Canvas, Facts
 from training.world.plants import FLOWERS
-from training.world.primitives import SIZE, Colour, Float, Y, jitter, mix, noise, ramp, rgb, smooth
+from training.world.primitives import SIZE, Colour, Float, Grid, jitter, mix, ramp, rgb, smooth
 from training.world.space import PLANETS
 
 PALETTES: dict[str, tuple[Colour, Colour, Colour]] = {  # dark, middle and light of a duotone
@@ -32,17 +32,18 @@ def add_precipitation(c: Canvas) -> None:
     """Paint falling snow or rain, if that is the weather."""
     rng = c.rng
     if c.facts.weather == "snow":
-        flakes = np.zeros((SIZE, SIZE), np.float32)
+        flakes = c.zeros()
         for _ in range(int(rng.integers(50, 90))):
-            centre = (int(rng.uniform(0, SIZE) * 16), int(rng.uniform(0, SIZE) * 16))
-            cv2.circle(flakes, centre, int(rng.uniform(1.4, 3.4) * 16), 1.0, -1, cv2.LINE_AA, 4)
+            centre = [int(rng.uniform(0, SIZE) * 16 * c.scale) for _ in range(2)]
+            cv2.circle(flakes, centre, int(rng.uniform(1.4, 3.4) * 16 * c.scale), 1.0, -1, cv2.LINE_AA, 4)
         c.image = mix(c.image, (0.97, 0.98, 1.0), flakes * 0.85)
     elif c.facts.weather == "rain":
-        streaks = np.zeros((SIZE, SIZE), np.uint8)
+        streaks = c.zeros(np.uint8)
         lean = rng.uniform(-5, 5)
         for _ in range(170):
             x, y, n = rng.uniform(0, SIZE), rng.uniform(-10, SIZE), rng.uniform(9, 20)
-            cv2.line(streaks, (int(x), int(y)), (int(x + lean * n / 14), int(y + n)), 255, 1, cv2.LINE_AA)
+            ends = [(int(u * c.scale), int(v * c.scale)) for u, v in ((x, y), (x + lean * n / 14, y + n))]
+            cv2.line(streaks, *ends, 255, max(1, c.pixels_in(1)), cv2.LINE_AA)
         c.image = mix(c.image, (0.80, 0.84, 0.90), streaks.astype(np.float32) / 255 * 0.38)
 
 
@@ -55,14 +56,21 @@ def step_nearer(c: Canvas, rng: np.random.Generator) -> None:
         x = float(np.clip(x, max(0.0, c.sun_x + 30 - side), max(0.0, min(room, c.sun_x - 30))))
         y = float(np.clip(y, max(0.0, c.sun_y + 30 - side), max(0.0, min(room, c.sun_y - 30))))
     scale = SIZE / side
-    matrix = np.array([[scale, 0, (0.5 - x) * scale - 0.5], [0, scale, (0.5 - y) * scale - 0.5]])
-    border = cv2.BORDER_REPLICATE
-    c.image = cv2.warpAffine(c.image, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=border)
-    c.inverse_depth = cv2.warpAffine(c.inverse_depth, matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST, borderMode=border)
+    left, top = x * c.scale, y * c.scale
+    matrix = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
+    border, size = cv2.BORDER_REPLICATE, (c.side, c.side)
+    c.image = cv2.warpAffine(c.image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=border)
+    c.inverse_depth = cv2.warpAffine(c.inverse_depth, matrix, size, flags=cv2.INTER_NEAREST, borderMode=border)
+
+
+def _scale(image: Float) -> float:
+    """Pixels per unit."""
+    return image.shape[0] / SIZE
 
 
 def _edges(image: Float, width: float) -> Float:
-    """Return the edges of a blurred picture, (H, W) in 0..1; ``width`` is the blur's sigma in px."""
+    """Return the edges of a blurred picture, (H, W) in 0..1; ``width`` is the blur's sigma in units."""
+    width = width * _scale(image)
     soft = cv2.GaussianBlur(image, (0, 0), width)
     steps = np.hypot(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)).max(axis=2)
     return smooth(steps * width * 0.9 - 0.05)
@@ -72,23 +80,29 @@ def _neon(image: Float, rng: np.random.Generator) -> Float:
     """Glowing outlines from magenta to cyan over a dark picture."""
     ends = [rgb(k) for k in ((1.0, 0.15, 0.75), (0.15, 0.9, 1.0))][:: int(rng.choice([-1, 1]))]
     lines = _edges(image, 1.8)
-    glow = np.clip(lines + 0.8 * cv2.GaussianBlur(lines, (0, 0), 6), 0, 1.2)[..., None]
+    glow = np.clip(lines + 0.8 * cv2.GaussianBlur(lines, (0, 0), 6 * _scale(image)), 0, 1.2)[..., None]
     luma = (image @ rgb((0.30, 0.59, 0.11)))[..., None]
-    colour = ramp(np.broadcast_to(Y / SIZE, (SIZE, SIZE)), ends)
+    colour = ramp(np.broadcast_to(Grid(len(image)).y / SIZE, image.shape[:2]), ends)
     return np.asarray(luma * rgb((0.40, 0.20, 0.62)) + glow * colour, np.float32)
 
 
 def _pastel(image: Float, rng: np.random.Generator) -> Float:
-    """Pale, soft colours."""
+    """Pale, soft colours."""  # soft by pixels, not units: a larger picture is crisper
     soft = cv2.GaussianBlur(image, (0, 0), 1.2)
     tint = jitter(rng, (1.0, 0.95, 0.97), 0.02)
     return np.asarray((0.46 + 0.54 * soft**0.8) * tint, np.float32)
 
 
+def _washed(image: Float, contrast: float) -> Float:
+    """Smooth a picture (H, W) or (H, W, 3) but for its edges."""
+    scale = _scale(image)
+    return np.asarray(cv2.bilateralFilter(np.asarray(image, np.float32), 2 * round(4 * scale) + 1, contrast, 5 * scale))
+
+
 def _watercolour(image: Float, rng: np.random.Generator) -> Float:
     """Pale flat washes with darker rims."""
-    flat = cv2.bilateralFilter(np.asarray(image, np.float32), 9, 0.25, 5)
-    washes = 0.85 * (0.25 + 0.75 * flat) + 0.03 * noise(rng, 3.2)[..., None]
+    flat = _washed(image, 0.25)
+    washes = 0.85 * (0.25 + 0.75 * flat) + 0.03 * Grid(len(image)).noise(rng, 3.2)[..., None]
     washes = washes * (1 - 0.35 * _edges(flat, 1.2)[..., None])
     return np.asarray(washes + 0.15 * flat, np.float32)
 
@@ -98,16 +112,17 @@ def _ink(image: Float, rng: np.random.Generator) -> Float:
     luma = np.asarray(image @ rgb((0.30, 0.59, 0.11)), np.float32)
     low, high = np.percentile(luma, (2, 98))
     tone = ((luma - low) / max(float(high - low), 0.1)).clip(0, 1).astype(np.float32)  # also makes nights legible
-    flat = cv2.bilateralFilter(tone, 9, 0.3, 5)
+    flat = _washed(tone, 0.3)
     steps = 0.5 + 0.5 * (smooth((flat - 0.1) * 12) + smooth((flat - 0.28) * 12) + smooth((flat - 0.5) * 12)) / 3
     lines = _edges(np.asarray(np.repeat(tone[..., None], 3, 2)), 1.3)
-    shade = steps * (1 - 0.85 * lines) + 0.02 * noise(rng, 2.4)
+    shade = steps * (1 - 0.85 * lines) + 0.02 * Grid(len(image)).noise(rng, 2.4)
     return mix((0.09, 0.08, 0.12), jitter(rng, (0.97, 0.95, 0.89), 0.015), np.clip(shade, 0, 1))
 
 
 def _low_poly(image: Float, rng: np.random.Generator) -> Float:
     """Flat triangles between random points, denser at edges; each a little lighter or darker."""
-    busy = cv2.GaussianBlur(_edges(image, 1.5), (0, 0), 5)
+    grid, unit = Grid(len(image)), (SIZE, SIZE)
+    busy = cv2.GaussianBlur(cv2.resize(_edges(image, 1.5), unit, interpolation=cv2.INTER_AREA), (0, 0), 5)
     where = rng.random((SIZE, SIZE)) < 0.0016 + 0.02 * busy
     net = cv2.Subdiv2D((-1, -1, SIZE + 2, SIZE + 2))
     border = [k * SIZE / 8 for k in range(9)]
@@ -116,11 +131,15 @@ def _low_poly(image: Float, rng: np.random.Generator) -> Float:
         net.insert((x, y))
     corners = net.getTriangleList().reshape(-1, 3, 2)
     corners = corners[((corners >= 0) & (corners <= SIZE)).all((1, 2))]
-    soft = cv2.GaussianBlur(image, (0, 0), 2.0)
-    x, y = np.clip(corners.mean(1).astype(np.int32), 0, SIZE - 1).T
-    facets = np.clip(soft[y, x] * (1 + rng.normal(0, 0.06, (len(x), 1))), 0, 1)
+    soft = cv2.GaussianBlur(image, (0, 0), 2.0 * grid.scale)
+    places = np.clip(corners.mean(1), 0, SIZE - 1)
+    # By place: what is drawn from rng must not depend on the number of triangles, which differs a little with the size.
+    x, y = places.astype(np.int32).T
+    lighter = rng.normal(1, 0.06, (SIZE, SIZE))[y, x, None]
+    x, y = (places * grid.scale).astype(np.int32).T
+    facets = np.clip(soft[y, x] * lighter, 0, 1)
     made = np.array(soft)
-    for triangle, colour in zip(np.round(corners * 16).astype(np.int32), facets.tolist(), strict=True):
+    for triangle, colour in zip(grid.sixteenths(corners), facets.tolist(), strict=True):
         cv2.fillConvexPoly(made, triangle, colour, cv2.LINE_AA, 4)
     return made
 
@@ -130,27 +149,29 @@ def _pixel(image: Float, rng: np.random.Generator) -> Float:
     little = cv2.resize(image, (SIZE // 8, SIZE // 8), interpolation=cv2.INTER_AREA)
     little = np.clip(little + 1.2 * (little - cv2.GaussianBlur(little, (0, 0), 1.0)), 0, 1)
     few = np.round(little * 7) / 7
-    return np.asarray(cv2.resize(few, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST), np.float32)
+    return np.asarray(cv2.resize(few, image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.float32)
 
 
 def _oil(image: Float, rng: np.random.Generator) -> Float:
     """Brush strokes along edges, broad ones first, then finer ones where detail is missing (after Hertzmann 1998)."""
-    made = cv2.GaussianBlur(image, (0, 0), 4)
+    grid = Grid(len(image))
+    made = cv2.GaussianBlur(image, (0, 0), 4 * grid.scale)
     for width, count in ((14, 500), (8, 1100), (5, 1500)):
-        soft = cv2.GaussianBlur(image, (0, 0), width / 3)
+        soft = cv2.GaussianBlur(image, (0, 0), grid.scale * width / 3)
         luma = soft @ rgb((0.30, 0.59, 0.11))
         across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
         places = rng.uniform(0, SIZE, (count, 2))
         off = np.abs(made - soft).max(axis=2)
         for (x, y), lighter, lean in zip(places, rng.normal(1, 0.05, count), rng.normal(0, 0.35, count), strict=True):
-            i, j = int(y), int(x)
+            i, j = int(grid.scale * y), int(grid.scale * x)
             if width < 14 and off[i, j] < 0.03:
                 continue
-            turn = np.arctan2(across[i, j], -down[i, j]) + lean if np.hypot(across[i, j], down[i, j]) > 0.01 else lean
+            steep = np.hypot(across[i, j], down[i, j]) * grid.scale > 0.01
+            turn = np.arctan2(across[i, j], -down[i, j]) + lean if steep else lean
             dx, dy = width * 1.4 * np.cos(turn), width * 1.4 * np.sin(turn)
-            ends = np.round(np.array([x - dx, y - dy, x + dx, y + dy]) * 16).astype(int).tolist()
+            ends = grid.sixteenths([(x - dx, y - dy), (x + dx, y + dy)]).tolist()
             colour = np.clip(soft[i, j] * lighter, 0, 1).tolist()
-            cv2.line(made, (ends[0], ends[1]), (ends[2], ends[3]), colour, width, cv2.LINE_AA, 4)
+            cv2.line(made, *ends, colour, grid.pixels_in(width), cv2.LINE_AA, 4)
     grey = made.mean(axis=2, keepdims=True)
     return np.asarray(grey + 1.12 * (made - grey), np.float32)
 

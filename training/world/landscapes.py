@@ -7,7 +7,7 @@ import numpy as np
 
 from training.world.canvas import Canvas
 from training.world.plants import FLOWERS, paint_cactus, paint_palm, paint_pines, paint_round_tree, scatter_flowers
-from training.world.primitives import SIZE, X, Y, ground_noise, jitter, mix, noise, pick, polygon, profile, rgb, smooth
+from training.world.primitives import SIZE, jitter, mix, pick, rgb, smooth
 from training.world.sky import paint_sky
 from training.world.terrain import GREENS, SEAS, paint_hill, paint_range, paint_water
 
@@ -29,7 +29,7 @@ def mountains_scene(c: Canvas) -> None:
     if kind == "lake":
         paint_hill(c, foot - 4, 12, 0.3, (0.1, 0.14), pick(rng, GREENS) * 0.7)
         if rng.random() < 0.6:
-            paint_pines(c, np.full(SIZE, foot + 1, np.float32), (16, 30), 22, (0.13, 0.25, 0.17), 0.2, 0.15)
+            paint_pines(c, np.full(c.side, foot + 1, np.float32), (16, 30), 22, (0.13, 0.25, 0.17), 0.2, 0.15)
             c.note("pine trees")
         paint_water(c, foot + 3, 0.10, rgb((0.10, 0.30, 0.38)))
         c.note("lake")
@@ -57,38 +57,40 @@ def sea_scene(c: Canvas) -> None:
     paint_sky(c)
     if rng.random() < 0.3:
         side = float(rng.choice([0.0, 1.0]))
-        island = profile(rng, 2.6) * (np.clip(1 - np.abs(X / SIZE - side) * 1.8, 0, 1) ** 0.7) * rng.uniform(26, 60)
-        mask = np.clip(Y - (h - island) + 0.5, 0, 1) * (island > 1)
-        shade = 0.85 + 0.18 * noise(rng, 2.9)
+        island = c.profile(rng, 2.6) * (np.clip(1 - np.abs(c.x / SIZE - side) * 1.8, 0, 1) ** 0.7) * rng.uniform(26, 60)
+        mask = c.cover(c.y - (h - island)) * (island > 1)
+        shade = 0.85 + 0.18 * c.noise(rng, 2.9)
         c.over(mask, c.lit(pick(rng, [(0.36, 0.40, 0.34), (0.46, 0.42, 0.38)]), 0.4, shade), 0.05)
         c.note("island")
     paint_water(c, h, float(rng.uniform(0.35, 0.75)), pick(rng, SEAS))
     if rng.random() < 0.25:
         x, size = float(rng.uniform(0.2, 0.8) * SIZE), float(rng.uniform(24, 52))
         base = h + size * 0.22
-        c.over(polygon([(x - size * 0.36, base - size * 0.1), (x + size * 0.36, base - size * 0.1),
+        c.over(c.polygon([(x - size * 0.36, base - size * 0.1), (x + size * 0.36, base - size * 0.1),
                          (x + size * 0.24, base + size * 0.06), (x - size * 0.26, base + size * 0.06)]),
                c.lit((0.36, 0.22, 0.16), 0.1), 0.15)  # fmt: skip
         sail = c.lit((0.97, 0.95, 0.90), 0.1)
-        c.over(polygon([(x, base - size), (x, base - size * 0.14), (x + size * 0.42, base - size * 0.14)]), sail, 0.15)
-        c.over(polygon([(x - size * 0.05, base - size * 0.85), (x - size * 0.05, base - size * 0.14),
+        c.over(
+            c.polygon([(x, base - size), (x, base - size * 0.14), (x + size * 0.42, base - size * 0.14)]), sail, 0.15
+        )
+        c.over(c.polygon([(x - size * 0.05, base - size * 0.85), (x - size * 0.05, base - size * 0.14),
                          (x - size * 0.34, base - size * 0.14)]), sail * np.float32(0.9), 0.15)  # fmt: skip
         c.note("sailboat")
     if rng.random() < 0.55:
         c.facts.scene = "beach"
         tilt = float(rng.uniform(-0.28, 0.28))
-        shore = h + (SIZE - h) * rng.uniform(0.42, 0.66) + tilt * (X - SIZE / 2) + 9 * (profile(rng, 3.2) - 0.5)
-        mask = np.clip((Y - shore) / 1.5 + 0.5, 0, 1)
+        shore = h + (SIZE - h) * rng.uniform(0.42, 0.66) + tilt * (c.x - SIZE / 2) + 9 * (c.profile(rng, 3.2) - 0.5)
+        mask = c.cover((c.y - shore) / 1.5)
         sand = pick(rng, [(0.90, 0.79, 0.58), (0.93, 0.86, 0.70), (0.84, 0.70, 0.52)])
-        shade = 1 + 0.07 * ground_noise(rng, h, 2.9, 1.2, 4.0) + 0.03 * noise(rng, 2.9)
-        wet = np.exp(-np.clip(Y - shore, 0, None) / 10)
+        shade = 1 + 0.07 * c.ground_noise(rng, h, 2.9, 1.2, 4.0) + 0.03 * c.noise(rng, 2.9)
+        wet = np.exp(-np.clip(c.y - shore, 0, None) / 10)
         colour = mix(c.lit(sand, 0.05, shade), c.lit(sand * np.float32(0.62), 0.05), wet)
         depth = c.ground_depth()
         c.over(np.asarray(mask, np.float32), colour, depth)
         for out, strength in ((0.0, 0.9), (-11.0, 0.6), (-24.0, 0.4)):
-            line = shore + out + 3 * (profile(rng, 2.6) - 0.5)
-            foam = np.exp(-(((Y - line) / (2.6 if out == 0 else 1.8)) ** 2))
-            foam = foam * np.clip(0.75 + 0.3 * noise(rng, 2.9), 0, 1) * strength
+            line = shore + out + 3 * (c.profile(rng, 2.6) - 0.5)
+            foam = np.exp(-(((c.y - line) / (2.6 if out == 0 else 1.8)) ** 2))
+            foam = foam * np.clip(0.75 + 0.3 * c.noise(rng, 2.9), 0, 1) * strength
             c.image = mix(c.image, c.lit((1.0, 1.0, 1.0), 0.0), np.asarray(foam, np.float32))
         if rng.random() < 0.4:
             x = float(rng.choice([rng.uniform(20, 70), rng.uniform(186, 236)]))
@@ -109,18 +111,18 @@ def desert_scene(c: Canvas) -> None:
             x, w, tall = rng.uniform(0, SIZE), rng.uniform(26, 62), rng.uniform(28, 62)
             points = [(x - w * 0.72, h + 4), (x - w * 0.5, h - tall * 0.45), (x - w * 0.44, h - tall),
                       (x + w * 0.44, h - tall), (x + w * 0.5, h - tall * 0.45), (x + w * 0.72, h + 4)]  # fmt: skip
-            strata = 0.9 + 0.1 * np.sin(Y / rng.uniform(2, 3.5)) + 0.2 * np.clip((X - x) / w * side, -0.6, 0.6)
-            c.over(polygon(points), c.lit((0.72, 0.36, 0.22), 0.25, strata + 0.05 * noise(rng, 2.9)), 0.08)
+            strata = 0.9 + 0.1 * np.sin(c.y / rng.uniform(2, 3.5)) + 0.2 * np.clip((c.x - x) / w * side, -0.6, 0.6)
+            c.over(c.polygon(points), c.lit((0.72, 0.36, 0.22), 0.25, strata + 0.05 * c.noise(rng, 2.9)), 0.08)
         c.note("rocky mesas")
     if kind == "pyramids":
         for k in range(int(rng.integers(1, 4))):
             x, tall = rng.uniform(0.15, 0.85) * SIZE, rng.uniform(44, 84) * (0.85**k)
             ridge, edge = x + side * tall * 0.25, tall * 1.0
             warm = rgb((0.90, 0.72, 0.46))
-            rows = 1 + 0.04 * np.sin(Y * 1.6)
-            c.over(polygon([(x - edge, h + 5), (x, h - tall), (ridge, h + 5)]),
+            rows = 1 + 0.04 * np.sin(c.y * 1.6)
+            c.over(c.polygon([(x - edge, h + 5), (x, h - tall), (ridge, h + 5)]),
                    c.lit(warm, 0.2, (0.72 if side > 0 else 1.08) * rows), 0.1)  # fmt: skip
-            c.over(polygon([(ridge, h + 5), (x, h - tall), (x + edge, h + 5)]),
+            c.over(c.polygon([(ridge, h + 5), (x, h - tall), (x + edge, h + 5)]),
                    c.lit(warm, 0.2, (1.08 if side > 0 else 0.72) * rows), 0.1)  # fmt: skip
         c.note("pyramids")
     layers = 5 if kind == "dunes" else 3
@@ -128,18 +130,18 @@ def desert_scene(c: Canvas) -> None:
         t = k / max(layers - 1, 1)
         base = h + (SIZE - h) * 0.72 * t**1.35 + (2 if kind != "dunes" else -6)
         swell = (10 + 46 * t) * (1.0 if kind == "dunes" else 0.45)
-        crest = base + swell * (0.5 - profile(rng, 4.4, 0.8))
-        slope = np.gradient(crest)
+        crest = base + swell * (0.5 - c.profile(rng, 4.4, 0.8))
+        slope = c.slope(crest)
         # The slip face: dark below the crest on the side away from the sun, with a curved border.
-        below = np.clip((Y - crest) / (14 + 60 * t), 0, 1)
-        slope = cv2.GaussianBlur(slope.reshape(1, -1), (0, 0), 5)[0]
+        below = np.clip((c.y - crest) / (14 + 60 * t), 0, 1)
+        slope = cv2.GaussianBlur(slope.reshape(1, -1), (0, 0), 5 * c.scale)[0]
         # The border drifts sideways downhill; otherwise the shadow would look like a curtain.
-        along = np.clip(X + below * (50 + 30 * noise(rng, 3.4)) * side, 0, SIZE - 1).astype(np.int32)
-        lean = np.tanh(slope[along] * side * 3.0)
+        along = c.x + below * (50 + 30 * c.noise(rng, 3.4)) * side
+        lean = np.tanh(c.at(slope, along) * side * 3.0)
         shade = 1.04 + 0.42 * lean * np.exp(-1.8 * below) - 0.16 * below
-        ripple = np.sin((Y - crest) / (1.6 + 3.4 * t) + 1.2 * noise(rng, 3.4))
-        shade = shade + (0.045 * t) * ripple + 0.02 * noise(rng, 2.9)
-        mask = np.clip(Y - crest + 0.5, 0, 1)
+        ripple = np.sin((c.y - crest) / (1.6 + 3.4 * t) + 1.2 * c.noise(rng, 3.4))
+        shade = shade + (0.045 * t) * ripple + 0.02 * c.noise(rng, 2.9)
+        mask = c.cover(c.y - crest)
         depth = np.clip(0.06 + 0.94 * (t + 0.3 * below) ** 1.4 / 1.4, 0, 1)
         c.over(np.asarray(mask, np.float32), c.lit(sand, 0.5 * (1 - t) ** 1.4, np.clip(shade, 0.35, 1.3)), depth)
     if kind == "dunes":
@@ -175,33 +177,39 @@ def hills_scene(c: Canvas) -> None:
             for x in rng.uniform(0, SIZE, int(rng.integers(1, 5))):
                 size = float(rng.uniform(0.8, 1.2)) * (22 + 34 * t)
                 paint_round_tree(
-                    c, float(x), float(crest[int(x)]) + 4, size, green * np.float32(0.6), 0.42 * (1 - t), 0.12 + 0.2 * k
+                    c,
+                    float(x),
+                    float(c.at(crest, x)) + 4,
+                    size,
+                    green * np.float32(0.6),
+                    0.42 * (1 - t),
+                    0.12 + 0.2 * k,
                 )
             if "trees" not in c.facts.things:
                 c.note("trees")
         if k == 1 and rng.random() < 0.35:
             x = float(rng.uniform(30, 200))
-            _house(c, x, float(crest[int(x)]) + 8, float(rng.uniform(34, 54)), 0.15, 0.4)
+            _house(c, x, float(c.at(crest, x)) + 8, float(rng.uniform(34, 54)), 0.15, 0.4)
     if valley:
         water = rng.random() < 0.6
-        nearness = np.clip((Y - h - 14) / (SIZE - h - 14), 0, 1)
+        nearness = np.clip((c.y - h - 14) / (SIZE - h - 14), 0, 1)
         centre = SIZE * rng.uniform(0.35, 0.65) + 46 * np.sin(nearness * rng.uniform(4, 7) + rng.uniform(0, 6)) * (
             1 - 0.3 * nearness
         )
         width = 1.5 + 40 * nearness**1.4
-        mask = np.asarray(smooth((width - np.abs(X - centre)) / 3) * (nearness > 0), np.float32)
+        mask = np.asarray(smooth((width - np.abs(c.x - centre)) / 3) * (nearness > 0), np.float32)
         if water:
-            mirror = c.image[np.clip(2 * int(h) - np.arange(SIZE), 0, SIZE - 1)]
-            glitter = 1 + 0.12 * ground_noise(rng, h, 2.9, 0.8, 6.0)
+            mirror = c.at(c.image, 2 * int(h) - c.y[:, 0])
+            glitter = 1 + 0.12 * c.ground_noise(rng, h, 2.9, 0.8, 6.0)
             colour = mix(mirror, rgb((0.16, 0.36, 0.46)) * c.surface, 0.3) * glitter[..., None]
             c.note("river")
         else:
-            colour = c.lit((0.74, 0.62, 0.44), 0.1, 1 + 0.1 * ground_noise(rng, h, 2.9, 1.5, 4.0))
+            colour = c.lit((0.74, 0.62, 0.44), 0.1, 1 + 0.1 * c.ground_noise(rng, h, 2.9, 1.5, 4.0))
             c.note("path")
         c.over(mask, colour, c.ground_depth())
     elif rng.random() < 0.4:
         x = float(rng.uniform(50, 206))
-        base = float(min(crests[-1][int(x)] + 26, 236))
+        base = float(min(float(c.at(crests[-1], x)) + 26, 236))
         shade = [(0.30, 0.46, 0.18), (0.82, 0.44, 0.14), (0.92, 0.62, 0.70)][int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
         paint_round_tree(c, x, base, float(rng.uniform(85, 140)), shade, 0.0, 0.85)
         c.note("lone tree" if shade[0] < 0.5 else "autumn tree" if shade[0] < 0.9 else "cherry tree")
@@ -212,13 +220,13 @@ def _house(c: Canvas, x: float, base: float, width: float, far: float, near: flo
     high, deep = width * 0.62, width * 0.5
     wall = jitter(rng, (0.90, 0.84, 0.74), 0.06)
     roof = jitter(rng, [(0.62, 0.22, 0.16), (0.36, 0.30, 0.32), (0.55, 0.36, 0.22)][int(rng.integers(3))])
-    c.over(polygon([(x, base), (x, base - high), (x + width, base - high), (x + width, base)]),
+    c.over(c.polygon([(x, base), (x, base - high), (x + width, base - high), (x + width, base)]),
            c.lit(wall, far), near)  # fmt: skip
-    c.over(polygon([(x - width * 0.12, base - high), (x + width * 0.2, base - high - deep),
+    c.over(c.polygon([(x - width * 0.12, base - high), (x + width * 0.2, base - high - deep),
                      (x + width * 0.8, base - high - deep), (x + width * 1.12, base - high)]),
            c.lit(roof, far), near)  # fmt: skip
     glass = rgb((1.0, 0.82, 0.42)) if c.light.dark or c.facts.time == "dusk" else c.lit((0.28, 0.34, 0.42), far)
     for k in (0.16, 0.62):
         x0, y0, s = x + width * k, base - high * 0.75, width * 0.22
-        c.over(polygon([(x0, y0), (x0 + s, y0), (x0 + s, y0 + s), (x0, y0 + s)]), glass, near)
+        c.over(c.polygon([(x0, y0), (x0 + s, y0), (x0 + s, y0 + s), (x0, y0 + s)]), glass, near)
     c.note("house")
