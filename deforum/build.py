@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deforum.errors import Problem, UserError
-from deforum.features.feature import Kit, Recording
+from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.hybrid import needs_init_image
 from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
@@ -104,6 +104,14 @@ class Animation:
         from deforum.animation.state import unpack_state
 
         return unpack_state(packed, self.stages.camera, self.timeline, self.device, where)
+
+    def telling_own(self, tell: Tell) -> Animation:
+        """Return an animation whose features tell where painted frames show the own pixels of a clip or a picture."""
+        stages = self.stages
+        for feature in switched_on(self.settings):
+            if feature.own:
+                stages = find_function(feature.own)(stages, self.prepared.found[feature.name], tell)
+        return replace(self, stages=stages)
 
     def read_state(self, folder: Path) -> State:
         """Read a state saved by `deforum.animation.state.write_state` in a run of the same settings.

@@ -48,7 +48,7 @@ class FrameShown:
 
     frame: Frame
     picture: torch.Tensor = field(repr=False)
-    """(3, H, W) RGB float32 in 0..1, on the render device; must not be modified."""
+    """(3, H, W) RGB float32 in 0..1, on the render device; must not be modified. Not finished yet, see `finish`."""
     done: int
     total: int
 

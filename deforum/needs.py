@@ -14,6 +14,10 @@ SECONDS_PER_STEP = 0.6e-6
 """Seconds of a step per pixel."""
 SECONDS_PER_IN_BETWEEN = 0.15e-6
 """Seconds of an in-between per pixel."""
+SECONDS_PER_FINISHED = 0.55e-6, 1.1e-6
+"""Seconds of finishing a frame per pixel of the animation: plain, and with another look."""
+BYTES_PER_FINISHED = 300, 520
+"""Memory of finishing a frame per pixel of the animation, likewise."""
 LARGEST_MEASURED = 1024 * 1024
 """Frames of more px take longer than in proportion, as attention does; no time is given for them."""
 
@@ -30,9 +34,13 @@ def memory(prepared: Prepared, *, tiled: bool = False) -> int | None:
     at_once = 1 if settings.mode.goes_on else settings.batch_size or (1 if on_gpu else BATCH_ON_CPU)
     half = settings.precision in ("fp16", "bf16") or (on_gpu and settings.precision == "auto")
     batch = min(at_once, len(prepared.timeline))
-    return estimate_memory(
+    needed = estimate_memory(
         prepared.model, *settings.size, batch=batch, half=half, tiled=tiled or settings.memory == "lowest"
     )
+    if needed is None or not settings.finishes or on_gpu:
+        return needed
+    width, height = settings.size
+    return needed + BYTES_PER_FINISHED[settings.finish_look != "plain"] * width * height
 
 
 def memory_note(prepared: Prepared) -> str:
@@ -68,6 +76,8 @@ def seconds_on_two_cores(prepared: Prepared) -> float | None:
         run = count_steps(steps, None if from_noise else key.params.strength, exact=exact)
         seconds += (SECONDS_PER_FRAME + run * SECONDS_PER_STEP) * size * (1 + settings.diffusion_redo)
         seconds += SECONDS_PER_IN_BETWEEN * size * (len(span.frames) - 1)
+    if settings.finishes:
+        seconds += SECONDS_PER_FINISHED[settings.finish_look != "plain"] * size * len(prepared.timeline)
     return seconds
 
 

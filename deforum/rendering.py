@@ -7,12 +7,14 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.background import Background
 from deforum.build import Animation, Prepared, build, prepare
 from deforum.errors import Problem, UserError, disk_error
 from deforum.events import (
@@ -44,7 +46,7 @@ from deforum.output.resume import Stretch, look, next_stretch
 from deforum.output.run import Run
 from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
-from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
+from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording, stage
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.sources import heading
@@ -114,7 +116,8 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
 
     prepared = look(lambda: prepare(settings, allow_download=allow_download))
     known = settings if prepared is None else prepared.settings
-    look(lambda: outputs.check(known.width or STAND_IN_SIDE, known.height or STAND_IN_SIDE, settings.fps))
+    known = replace(known, width=known.width or STAND_IN_SIDE, height=known.height or STAND_IN_SIDE)
+    look(lambda: outputs.check(*known.written_size, settings.fps))
     look(lambda: runs_folder(settings, None if output is None else Path(output)))
     if problems or prepared is None:
         raise UserError(problems)
@@ -279,7 +282,7 @@ class Going:
         run, prepared = self.run, self.parts[stretch.part]
         outputs, _ = Outputs.of(prepared.settings)
         self.tell(Note(f"rendered again: frames {stretch.start + 1} to {stretch.last}"))
-        animation = self._build(stretch.part)
+        animation, finish = finishing(self._build(stretch.part), self.models)
         files = FrameFiles(run.folder, outputs, self._label(prepared), run.ledger)
         state: State | None = None
         with contextlib.ExitStack() as beside:
@@ -291,7 +294,8 @@ class Going:
             )  # fmt: skip
             animation = animation.recorded(saves)
             for state in animation.states(self._start(animation, stretch.start)):
-                files.write(state.frame, frozen(levels(state.shown, outputs.bits)))
+                shown = state.shown if finish is None else finish(state.frame, state.shown)()
+                files.write(state.frame, frozen(levels(shown, outputs.bits)))
                 if self.stop() or self.pause.asked(run.folder):
                     return None
                 if state.frame.index == stretch.last:
@@ -304,9 +308,10 @@ class Going:
         """Render the last stretch, with films and subtitles of the whole run."""
         run, prepared = self.run, self.parts[-1]
         settings, total = prepared.settings, len(prepared.timeline)
-        width, height = settings.size
-        animation = self._build(stretch.part) if stretch.start < stretch.last else None
-        if animation is not None:
+        width, height = settings.written_size
+        animation, finish, done = None, None, stretch.start + 1
+        if stretch.start < stretch.last:
+            animation, finish = finishing(self._build(stretch.part), self.models)
             self._record_machine(animation)
         label, stopped, paused = self._label(prepared), False, False
         made: list[VideoWriter] = []
@@ -315,6 +320,10 @@ class Going:
             run.folder, run.settings_text, width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
             ledger=run.ledger, before=[self._frame(index) for index in range(stretch.start + 1)],
         )  # fmt: skip
+
+        def write(frame: Frame, image: Image) -> None:
+            out.write(frame, levels(image, outputs.bits))
+
         recorder = None
         if self.trace is not None and animation is not None:
             recorder = Recorder(self.trace, settle=_settling(animation.device))
@@ -324,6 +333,7 @@ class Going:
             contextlib.ExitStack() as beside,
             out,
             Checkpoints(run.ledger, settings.checkpoint_every) as checkpoints,
+            _behind(finish, write) as hand_over,
         ):
             beside.callback(digests.stop)
             self.tell(RunLoaded(run.folder, total))
@@ -332,12 +342,10 @@ class Going:
                 animation = animation.recorded(saves)
                 # The state after that: its camera is one that records.
                 start = self._start(animation, stretch.start)
-                for state in _watched(
-                    animation, self.tell, lambda frame, image: out.write(frame, levels(image, outputs.bits)), start
-                ):
+                for done, state in enumerate(_watched(animation, self.tell, hand_over, start), done + 1):
                     checkpoints.offer(state)
-                    self.tell(FrameShown(state.frame, state.shown, out.num_frames, total))
-                    if out.num_frames == total:
+                    self.tell(FrameShown(state.frame, state.shown, done, total))
+                    if done == total:
                         continue
                     stopped = self.stop()
                     paused = not stopped and self.pause.asked(run.folder)
@@ -427,6 +435,7 @@ def frames(
 ) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """Render settings and yield each frame with its picture, (H, W, 3) RGB levels 0..255; nothing is written.
 
+    Pictures are those that `render` would write: finished, and so of `Settings.written_size`, unless `finish` is none.
     `observer`, `models`, `change` and `allow_download` as for `render`. Raises UserError when the first frame is
     requested, or later if a frame cannot be rendered.
     """
@@ -435,12 +444,69 @@ def frames(
 
     prepared = prepare(settings, allow_download=allow_download)
     _tell_prepared(prepared, observer)
-    animation = _changed(build(prepared, models), change)
+    models = KeptModels() if models is None else models
+    animation, finish = finishing(_changed(build(prepared, models), change), models)
     total = len(animation.timeline)
     observer(RunLoaded(None, total))
     for done, state in enumerate(_watched(animation, observer, lambda frame, image: None), 1):
         observer(FrameShown(state.frame, state.shown, done, total))
-        yield state.frame, to_bytes(state.shown)
+        yield state.frame, to_bytes(state.shown if finish is None else finish(state.frame, state.shown)())
+
+
+Finish = Callable[[Frame, "Image"], Callable[[], "Image"]]
+"""Takes the next frame and its picture; returns the work that makes the picture to write, for any thread."""
+
+
+def finishing(animation: Animation, models: KeptModels) -> tuple[Animation, Finish | None]:
+    """Load what finishes frames; return the animation to render, and the function; None: frames stay as they are.
+
+    Raises UserError.
+    """
+    settings = animation.settings
+    if not settings.finishes:
+        return animation, None
+    from deforum.finishing.finisher import load_finisher
+    from deforum.finishing.own import OwnPixels
+
+    own, finisher = OwnPixels(), models.get(partial(load_finisher, settings.finish_look, animation.device))
+
+    def finish(frame: Frame, image: Image) -> Callable[[], Image]:
+        return partial(finisher, image, own.at(frame.index))
+
+    return animation.telling_own(own.tell), finish
+
+
+@contextlib.contextmanager
+def _behind(finish: Finish | None, write: Callable[[Frame, Image], None]) -> Iterator[Callable[[Frame, Image], None]]:
+    """Yield a function that takes the next frame: it is finished and written in a thread, while the loop goes on.
+
+    At the end, and after an error, the frames so far are written first; an interrupt does not wait.
+    """
+    if finish is None:
+        yield write
+        return
+
+    def work(item: tuple[Frame, Callable[[], Image]]) -> None:
+        frame, finished = item
+        with stage("finish", frame.index):
+            image = finished()
+        with stage("write", frame.index):
+            write(frame, image)
+
+    line = Background(work, name="finishing", waiting=2)
+    try:
+        yield lambda frame, image: line.put((frame, finish(frame, image)))
+    except Exception as error:
+        try:
+            line.close()
+        except UserError as second:
+            if str(second) != str(error):
+                error.add_note(str(second))
+        raise
+    except BaseException:
+        line.abandon()
+        raise
+    line.close()
 
 
 def _settle_process() -> None:

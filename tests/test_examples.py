@@ -31,7 +31,7 @@ def test_example(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main([str(path), *small, "-o", str(tmp_path)]) == 0
     video = Path(capsys.readouterr().out.strip().splitlines()[-1])
     frames = decode(video)
-    assert frames.shape == (5, 128, 192, 3)
+    assert frames.shape == (5, 256, 384, 3)  # finished
     assert all(frame.std() > 8 for frame in frames), "a frame is blank"
     stills = sorted((video.parent / "frames").glob("*.png"))
     assert len(stills) == 5

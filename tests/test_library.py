@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 import deforum
 import deforum.diffusion
@@ -102,16 +105,33 @@ def test_settings_show_what_differs_from_the_defaults() -> None:
     assert len(fields(Settings)) > 100 > shown.count("=")
 
 
-def test_frames_are_those_of_a_render(models: KeptModels) -> None:
-    settings = load(SMALL).settings
+@pytest.mark.parametrize(("finish", "side"), [("auto", 128), ("none", 64)])
+def test_frames_are_those_of_a_render(finish: str, side: int, models: KeptModels) -> None:
+    settings = load({**SMALL, "finish": finish}).settings
     handed = [(frame.index, picture) for frame, picture in frames(settings, models=models)]
-    shown: list[Any] = []
-    result = render(settings, output="out", models=models, observer=shown.append)
-    pictures = [event.picture for event in shown if isinstance(event, FrameShown)]
+    result = render(settings, output="out", models=models)
     assert [index for index, _ in handed] == [0, 1, 2] and result.frames == 3
-    for (_, picture), other in zip(handed, pictures, strict=True):
-        assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
-        assert np.abs(picture / 255 - other.permute(1, 2, 0).numpy()).max() <= 0.502 / 255
+    for index, picture in handed:
+        assert picture.shape == (side, side, 3) and picture.dtype == np.uint8
+        assert (cv2.imread(str(result.folder / "frames" / f"{index:09}.png"))[..., ::-1] == picture).all()
+    assert result.video is not None and cv2.VideoCapture(str(result.video)).get(cv2.CAP_PROP_FRAME_WIDTH) == side
+
+
+def test_finishing_leaves_the_animation_as_it_is(models: KeptModels) -> None:
+    shown: dict[str, list[Any]] = {"embedded": [], "none": []}
+    for finish, events in shown.items():
+        render(load({**SMALL, "finish": finish}).settings, output="out", models=models, observer=events.append)
+    pictures = [[event.picture for event in events if isinstance(event, FrameShown)] for events in shown.values()]
+    assert all(torch.equal(one, other) for one, other in zip(*pictures, strict=True))
+
+
+def test_frames_that_cannot_be_written_behind_the_loop_end_the_render(
+    models: KeptModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("deforum.output.run.encode", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(UserError, match="the disk is full"):
+        render(load({**SMALL, "max_frames": 12, "cadence": 4}).settings, output="out", models=models)
 
 
 def test_an_observer_is_told_everything_in_order(models: KeptModels) -> None:

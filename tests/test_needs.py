@@ -133,3 +133,15 @@ def test_more_work_takes_longer() -> None:
 )
 def test_sizes_read_as_people_write_them(count: int, text: str) -> None:
     assert needs.gigabytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"), [({"finish": "none"}, 0), ({}, 1), ({"finish_look": "ink"}, 2), ({"profile": "deforum"}, 0)]
+)
+def test_finished_frames_take_more(changes: dict[str, object], more: int) -> None:
+    plain, prepared = (prepare(load(EMBEDDED | {"width": 256, "height": 256} | one).settings) for one in
+                       (changes | {"finish": "none"}, changes))  # fmt: skip
+    took = (needs.seconds_on_two_cores(prepared) or 0) - (needs.seconds_on_two_cores(plain) or 0)
+    room = (needs.memory(prepared) or 0) - (needs.memory(plain) or 0)
+    times, sizes = (0, *needs.SECONDS_PER_FINISHED), (0, *needs.BYTES_PER_FINISHED)
+    assert took == pytest.approx(times[more] * 256 * 256 * 120) and room == sizes[more] * 256 * 256

@@ -102,12 +102,19 @@ def in_full(settings: Settings) -> str:
     return "\n    ".join(["settings of the run:", *dump(settings).splitlines()])
 
 
+def size_of(settings: Settings) -> str:
+    """Return the size of the frames in words: of the animation, and of the files where frames are finished."""
+    (width, height), (wide, high) = settings.size, settings.written_size
+    return f"{width}x{height}" + (f", written as {wide}x{high}" if settings.finishes else "")
+
+
 def about(settings: Settings) -> dict[str, object]:
     """Return the facts of a run in one line: frames, size, rate, mode, model, seed."""
     return {
         "frames": settings.max_frames,
         "width": settings.width,
         "height": settings.height,
+        "written": list(settings.written_size),
         "fps": settings.fps,
         "animation_mode": settings.animation_mode,
         "model": settings.model,

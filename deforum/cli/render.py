@@ -165,7 +165,7 @@ class Session:
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
     from deforum import needs
-    from deforum.cli.observers import about, changed, in_full
+    from deforum.cli.observers import about, changed, in_full, size_of
     from deforum.cli.sweep import list_jobs
     from deforum.rendering import check as check_settings
 
@@ -184,11 +184,10 @@ def check(arguments: argparse.Namespace) -> int:
         for note in prepared.notes:
             session.tell(job.file, note)
         settings = prepared.settings
-        width, height = settings.size
         console.detail(in_full(settings))
         count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
         console.put(
-            f"{job.label}: good: {count} frames of {width}x{height}, "
+            f"{job.label}: good: {count} frames of {size_of(settings)}, "
             f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
             + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
             + ("" if took is None else f" and {clock(took)} on 2 CPU cores")
@@ -430,6 +429,7 @@ def render_job(
 
 def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
     """Return the observer that says what is rendered, its notes, and its progress."""
+    from deforum.cli.observers import size_of
     from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
 
     stop = session.stop
@@ -437,8 +437,7 @@ def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
     def watch(event: Event) -> None:
         match event:
             case RunPrepared(settings):
-                size = f"{settings.width}x{settings.height}"
-                session.tell(job.file, f"{settings.max_frames} frames of {size}, model: {settings.model}")
+                session.tell(job.file, f"{settings.max_frames} frames of {size_of(settings)}, model: {settings.model}")
                 progress.status(f"{job.label}: loading {settings.model}")
             case Note(text):
                 session.tell(job.file, text)

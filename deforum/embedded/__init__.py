@@ -7,3 +7,9 @@ DIFFUSION: Path = Path(__file__).parent / "diffusion"
 
 DEPTH: Path = Path(__file__).parent / "depth"
 """The folder of the depth model's weights, depth.safetensors."""
+
+FINISHING: Path = Path(__file__).parent / "finishing"
+"""The folder of the finishing network's weights, finishing.safetensors."""
+
+FINISHING_FACTOR = 2
+"""Size of a finished frame, in sizes of the frame."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from deforum.video.reader import Clip
     from deforum.video.writer import VideoWriter
 
+Tell = Callable[[int, "torch.Tensor"], None]
+"""Takes the index of a painted frame and its mask (H, W): 1 where a pixel is a clip's own, soft where it is mixed."""
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -67,6 +70,8 @@ class Feature:
     """Finds its models, clips and pictures without loading them. Raises UserError for what is missing."""
     record: str = ""
     """Import path of (Stages, found, Recording) -> Stages, which adds the files that it saves beside the frames."""
+    own: str = ""
+    """Import path of (Stages, found, Tell) -> Stages, which tells where painted frames show a clip's own pixels."""
     notes: Callable[[Settings, Any], Iterable[str]] = silent
     """Notes for the user, a line each, given what was found."""
     acts: Mapping[str, When] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from deforum.embedded import FINISHING_FACTOR
 from deforum.models.machine import renders_on_gpu
 from deforum.settings.declare import (
     NEVER,
@@ -92,6 +93,7 @@ _RESIZED = when(
 )
 _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
+_FINISHED = when("frames are finished", lambda settings, sampled: settings.finishes)
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
@@ -440,6 +442,14 @@ class Settings:
         "Encoder preset; slower ones look better at equal size. null is faster for h264, medium for h265, 8 for av1.",
         acts=_FILM)
     frame_format: Literal["png", "png16", "jpeg", "webp"] = _files("png", "", "File format of the frames.")
+    finish: Literal["auto", "none", "embedded"] = _files("auto", "",
+        "Finishes the frames that are written: the embedded network makes them twice as wide and high, with firm edges "
+        "and even areas. The animation goes on from the frames before, so it stays the same. Where a clip's own pixels "
+        "show, they are only enlarged. auto does so with the embedded model, whose frames the network is made for, and "
+        "not with profile: deforum.")
+    finish_look: Literal["plain", "gouache", "ink"] = _files("plain", "",
+        "Look of finished frames. gouache: opaque paint, even areas with hard edges. ink: pen and wash, dark lines "
+        "over thinned colours.", acts=_FINISHED)
     save_metadata: bool = _files(True, "",
         "Writes the settings of the run, and each frame's prompt, seed and values, into pictures and films: any of "
         "them can be given instead of a settings file. Off, pictures and films carry no texts.")
@@ -484,6 +494,18 @@ class Settings:
         if self.width is None or self.height is None:
             raise ValueError("width or height is None: the size is known once the model is, see deforum.build.prepare")
         return self.width, self.height
+
+    @property
+    def finishes(self) -> bool:
+        """Whether frames are finished before they are written."""
+        by_itself = self.model == "embedded" and PROFILES[self.profile].finishes_frames
+        return self.finish == "embedded" or (self.finish == "auto" and by_itself)
+
+    @property
+    def written_size(self) -> tuple[int, int]:
+        """Width and height of the frames that are written, px; `size` is that of the animation."""
+        factor = FINISHING_FACTOR if self.finishes else 1
+        return factor * self.size[0], factor * self.size[1]
 
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:

@@ -59,6 +59,8 @@ class Profile:
     """Hybrid video: the warp by a clip's flow is bicubic. (Deforum: bilinear, which softens each time.)"""
     doubtful_flow_rests: bool
     """Hybrid video: unreliable flow of a clip is set to 0. (Deforum: it is multiplied by -0.75.)"""
+    finishes_frames: bool
+    """Frames of the embedded model are finished before they are written. (Deforum: written as they are.)"""
 
 
 PROFILES: dict[str, Profile] = {
@@ -86,6 +88,7 @@ PROFILES: dict[str, Profile] = {
         first_frame_is_composed=True,
         flow_is_bicubic=True,
         doubtful_flow_rests=True,
+        finishes_frames=True,
     ),
     "deforum": Profile(
         name="deforum",
@@ -111,5 +114,6 @@ PROFILES: dict[str, Profile] = {
         first_frame_is_composed=False,
         flow_is_bicubic=False,
         doubtful_flow_rests=False,
+        finishes_frames=False,
     ),
 }

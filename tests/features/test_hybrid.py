@@ -23,8 +23,8 @@ from deforum.build import prepare as check
 from deforum.depth import DepthModel
 from deforum.depth.maps import GivenMaps
 from deforum.errors import UserError
-from deforum.features.hybrid import find_hybrid, is_on, masks_by_depth, moves_by_flow
-from deforum.features.hybrid.attach import Hybrid, with_hybrid
+from deforum.features.hybrid import HybridSource, find_hybrid, is_on, masks_by_depth, moves_by_flow
+from deforum.features.hybrid.attach import Hybrid, own, with_hybrid
 from deforum.features.hybrid.camera import HybridCamera
 from deforum.features.hybrid.mask_kinds import (
     Equalize,
@@ -299,6 +299,32 @@ def test_after_generation_the_painted_picture_is_mixed(settings: Make, profile: 
     frames = run(chosen, levels(0.5, 0.1), lambda init, frame: torch.full((3, 128, 192), 0.1 * frame.index))
     shown = [float(frames[t].mean()) for t in range(3)]
     np.testing.assert_allclose(shown, (first, 0.075 + 0.15, 0.15 + 0.175), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, [(0, 0.25, 0.25), (2, 0.25, 0.25)]),  # at painted frames
+        ({"hybrid_comp_mask_type": "Blend", "hybrid_comp_mask_blend_alpha": 0}, [(0, 0.2, 0.1), (2, 0.2, 0.1)]),
+        ({"hybrid_composite": "Normal"}, []),  # painted over
+        ({"hybrid_composite": "None"}, []),
+    ],
+)
+def test_how_much_of_each_pixel_is_the_clips_own(
+    settings: Make, changes: dict[str, object], wanted: list[tuple[int, float, float]]
+) -> None:
+    """The animation is 0.2 on the left and 0.6 on the right; a mask of Blend 0 shows the clip where it is dark."""
+    halves = torch.where(torch.arange(192) < 96, 0.2, 0.6).expand(3, 128, 192)
+    usual = {"hybrid_composite": "After Generation", "hybrid_comp_alpha": 0.25, "max_frames": 3, "cadence": 2}
+    chosen, told = settings(**usual | changes), []
+    hybrid = Hybrid(levels(0.5, 0), None, None)
+    stages = with_hybrid(stages_of(chosen, each(lambda init, frame: halves), CPU), chosen, hybrid)
+    source = HybridSource(None, None, None)  # type: ignore[arg-type]
+    stages = own(stages, source, lambda index, mask: told.append((index, mask)))
+    assert len(list(animate(stages, sample(chosen).spans()))) == 3
+    assert [index for index, _ in told] == [index for index, *_ in wanted]
+    for (_, mask), (_, left, right) in zip(told, wanted, strict=True):
+        np.testing.assert_allclose((mask[64, 10], mask[64, 180]), (left, right), atol=1e-6)
 
 
 def test_before_motion_the_clip_moves_with_the_picture(settings: Make) -> None:

@@ -237,12 +237,15 @@ def test_video_input_keeps_the_clips_pixels_outside(folder: Path) -> None:
         folder, animation_mode="Video Input", video_init_path="clip", use_mask_video=True, video_mask_path="masks",
         max_frames=6, batch_size=3, mask_overlay_blur=0, full_res_mask=False, strength=0, color_coherence="None",
     )  # fmt: skip
-    shown = run(settings, Painter())
-    assert len(shown) == 6
+    masks: dict[int, Mask] = {}
+    animation = assembled(settings, Painter()).telling_own(masks.__setitem__)
+    shown = [image.clone() for _, image in animation.frames()]
+    assert len(shown) == len(masks) == 6
     for index, image in enumerate(shown):
         white = read_levels(folder / "masks" / f"{index}.png", cv2.IMREAD_GRAYSCALE) > 0
         init = read_levels(folder / "clip" / f"{index}.png")
         assert np.array_equal(to_bytes(image)[~white], init[~white])
+        assert np.array_equal(masks[index].numpy(), ~white)
         assert np.ptp(to_bytes(image)[white]) == 0  # what the stand-in paints
 
 

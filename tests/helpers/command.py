@@ -30,6 +30,7 @@ prompts: {0: a calm sea}
 size: {width: 64, height: 64}
 motion: {animation_mode: 2D, zoom: 1}
 feedback: {color_coherence: None, cadence: 1}
+finish: none
 """
 """Settings of a small run."""
 

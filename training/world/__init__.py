@@ -1,16 +1,16 @@
 """The drawn world: procedural pictures with the facts for their captions and true inverse depth.
 
-``draw(seed, index)`` is a pure function of its arguments, and the picture the same at every size. A picture is painted back to front on a ``Canvas`` (sky, far
-layers, near layers), so the depth of every layer is known; the painted things are recorded in ``Facts``, from which
-`training.captions` writes the captions.
+``draw(seed, index)`` is a pure function of its arguments, and the picture the same at every size. A picture is painted
+back to front on a ``Canvas`` (sky, far layers, near layers), so the depth of every layer is known; the painted things
+are recorded in ``Facts``, from which `training.captions` writes the captions.
 
 The world is small on purpose: each scene has a few `PLACES`, the sky is one of `SKIES`, and pictures differ in the
 combination of both, in time of day, weather, palette, style and distance. A small model memorises places and draws them
 clearly; from a world in which every mountain is new it learns the mean mountain, which looks like fog.
 
 Convention: images are RGB (H, W, 3), float32 in [0, 1] while painting, uint8 when finished; inverse depth is float32
-(H, W), 0 infinitely far, 1 at the camera's feet; x points right, y down, in units of a
-256th of the picture, whatever its size in pixels (`primitives.Grid`).
+(H, W), 0 infinitely far, 1 at the camera's feet; x points right, y down, in units of a 256th of the picture,
+whatever its size in pixels (`primitives.Grid`).
 
 Each module imports only from those before it: `primitives`; `canvas`; `sky`, `plants` and `terrain`, the elements of
 scenes; the scenes in `landscapes`, `woods_and_flowers`, `city`, `space` and `abstract`; `finish`.

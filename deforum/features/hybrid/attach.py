@@ -10,7 +10,7 @@ from deforum.animation.palettes import palette_of
 from deforum.animation.parts import Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import DepthModel, load_depth
-from deforum.features.feature import Kit, Recording, Save
+from deforum.features.feature import Kit, Recording, Save, Tell
 from deforum.features.hybrid import HybridSource, starts_from_clip
 from deforum.features.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.features.hybrid.composite import Composite
@@ -94,3 +94,9 @@ def saving_extras(stages: Stages, folder: Path, save: Save) -> Stages:
         return [each.saving(save_extra) if isinstance(each, Composite) else each for each in filters]
 
     return replace(stages, before=saving(stages.before), after=saving(stages.after))
+
+
+def own(stages: Stages, found: HybridSource, tell: Tell) -> Stages:
+    """Tell where frames show the clip: after a composite that nothing paints over."""
+    after = [each.telling(tell) if isinstance(each, Composite) else each for each in stages.after]
+    return replace(stages, after=after)

@@ -10,6 +10,7 @@ import torch
 from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Moment
 from deforum.depth import DepthModel
+from deforum.features.feature import Tell
 from deforum.features.hybrid.mask_kinds import MaskTone, blend_mask, difference_mask, nearness_mask
 from deforum.pixels.image import Image, Mask, blend, to_png
 from deforum.settings.options import Settings
@@ -61,6 +62,8 @@ class Composite:
     """Whether the first picture is composited too."""
     save: Callable[[str, int, bytes], None] | None = None
     """Saves the clip's pictures, masks and composites, by name and frame; None: not saved."""
+    tell: Tell | None = None
+    """Told how much of each pixel is the clip's."""
 
     def __call__(self, image: Image, moment: Moment) -> Image:
         if moment.warp is None and not self.from_start:
@@ -68,7 +71,10 @@ class Composite:
         clip = self.clip(moment)
         mask = self._mask(Meeting(image, clip, moment, self.model))
         masked = clip if mask is None else torch.lerp(clip, image, mask)
-        mixed = blend(image, masked, moment.frame.params.hybrid_comp_alpha)
+        alpha = moment.frame.params.hybrid_comp_alpha
+        mixed = blend(image, masked, alpha)
+        if self.tell is not None:
+            self.tell(moment.frame.index, alpha * (torch.ones_like(image[0]) if mask is None else 1 - mask))
         if self.save is not None:
             extras = {"clip": clip, "mask": mask, "composite": masked, "mixed": mixed}
             index = moment.frame.index
@@ -80,6 +86,10 @@ class Composite:
     def saving(self, save: Callable[[str, int, bytes], None]) -> Composite:
         """Save the clip's picture, the mask, the masked composite and the mixed result of every frame."""
         return replace(self, save=save)
+
+    def telling(self, tell: Tell) -> Composite:
+        """Tell how much of each pixel of every frame is the clip's."""
+        return replace(self, tell=tell)
 
     def _mask(self, meeting: Meeting) -> Mask | None:
         make, p = MASKS.get(self.settings.hybrid_comp_mask_type), meeting.moment.frame.params

@@ -13,7 +13,7 @@ from deforum.animation.painter import MaskAt, Masked, Region, soften, under
 from deforum.animation.parts import Diffuse, Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import load_depth
-from deforum.features.feature import Kit, Recording, Save
+from deforum.features.feature import Kit, Recording, Save, Tell
 from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.compose import Masks
 from deforum.features.masks.find import MaskSource
@@ -34,8 +34,10 @@ class Overlay:
     settings: Settings
     init: Image | None
     """The init image, where it is the source of every frame."""
+    tell: Tell | None = None
+    """Told how much of each pixel is that of the init image or the clip."""
 
-    def painted(self, image: Image, moment: Moment) -> Image:
+    def __call__(self, image: Image, moment: Moment) -> Image:
         """Overlay a diffused frame, after all other filters."""
         if moment.start is None:
             return image  # painted from noise alone
@@ -49,6 +51,8 @@ class Overlay:
         if self.init is not None:
             source = carried(self.init.to(image.device), followed(moment.camera))
         share = soften(self.masks.paint(moment, picture), self.settings.mask_overlay_blur)
+        if self.tell is not None and (self.init is not None or self.settings.mode.reads_clip):
+            self.tell(moment.frame.index, 1 - share)
         return torch.lerp(source.to(image.device), image, share.to(image.device))
 
 
@@ -78,7 +82,13 @@ def with_masks(stages: Stages, settings: Settings, masks: Masks) -> Stages:
         init = read(Path(settings.init_image), *settings.size, masks.device)
     overlay = Overlay(masks, settings, init)
     between = stages.between if init is None else [*stages.between, overlay.between]
-    return replace(stages, after=[*stages.after, overlay.painted], between=between)
+    return replace(stages, after=[*stages.after, overlay], between=between)
+
+
+def own(stages: Stages, found: MaskSource, tell: Tell) -> Stages:
+    """Tell where frames show the init image, or the clip in Video Input mode."""
+    after = [replace(each, tell=tell) if isinstance(each, Overlay) else each for each in stages.after]
+    return replace(stages, after=after)
 
 
 def _under_mask(change: Filter, masks: Masks) -> Filter:

@@ -1,0 +1,101 @@
+"""Compare finished frames of the examples with frames that are enlarged bicubically.
+
+    python -m benchmarks.finishing [--frames 24] [--look plain] [--sheet sheet.png] [--examples quickstart hybrid]
+
+For each example: flicker, the mean difference of a frame from the one before moved by optical flow (in levels of 255,
+the same flow for both); steepness, the mean gradient of the steepest 2 % of the pixels (levels per px); and the time of
+finishing a frame. The sheet has pairs of frames, enlarged above finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from deforum.build import build, resolve
+from deforum.finishing.network import enlarged
+from deforum.flow import load_flow, resolve_flow
+from deforum.loading import load
+from deforum.models.kept import KeptModels
+from deforum.models.process import settle_process
+from deforum.motion.flow_warp import to_positions
+from deforum.motion.positions import sample_at
+from deforum.pixels.image import CPU, Image, to_array, to_bytes, to_gray
+from deforum.rendering import finishing
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+STEEPEST = 0.02  # share of the pixels
+MARGIN = 16  # px at the border, where the flow does not know what comes in
+MOST_MS, STEEPER = 60.0, 1.5
+
+
+def steepness(image: Image) -> float:
+    """Return the mean gradient of the steepest pixels, in levels per px."""
+    gray = to_array(to_gray(image)[None])[..., 0] * 255
+    across, down = (cv2.Sobel(gray, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1)))
+    steps = np.sort(np.hypot(across, down).ravel())
+    return float(steps[-int(STEEPEST * len(steps)) :].mean())
+
+
+def flicker(frames: list[Image], guides: list[Image]) -> float:
+    """Return the mean difference of frames from those before, moved by the optical flow of the guides, in levels."""
+    estimate = load_flow(resolve_flow("DIS Medium", "flow"), CPU)
+    found = []
+    for (before, after), (guide, later) in zip(pairwise(frames), pairwise(guides), strict=True):
+        moved = sample_at(before, to_positions(estimate(later, guide)), "bilinear", "border")
+        inner = (moved - after)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        found.append(float(inner.abs().mean()) * 255)
+    return statistics.mean(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=24, help="of each example")
+    parser.add_argument("--look", default="plain")
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--examples", nargs="*", default=sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
+    args = parser.parse_args()
+    settle_process()
+    models, columns = KeptModels(), []
+    for name in args.examples:
+        given = [f"max_frames={args.frames}", "finish=embedded", f"finish_look={args.look}"]
+        animation, finish = finishing(build(resolve(load(EXAMPLES / f"{name}.yaml", given).settings), models), models)
+        assert finish is not None
+        plain, finished, spent = [], [], []
+        for frame, image in animation.frames():
+            work = finish(frame, image)
+            began = time.perf_counter()
+            finished.append(work())
+            spent.append(1000 * (time.perf_counter() - began))
+            plain.append(enlarged(image[None])[0].clamp(0, 1))
+        before, after = flicker(plain, plain), flicker(finished, plain)
+        steep = [statistics.mean(map(steepness, some)) for some in (plain, finished)]
+        print(
+            f"{name}: flicker {after:.2f}, bicubic {before:.2f}; steepness {steep[1]:.2f}, bicubic {steep[0]:.2f}: "
+            f"{steep[1] / steep[0]:.2f} times (goal: {STEEPER}); {statistics.median(spent):.0f} ms a frame of "
+            f"{animation.settings.size[0]}x{animation.settings.size[1]} on {torch.get_num_threads()} threads "
+            f"(goal: {MOST_MS:.0f} for 256x256)",
+            flush=True,
+        )
+        if args.sheet:
+            shown = np.linspace(0, len(plain) - 1, 4).round().astype(int)
+            columns += [np.vstack([to_bytes(some[k]) for some in (plain, finished)]) for k in shown]
+    if args.sheet:
+        width, height = (max(column.shape[axis] for column in columns) for axis in (1, 0))
+        padded = [
+            cv2.copyMakeBorder(one, 0, height - one.shape[0], 0, width - one.shape[1], cv2.BORDER_CONSTANT)
+            for one in columns
+        ]
+        rows = [np.hstack(padded[k : k + 4]) for k in range(0, len(padded), 4)]
+        cv2.imwrite(str(args.sheet), np.vstack(rows)[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

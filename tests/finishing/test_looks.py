@@ -1,0 +1,74 @@
+"""Looks act at edges, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deforum.finishing.looks import Picture, find_edges, gouache, ink
+
+SIDE = 96
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def across(levels: np.ndarray) -> Picture:
+    """Return a picture whose columns have the given grey levels, tinted."""
+    tint = np.array([1.0, 0.9, 0.8], np.float32)
+    return np.asarray(np.broadcast_to(levels[None, :, None], (SIDE, len(levels), 3)) * tint, np.float32).copy()
+
+
+def edge(width: float) -> Picture:
+    """Return a bright half beside a dark one, with an edge that is a Gaussian of this width."""
+    x = np.arange(SIDE) - SIDE / 2 + 0.5
+    return across(0.3 + 0.4 / (1 + np.exp(-1.7 * x / width)))
+
+
+def sun(softness: float) -> Picture:
+    """Return a glow in the middle of a dark sky."""
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+    return np.asarray(
+        (0.2 + 0.7 * np.exp(-(x * x + y * y) / (2 * softness**2)))[..., None] * LUMA / LUMA.max(), np.float32
+    )
+
+
+def steepest(picture: Picture) -> float:
+    return float(np.abs(np.diff(picture[SIDE // 2] @ LUMA)).max())
+
+
+@pytest.mark.parametrize("width", [2.0, 3.0, 4.0])
+def test_gouache_makes_edges_hard(width: float) -> None:
+    soft = edge(width)
+    hard = gouache(soft)
+    assert steepest(hard) > 1.5 * steepest(soft)
+    assert np.abs(hard - soft)[:, : SIDE // 4].max() < 1e-3  # beside the edge nothing changes
+    assert hard.min() >= soft.min() - 1e-6 and hard.max() <= soft.max() + 1e-6  # and no halo appears
+
+
+@pytest.mark.parametrize("softness", [16.0, 24.0])
+def test_gouache_leaves_a_glow(softness: float) -> None:
+    glow = sun(softness)
+    assert np.abs(gouache(glow) - glow).max() < 2 / 255
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_edges_are_found_across(turned: bool) -> None:
+    gray = (edge(1.5) @ LUMA).astype(np.float32)
+    edges = find_edges(gray.T.copy() if turned else gray)
+    middle = (SIDE // 2, SIDE // 2)
+    along, beside = (edges.xx, edges.yy) if turned else (edges.yy, edges.xx)
+    assert beside[middle] > 0.98 and along[middle] < 0.02 and abs(edges.xy[middle]) < 0.1
+    assert edges.strength[middle] > 0.9 and edges.strength[10, 10] == 0
+
+
+def test_ink_draws_a_line_at_an_edge_and_thins_the_rest() -> None:
+    drawn = ink(edge(2.0)) @ LUMA
+    row = drawn[SIDE // 2]
+    assert row[SIDE // 2 - 6 : SIDE // 2 + 6].min() < 0.5 * row[5]
+    assert row[5] > (edge(2.0) @ LUMA)[SIDE // 2, 5]  # thinner paint is lighter
+    assert abs(row[5] - row[20]) < 0.02
+
+
+def test_flat_paper_stays_flat() -> None:
+    flat = across(np.full(SIDE, 0.5))
+    for look in (gouache, ink):
+        assert np.ptp(look(flat), axis=(0, 1)).max() < 1e-5
