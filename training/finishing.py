@@ -120,14 +120,15 @@ def steady_loss(before: Tensor, after: Tensor, moves: Tensor, seen: Tensor) -> T
 
 
 @torch.no_grad()
-def teach(data: Path, folders: list[Path]) -> None:
-    """Write ``firm.npy`` beside the frames: means of the results of networks in these folders, made firm."""
+def teach(data: Path, folders: list[Path], most: int) -> None:
+    """Write ``firm.npy`` beside the first frames: means of the results of networks in these folders, made firm."""
     nets = [_loaded(folder).to(memory_format=torch.channels_last) for folder in folders]
     for part in ("heldout", "train"):
         pairs = PairSet(data / "finishing" / part)
-        shape = (len(pairs), *pairs.targets.shape[1:])
+        count = min(most, len(pairs))
+        shape = (count, *pairs.targets.shape[1:])
         made = np.lib.format.open_memmap(data / "finishing" / part / "firm.npy", mode="w+", dtype=np.uint8, shape=shape)
-        for k in range(len(pairs)):
+        for k in range(count):
             frames = to_tensor(pairs.inputs[k : k + 1])
             mean = torch.stack([net(frames)[0] for net in nets]).mean(0).clamp(0, 1)
             picture = cv2.bilateralFilter(mean.permute(1, 2, 0).contiguous().cpu().numpy(), 0, WEAVE, FLAT)
@@ -159,7 +160,8 @@ class Batches:
         self._taught = np.load(folder / "train" / "firm.npy", mmap_mode="r") if taught else None
         self._pairs, self._rng = PairSet(folder / "train"), np.random.default_rng(seed)
         self._drawn = np.load(folder / "drawn.npy", mmap_mode="r")
-        self._later = [k for k, facts in enumerate(self._pairs.facts) if facts["frame"] > 0]
+        known = self._pairs.facts if self._taught is None else self._pairs.facts[: len(self._taught)]
+        self._later = [k for k, facts in enumerate(known) if facts["frame"] > 0]
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -316,6 +318,7 @@ def main() -> None:
     parser.add_argument("--stage", choices=("mean", "teach", "firm"), default="mean")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--start", type=Path, nargs="*", default=[], help="folders of weights to start from")
+    parser.add_argument("--frames", type=int, default=400, help="frames that are made firm")
     parser.add_argument("--export", type=Path, help="write the stage's weights into this folder, and do not train")
     device.add_argument(parser)
     args = parser.parse_args()
@@ -327,7 +330,7 @@ def main() -> None:
     elif args.stage == "teach":
         if not args.start:
             export(args.data, mean, firm=False)
-        teach(args.data, args.start or [mean])
+        teach(args.data, args.start or [mean], args.frames)
     else:
         train(args.data, args.minutes, *(args.start or [mean] * firm)[:1], firm=firm)
         print("done")

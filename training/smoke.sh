@@ -21,6 +21,11 @@ $python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/
 $python -m training.adherence --data "$out" --model "$out/few" --passes 1 --others 300 --samples 4 --steps 2
 $python -m training.stability --data "$out" --model "$out/diffusion" --out "$out/stability" --frames 42 --prompts 1 \
     --behaviors iter --moves 2D --changes 0
+$python -m training.finishing_pairs --data "$out" --runs 4 --heldout 2 --pictures 8
+$python -m training.finishing --data "$out" --stage mean --minutes 0.1
+$python -m training.finishing --data "$out" --stage teach
+$python -m training.finishing --data "$out" --stage firm --minutes 0.2
+$python -m training.finishing --data "$out" --stage firm --export "$out/finishing-model"
 $python -m training.depth --data "$out" --pictures 24 --heldout 8 --minutes 0.1 --batch 4
 $python -m training.depth --data "$out" --evaluate
 echo "all stages ran; pictures are in $out/evaluation"

@@ -1,10 +1,12 @@
 """The drawn world: the same again, honest captions, and combinations that are kept back."""
 
+import cv2
 import numpy as np
 import pytest
 
 from training import captions, layouts, world
 from training.draw import labels
+from training.world.primitives import Grid
 
 
 def test_a_picture_is_a_function_of_its_numbers() -> None:
@@ -24,6 +26,29 @@ def test_every_scene_is_drawn_with_its_name_and_depth(scene: str) -> None:
     assert labels(picture.facts)["scene"] == scene
     text = captions.describe(picture.facts, np.random.default_rng(0))
     assert any(phrase.split()[-1] in text for phrase in captions.SCENES[picture.facts.scene])
+
+
+@pytest.mark.parametrize("index", range(0, 20))
+def test_a_picture_is_the_same_at_every_size(index: int) -> None:
+    scene = [*world.SCENES, ""][index % (len(world.SCENES) + 1)]
+    small, large = world.draw(9, index, scene), world.draw(9, index, scene, size=512)
+    assert large.image.shape == (512, 512, 3) and large.inverse_depth.shape == (512, 512)
+    assert large.facts == small.facts
+    reduced = cv2.resize(large.image, (256, 256), interpolation=cv2.INTER_AREA).astype(float)
+    coarse = [cv2.blur(image.astype(float), (9, 9)) for image in (reduced, small.image)]
+    # Neon lines are as bright at either size, but not the finest ones; strokes of oil lie a little elsewhere.
+    assert np.abs(coarse[0] - coarse[1]).mean() < 3.5
+    assert ((reduced - small.image) ** 2).mean() < 255**2 / 10**2.5
+    depths = cv2.resize(large.inverse_depth, (256, 256), interpolation=cv2.INTER_AREA), small.inverse_depth
+    assert np.abs(depths[0] - depths[1]).mean() < 0.02  # one edge of a tree is a step
+
+
+def test_a_larger_picture_has_sharper_edges() -> None:
+    """A disc's edge is a pixel wide at either size."""
+    for side in (256, 512):
+        mask = Grid(side).disc(100, 120, 40)
+        assert ((mask > 0.01) & (mask < 0.99)).sum() < 2.2 * np.pi * 40 * side / 256
+        assert mask.mean() == pytest.approx(np.pi * 40**2 / 256**2, rel=0.01)
 
 
 @pytest.mark.parametrize("layout", layouts.LAYOUTS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from training.world.canvas import Canvas
@@ -17,12 +19,14 @@ def city_scene(c: Canvas) -> None:
     paint_sky(c)
     lights_on = c.light.dark or c.facts.time in ("dusk", "sunset")
     tone = pick(rng, [(0.46, 0.50, 0.60), (0.60, 0.52, 0.48), (0.40, 0.48, 0.54)])
-    envelope = 0.55 + 0.6 * np.exp(-(((c.x - rng.uniform(70, 186)) / 70) ** 2))
+    centre = rng.uniform(70, 186)
     for k in range(2):
         x = float(rng.uniform(-14, 0))
         while x < SIZE:
             wide = float(rng.uniform(26, 46))
-            tall = float(rng.uniform(0.45, 1.0) * (150 - 50 * k) * float(c.at(envelope, x + wide / 2)))
+            # At a whole position: the number of windows, and so all that follows, must not depend on the size.
+            middle = int(np.clip(x + wide / 2, 0, SIZE - 1))
+            tall = rng.uniform(0.45, 1.0) * (150 - 50 * k) * (0.55 + 0.6 * math.exp(-(((middle - centre) / 70) ** 2)))
             _building(c, round(x), round(h - tall), round(wide), round(h) + 3, tone * (0.95 - 0.3 * k), k, lights_on)
             x += wide + float(rng.choice([0, 0, 3, 12]))
     if lights_on:
