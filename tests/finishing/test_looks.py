@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deforum.finishing.looks import Picture, find_edges, gouache, ink
+from deforum.finishing.looks import Picture, find_edges, gouache, ink, shock
 
 SIDE = 96
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -26,9 +26,8 @@ def edge(width: float) -> Picture:
 def sun(softness: float) -> Picture:
     """Return a glow in the middle of a dark sky."""
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
-    return np.asarray(
-        (0.2 + 0.7 * np.exp(-(x * x + y * y) / (2 * softness**2)))[..., None] * LUMA / LUMA.max(), np.float32
-    )
+    glow = 0.2 + 0.7 * np.exp(-(x * x + y * y) / (2 * softness**2))
+    return np.asarray(np.repeat(glow[..., None], 3, axis=2), np.float32)
 
 
 def steepest(picture: Picture) -> float:
@@ -36,18 +35,21 @@ def steepest(picture: Picture) -> float:
 
 
 @pytest.mark.parametrize("width", [2.0, 3.0, 4.0])
-def test_gouache_makes_edges_hard(width: float) -> None:
+def test_a_shock_filter_makes_edges_hard(width: float) -> None:
     soft = edge(width)
-    hard = gouache(soft)
+    hard = shock(soft)
     assert steepest(hard) > 1.5 * steepest(soft)
     assert np.abs(hard - soft)[:, : SIDE // 4].max() < 1e-3  # beside the edge nothing changes
     assert hard.min() >= soft.min() - 1e-6 and hard.max() <= soft.max() + 1e-6  # and no halo appears
 
 
 @pytest.mark.parametrize("softness", [16.0, 24.0])
-def test_gouache_leaves_a_glow(softness: float) -> None:
+def test_a_glow_stays_one(softness: float) -> None:
     glow = sun(softness)
-    assert np.abs(gouache(glow) - glow).max() < 2 / 255
+    assert np.abs(shock(glow) - glow).max() < 2 / 255
+    even = gouache(glow)
+    assert steepest(even) < 1.05 * steepest(glow)  # no contours
+    assert np.abs(even - glow).max() < 7 / 255  # its peak is evened a little
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -58,6 +60,15 @@ def test_edges_are_found_across(turned: bool) -> None:
     along, beside = (edges.xx, edges.yy) if turned else (edges.yy, edges.xx)
     assert beside[middle] > 0.98 and along[middle] < 0.02 and abs(edges.xy[middle]) < 0.1
     assert edges.strength[middle] > 0.9 and edges.strength[10, 10] == 0
+
+
+def test_gouache_evens_areas_and_keeps_what_is_between_them() -> None:
+    rng, halves = np.random.default_rng(0), edge(1.5)
+    grainy = np.asarray((halves + rng.normal(0, 0.02, (SIDE, SIDE, 1))).clip(0, 1), np.float32)
+    even = gouache(grainy)
+    inside = (slice(20, -20), slice(8, SIDE // 2 - 10))
+    assert even[inside].std(axis=(0, 1)).max() < 0.4 * grainy[inside].std(axis=(0, 1)).max()
+    assert steepest(even) > 1.2 * steepest(halves)
 
 
 def test_ink_draws_a_line_at_an_edge_and_thins_the_rest() -> None:
