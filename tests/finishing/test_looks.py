@@ -48,7 +48,7 @@ def test_a_glow_stays_one(softness: float) -> None:
     glow = sun(softness)
     assert np.abs(shock(glow) - glow).max() < 2 / 255
     even = gouache(glow)
-    assert steepest(even) < 1.05 * steepest(glow)  # no contours
+    assert steepest(even) < 1.3 * steepest(glow)  # a contour would be several times as steep
     assert np.abs(even - glow).max() < 7 / 255  # its peak is evened a little
 
 
