@@ -54,6 +54,7 @@ STAGES: Mapping[str, str] = {
     "diffuse": "the rest of painting: masks, extra passes",
     "in-between": "frames that are not painted: moving, mixing, sharpening",
     "show": "additions to shown pictures: echo, symmetry, overlays",
+    "finish": "the network and the looks of finished frames",
     "write": "8-bit conversion, picture files, handing frames to ffmpeg, completing films",
     WAITING: "the rendering thread waits and nothing else is measured: ffmpeg, a full queue, a clip",
     OTHER: "everything else on the rendering thread: progress, observers",
