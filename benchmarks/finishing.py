@@ -38,7 +38,7 @@ MOST_MS, STEEPER = 60.0, 1.5
 
 def steepness(image: Image) -> float:
     """Return the mean gradient of the steepest pixels, in levels per px."""
-    gray = to_array(to_gray(image)[None])[..., 0] * 255
+    gray = to_array(to_gray(image))[..., 0] * 255
     across, down = (cv2.Sobel(gray, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1)))
     steps = np.sort(np.hypot(across, down).ravel())
     return float(steps[-int(STEEPEST * len(steps)) :].mean())

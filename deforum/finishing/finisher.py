@@ -28,7 +28,8 @@ class Finisher:
     def __call__(self, image: Image, own: Mask | None = None) -> Image:
         """Finish a frame. `own` (H, W): 1 where its pixels are a clip's own, which are enlarged as they are."""
         pictures = image[None].float()
-        made = self.network(_padded(pictures))[..., : FACTOR * image.shape[1], : FACTOR * image.shape[2]][0].clamp(0, 1)
+        height, width = (FACTOR * side for side in image.shape[1:])
+        made: Image = self.network(_padded(pictures))[0, :, :height, :width].clamp(0, 1)
         if self.look is not None:
             made = from_array(self.look(to_array(made)), image.device).clamp(0, 1)
         if own is None:
@@ -56,4 +57,5 @@ def load_finisher(look: str, device: Device = CPU, folder: Path = FINISHING) -> 
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: damaged ({reason}); install the package again") from None
     # Not traced: a frozen graph takes as long, as nearly all time goes into the convolutions.
-    return Finisher(net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), LOOKS[look])
+    net.eval().requires_grad_(False).to(device)
+    return Finisher(net.to(memory_format=torch.channels_last), LOOKS[look])

@@ -86,7 +86,7 @@ def find_edges(gray: Plane) -> Edges:
     padded = np.pad(half(gray), room, mode="reflect", reflect_type="odd")
     inside = (slice(room, -room or None),) * 2
     wide = [axis[inside] for axis in _gradient(_blur(padded, WIDE / 2))]
-    steep, still = np.sqrt(xx + yy), _blur(np.hypot(*wide) / 2, REACH / 2)
+    steep, still = np.sqrt(xx + yy), _blur(np.asarray(np.hypot(*wide) / 2, np.float32), REACH / 2)
     strength = _smooth((steep / (still + 1e-4) - 1.25) / 0.5) * _smooth((steep - 0.002) / 0.006)
     angle = np.arctan2(2 * xy, xx - yy)  # twice that of the direction
     across = 0.5 + 0.5 * np.cos(angle), 0.5 * np.sin(angle)

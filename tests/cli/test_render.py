@@ -283,7 +283,7 @@ def test_events_are_lines_of_json_and_the_result_is_the_last(sea: Path, paint: S
     ]
     by_kind = dict(zip(kinds, told, strict=True))
     assert by_kind["error"]["problems"] == [
-        {"message": "unknown setting 'zomm'; did you mean zoom?", "where": "bad.yaml:9:1"}
+        {"message": "unknown setting 'zomm'; did you mean zoom?", "where": "bad.yaml:10:1"}
     ]
     assert by_kind["error"]["file"].startswith("bad.yaml") and by_kind["error"]["status"] == 2
     prepared = by_kind["prepared"]
