@@ -13,7 +13,7 @@ A mean has no edges. So then (`--stage teach`) its results are made firm by filt
 a render: a bilateral filter takes what is left of the weave, and shock filters, round after round, make edges hard
 where there are any. The network learns to do all that at once (`--stage firm`), while a critic tells its frames from
 drawn pictures by their details alone: their coarse colours are taken away. (The critic alone, from the mean, brought no
-edges in 700 steps.)
+edges in 700 steps.) The critic leaves for the last quarter, as it brings a few dark dots.
 
 Frames are trained in pairs that follow each other: the finished ones, moved by the camera, should differ no more than
 it takes. Stages resume from their checkpoints; they need the frames of `training.finishing_pairs`.
@@ -43,8 +43,7 @@ CROP = 96  # px of the frame
 PAIRS = 2  # of frames that follow each other, per step
 PEAKS = (0.003, 7e-4)  # learning rates: matrices, others
 CRITIC_RATE = 4e-4
-ALONE = 0.1  # share of the training before the critic joins, and of its coming in
-RAMP = 0.1
+ALONE, RAMP, LEAVES = 0.1, 0.1, 0.75  # shares of the training: the critic joins, comes in, and leaves
 GRADIENT, COARSE, STEADY = 1.0, 0.5, 0.3  # weights of losses beside that of colours
 DRAWN = 0.3  # weight of the drawn targets beside the taught ones
 WEAVE, FLAT, FILTERS, ROUNDS = 12 / 255, 4, 3, 4  # the teacher: bilateral filter, shock filters, rounds of each
@@ -278,7 +277,7 @@ def train(data: Path, minutes: float, start: Path | None = None, *, firm: bool =
         learner.set_rates(share, hold=0.4)
         made, loss = losses(net, batches.draw())
         net.zero_grad()
-        if firm and share > ALONE:
+        if firm and ALONE < share < LEAVES:
             scores = adversary.learn(batches.drawn(), made.detach())
             away = made.detach().requires_grad_()
             pushed = adversary.gradient(away)
