@@ -309,7 +309,7 @@ class Going:
         run, prepared = self.run, self.parts[-1]
         settings, total = prepared.settings, len(prepared.timeline)
         width, height = settings.written_size
-        animation, finish, done = None, None, stretch.start + 1
+        animation, finish = None, None
         if stretch.start < stretch.last:
             animation, finish = finishing(self._build(stretch.part), self.models)
             self._record_machine(animation)
@@ -342,7 +342,7 @@ class Going:
                 animation = animation.recorded(saves)
                 # The state after that: its camera is one that records.
                 start = self._start(animation, stretch.start)
-                for done, state in enumerate(_watched(animation, self.tell, hand_over, start), done + 1):
+                for done, state in enumerate(_watched(animation, self.tell, hand_over, start), stretch.start + 2):
                     checkpoints.offer(state)
                     self.tell(FrameShown(state.frame, state.shown, done, total))
                     if done == total:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-
 from deforum.pixels.image import Mask
 
 
@@ -20,17 +18,11 @@ class OwnPixels:
         self._masks[index] = mask
 
     def at(self, index: int) -> Mask | None:
-        """Return the mask of a frame, for an in-between the larger of those around it; None: nothing was told.
+        """Return the mask of a frame, for an in-between that of the frame painted last; None: nothing was told.
 
-        Frames are asked for in order: masks before the last painted one are forgotten.
+        Frames are asked for in order: masks of frames before the one painted last are forgotten.
         """
-        before = [told for told in self._masks if told <= index]
-        for old in before[:-1]:
+        last = next(reversed(self._masks), None)
+        for old in [told for told in self._masks if told < index and told != last]:
             del self._masks[old]
-        if index in self._masks:
-            return self._masks[index]
-        around = [*before[-1:], *[told for told in self._masks if told > index][:1]]
-        masks = [self._masks[told] for told in around]
-        if not masks:
-            return None
-        return masks[0] if len(masks) == 1 else torch.maximum(*masks)
+        return self._masks.get(index) if index in self._masks or last is None else self._masks[last]
