@@ -30,7 +30,7 @@ from schedules.quoting import cut
 
 WITHOUT_EFFECT = ("output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring")
 """Settings that change nothing in the frames and films of a run that has begun."""
-FIXED = ("width", "height", "animation_mode", "profile", "cadence", "frame_format")
+FIXED = ("width", "height", "finish", "animation_mode", "profile", "cadence", "frame_format")
 """Settings that cannot change within a run."""
 
 

@@ -23,6 +23,7 @@ from deforum import Settings, UserError, check, dump, frames, load, render
 from deforum.cli.main import main
 from deforum.events import Event, FrameShown, Note, RunFinished, RunLoaded, RunPrepared, StageTimes
 from deforum.models.kept import KeptModels
+from deforum.resuming import resume
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL: dict[str, Any] = {"prompts": "hills", "max_frames": 3, "width": 64, "height": 64, "steps": 2, "seed": 4}
@@ -125,11 +126,24 @@ def test_finishing_leaves_the_animation_as_it_is(models: KeptModels) -> None:
     assert all(torch.equal(one, other) for one, other in zip(*pictures, strict=True))
 
 
+def test_finished_frames_of_a_stopped_run_are_those_of_a_whole_one(models: KeptModels) -> None:
+    settings = load({**SMALL, "max_frames": 5, "checkpoint_every": 1}).settings
+    whole = render(settings, output="whole", models=models)
+    calls = iter((False, False, True))
+    stopped = render(settings, output="stopped", models=models, stop=lambda: next(calls))
+    assert stopped.stopped and len(list((stopped.folder / "frames").iterdir())) == stopped.frames == 3
+    (stopped.folder / "frames" / "000000001.png").unlink()
+    resumed = resume(stopped.folder, models=models)
+    pictures = [[cv2.imread(str(result.folder / "frames" / f"{index:09}.png")) for index in range(5)]
+                for result in (whole, resumed)]  # fmt: skip
+    assert all(one.shape == (128, 128, 3) and (one == other).all() for one, other in zip(*pictures, strict=True))
+
+
 def test_frames_that_cannot_be_written_behind_the_loop_end_the_render(
     models: KeptModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("deforum.output.run.encode", lambda *_: (_ for _ in ()).throw(full))
+    monkeypatch.setattr("deforum.output.frames.encode", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(UserError, match="the disk is full"):
         render(load({**SMALL, "max_frames": 12, "cadence": 4}).settings, output="out", models=models)
 
