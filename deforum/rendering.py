@@ -333,7 +333,7 @@ class Going:
             contextlib.ExitStack() as beside,
             out,
             Checkpoints(run.ledger, settings.checkpoint_every) as checkpoints,
-            _behind(finish, write) as hand_over,
+            _behind(finish, write, out.expect) as hand_over,
         ):
             beside.callback(digests.stop)
             self.tell(RunLoaded(run.folder, total))
@@ -477,10 +477,13 @@ def finishing(animation: Animation, models: KeptModels) -> tuple[Animation, Fini
 
 
 @contextlib.contextmanager
-def _behind(finish: Finish | None, write: Callable[[Frame, Image], None]) -> Iterator[Callable[[Frame, Image], None]]:
+def _behind(
+    finish: Finish | None, write: Callable[[Frame, Image], None], expect: Callable[[Frame], None]
+) -> Iterator[Callable[[Frame, Image], None]]:
     """Yield a function that takes the next frame: it is finished and written in a thread, while the loop goes on.
 
-    At the end, and after an error, the frames so far are written first; an interrupt does not wait.
+    `expect` is told of each frame at once. At the end, and after an error, the frames so far are written first; an
+    interrupt does not wait.
     """
     if finish is None:
         yield write
@@ -494,8 +497,13 @@ def _behind(finish: Finish | None, write: Callable[[Frame, Image], None]) -> Ite
             write(frame, image)
 
     line = Background(work, name="finishing", waiting=2)
+
+    def hand_over(frame: Frame, image: Image) -> None:
+        expect(frame)
+        line.put((frame, finish(frame, image)))
+
     try:
-        yield lambda frame, image: line.put((frame, finish(frame, image)))
+        yield hand_over
     except Exception as error:
         try:
             line.close()

@@ -74,12 +74,16 @@ class FrameFiles:
         """Return the path of the file with the exact pixels of a frame."""
         return frame_paths(self.folder, self.outputs, index)[-1] if self.has_copies else self.path(index)
 
-    def write(self, frame: Frame, pixels: Pixels) -> None:
-        """Queue a frame; `pixels` (H, W, 3) must not change any more. Raises OSError of the threads."""
-        now = time.monotonic()
+    def expect(self, frame: Frame) -> None:
+        """Announce a frame that will be queued: states of the run wait for it."""
         if self._ledger is not None:
             for path in {self.path(frame.index), self.copy_path(frame.index)}:
                 self._ledger.expect(path)
+
+    def write(self, frame: Frame, pixels: Pixels) -> None:
+        """Queue a frame; `pixels` (H, W, 3) must not change any more. Raises OSError of the threads."""
+        now = time.monotonic()
+        self.expect(frame)
         self._line.put(Shot(frame, pixels, now - self._last))
         self._last = now
 

@@ -143,6 +143,11 @@ class Run:
             for film, writer in list(self._writers):
                 self._lose(film, writer, VideoError(f"{error.filename}: {error.strerror}"))
 
+    def expect(self, frame: Frame) -> None:
+        """Announce a frame that will be written later, in order: states of the run wait for it."""
+        if self._pictures is not None:
+            self._pictures.expect(frame)
+
     def write(self, frame: Frame, pixels: Pixels) -> None:
         """Queue the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError where it cannot be written."""
         if self._pictures is None:
