@@ -35,7 +35,7 @@ from deforum.needs import memory_note
 from deforum.output.checkpoints import Checkpoints, path_of, read_checkpoint
 from deforum.output.choice import Film, Outputs
 from deforum.output.finished import ranges
-from deforum.output.frames import FrameFiles
+from deforum.output.frames import AT_THE_END, FrameFiles
 from deforum.output.inputs import Digests, find_inputs
 from deforum.output.labels import Label
 from deforum.output.ledger import digest
@@ -512,7 +512,7 @@ def _behind(
                 error.add_note(str(second))
         raise
     except BaseException:
-        line.abandon()
+        line.abandon(AT_THE_END)
         raise
     line.close()
 
