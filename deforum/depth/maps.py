@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from deforum.depth import VIDEOS, DepthSource, Gives, map_files
 from deforum.errors import UserError
 from deforum.pixels.files import decode
 from deforum.pixels.image import Device, Image
+from deforum.pixels.png import encode_png
 from deforum.video.reader import grey_frames
 
 Map = NDArray[np.float32]
@@ -99,7 +99,7 @@ def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> Levels:
 
 def to_png(levels: Levels) -> bytes:
     """Encode levels (H, W) as a 16-bit grey PNG."""
-    return bytes(cv2.imencode(".png", levels)[1].tobytes())
+    return encode_png(levels)
 
 
 def read_levels(path: Path) -> Levels:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from deforum.metadata import jpeg, png, webp
+from deforum.pixels.png import encode_png
 from deforum.video.writer import Pixels, to_depth
 
 
@@ -17,8 +19,8 @@ class Picture:
     title: str
     suffix: str
     bits: Literal[8, 16]
-    options: tuple[tuple[str, int], ...]
-    """Options of cv2.imencode, as names of its constants and values."""
+    encode: Callable[[Pixels], bytes]
+    """Encodes (H, W, 3) RGB levels of these bits."""
     label: Callable[[bytes, Mapping[str, str]], bytes]
     """Adds texts to the encoded picture."""
     is_exact: bool
@@ -29,25 +31,34 @@ class Picture:
 
 _IEND = b"IEND\xaeB`\x82"
 
+
+def _by_opencv(pixels: Pixels, suffix: str, **options: int) -> bytes:
+    """Encode by cv2.imencode; `options` by the names of its constants."""
+    import cv2
+
+    given = [part for name, value in options.items() for part in (getattr(cv2, name), value)]
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), given)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of {pixels.shape} as {suffix}")
+    return bytes(encoded)
+
+
+_jpeg = partial(_by_opencv, suffix=".jpg", IMWRITE_JPEG_QUALITY=95)
+_webp = partial(_by_opencv, suffix=".webp", IMWRITE_WEBP_QUALITY=95)
+
 PICTURES: dict[str, Picture] = {
-    # OpenCV's default compression is its fastest; level 1 is three times slower.
-    "png": Picture("PNG, 8 bits", ".png", 8, (), png.label, True, _IEND),
-    "png16": Picture("PNG, 16 bits", ".png", 16, (), png.label, True, _IEND),
-    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, (("IMWRITE_JPEG_QUALITY", 95),), jpeg.label, False, b"\xff\xd9"),
-    "webp": Picture("WebP, quality 95", ".webp", 8, (("IMWRITE_WEBP_QUALITY", 95),), webp.label, False, b""),
+    "png": Picture("PNG, 8 bits", ".png", 8, encode_png, png.label, True, _IEND),
+    "png16": Picture("PNG, 16 bits", ".png", 16, encode_png, png.label, True, _IEND),
+    "jpeg": Picture("JPEG, quality 95", ".jpg", 8, _jpeg, jpeg.label, False, b"\xff\xd9"),
+    "webp": Picture("WebP, quality 95", ".webp", 8, _webp, webp.label, False, b""),
 }
 
 
 def encode(pixels: Pixels, kind: str, texts: Mapping[str, str]) -> bytes:
     """Encode (H, W, 3) RGB levels as a picture file of a `kind` in PICTURES; `texts` by key, {} for none."""
-    import cv2
-
     row = PICTURES[kind]
-    options = [part for name, value in row.options for part in (getattr(cv2, name), value)]
-    done, encoded = cv2.imencode(row.suffix, cv2.cvtColor(to_depth(pixels, row.bits), cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise ValueError(f"OpenCV cannot encode a picture of {pixels.shape} as {kind}")
-    return row.label(encoded.tobytes(), texts) if texts else encoded.tobytes()
+    encoded = row.encode(to_depth(pixels, row.bits))
+    return row.label(encoded, texts) if texts else encoded
 
 
 def is_complete(picture: bytes) -> bool:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.pixels.files import decode
+from deforum.pixels.png import encode_png
 
 Image = torch.Tensor
 Mask = torch.Tensor
@@ -52,8 +53,7 @@ def blend(a: Image, b: Image, weight: float) -> Image:
 
 def to_png(image: Image) -> bytes:
     """Encode a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG."""
-    levels = to_bytes(image)[..., ::-1] if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy()
-    return bytes(cv2.imencode(".png", np.ascontiguousarray(levels))[1].tobytes())
+    return encode_png(to_bytes(image) if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy())
 
 
 def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
