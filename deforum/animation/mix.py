@@ -10,7 +10,7 @@ import torch
 
 from deforum.animation.parts import Between, Pair, View
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask
+from deforum.pixels.image import Image, Mask, for_channels
 from deforum.pixels.sharpness import blur, local_sharpness, sharpen_to
 from deforum.timeline.frame import Frame
 
@@ -67,8 +67,8 @@ def sharp_fade(a: Seen, b: Seen, fade: float) -> Image:
     pulses. Where both pictures are the same, nothing changes.
     """
     mixed = cross_fade(a.image, a.covers, b.image, b.covers, fade)
-    sharp = sharpen_to(mixed, torch.lerp(a.sharpness, b.sharpness, fade))
-    return torch.where((a.image == b.image).all(0), mixed, sharp)
+    same = a.image == b.image
+    return sharpen_to(mixed, torch.lerp(a.sharpness, b.sharpness, fade), same[0] & same[1] & same[2])
 
 
 def close_gaps(image: Image, covers: Mask) -> tuple[Image, Mask]:
@@ -105,4 +105,4 @@ def cross_fade(a: Image, a_covers: Mask, b: Image, b_covers: Mask, fade: float) 
     a_share, b_share = (1 - fade) * a_covers, fade * b_covers
     total = a_share + b_share
     share = torch.where(total > 0, b_share / total.clamp(min=1e-6), fade)
-    return torch.lerp(a, b, share)
+    return torch.lerp(a, b, for_channels(share))

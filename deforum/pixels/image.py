@@ -56,6 +56,15 @@ def to_png(image: Image) -> bytes:
     return encode_png(to_bytes(image) if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy())
 
 
+def for_channels(mask: Mask) -> torch.Tensor:
+    """Repeat a mask (H, W) for the three channels of a picture, to broadcast with it."""
+    if mask.device != CPU:
+        return mask[None]
+    # In the memory layout of pictures: with mixed layouts arithmetic takes two to five times as long.
+    plane = mask.numpy()
+    return from_array(np.asarray(cv2.merge((plane, plane, plane)), np.float32))
+
+
 def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
     """Read a picture file and stretch it to width x height (area averaging down, Lanczos up).
 

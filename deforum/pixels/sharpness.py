@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-from deforum.pixels.image import CPU, Image, Mask, from_array, to_array
+from deforum.pixels.image import CPU, Image, Mask, for_channels, from_array, to_array
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
@@ -28,16 +28,16 @@ def unsharp_mask(
     """
     if amount == 0:
         return image
-    detail = image - blur(image, kernel, sigma)
+    detail = _fine(image, kernel, sigma)
     if threshold > 0:
         detail.masked_fill_(detail.abs() < threshold / 255, 0)
-    sharpened = torch.add(image, detail, alpha=amount).clamp_(0, 1)
+    sharpened = torch.add(image, detail, alpha=amount, out=detail).clamp_(0, 1)
     return sharpened if mask is None else sharpened.sub_(image).mul_(mask).add_(image)
 
 
 def fine_detail(image: Image) -> float:
     """Measure fine detail: root mean square, 0..1, of what a small blur removes from the mean of R, G, B."""
-    return float((image - blur(image, *FINE)).mean(0).square().mean().sqrt())
+    return float(_fine(_mean_of_channels(image)[None], *FINE).square_().mean().sqrt())
 
 
 def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
@@ -48,17 +48,18 @@ def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
     """
     if share == 0 or wanted < EVEN:
         return image
-    fine = image - blur(image, *FINE)
-    # The detail of image + a fine is fine + a finest; its mean square is a parabola in a.
-    finest = fine - blur(fine, *FINE)
-    one, other = fine.mean(0), finest.mean(0)
+    # The detail of image + a fine is fine + a finest; its mean square is a parabola in a. A mean of blurred channels is
+    # the blurred mean of the channels.
+    one = _fine(_mean_of_channels(image)[None], *FINE)
+    other = _fine(one, *FINE)
     now, slope, bend = torch.stack([(one * one).mean(), (one * other).mean(), (other * other).mean()]).tolist()
     if now < EVEN**2:
         return image
     target = now ** (1 - share) * wanted ** (2 * share)
     amount = (max(slope * slope - bend * (now - target), 0) ** 0.5 - slope) / bend
     least, most = AMOUNTS
-    return torch.add(image, fine, alpha=min(max(amount, least), most)).clamp_(0, 1)
+    fine = _fine(image, *FINE)
+    return torch.add(image, fine, alpha=min(max(amount, least), most), out=fine).clamp_(0, 1)
 
 
 def local_sharpness(image: Image) -> Mask:
@@ -67,20 +68,36 @@ def local_sharpness(image: Image) -> Mask:
     return _mean_around(laplacian * laplacian)
 
 
-def sharpen_to(image: Image, wanted: Mask) -> Image:
+def sharpen_to(image: Image, wanted: Mask, still: torch.Tensor | None = None) -> Image:
     """Sharpen or soften a picture (3, H, W) around each pixel, to a `local_sharpness` of `wanted` (H, W).
 
     The local amount of the `unsharp_mask` is solved for and clamped to LOCAL_AMOUNTS. A picture that is as sharp as
-    wanted is unchanged.
+    wanted is unchanged, and so is it where `still` (H, W) is True.
     """
-    fine = image - blur(image, *FINE)
+    fine = _fine(image, *FINE)
     # The Laplacian of image + a fine is one + a other; its mean square around a pixel is a parabola in a.
     one, other = _laplacian(image), _laplacian(fine)
     excess = _mean_around(one * one) - wanted
     slope, bend = _mean_around(one * other).clamp_(min=0), _mean_around(other * other)
     root = (slope * slope - bend * excess).clamp_(min=0).sqrt_()
     amount = (-excess / (slope + root).clamp_(min=1e-12)).clamp_(*LOCAL_AMOUNTS)
-    return torch.addcmul(image, amount, fine).clamp_(0, 1)
+    if still is not None:
+        amount.masked_fill_(still, 0)
+    return torch.addcmul(image, for_channels(amount), fine, out=fine).clamp_(0, 1)
+
+
+def _fine(image: Image, kernel: int, sigma: float) -> Image:
+    """Return what a blur removes from (C, H, W), in memory of its own."""
+    soft = blur(image, kernel, sigma)
+    return torch.sub(image, soft, out=soft)
+
+
+def _mean_of_channels(image: Image) -> Mask:
+    """Return the mean of R, G, B, (H, W)."""
+    if image.device != CPU:
+        return image.mean(0)
+    # 20 times as fast as torch's, for pictures stored channels last.
+    return torch.from_numpy(np.asarray(cv2.transform(to_array(image), np.full((1, 3), 1 / 3)), np.float32))
 
 
 def _laplacian(image: Image) -> Mask:
