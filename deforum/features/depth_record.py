@@ -18,7 +18,9 @@ from deforum.background import Background
 from deforum.depth import STANDS, DepthSource
 from deforum.depth.maps import Levels, read_levels, to_exr, to_levels, to_png
 from deforum.depth.scale import OUTSTANDING
-from deforum.features.feature import COPIES_FOLDER, Recording, Save, save
+from deforum.errors import disk_error
+from deforum.features.feature import COPIES_FOLDER, Recording, save
+from deforum.features.saver import Save
 from deforum.motion.pose import UNITS
 from deforum.profiling import staged
 from deforum.settings.options import Settings
@@ -83,7 +85,7 @@ class DepthRecord:
     Frames come in order; a repeated frame replaces the previous one. In the video a missing frame repeats the depth of
     the one before it. White is at the first of `ends`, black at the second, for the whole run. None takes both from the
     first map and widens its range by half on either side. Files under their final names are complete. A full disk
-    raises OSError. If the video fails, the maps go on, and VideoError is raised at the end.
+    raises UserError. If the video fails, the maps go on, and VideoError is raised at the end.
 
     `copies` is a folder for what the video is made from. With `since`, a run is resumed whose files of earlier frames
     are there: the video begins with them. `to_the_end` False leaves out the last frame, whose depth may be found anew.
@@ -160,7 +162,10 @@ class DepthRecord:
         index, depth = item
         assert self._ends is not None
         for path, format in self._paths(index).items():
-            self._save(path, index, ENCODE[format](depth, self._ends))
+            try:
+                self._save(path, index, ENCODE[format](depth, self._ends))
+            except OSError as error:
+                raise disk_error(error, path) from error
 
     def _paths(self, index: int) -> dict[Path, MapFormat]:
         """Return the files of a frame: the map, and the copy that the video can be made of again."""

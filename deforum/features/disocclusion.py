@@ -13,10 +13,11 @@ from pathlib import Path
 from deforum.animation.painter import soften
 from deforum.animation.parts import Diffuse, Moment
 from deforum.animation.stages import Stages
-from deforum.features.feature import Kit, Recording, Save
+from deforum.features.feature import Kit, Recording
+from deforum.features.saver import SavePicture
 from deforum.motion.positions import SEEN
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask, to_png
+from deforum.pixels.image import Image, Mask
 from deforum.pixels.noise import add_noise, uniform_noise
 from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
@@ -79,19 +80,19 @@ def record(stages: Stages, found: None, recording: Recording) -> Stages:
     """Save the newly visible areas of each diffused frame where save_disocclusion_masks is on."""
     if not recording.settings.save_disocclusion_masks:
         return stages
-    folder, save = recording.folder / "disocclusion", recording.save
+    folder, save = recording.folder / "disocclusion", recording.saver()
     # Innermost, so that the saved mask is the one that the painting uses: outer features may change it.
     return replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, folder, save), *stages.around])
 
 
-def saving_uncovered(diffuse: Diffuse, folder: Path, save: Save) -> Diffuse:
+def saving_uncovered(diffuse: Diffuse, folder: Path, save: SavePicture) -> Diffuse:
     """Save the newly visible areas of each diffused frame as it is painted: 8-bit PNG, white there."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         for moment in moments:
             if moment.warp is not None:
                 index = moment.frame.index
-                save(folder / f"{index:09d}.png", index, to_png(uncovered(moment.warp)))
+                save(folder / f"{index:09d}.png", index, uncovered(moment.warp))
         return diffuse(inits, moments)
 
     return saved

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deforum import atomic
+from deforum.features.saver import PictureSaver, Save
 from deforum.settings.declare import When
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
@@ -123,9 +124,6 @@ class Kit:
 COPIES_FOLDER = "copies"
 """Folder in a run's for what its films are made from, where no other file has it; deleted when they are complete."""
 
-Save = Callable[[Path, int, bytes], None]
-"""Saves a file that belongs to a frame: path, index of the frame, content. Complete under its name, or not there."""
-
 
 def save(path: Path, index: int, content: bytes) -> None:
     """Save a file; a missing folder is created. Raises OSError."""
@@ -157,3 +155,8 @@ class Recording:
     """False: frames after the last rendered one exist, or will; its depth may be found anew by the frame after it."""
     keeps_copies: bool = False
     """Keep what films are made from in files, until the films are complete, so that the run can be resumed."""
+
+    def saver(self) -> PictureSaver:
+        """Return what saves pictures and masks beside the renderer, until the end of the run."""
+        saver: PictureSaver = self.keep_open(PictureSaver(self.save, self.expect))
+        return saver

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.pixels.files import decode
-from deforum.pixels.png import encode_png
 
 Image = torch.Tensor
 Mask = torch.Tensor
@@ -51,9 +50,9 @@ def blend(a: Image, b: Image, weight: float) -> Image:
     return torch.lerp(a, b, weight)
 
 
-def to_png(image: Image) -> bytes:
-    """Encode a picture (3, H, W), or a mask (H, W), of 0..1 as an 8-bit PNG."""
-    return encode_png(to_bytes(image) if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy())
+def quantize(image: Image | Mask) -> NDArray[np.uint8]:
+    """Round a picture (3, H, W), or a mask (H, W), of 0..1 to levels of 8 bits: (H, W, 3) RGB, or (H, W)."""
+    return to_bytes(image) if image.ndim == 3 else image.mul(255).round().byte().cpu().numpy()
 
 
 def for_channels(mask: Mask) -> torch.Tensor:

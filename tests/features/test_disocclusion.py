@@ -18,6 +18,7 @@ from deforum.depth import Gives
 from deforum.diffusion.pixel_strength import Paint
 from deforum.features.disocclusion import Repaint, saving_uncovered, uncovered, with_repainting
 from deforum.features.feature import save
+from deforum.features.saver import PictureSaver
 from deforum.features.table import timeline_of as sample
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.pixels.image import CPU, Image
@@ -161,8 +162,9 @@ def test_in_an_animation(choice: str, profile: str, tmp_path: Path) -> None:
     painter = Painter()
     stages = stages_of(chosen, painter, CPU, Post(step))
     stages = with_repainting(stages, chosen) if choice == "repaint" else stages
-    stages = replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, tmp_path, save)])
-    pictures = [image for _, image in animate(stages, sample(chosen).spans())]
+    with PictureSaver(save, lambda path: None) as saver:
+        stages = replace(stages, around=[lambda diffuse: saving_uncovered(diffuse, tmp_path, saver)])
+        pictures = [image for _, image in animate(stages, sample(chosen).spans())]
     assert len(pictures) == 5
     assert painter.paints[0] is None  # painted whole
     assert all((paint is not None) == (choice == "repaint") for paint in painter.paints[1:])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from deforum import atomic
 from deforum.animation.cameras import StillCamera
 from deforum.animation.painter import SMALLEST, region_of, soften
 from deforum.animation.parts import Moment
@@ -295,6 +296,18 @@ def test_masks_are_saved(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "masks").iterdir()) == ["000000000.png", "000000002.png"]
     saved = read_levels(folder / "masks" / "000000000.png", cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(saved, 255 - read_levels(folder / "disc.png", cv2.IMREAD_GRAYSCALE))
+
+
+def test_a_disk_that_is_full_of_masks_ends_a_run_with_the_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    settings = settings_of(folder, use_mask=True, mask_file="disc.png", init_image="init.png", max_frames=3)
+    animation = assembled(replace(settings, save_masks=True), Painter())
+    monkeypatch.setattr(atomic, "write", refuse)
+    full = r"masks.000000000\.png: cannot be written: the disk is full"
+    with pytest.raises(UserError, match=full), ExitStack() as beside:
+        list(animation.recorded(recording(animation, folder, beside)).frames())
 
 
 def test_without_masks_the_model_is_asked_as_ever(folder: Path) -> None:

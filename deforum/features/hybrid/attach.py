@@ -10,12 +10,13 @@ from deforum.animation.palettes import palette_of
 from deforum.animation.parts import Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import DepthModel, load_depth
-from deforum.features.feature import Kit, Recording, Save, Tell
+from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.hybrid import HybridSource, starts_from_clip
 from deforum.features.hybrid.camera import HybridCamera, dense_motion, from_clip, from_picture, whole_motion
 from deforum.features.hybrid.composite import Composite
+from deforum.features.saver import SavePicture
 from deforum.flow import FlowModel, load_flow
-from deforum.pixels.image import Image
+from deforum.pixels.image import Image, Mask
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 
@@ -81,14 +82,14 @@ def with_hybrid(stages: Stages, settings: Settings, hybrid: Hybrid) -> Stages:
 def record(stages: Stages, found: HybridSource, recording: Recording) -> Stages:
     """Save the parts of composites where hybrid_comp_save_extra_frames is on."""
     is_wanted = recording.settings.hybrid_comp_save_extra_frames
-    return saving_extras(stages, recording.folder / "hybrid", recording.save) if is_wanted else stages
+    return saving_extras(stages, recording.folder / "hybrid", recording.saver()) if is_wanted else stages
 
 
-def saving_extras(stages: Stages, folder: Path, save: Save) -> Stages:
+def saving_extras(stages: Stages, folder: Path, save: SavePicture) -> Stages:
     """Save the parts of composites as they are made: clip, mask, composite and result."""
 
-    def save_extra(name: str, index: int, content: bytes) -> None:
-        save(folder / name, index, content)
+    def save_extra(name: str, index: int, extra: Image | Mask) -> None:
+        save(folder / name, index, extra)
 
     def saving(filters: Sequence[Filter]) -> list[Filter]:
         return [each.saving(save_extra) if isinstance(each, Composite) else each for each in filters]

@@ -12,7 +12,7 @@ from deforum.animation.parts import Moment
 from deforum.depth import DepthModel
 from deforum.features.feature import Tell
 from deforum.features.hybrid.mask_kinds import MaskTone, blend_mask, difference_mask, nearness_mask
-from deforum.pixels.image import Image, Mask, blend, to_png
+from deforum.pixels.image import Image, Mask, blend
 from deforum.settings.options import Settings
 
 
@@ -60,7 +60,7 @@ class Composite:
     model: DepthModel | None
     from_start: bool = True
     """Whether the first picture is composited too."""
-    save: Callable[[str, int, bytes], None] | None = None
+    save: Callable[[str, int, Image | Mask], None] | None = None
     """Saves the clip's pictures, masks and composites, by name and frame; None: not saved."""
     tell: Tell | None = None
     """Told how much of each pixel is the clip's."""
@@ -80,10 +80,10 @@ class Composite:
             index = moment.frame.index
             for name, extra in extras.items():
                 if extra is not None:
-                    self.save(f"{index:09d}_{name}.png", index, to_png(extra))
+                    self.save(f"{index:09d}_{name}.png", index, extra)
         return mixed
 
-    def saving(self, save: Callable[[str, int, bytes], None]) -> Composite:
+    def saving(self, save: Callable[[str, int, Image | Mask], None]) -> Composite:
         """Save the clip's picture, the mask, the masked composite and the mixed result of every frame."""
         return replace(self, save=save)
 

@@ -13,12 +13,13 @@ from deforum.animation.painter import MaskAt, Masked, Region, soften, under
 from deforum.animation.parts import Diffuse, Filter, Moment
 from deforum.animation.stages import Stages
 from deforum.depth import load_depth
-from deforum.features.feature import Kit, Recording, Save, Tell
+from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.compose import Masks
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import FollowedCamera, carried, followed
-from deforum.pixels.image import Image, read, to_png
+from deforum.features.saver import SavePicture
+from deforum.pixels.image import Image, read
 from deforum.settings.options import Settings
 
 
@@ -103,11 +104,11 @@ def record(stages: Stages, found: MaskSource, recording: Recording) -> Stages:
     masked, folder = stages.painting.masked, recording.folder / "masks"
     if masked is None or not found.paint or not recording.settings.save_masks:
         return stages
-    mask, save = masked.mask, recording.save
+    mask, save = masked.mask, recording.saver()
     return replace(stages, around=[*stages.around, lambda diffuse: saving_masks(diffuse, mask, folder, save)])
 
 
-def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path, save: Save) -> Diffuse:
+def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path, save: SavePicture) -> Diffuse:
     """Save the mask of each diffused frame, as it is painted: 8-bit PNG, white where it is painted."""
 
     def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
@@ -115,7 +116,7 @@ def saving_masks(diffuse: Diffuse, mask_at: MaskAt, folder: Path, save: Save) ->
             start = init if moment.start is None else moment.start
             if start is not None:
                 index = moment.frame.index
-                save(folder / f"{index:09d}.png", index, to_png(mask_at(moment, start)))
+                save(folder / f"{index:09d}.png", index, mask_at(moment, start))
         return diffuse(inits, moments)
 
     return saved
