@@ -80,9 +80,11 @@ class Animation:
         Raises UserError where a frame cannot be rendered, and where memory runs out.
         """
         from deforum.diffusion.memory import shortage_explained
+        from deforum.models.checks import settle_checks
 
         with shortage_explained(self.settings):
             yield from self.stages.pace(self.stages, each("schedule", self.timeline.spans()), start)
+            settle_checks()  # of the frames after the last painted one
 
     def frames(self, start: State | None = None) -> Iterator[tuple[Frame, Image]]:
         """Render as `states` does; yields frames and their pictures, (3, H, W) RGB float32 in 0..1."""

@@ -31,6 +31,7 @@ from deforum.events import (
 )
 from deforum.features.feature import Recording
 from deforum.models.kept import KeptModels
+from deforum.models.transfer import Arriving, download
 from deforum.needs import memory_note
 from deforum.output.checkpoints import Checkpoints, path_of, read_checkpoint
 from deforum.output.choice import Film, Outputs
@@ -87,10 +88,15 @@ def _changed(animation: Animation, change: Change) -> Animation:
     return replace(animation, stages=change(animation.stages))
 
 
-def levels(image: Image, bits: int) -> Pixels:
-    """Round an image to (H, W, 3) RGB levels, uint8 or uint16 for 8 or 16 `bits`; values outside 0..1 are clipped."""
-    from deforum.pixels.image import to_array, to_bytes
+def levels(image: Image, bits: int) -> Pixels | Arriving:
+    """Round an image to (H, W, 3) RGB levels, uint8 or uint16 for 8 or 16 `bits`; values outside 0..1 are clipped.
 
+    From a render device the levels are sent on their way: nothing waits for them here.
+    """
+    from deforum.pixels.image import CPU, quantized, to_array, to_bytes
+
+    if image.device != CPU:
+        return download(quantized(image, bits))
     if bits == 8:
         return to_bytes(image)
     words: NDArray[np.uint16] = np.rint(np.clip(to_array(image), 0, 1) * 65535).astype(np.uint16)

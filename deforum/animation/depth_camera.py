@@ -11,7 +11,7 @@ import torch
 from deforum.animation.carrying import OuterCamera
 from deforum.animation.parts import Camera, Memory
 from deforum.depth import DepthModel
-from deforum.depth.scale import DepthRange, slab_depth, steady_depth
+from deforum.depth.scale import OUTSTANDING, DepthRange, slab_depth, steady_depth
 from deforum.motion.flat import perspective_flip
 from deforum.motion.pose import UNITS, Depth
 from deforum.motion.slab import warp_slab
@@ -76,6 +76,8 @@ class DepthCamera(Camera):
                 fill="stretch" if settings.disocclusion == "stretch" else "far",
                 padding=settings.padding_mode,
                 sampling=settings.sampling_mode,
+                # Carried depth may come somewhat nearer still.
+                nearest=frame.params.near / UNITS / (2 * OUTSTANDING),
                 device=self.device,
             )
         else:
@@ -108,7 +110,7 @@ class DepthCamera(Camera):
         return {
             "depth": self.depth,
             "known": self.known,
-            "range": {} if self.range is None else {"far": self.range.far, "near": self.range.near},
+            "range": {} if self.range is None else {"far": float(self.range.far), "near": float(self.range.near)},
         }
 
     def recall(self, memory: Memory) -> DepthCamera:

@@ -31,12 +31,12 @@ class ModeParts:
 
     camera: Callable[[Settings, Profile, Device, DepthModel | None, bool], Camera]
     """Called with settings, profile, device, the depth model, and whether its values are unscaled distances."""
-    source: Callable[[Settings], Source]
+    source: Callable[[Settings, Device], Source]
 
 
-def previous_frame(settings: Settings) -> Source:
+def previous_frame(settings: Settings, device: Device) -> Source:
     """Start from the moved previous picture; the first frame from the init image, or from noise without one."""
-    init = None if settings.init_image is None else read(Path(settings.init_image), *settings.size)
+    init = None if settings.init_image is None else read(Path(settings.init_image), *settings.size, device)
 
     def source(moved: Image | None, moment: Moment) -> Image | None:
         return init if moved is None else moved
@@ -44,7 +44,7 @@ def previous_frame(settings: Settings) -> Source:
     return source
 
 
-def noise_alone(settings: Settings) -> Source:
+def noise_alone(settings: Settings, device: Device) -> Source:
     """Start every frame from noise alone."""
     return lambda moved, moment: None
 
@@ -86,7 +86,7 @@ def stages_of(
     profile, row = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(
         camera=row.camera(settings, profile, device, depth, depth_is_raw),
-        source=row.source(settings),
+        source=row.source(settings, device),
         before=filters_before(settings, profile),
         painting=Painting(painter),
         after=filters_after(settings),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from math import ceil
 from typing import Protocol
 
@@ -104,7 +105,8 @@ class Painting:
         if self.masked is None:
             return Paint(kept)
         start = init if moment.start is None else moment.start
-        return Paint(1 - self.masked.mask(moment, start) * (1 - kept), self.masked.fill)
+        least = None if strengths else moment.frame.params.strength
+        return Paint(1 - self.masked.mask(moment, start) * (1 - kept), self.masked.fill, least)
 
     def _request(self, init: Image | None, moment: Moment) -> _Request:
         paint = None if init is None else self.paint(init, moment)
@@ -117,7 +119,7 @@ class Painting:
         height, width = init.shape[1:]
         share = soften((paint.strength < 1).float(), region.blur)[box]
         strength = interpolate(paint.strength[box][None, None], (height, width), mode="nearest")[0, 0]
-        return _Request(resize(init[:, *box], height, width), Paint(strength, paint.fill), box, init, share)
+        return _Request(resize(init[:, *box], height, width), replace(paint, strength=strength), box, init, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,9 @@ def region_of(masked: torch.Tensor, padding: int) -> Box | None:
     None where the region is the whole frame, or the mask is empty.
     """
     height, width = masked.shape
-    rows, columns = masked.any(1).nonzero().flatten().tolist(), masked.any(0).nonzero().flatten().tolist()
+    # One transfer for both.
+    has = torch.cat((masked.any(1), masked.any(0))).tolist()
+    rows, columns = (list(compress(range(len(part)), part)) for part in (has[:height], has[height:]))
     if not rows:
         return None
     top, bottom = max(rows[0] - padding, 0), min(rows[-1] + 1 + padding, height)

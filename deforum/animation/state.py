@@ -189,8 +189,8 @@ def _colors(palette: ColorReference) -> Memory:
         "space": palette.space,
         "true_channels": int(palette.true_channels),
         "float_color": int(palette.float_color),
-        "counts": torch.from_numpy(palette.counts),
-        "detail": palette.detail,
+        "counts": torch.as_tensor(palette.counts),
+        "detail": float(palette.detail),
     }
 
 

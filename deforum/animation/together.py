@@ -23,6 +23,7 @@ from deforum.animation.stages import Stages
 from deforum.diffusion.cores import Cores
 from deforum.diffusion.faults import RenderError, shared
 from deforum.diffusion.pixel_strength import Paint
+from deforum.models.checks import settle, take_checks
 from deforum.pixels.image import Image
 from deforum.timeline.frame import Frame
 
@@ -165,6 +166,7 @@ class InBatches:
 
     def __call__(self, request: Request) -> list[Image]:
         meeting = self._meeting
+        checks = take_checks()  # those of this animation: the batch is painted on any thread
         with meeting.changed:
             self._asked.append(request)
             meeting.changed.notify_all()
@@ -179,6 +181,7 @@ class InBatches:
                 with meeting.changed:
                     self._is_painting = False
                     meeting.changed.notify_all()
+        settle(checks)
         if request.error is not None:
             raise request.error
         assert request.pictures is not None

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from deforum.depth import DepthModel, Gives
+from deforum.models.transfer import constant
 from deforum.pixels.image import Image
 
 Channels = tuple[float, float, float]
@@ -34,7 +35,9 @@ class Network:
         scales = (self.size / height, self.size / width)
         scale = min(scales) if self.fit_inside else min(scales, key=lambda one: abs(1 - one))
         rows, columns = (max(32, round(side * scale / 32) * 32) for side in (height, width))
-        mean, deviation = (torch.tensor(one, device=image.device)[:, None, None] for one in (self.mean, self.deviation))
+        mean, deviation = (
+            constant(each, torch.float32, image.device)[:, None, None] for each in (self.mean, self.deviation)
+        )
         small = interpolate(image[None], size=(rows, columns), mode="bicubic", antialias=True)
         with torch.inference_mode():
             depth = self.network(((small - mean) / deviation).to(weight.dtype)).float()

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from deforum.depth import Gives
+from deforum.models.transfer import stays_on
 from deforum.pixels.image import Mask
 
 Depth = torch.Tensor  # (H, W) float32
@@ -28,10 +29,21 @@ def slab_depth(raw: torch.Tensor, gives: Gives, *, as_it_is: bool = False) -> De
     """
     if as_it_is:
         return raw
+    if stays_on(raw.device):
+        return slab_depth_on_device(raw, gives)
     equalized = equalize(raw)
     if equalized is None:
         return None
     return 2 - equalized if gives == "inverse depth" else 1 + equalized
+
+
+def slab_depth_on_device(raw: torch.Tensor, gives: Gives) -> Depth:
+    """Convert a depth map as `slab_depth` does, without a copy to the host; a map without relief is 1 everywhere."""
+    low, high = raw.aminmax()
+    has_relief = torch.isfinite(high - low) & (high > low)
+    place = torch.where(has_relief, (raw - low) / (high - low), 0)
+    equalized = _equalized(place)
+    return torch.where(has_relief, 2 - equalized if gives == "inverse depth" else 1 + equalized, 1)
 
 
 def equalize(raw: torch.Tensor) -> torch.Tensor | None:
@@ -42,8 +54,12 @@ def equalize(raw: torch.Tensor) -> torch.Tensor | None:
     low, high = raw.aminmax()
     if not torch.isfinite(high - low) or not high > low:
         return None
-    place = (raw - low) / (high - low)
-    share = torch.histc(place, BINS, 0, 1).cumsum(0) / raw.numel()
+    return _equalized((raw - low) / (high - low))
+
+
+def _equalized(place: torch.Tensor) -> torch.Tensor:
+    """Equalise a map (H, W) from 0 to 1, in place."""
+    share = torch.histc(place, BINS, 0, 1).cumsum(0) / place.numel()
     # A value at the lower edge of a bin has the whole bin's share; between edges it is interpolated.
     place *= BINS
     step = place.to(torch.int64).clamp_(max=BINS - 1)
@@ -53,36 +69,50 @@ def equalize(raw: torch.Tensor) -> torch.Tensor | None:
 
 @dataclass(frozen=True)
 class DepthRange:
-    """The raw inverse depths that map to the farthest and the nearest distance of a scene."""
+    """The raw inverse depths that map to the farthest and the nearest distance of a scene.
 
-    far: float
-    near: float
+    Those of a map on a render device stay there, as tensors ().
+    """
+
+    far: float | torch.Tensor
+    near: float | torch.Tensor
 
     @staticmethod
     def of(inverse: torch.Tensor, outside: float = 0.02) -> DepthRange:
         """Measure a map of inverse depth (H, W), without the share `outside` at either end, to ignore outliers."""
         values = _coarse(inverse).flatten().sort().values
         margin = round(outside * len(values))
-        return DepthRange(float(values[margin]), float(values[-1 - margin]))
+        return DepthRange(_number(values[margin]), _number(values[-1 - margin]))
 
     @staticmethod
     def like(inverse: torch.Tensor, wanted: torch.Tensor, known: Mask, range: float, least: float) -> DepthRange | None:
         """Return the range that scales a map to another's mean and deviation, over the mask where that is known.
 
         `range` and `least` are the extent and the lower end of the scaled inverse depth. None where less than a tenth
-        is known, or either map is without relief.
+        is known, or either map is without relief; on a render device a range of NaN.
         """
         weight = _coarse(known)
-        if weight.mean() < 0.1:
+        if not stays_on(weight.device) and weight.mean() < 0.1:
             return None
         (mean, deviation), (wanted_mean, wanted_deviation) = (
             _moments(_coarse(one), weight) for one in (inverse, wanted)
         )
-        if min(deviation, wanted_deviation) < 1e-6:
+        slope, is_comparable = wanted_deviation / deviation, None
+        if isinstance(deviation, torch.Tensor) and isinstance(wanted_deviation, torch.Tensor):
+            is_comparable = (torch.minimum(deviation, wanted_deviation) >= 1e-6) & (weight.mean() >= 0.1)
+        elif min(deviation, wanted_deviation) < 1e-6:
             return None
-        slope = wanted_deviation / deviation
         far = mean - (wanted_mean - least) / slope
+        if is_comparable is not None:
+            far = torch.where(is_comparable, far, torch.nan)
         return DepthRange(far, far + range / slope)
+
+    def where(self, holds: torch.Tensor, other: DepthRange) -> DepthRange:
+        """Return this range where a flag on the device holds, else the other."""
+        far, near = (
+            torch.where(holds, mine, theirs) for mine, theirs in ((self.far, other.far), (self.near, other.near))
+        )
+        return DepthRange(far, near)
 
     def toward(self, other: DepthRange, pace: float) -> DepthRange:
         """Move by the share `pace` toward another range."""
@@ -113,9 +143,12 @@ def steady_depth(
     least, most = 1 / far, 1 / near
     measured = DepthRange.of(inverse)
     if carried is not None:
-        span = DepthRange.like(inverse, 1 / carried[0], carried[1], most - least, least) or span
+        liked = DepthRange.like(inverse, 1 / carried[0], carried[1], most - least, least)
+        if liked is not None and isinstance(liked.far, torch.Tensor):
+            liked = liked.where(liked.far.isfinite(), measured if span is None else span)
+        span = liked or span
     span = measured if span is None else span.toward(measured, span_pace)
-    reach = max(span.near - span.far, 1e-6 * max(abs(span.near), abs(span.far)), 1e-12)
+    reach = _extent(span)
     # Things may stand out somewhat in front of the near end of the range; nothing lies beyond its far end.
     scaled = ((inverse - span.far) / reach).clamp_(0, OUTSTANDING).mul_(most - least).add_(least)
     if carried is not None:
@@ -135,8 +168,21 @@ def _coarse(values: torch.Tensor) -> torch.Tensor:
     return adaptive_avg_pool2d(values[None, None], (64, 64))[0, 0]
 
 
-def _moments(values: torch.Tensor, weight: torch.Tensor) -> tuple[float, float]:
+def _number(value: torch.Tensor) -> float | torch.Tensor:
+    """Return a number () as a float; one on a render device stays there, in the precision of floats where it can."""
+    return value.double() if stays_on(value.device) else float(value)
+
+
+def _extent(span: DepthRange) -> float | torch.Tensor:
+    """Return the extent of a range, which is above 0."""
+    near, far = span.near, span.far
+    if isinstance(near, torch.Tensor) and isinstance(far, torch.Tensor):
+        return torch.maximum(near - far, 1e-6 * torch.maximum(near.abs(), far.abs())).clamp(min=1e-12)
+    return max(float(near - far), 1e-6 * max(abs(float(near)), abs(float(far))), 1e-12)
+
+
+def _moments(values: torch.Tensor, weight: torch.Tensor) -> tuple[float | torch.Tensor, float | torch.Tensor]:
     """Return the weighted mean and standard deviation."""
     mean = (values * weight).sum() / weight.sum()
     deviation = ((values - mean).square() * weight).sum().div(weight.sum()).sqrt()
-    return float(mean), float(deviation)
+    return _number(mean), _number(deviation)

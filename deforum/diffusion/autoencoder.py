@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from deforum.diffusion.faults import guarded, is_blank
+from deforum.diffusion.faults import Fault, blank, guarded, not_finite
 from deforum.diffusion.networks.packed import PACKED, is_packable
 from deforum.diffusion.tiles import in_tiles
 from deforum.models.device import execution_device
 from deforum.models.faster import Faster
 from deforum.models.packing import pack
+from deforum.models.transfer import upload
 from deforum.pixels.image import Image
 from deforum.profiling import stage
 
@@ -36,9 +37,16 @@ class Autoencoder:
         self._tiled = tiled
         self._refinement = refinement
         self._scale, self._shift = _normalisation(vae)
+        self._placed: tuple[Tensor, Tensor] = self._shift, self._scale
         self.channels = int(vae.config.latent_channels)
         # The resolution is halved between blocks: a factor of 8 for Stable Diffusion, 16 for others.
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+
+    def _normalisation(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return shift and scale on a device, see `_normalisation`."""
+        if self._placed[0].device != device:
+            self._placed = upload(self._shift, device), upload(self._scale, device)
+        return self._placed
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Return (C, h, w) for a picture of width x height px; h and w are rounded up."""
@@ -56,7 +64,7 @@ class Autoencoder:
         the place of the inverse). It costs one decoding and one encoding, and is left out where not `refined`. Raises
         RenderError, naming `frame`, where the latents hold NaN or Inf.
         """
-        batch = torch.stack(tuple(images)).to(execution_device(self._vae))
+        batch = upload(torch.stack(tuple(images)), execution_device(self._vae))
         height, width = batch.shape[-2:]
         below, right = -height % self.factor, -width % self.factor
         if below or right:
@@ -67,32 +75,35 @@ class Autoencoder:
             pixels = pixels.to(self._vae.dtype, memory_format=torch.channels_last)
             return self._run(self._read, pixels, encodes=True)
 
-        def work() -> tuple[Tensor, str]:
+        def work() -> tuple[Tensor, list[Fault]]:
             wanted = read(batch * 2 - 1)
             latents = wanted
             for _ in range(self._refinement if refined else 0):
                 latents = latents + wanted - read(self._shown(latents).clamp(-1, 1))
-            shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
-            return (latents - shift) * scale, _fault(latents)
+            shift, scale = self._normalisation(latents.device)
+            return (latents - shift) * scale, [not_finite(latents)]
 
         with stage("encode", frame):
             return guarded("the autoencoder (encoding)", frame, [self._vae], work)
 
-    def decode(self, latents: Tensor, width: int, height: int, frame: int, *, may_be_blank: bool) -> list[Image]:
+    def decode(
+        self, latents: Tensor, width: int, height: int, frame: int, *, may_be_blank: bool | Tensor | None
+    ) -> list[Image]:
         """Decode latents (B, C, h, w) to pictures (3, height, width), 0..1; padding is cropped.
 
-        Raises RenderError, naming `frame`, for a picture with NaN or Inf or, unless `may_be_blank`, of one colour.
+        Raises RenderError, naming `frame`, for a picture with NaN or Inf or, unless `may_be_blank`, of one colour;
+        `may_be_blank` may be a flag on the device, () bool; None: no.
         """
 
-        def work() -> tuple[Tensor, str]:
-            shift, scale = (each.to(latents.device) for each in (self._shift, self._scale))
+        def work() -> tuple[Tensor, list[Fault]]:
+            shift, scale = self._normalisation(latents.device)
             batch = self._shown(latents / scale + shift)
-            fault = _fault(batch)
+            faults = [not_finite(batch)]
             batch = (batch / 2 + 0.5)[..., :height, :width]
             # Checked before clamping: an overexposed picture, white all over only once it is clamped, is not blank.
-            if not fault and not may_be_blank and any(is_blank(image, 1 / 255) for image in batch):
-                fault = "a picture of one colour"
-            return batch.clamp(0, 1), fault
+            if may_be_blank is not True:
+                faults.append(blank(batch, 1 / 255, may_be_blank if isinstance(may_be_blank, Tensor) else None))
+            return batch.clamp(0, 1), faults
 
         with stage("decode", frame):
             batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
@@ -132,10 +143,6 @@ def _normalisation(vae: Any) -> tuple[Tensor, Tensor]:
     if mean is not None and deviation is not None:
         scale, shift = scale / torch.tensor(deviation, dtype=torch.float32), torch.tensor(mean, dtype=torch.float32)
     return scale.view(-1, 1, 1), shift.view(-1, 1, 1)
-
-
-def _fault(values: Tensor) -> str:
-    return "" if bool(torch.isfinite(values).all()) else "NaN or Inf"
 
 
 def skip_silent(*blocks: Any) -> None:

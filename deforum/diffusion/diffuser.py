@@ -16,10 +16,10 @@ import torch
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
 from deforum.diffusion.families.model import Conditioning, Model, Pull
-from deforum.diffusion.faults import RenderError, guarded, is_blank, shared
+from deforum.diffusion.faults import Fault, RenderError, blank, guarded, is_blank, not_finite, shared, watched
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
-from deforum.diffusion.pixel_strength import Paint, cell_steps, hold, smear
+from deforum.diffusion.pixel_strength import Paint, cell_steps, cell_steps_on_device, hold, smear
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
 from deforum.diffusion.prompts.syntax import parse_composition
 from deforum.diffusion.sampling.paths import path_of
@@ -27,6 +27,7 @@ from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
 from deforum.diffusion.sampling.steps import count_steps
 from deforum.models.room import Room, room_of, within_memory
+from deforum.models.transfer import stays_on, upload
 from deforum.pixels.image import Image
 from deforum.profiling import WAITING, in_context, stage, staged
 from deforum.seeds import derive_seed
@@ -132,6 +133,29 @@ class Diffuser:
         `seed_size`: width and height in px at which the starting noise is drawn, see `noise.starting_noise`.
         """
         paints = [None] * len(frames) if paints is None else paints
+
+        if len(frames) == 1:
+            # Its faults, those of its prompts too, are read once. A try that ran out of memory leaves none to read.
+            def work() -> list[Image]:
+                task = self._task(inits[0], frames[0], paints[0])
+                return self._diffuse(task.plan, [task], width, height, seed_size)
+
+            pictures = within_memory(partial(watched, work), self._room, alone=True)
+        else:
+            pictures = self._diffuse_groups(inits, frames, paints, width, height, seed_size)
+        # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
+        with torch.inference_mode(False):
+            return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
+
+    def _diffuse_groups(
+        self,
+        inits: Sequence[Image | None],
+        frames: Sequence[Frame],
+        paints: Sequence[Paint | None],
+        width: int,
+        height: int,
+        seed_size: tuple[int, int] | None,
+    ) -> list[Image]:
         tasks = [self._task(*each) for each in zip(inits, frames, paints, strict=True)]
         pictures: list[Image] = []
         for plan, group in groupby(tasks, key=lambda task: task.plan):
@@ -144,9 +168,7 @@ class Diffuser:
                     raise
                 # Frame by frame: now a retry in float32 is possible, and an error names its own frame.
                 pictures += [self._diffuse(plan, [member], width, height, seed_size)[0] for member in members]
-        # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
-        with torch.inference_mode(False):
-            return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
+        return pictures
 
     def _diffuse_beside(
         self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
@@ -180,8 +202,16 @@ class Diffuser:
             strength = None if start == "noise" else frame.params.strength
             run = count_steps(steps, strength, exact=self._exact, timesteps=sampler.timesteps)
         else:
-            cells = cell_steps(paint.strength, self.factor, steps, exact=self._exact, timesteps=sampler.timesteps)
-            run = int(cells.max())
+            how = {"exact": self._exact, "timesteps": sampler.timesteps}
+            if paint.least is None or not stays_on(paint.strength.device):
+                cells = cell_steps(paint.strength, self.factor, steps, **how)
+                run = int(cells.max())
+                own = count_steps(steps, frame.params.strength, **how)
+                if stays_on(init.device) and paint.fill == "original" and bool((cells == own).all()):
+                    cells = None  # no hole was seen: on the CPU there is no paint then
+            else:
+                cells = cell_steps_on_device(paint.strength, self.factor, steps, **how)
+                run = count_steps(steps, paint.least, **how) if paint.least < 1 else 0
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         conditioning = Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale)
         tokens = len(conditioning.pulls[0].embedding.tokens)
@@ -191,7 +221,12 @@ class Diffuser:
     def _diffuse(
         self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
     ) -> list[Image]:
-        inits = [_prepared(task.init, task.paint) for task in tasks if task.init is not None]
+        return watched(lambda: self._diffuse_batch(plan, tasks, width, height, seed_size))
+
+    def _diffuse_batch(
+        self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
+    ) -> list[Image]:
+        inits = [_prepared(upload(task.init, self.device), task.paint) for task in tasks if task.init is not None]
         if plan.run == 0:
             return inits  # the whole init is kept
         frames = [task.frame for task in tasks]
@@ -200,13 +235,16 @@ class Diffuser:
         path = path_of(model.schedule, plan.sampler, plan.steps, run, exact=self._exact)
         sigmas = path.sigmas
         shape = self._door.latent_shape(width, height)
-        start = torch.stack(
-            [
-                starting_noise(shape, frame, self.factor, seed_size)
-                * (frame.params.noise_multiplier if plan.start == "image" else 1.0)
-                for frame in frames
-            ]
-        ).to(self.device)
+        start = upload(
+            torch.stack(
+                [
+                    starting_noise(shape, frame, self.factor, seed_size)
+                    * (frame.params.noise_multiplier if plan.start == "image" else 1.0)
+                    for frame in frames
+                ]
+            ),
+            self.device,
+        )
         held = Walk.hold
         if plan.start == "image" and any(task.paint for task in tasks):
             latents = self._refilled(self._encode(inits, index), tasks)
@@ -220,15 +258,15 @@ class Diffuser:
             # The standard deviation of x0 + sigma * noise.
             start = start * (sigmas[0] ** 2 + model.schedule.data**2) ** 0.5
         padded = shape[2] * self.factor, shape[1] * self.factor
-        may_be_blank = plan.start == "image" and all(is_blank(image, 1 / 255) for image in inits)
+        may_be_blank = is_blank(torch.stack(inits), 1 / 255).all() if plan.start == "image" else None
 
-        def sample() -> tuple[Tensor, str]:
-            finite: list[Tensor] = []
+        def sample() -> tuple[Tensor, list[Fault]]:
+            finite: list[Fault] = []
             predict = model.denoiser([task.conditioning for task in tasks], *padded)
 
             def denoise(x: Tensor, sigma: float) -> Tensor:
                 x0 = predict(held(x, sigma), sigma)
-                finite.append(torch.isfinite(x0).all())
+                finite.append(not_finite(x0))
                 return x0
 
             walk = Walk(
@@ -240,18 +278,24 @@ class Diffuser:
                 hold=held,
             )
             latents = held(SOLVERS[plan.sampler.solver](start, walk) * path.end_scale, 0.0)
-            # One transfer from the device for all evaluations.
-            faults = (~torch.stack([*finite, torch.isfinite(latents).all()])).nonzero().flatten().tolist()
-            if faults:
-                return latents, f"NaN or Inf at evaluation {min(faults[0] + 1, len(finite))} of {len(finite)}"
+            count = len(finite)
+            faults = [
+                Fault(each.found, f"{each.says} at evaluation {i} of {count}") for i, each in enumerate(finite, 1)
+            ]
+            last = not_finite(latents)
+            faults.append(Fault(last.found, f"{last.says} at evaluation {count} of {count}"))
             # A single latent cell always has a range of 0, so it is not checked.
-            blank = not may_be_blank and latents[0, 0].numel() > 1 and any(is_blank(own, _BLANK) for own in latents)
-            return latents, "a picture of one colour" if blank else ""
+            if latents[0, 0].numel() > 1:
+                faults.append(blank(latents, _BLANK, may_be_blank))
+            return latents, faults
 
         with stage("denoise", index):
             latents = guarded(f"the {model.network_name}", index, model.networks, sample)
         with self._with_all_cores():
-            return self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+            pictures = self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
+        if plan.start != "image":
+            return pictures
+        return [_unless_kept(*each) for each in zip(pictures, inits, tasks, strict=True)]
 
     def _encode(self, inits: Sequence[Image], index: int, refined: bool = True) -> Tensor:
         with self._with_all_cores():
@@ -272,8 +316,8 @@ class Diffuser:
             seed = derive_seed(task.frame.seed, 0, "fill")  # independent of the starting noise, which is added to it
             zeros = torch.zeros_like(own)
             draw = draws(own.shape, seed, task.frame.noise_map, self.factor)
-            noise = draw().to(own.device) if "noise" in task.paint.fill else zeros
-            own.copy_(torch.where((task.cell_steps > 0).to(own.device), noise, own))
+            noise = upload(draw(), own.device) if "noise" in task.paint.fill else zeros
+            own.copy_(torch.where(upload(task.cell_steps > 0, own.device), noise, own))
         return latents
 
     @staged("prompt")
@@ -315,6 +359,13 @@ class Diffuser:
 def _prepared(init: Image, paint: Paint | None) -> Image:
     """Fill the masked part of the init with the colours around it, where the paint asks for it."""
     return smear(init, paint.strength.to(init.device) < 1) if paint is not None and paint.fill == "fill" else init
+
+
+def _unless_kept(picture: Image, init: Image, task: Task) -> Image:
+    """Return the init where no cell has a step. On the CPU that is known beforehand."""
+    if task.cell_steps is None or task.cell_steps.device.type == "cpu":
+        return picture
+    return torch.where(task.cell_steps.any(), picture, init)
 
 
 def batch_size(device: torch.device, width: int, height: int) -> int:

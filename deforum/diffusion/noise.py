@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deforum.models.transfer import upload
 from deforum.motion.noise_map import NoiseMap
 from deforum.profiling import staged
 from deforum.seeds import derive_seed
@@ -109,7 +110,7 @@ def _centred(noise: Tensor, around: Tensor) -> Tensor:
 def step_noise(shape: Shape, frames: Sequence[Frame], factor: int, device: torch.device) -> Callable[[], Tensor]:
     """Return a source of unit noise (B, C, h, w) for the steps; seeds are per frame, independent of the start's."""
     each = [draws(shape, derive_seed(frame.seed, 0, "steps"), frame.noise_map, factor) for frame in frames]
-    return staged("noise")(lambda: torch.stack([draw() for draw in each]).to(device))
+    return staged("noise")(lambda: upload(torch.stack([draw() for draw in each]), device))
 
 
 def slerp(a: Tensor, b: Tensor, weight: float, *, dim: int) -> Tensor:

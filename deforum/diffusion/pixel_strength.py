@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 from deforum.diffusion.sampling.samplers import Timesteps
 from deforum.diffusion.sampling.steps import count_steps
+from deforum.models.transfer import upload
 from deforum.pixels.image import Image, Mask
 
 Tensor = torch.Tensor
@@ -34,6 +36,12 @@ class Paint:
 
     strength: Mask
     fill: MaskFill = "original"
+    least: float | None = None
+    """A strength that no pixel is below and that, in most frames, some have; None: not known without looking."""
+
+
+SHARES = 1_000_000
+"""Strengths are told apart to six digits, which undoes the error of float32: 0.3 counts as 0.3."""
 
 
 def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool, timesteps: Timesteps = "") -> Tensor:
@@ -51,6 +59,33 @@ def cell_steps(strength: Mask, factor: int, steps: int, *, exact: bool, timestep
     kept = [round(value, 6) for value in values.tolist()]
     counts = [0 if share >= 1 else count_steps(steps, share, exact=exact, timesteps=timesteps) for share in kept]
     return torch.tensor(counts)[place]
+
+
+def cell_steps_on_device(strength: Mask, factor: int, steps: int, *, exact: bool, timesteps: Timesteps = "") -> Tensor:
+    """Return the number of steps at each latent cell as `cell_steps` does, without a copy to the host."""
+    height, width = strength.shape
+    given = pad(1 - strength[None, None].float(), (0, -width % factor, 0, -height % factor))
+    lowest = (1 - max_pool2d(given, factor)[0, 0]).clamp(0, 1)
+    table = _count_table(steps, exact, timesteps, strength.device)
+    return table[(lowest * SHARES).round().long()]
+
+
+@lru_cache(maxsize=16)
+def _count_table(steps: int, exact: bool, timesteps: Timesteps, device: torch.device) -> Tensor:
+    """Return `count_steps` of the strengths 0, 1/SHARES .. 1, (SHARES + 1,) int64; 0 at 1."""
+    # The count falls as the strength rises: it is asked for where it changes only.
+    counts, first = torch.zeros(SHARES + 1, dtype=torch.int64), 0
+    while first < SHARES:
+        count = count_steps(steps, first / SHARES, exact=exact, timesteps=timesteps)
+        low, high = first, SHARES
+        while high - low > 1:
+            middle = (low + high) // 2
+            same = count_steps(steps, middle / SHARES, exact=exact, timesteps=timesteps) == count
+            low, high = (middle, high) if same else (low, middle)
+        counts[first:high] = count
+        first = high
+    with torch.inference_mode(False):
+        return upload(counts, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +108,11 @@ class Hold:
 
 def hold(latents: Tensor, noise: Tensor, counts: Sequence[Tensor | None], sigmas: Sequence[float]) -> Hold:
     """Make the Hold for sampling over `sigmas` from each frame's steps per cell (h, w); None: all steps everywhere."""
-    levels = torch.tensor([0.0, *reversed(sigmas[:-1])])
-    all_steps = torch.full(latents.shape[-2:], len(sigmas) - 1)
-    steps = torch.stack([all_steps if count is None else count for count in counts])
-    return Hold(latents, noise, levels[steps][:, None].to(latents.device))
+    device = latents.device
+    levels = upload(torch.tensor([0.0, *reversed(sigmas[:-1])]), device)
+    all_steps = torch.full(latents.shape[-2:], len(sigmas) - 1, device=device)
+    steps = torch.stack([all_steps if count is None else upload(count, device) for count in counts])
+    return Hold(latents, noise, levels[steps][:, None])
 
 
 def smear(image: Image, masked: Tensor) -> Image:
@@ -86,16 +122,17 @@ def smear(image: Image, masked: Tensor) -> Image:
     interpolation of Gortler et al., "The Lumigraph", 1996.
     """
     known = (~masked).to(image)[None, None]
-    if not bool(known.any()):
-        return image.mean((-2, -1), keepdim=True).expand_as(image).contiguous()
-    return _pull_push(image[None] * known, known)[0]
+    filled = _pull_push(image[None] * known, known)[0]
+    # A fully masked image is its mean colour.
+    return torch.where(masked.all(), image.mean((-2, -1), keepdim=True), filled)
 
 
 def _pull_push(color: Tensor, weight: Tensor) -> Tensor:
     """Fill color (1, 3, H, W) where weight (1, 1, H, W) is 0 from successively halved resolutions."""
-    if bool((weight > 0).all()):
-        return color
     height, width = color.shape[-2:]
+    # On the CPU it ends as soon as all is known; elsewhere that would have to be waited for, and changes nothing.
+    if height == width == 1 or (weight.device.type == "cpu" and bool((weight > 0).all())):
+        return color
     around = (0, width % 2, 0, height % 2)
     share = avg_pool2d(pad(weight, around), 2)
     mean = avg_pool2d(pad(color * weight, around), 2) / share.clamp(min=1e-6)

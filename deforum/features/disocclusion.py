@@ -17,7 +17,7 @@ from deforum.features.feature import Kit, Recording
 from deforum.features.saver import SavePicture
 from deforum.motion.positions import SEEN
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask
+from deforum.pixels.image import CPU, Image, Mask
 from deforum.pixels.noise import add_noise, uniform_noise
 from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
@@ -46,7 +46,8 @@ class Repaint:
         if moment.warp is None:
             return None
         hole = uncovered(moment.warp)
-        if not bool(hole.any()):
+        # Elsewhere the flag would have to be waited for: there the mask is 0 everywhere.
+        if hole.device == CPU and not hole.any():
             return None
         return (soften(hole, SOFT) / ENOUGH).clamp(max=1)
 

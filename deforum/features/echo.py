@@ -33,7 +33,7 @@ from deforum.animation.stages import Stages
 from deforum.features.disocclusion import uncovered
 from deforum.features.feature import Kit
 from deforum.motion.warps import Warp
-from deforum.pixels.image import Image, Mask
+from deforum.pixels.image import CPU, Image, Mask
 
 NAME = "echo"
 """Key of the trail in the memory."""
@@ -104,7 +104,7 @@ def covered(warp: Warp) -> Mask | None:
     one-pixel crack counts by a quarter, as the trail beside it fills it.
     """
     hole = uncovered(warp)
-    if not bool(hole.any()):
+    if hole.device == CPU and not hole.any():
         return None
     reach = REACH * SOFT
     soft = soften(pad(hole[None], (reach,) * 4, "replicate")[0], SOFT)[reach:-reach, reach:-reach]

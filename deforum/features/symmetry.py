@@ -22,6 +22,7 @@ from deforum.animation.painter import MaskAt
 from deforum.animation.parts import Diffuse, Memory, Moment
 from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
+from deforum.models.transfer import upload
 from deforum.motion.flow_warp import FlowWarp
 from deforum.motion.positions import Chart, Positions, sample_at
 from deforum.pixels.image import Device, Image
@@ -173,7 +174,7 @@ def fold_of(segments: int, begin: float, center: tuple[float, float], width: int
     beside = np.nonzero((reached > 0) & ~is_inside)
     x, y = (axis[beside] for axis in read.round().astype(np.intp))
     return Fold(
-        torch.from_numpy(read).to(device),
+        upload(torch.from_numpy(read), device),
         bool((read == read.round()).all()),
         _pixels(beside, device),
         _pixels((row[y, x], column[y, x]), device),
@@ -209,5 +210,5 @@ def _nearest(is_inside: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np
 
 
 def _pixels(indices: tuple[NDArray[np.intp], ...], device: Device) -> Pixels:
-    rows, columns = (torch.from_numpy(each).to(device) for each in indices)
+    rows, columns = (upload(torch.from_numpy(each), device) for each in indices)
     return rows, columns

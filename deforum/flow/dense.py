@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.flow import FlowModel, FlowSource
+from deforum.models.transfer import upload
 from deforum.pixels.image import Device, Image, to_bytes
 from deforum.profiling import WAITING, in_context, stage, staged
 
@@ -34,20 +35,24 @@ class Dense:
     """Called by several threads at once."""
 
     def __call__(self, a: Image, b: Image) -> torch.Tensor:
-        return self._flow(to_levels(a), to_levels(b), a.device)
+        return _on(a.device, self._flow(to_levels(a), to_levels(b)))
 
     def both_ways(self, a: Image, b: Image) -> tuple[torch.Tensor, torch.Tensor]:
         """Estimate the flow from `a` to `b` and from `b` to `a`, beside each other."""
         from_a, from_b = to_levels(a), to_levels(b)
         with ThreadPoolExecutor(1, "flow") as thread:
-            backward = thread.submit(in_context(self._flow), from_b, from_a, b.device)
-            forward = self._flow(from_a, from_b, a.device)
+            backward = thread.submit(in_context(self._flow), from_b, from_a)
+            forward = self._flow(from_a, from_b)
             with stage(WAITING):
-                return forward, backward.result()
+                return _on(a.device, forward), _on(b.device, backward.result())
 
     @staged("flow")
-    def _flow(self, a: Gray, b: Gray, device: Device) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(self.estimate(a, b), np.float32)).to(device)
+    def _flow(self, a: Gray, b: Gray) -> NDArray[np.float32]:
+        return np.asarray(self.estimate(a, b), np.float32)
+
+
+def _on(device: Device, flow: NDArray[np.float32]) -> torch.Tensor:
+    return upload(torch.from_numpy(flow), device)
 
 
 def both_ways(model: FlowModel, a: Image, b: Image) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from deforum.errors import UserError
 from deforum.flow import FlowModel, FlowSource
+from deforum.models.transfer import constant
 from deforum.models.weights import read_weights
 from deforum.pixels.image import Device, Image
 from deforum.profiling import staged
@@ -40,7 +41,7 @@ class Raft:
         flow: torch.Tensor = self.network(pair[:1], pair[1:], num_flow_updates=UPDATES)[-1]
         if size != (height, width):
             flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-        scale = torch.tensor((width / size[1], height / size[0]), device=flow.device)
+        scale = constant((width / size[1], height / size[0]), torch.float32, flow.device)
         scaled: torch.Tensor = flow[0].permute(1, 2, 0).float() * scale
         return scaled.contiguous().to(a.device)
 

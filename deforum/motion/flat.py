@@ -234,10 +234,11 @@ def _whole_shift(matrix: Matrix, width: int, height: int) -> tuple[int, int] | N
 def _shift(image: Image, shift: tuple[int, int], border: Border, grow: int = 0) -> Image:
     """Shift by whole pixels, right and down; `grow` px are added to the width and to the height, right and below."""
     height, width = image.shape[-2:]
-    rows = _border_index(torch.arange(height + grow) - shift[1], height, border)
-    columns = _border_index(torch.arange(width + grow) - shift[0], width, border)
+    device = image.device
+    rows = _border_index(torch.arange(height + grow, device=device) - shift[1], height, border)
+    columns = _border_index(torch.arange(width + grow, device=device) - shift[0], width, border)
     pixels = image.permute(1, 2, 0)
-    moved = pixels.index_select(0, rows.to(image.device)).index_select(1, columns.to(image.device))
+    moved = pixels.index_select(0, rows).index_select(1, columns)
     return moved.permute(2, 0, 1)
 
 

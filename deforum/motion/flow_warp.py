@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from deforum.models.transfer import stays_on
 from deforum.motion.positions import (
     SAME_PLACE,
     Chart,
@@ -29,6 +30,7 @@ from deforum.motion.positions import (
 )
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
+from deforum.pixels.sharpness import blur_on_device
 
 Flow = torch.Tensor  # (H, W, 2) float32 px
 
@@ -179,6 +181,8 @@ def consistency(forward: Flow, backward: Flow, *, blur: int = 0) -> Mask:
     if not blur:
         return agrees
     size = 2 * blur + 1
+    if stays_on(agrees.device):
+        return blur_on_device(agrees[None], size, blur, replicate=True)[0]
     soft = cv2.GaussianBlur(agrees.cpu().numpy(), (size, size), blur, borderType=cv2.BORDER_REPLICATE)
     return torch.from_numpy(np.asarray(soft, np.float32)).to(forward.device)
 

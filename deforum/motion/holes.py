@@ -18,6 +18,8 @@ from deforum.motion.splat import HALF, index_of, position_of
 
 HoleFill = Literal["stretch", "far"]
 
+NOTHING_LEFT = "the camera moves past everything that the picture shows; move it by less"
+
 STEP = 1.15  # ratio of neighbouring inverse depths: less is a slope or noise, more is a depth edge
 
 
@@ -40,7 +42,7 @@ def fill_holes(
     height, width = hole.shape
     nearest, farthest = moved.max(), moved.min()
     if not nearest > 0:
-        raise UserError("the camera moves past everything that the picture shows; move it by less")
+        raise UserError(NOTHING_LEFT)
     if farthest == 0:
         farthest = moved[moved > 0].min()
     inverse_depth, source, seen = moved.flatten(), source.flatten(1), seen.flatten()

@@ -56,8 +56,9 @@ class NoiseMap:
         """
         rows, columns = self.numbers.shape
         count, every = rows * columns, slice(None, None, self.spacing)
-        at = came.positions[:, every, every].cpu().numpy().reshape(2, count) / self.spacing
-        seen = came.covers[every, every].cpu().numpy().reshape(count) > 0.5
+        # One transfer for both.
+        known = came.both()[:, every, every].cpu().numpy().reshape(3, count)
+        at, seen = known[:2] / self.spacing, known[2] > 0.5
         middle = np.rint(at.clip(-2, max(rows, columns) + 1)).astype(np.int64)
         # The 3 x 3 candidate places of each grid position.
         column, row = (middle[:, None] + np.mgrid[-1:2, -1:2].reshape(2, 9, 1)).reshape(2, 9, count)

@@ -86,19 +86,25 @@ class Sight:
 
     @staticmethod
     def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
-        """Compose back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
-
-        def intrinsics(lens: Lens) -> Matrix:
-            return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
-
-        motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
-        rows = (intrinsics(new) @ motion).tolist()
+        """Make the lines of sight of all pixels of a view of width x height px."""
+        rows = Sight.matrix(pose, old, new, width, height)
         x = torch.arange(width, dtype=torch.float32, device=device)
         y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
         base = torch.empty(3, height, width, device=device)
         for out, (a, b, c, _) in zip(base, rows, strict=True):
             torch.add(a * x, b * y + c, out=out)
         return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
+
+    @staticmethod
+    def matrix(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> list[list[float]]:
+        """Compose back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
+
+        def intrinsics(lens: Lens) -> Matrix:
+            return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
+
+        motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
+        rows: list[list[float]] = (intrinsics(new) @ motion).tolist()
+        return rows
 
     def at(self, index: torch.Tensor) -> Sight:
         """Select the lines of sight of pixels by index (N,)."""

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from deforum.models.transfer import constant
 from deforum.pixels.image import Device, Mask, from_array, to_array
 
 Sampling = Literal["bicubic", "bilinear", "nearest"]
@@ -49,6 +50,10 @@ class Chart:
     positions: Positions
     covers: Mask
     """(H, W), 1 where the pixel is visible there, 0 where occluded or beyond the edge (soft over a pixel)."""
+
+    def both(self) -> torch.Tensor:
+        """Return x, y and visibility as one tensor, (3, H, W)."""
+        return torch.cat((self.positions, self.covers[None]))
 
 
 Charts = tuple[Chart, Chart]
@@ -104,7 +109,7 @@ def _remap(image: torch.Tensor, positions: Positions, sampling: Sampling, edge: 
 
 def _fold(positions: Positions, edge: Edge, width: int, height: int) -> Positions:
     """Map positions beyond the edge to the equivalent ones inside; `edge` is wrap or mirror."""
-    size = torch.tensor((width, height), dtype=positions.dtype, device=positions.device).view(2, 1, 1)
+    size = constant((width, height), positions.dtype, positions.device).view(2, 1, 1)
     if edge == "wrap":
         return positions.remainder(size)
     period = (2 * size - 2).clamp(min=1)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from deforum.models.transfer import stays_on
+from deforum.motion import holes_on_device
 from deforum.motion.flat import Border, warp_flat
 from deforum.motion.positions import (
     SAME_PLACE,
@@ -55,6 +57,8 @@ class Rigid:
     old: Lens
     new: Lens
     fill: HoleFill
+    nearest: float
+    """Distance in scene units that nearly nothing is nearer than, in the old view; for the width of holes."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,7 @@ def warp_physical(
     fill: HoleFill = "far",
     padding: Edge = "border",
     sampling: Sampling = "bicubic",
+    nearest: float = 1,
     device: Device = CPU,
 ) -> DepthWarp:
     """Move a physical camera: a pan pans, a dolly dollies, and a change of the field of view zooms.
@@ -216,7 +221,8 @@ def warp_physical(
     Convention: depth (H, W), z > 0 in scene units; None is flat at 1. `before` are the parameters of the frame before,
     for the lens of the old view; None is the same lens. `fov_is_vertical` as in `Lens.of`. Disocclusions are filled by
     `fill`: "stretch" stretches the surface over them, "far" mirrors the background into them; `coverage` is 0 there
-    either way.
+    either way. `nearest` is a distance that nearly nothing is nearer than: on a render device it bounds the width of
+    the holes that are searched for their background.
     Raises UserError for a field of view outside 0..180 degrees, and where the whole picture ends up behind the camera
     (when the positions are first needed).
     """
@@ -230,7 +236,7 @@ def warp_physical(
         return stay(depth, width, height, padding=padding, sampling=sampling, device=device)
     if depth is None:
         depth = torch.ones(height, width, device=device)
-    return _warp_rigid(Rigid(depth, pose, old_lens, lens, fill), padding, sampling)
+    return _warp_rigid(Rigid(depth, pose, old_lens, lens, fill, nearest), padding, sampling)
 
 
 def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
@@ -267,6 +273,8 @@ class NewView:
 
 
 def _see(motion: Rigid) -> NewView:
+    if stays_on(motion.depth.device):
+        return see_on_device(motion)
     (height, width), device = motion.depth.shape, motion.depth.device
     to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
     to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
@@ -278,6 +286,25 @@ def _see(motion: Rigid) -> NewView:
     hole = torch.zeros(height, width, dtype=torch.bool, device=device)
     if len(empty):
         fill_holes(to_old, source, seen, hole, empty, moved, motion.fill)
+    return NewView(source, seen, hole, destination, moved)
+
+
+def see_on_device(motion: Rigid) -> NewView:
+    """Return the view as on the CPU, without a copy to the host."""
+    (height, width), device = motion.depth.shape, motion.depth.device
+    to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
+    back = motion.pose.inverse(), motion.new, motion.old, width, height
+    to_old = Sight.of(*back, device)
+    # A depth that is no number must not become the index of a pixel.
+    inverse_depth = (1 / motion.depth).nan_to_num(1.0)
+    ratio = to_new.ratio(inverse_depth)
+    moved = (inverse_depth / ratio.clamp(min=IN_FRONT)).mul_(ratio > IN_FRONT * inverse_depth)
+    destination = to_new(inverse_depth)
+    source, seen, empty = holes_on_device.look_again(to_old, destination, moved)
+    apart = float(np.linalg.norm(motion.pose.translation))
+    nearest = max(motion.nearest - apart, motion.nearest / 4)
+    most = holes_on_device.widest_hole((Sight.matrix(*back), width, height), nearest)
+    source, seen, hole = holes_on_device.fill(to_old, source, seen, empty, moved, motion.fill, most)
     return NewView(source, seen, hole, destination, moved)
 
 

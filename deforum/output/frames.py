@@ -15,6 +15,7 @@ import numpy as np
 from deforum import atomic
 from deforum.background import Background
 from deforum.features.feature import COPIES_FOLDER
+from deforum.models.transfer import Arriving
 from deforum.output.choice import Outputs
 from deforum.output.finished import read_frame
 from deforum.output.labels import Label
@@ -22,7 +23,7 @@ from deforum.output.ledger import Ledger
 from deforum.output.pictures import PICTURES, encode
 from deforum.profiling import staged
 from deforum.sources import FRAMES_FOLDER
-from deforum.video.writer import Pixels, to_depth
+from deforum.video.writer import Pixels, arrived, to_depth
 
 if TYPE_CHECKING:
     from deforum.timeline.frame import Frame
@@ -38,7 +39,7 @@ class Shot:
     """A frame that is handed over for writing."""
 
     frame: Frame
-    pixels: Pixels
+    pixels: Pixels | Arriving
     seconds: float
     """Since the frame before."""
 
@@ -80,8 +81,11 @@ class FrameFiles:
             for path in {self.path(frame.index), self.copy_path(frame.index)}:
                 self._ledger.expect(path)
 
-    def write(self, frame: Frame, pixels: Pixels) -> None:
-        """Queue a frame; `pixels` (H, W, 3) must not change any more. Raises OSError of the threads."""
+    def write(self, frame: Frame, pixels: Pixels | Arriving) -> None:
+        """Queue a frame; `pixels` (H, W, 3) must not change any more. Raises OSError of the threads.
+
+        Pixels on their way from a render device are waited for by the threads.
+        """
         now = time.monotonic()
         self.expect(frame)
         self._line.put(Shot(frame, pixels, now - self._last))
@@ -99,24 +103,25 @@ class FrameFiles:
     def _write(self, shot: Shot) -> None:
         frame, path = shot.frame, self.path(shot.frame.index)
         texts = self._label.texts(frame) if self._label else {}
-        encoded = encode(shot.pixels, self.outputs.picture, texts)
+        pixels = arrived(shot.pixels)
+        encoded = encode(pixels, self.outputs.picture, texts)
         if self._ledger is None:
             atomic.write(path, encoded)
             return
         copy = self.copy_path(frame.index)
-        self._compare(copy, shot)
+        self._compare(copy, frame.index, pixels)
         self._ledger.save(path, frame.index, encoded, seed=frame.seed, seconds=round(shot.seconds, 3))
         if copy != path:
             kind = "png16" if self.outputs.bits == 16 else "png"
-            self._ledger.save(copy, frame.index, encode(shot.pixels, kind, {}))
+            self._ledger.save(copy, frame.index, encode(pixels, kind, {}))
 
-    def _compare(self, path: Path, shot: Shot) -> None:
+    def _compare(self, path: Path, index: int, pixels: Pixels) -> None:
         assert self._ledger is not None
         is_exact = self.has_copies or PICTURES[self.outputs.picture].is_exact
         if is_exact and self._ledger.name_of(path) in self._ledger.entries:
             before = read_frame(path)
-            if before is not None and not np.array_equal(before, _as_stored(shot.pixels, before)):
-                self.changed.append(shot.frame.index)
+            if before is not None and not np.array_equal(before, _as_stored(pixels, before)):
+                self.changed.append(index)
 
     def close(self) -> None:
         """Wait until all frames are written. Raises OSError."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from deforum.background import queue_room
 from deforum.errors import UserError, disk_error
+from deforum.models.transfer import Arriving
 from deforum.output.choice import PLAIN, Film, Outputs
 from deforum.output.frames import FrameFiles
 from deforum.output.labels import Label
@@ -148,8 +149,11 @@ class Run:
         if self._pictures is not None:
             self._pictures.expect(frame)
 
-    def write(self, frame: Frame, pixels: Pixels) -> None:
-        """Queue the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError where it cannot be written."""
+    def write(self, frame: Frame, pixels: Pixels | Arriving) -> None:
+        """Queue the next frame: (H, W, 3) RGB levels, uint8 or uint16. Raises UserError where it cannot be written.
+
+        Levels on their way from a render device are waited for by the threads that write them.
+        """
         if self._pictures is None:
             raise ValueError("the run is not open: write inside `with Run(...)`")
         pixels = frozen(pixels)
@@ -165,7 +169,7 @@ class Run:
         self._show(pixels)
         self.num_frames += 1
 
-    def _show(self, pixels: Pixels) -> None:
+    def _show(self, pixels: Pixels | Arriving) -> None:
         for film, writer in list(self._writers):
             try:
                 writer.write(pixels)

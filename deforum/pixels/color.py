@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from deforum.pixels.image import Image, from_array, from_bytes, to_array, to_bytes
+from deforum.models.transfer import stays_on, upload
+from deforum.pixels.color_on_device import FloatMatch, LevelMatch
+from deforum.pixels.image import Device, Image, from_array, from_bytes, to_array, to_bytes
 from deforum.pixels.sharpness import fine_detail
 from deforum.pixels.strips import in_strips
 
@@ -65,18 +68,22 @@ class ColorReference:
     """The colours to match: a histogram of each channel in a colour space; and the `fine_detail` of the reference.
 
     Convention: counts (3, LEVELS), or with `float_color` (3, STEPS) over the ranges of the space, where hue is weighted
-    by saturation x value. `true_channels` False swaps red and blue in both conversions, as Deforum does.
+    by saturation x value. `true_channels` False swaps red and blue in both conversions, as Deforum does. That of a
+    picture on a render device stays there.
     """
 
     space: Space
     true_channels: bool
     float_color: bool
-    counts: Floats
-    detail: float
+    counts: Floats | torch.Tensor
+    detail: float | torch.Tensor
 
     @classmethod
     def of(cls, image: Image, space: Space, *, true_channels: bool, float_color: bool) -> ColorReference:
         """Measure the colours of a picture (3, H, W) of any size."""
+        if stays_on(image.device):
+            on_device = matching_of(space, true_channels, float_color).counts(image)
+            return cls(space, true_channels, float_color, on_device, fine_detail(image))
         counts = (
             _measure_float(image, space, true_channels).counts
             if float_color
@@ -85,9 +92,13 @@ class ColorReference:
         return cls(space, true_channels, float_color, counts, fine_detail(image))
 
     @cached_property
+    def counts_on_host(self) -> Floats:
+        return self.counts.cpu().numpy() if isinstance(self.counts, torch.Tensor) else self.counts
+
+    @cached_property
     def quantiles(self) -> tuple[_Quantiles, ...]:
         """The distribution of each channel, with `float_color`."""
-        rows = zip(self.counts, SPACES[self.space].ranges, strict=True)
+        rows = zip(self.counts_on_host, SPACES[self.space].ranges, strict=True)
         return tuple(_Quantiles.of(counts, *ends) for counts, ends in rows)
 
 
@@ -126,14 +137,32 @@ def match_color(image: Image, reference: ColorReference) -> Image:
     to half a level each time.
     Source: R. C. Gonzalez, R. E. Woods, "Digital Image Processing", histogram matching.
     """
+    if stays_on(image.device):
+        matching = matching_of(reference.space, reference.true_channels, reference.float_color)
+        return matching.match(image, _curves_on(image.device, reference))
     return (_match_float if reference.float_color else _match_levels)(image, reference)
+
+
+def matching_of(space: Space, true_channels: bool, float_color: bool) -> FloatMatch | LevelMatch:
+    """Return the match on a device, which needs no copy to the host."""
+    row = SPACES[space]
+    if not float_color:
+        return LevelMatch(row.from_rgb if true_channels else row.from_bgr)
+    return FloatMatch(space, row.ranges, not true_channels, row.hue_first, STEPS, GAP, GRAY_WEIGHT)
+
+
+@lru_cache(maxsize=4)
+def _curves_on(device: Device, reference: ColorReference) -> Any:
+    matching = matching_of(reference.space, reference.true_channels, reference.float_color)
+    counts = reference.counts
+    return matching.curves(counts if isinstance(counts, torch.Tensor) else upload(torch.from_numpy(counts), device))
 
 
 def _match_levels(image: Image, reference: ColorReference) -> Image:
     channels = _convert(to_bytes(image), reference.space, reference.true_channels)
     lut = np.empty((1, LEVELS, 3), np.uint8)
     for channel, counts in enumerate(_count_levels(channels)):
-        wanted = reference.counts[channel]
+        wanted = reference.counts_on_host[channel]
         levels = np.flatnonzero(wanted)
         share = np.cumsum(counts) / counts.sum()
         lut[0, :, channel] = np.interp(share, np.cumsum(wanted[levels]) / wanted.sum(), levels)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deforum.models.transfer import upload
 from deforum.pixels.files import decode
 
 Image = torch.Tensor
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 
 def from_array(pixels: NDArray[np.float32], device: Device = CPU) -> Image:
     """View (H, W, 3) RGB float32 pixels as an image; shares memory on the CPU."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).to(device)
+    return upload(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1), device)
 
 
 def to_array(image: Image) -> NDArray[np.float32]:
@@ -40,9 +41,18 @@ def from_bytes(pixels: NDArray[np.uint8], device: Device = CPU) -> Image:
 
 def to_bytes(image: Image) -> NDArray[np.uint8]:
     """Round an image to the nearest (H, W, 3) RGB levels 0..255; values outside 0..1 are clipped."""
+    if image.device != CPU:
+        return np.asarray(quantized(image, 8).cpu().numpy(), np.uint8)
     # convertScaleAbs would turn a negative overshoot positive: clip first.
     clipped = np.clip(to_array(image), 0, 1)
     return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), np.uint8)
+
+
+def quantized(image: Image, bits: int) -> torch.Tensor:
+    """Round an image to levels on its device: (H, W, 3) RGB, uint8 or uint16 for 8 or 16 `bits`; clipped to 0..1."""
+    whole = image.detach().permute(1, 2, 0).clamp(0, 1).mul_((1 << bits) - 1).round_()
+    # Few devices convert float32 to uint16 themselves.
+    return whole.to(torch.uint8) if bits == 8 else whole.to(torch.int32).to(torch.uint16)
 
 
 def blend(a: Image, b: Image, weight: float) -> Image:

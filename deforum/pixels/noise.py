@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from deforum.models.transfer import upload
 from deforum.pixels.image import CPU, Image, Mask, from_array
 
 GRID = 64  # px; Deforum makes noise at a size rounded down to multiples of this
@@ -131,7 +132,7 @@ def add_noise(
         return image
     weight = amount if mask is None else amount * mask
     # Convert to the picture's memory layout before the arithmetic: mixed layouts are slow.
-    half = _channels_last(noise.to(image.device)).mul_(0.5)
+    half = _channels_last(upload(noise, image.device)).mul_(0.5)
     if zero_mean:
         return half.mul_(weight).add_(image).clamp_(0, 1)
     return half.add_(0.5).clamp_(0, 1).sub_(image).mul_(weight).add_(image)

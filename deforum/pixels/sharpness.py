@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-from deforum.pixels.image import CPU, Image, Mask, for_channels, from_array, to_array
+from deforum.models.transfer import upload
+from deforum.pixels.image import CPU, Device, Image, Mask, for_channels, from_array, to_array
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
@@ -35,18 +38,27 @@ def unsharp_mask(
     return sharpened if mask is None else sharpened.sub_(image).mul_(mask).add_(image)
 
 
-def fine_detail(image: Image) -> float:
-    """Measure fine detail: root mean square, 0..1, of what a small blur removes from the mean of R, G, B."""
-    return float(_fine(_mean_of_channels(image)[None], *FINE).square_().mean().sqrt())
+def fine_detail(image: Image) -> float | torch.Tensor:
+    """Measure fine detail: root mean square, 0..1, of what a small blur removes from the mean of R, G, B.
+
+    That of a picture on a render device stays there, as a tensor ().
+    """
+    detail = _fine(_mean_of_channels(image)[None], *FINE).square_().mean().sqrt()
+    return float(detail) if image.device == CPU else detail
 
 
-def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
+def match_detail(image: Image, wanted: float | torch.Tensor, share: float = 1) -> Image:
     """Sharpen or soften a picture (3, H, W): move its `fine_detail` by `share` of the way, in ratios, to `wanted`.
 
     The amount of the `unsharp_mask` is solved for and clamped to AMOUNTS: missing detail cannot be sharpened.
     A picture without detail is returned unchanged.
     """
-    if share == 0 or wanted < EVEN:
+    if share == 0:
+        return image
+    if image.device != CPU:
+        return match_detail_on_device(image, wanted, share)
+    wanted = float(wanted)
+    if wanted < EVEN:
         return image
     # The detail of image + a fine is fine + a finest; its mean square is a parabola in a. A mean of blurred channels is
     # the blurred mean of the channels.
@@ -60,6 +72,21 @@ def match_detail(image: Image, wanted: float, share: float = 1) -> Image:
     least, most = AMOUNTS
     fine = _fine(image, *FINE)
     return torch.add(image, fine, alpha=min(max(amount, least), most), out=fine).clamp_(0, 1)
+
+
+def match_detail_on_device(image: Image, wanted: float | torch.Tensor, share: float = 1) -> Image:
+    """Match as `match_detail` does, without a copy to the host."""
+    fine = image - blur_on_device(image, *FINE)
+    finest = fine - blur_on_device(fine, *FINE)
+    one, other = fine.mean(0), finest.mean(0)
+    now, slope, bend = (one * one).mean(), (one * other).mean(), (other * other).mean()
+    goal = torch.full_like(now, wanted) if isinstance(wanted, float) else wanted
+    target = now ** (1 - share) * goal ** (2 * share)
+    amount = ((slope * slope - bend * (now - target)).clamp(min=0).sqrt() - slope) / bend
+    even = (now < EVEN**2) | (goal < EVEN)
+    amount = torch.where(even, 0, amount.clamp(*AMOUNTS))
+    # In place of fine * 0, which is no number where there is one that is none.
+    return torch.where(even, image, torch.addcmul(image, fine, amount).clamp_(0, 1))
 
 
 def local_sharpness(image: Image) -> Mask:
@@ -110,8 +137,8 @@ def _laplacian(image: Image) -> Mask:
 
 def laplacian_on_device(image: Image) -> Mask:
     """Return the Laplacian of luminance, (H, W), without a copy to the host; beyond the edge aaa|abc|ccc."""
-    weights = torch.tensor(LUMINANCE, device=image.device).view(3, 1, 1)
-    gray = pad((image * weights).sum(0)[None, None], (1, 1, 1, 1), "replicate")[0, 0]
+    red, green, blue = (channel * weight for channel, weight in zip(image, LUMINANCE, strict=True))
+    gray = pad((red + green + blue)[None, None], (1, 1, 1, 1), "replicate")[0, 0]
     around: Mask = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
     return around
 
@@ -140,8 +167,17 @@ def blur(image: Image, kernel: int, sigma: float) -> Image:
     return blur_on_device(image, kernel, sigma)
 
 
-def blur_on_device(image: Image, kernel: int, sigma: float) -> Image:
-    """Blur as `blur` does, on the image's device, without a copy to the host."""
-    weights = torch.from_numpy(cv2.getGaussianKernel(kernel, sigma, cv2.CV_32F)).to(image.device).view(1, 1, 1, -1)
-    around = pad(image[:, None], 4 * (kernel // 2,), "reflect")
-    return conv2d(conv2d(around, weights), weights.transpose(2, 3))[:, 0]
+def blur_on_device(image: Image, kernel: int, sigma: float, *, replicate: bool = False) -> Image:
+    """Blur as `blur` does, on the image's device, without a copy to the host; `replicate`: beyond the edge aaa|abc."""
+    weights = _gaussian(kernel, sigma, image.device)
+    around = pad(image[:, None], 4 * (kernel // 2,), "replicate" if replicate else "reflect")
+    # Convolutions take 10 bits of a factor on newer cards unless told otherwise: too few for a picture.
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        return conv2d(conv2d(around, weights), weights.transpose(2, 3))[:, 0]
+
+
+@lru_cache(maxsize=32)
+def _gaussian(kernel: int, sigma: float, device: Device) -> torch.Tensor:
+    """Return the weights of a Gaussian, (1, 1, 1, kernel)."""
+    with torch.inference_mode(False):
+        return upload(torch.from_numpy(cv2.getGaussianKernel(kernel, sigma, cv2.CV_32F)).view(1, 1, 1, -1), device)

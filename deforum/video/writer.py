@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from deforum import limits
 from deforum.background import Background, queue_room
 from deforum.errors import Problem
+from deforum.models.transfer import Arriving
 from deforum.paths import to_path
 from deforum.profiling import WAITING, staged
 from deforum.video.ffmpeg import (
@@ -48,13 +49,23 @@ from deforum.video.watchdog import Watchdog, give_way, start
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 
 
-def frozen(pixels: Pixels) -> Pixels:
-    """Return pixels as a read-only, contiguous array; an array that is both already is returned uncopied."""
+def frozen(pixels: Pixels | Arriving) -> Pixels | Arriving:
+    """Return pixels as a read-only, contiguous array; an array that is both already is returned uncopied.
+
+    Pixels on their way from a render device are returned as they are: nobody changes those.
+    """
+    if isinstance(pixels, Arriving):
+        return pixels
     if not pixels.flags.writeable and pixels.flags.c_contiguous:
         return pixels
     copy = np.array(pixels, order="C")
     copy.flags.writeable = False
     return copy
+
+
+def arrived(pixels: Pixels | Arriving) -> Pixels:
+    """Return pixels; waits for those on their way from a render device. For the thread that writes them."""
+    return pixels.pixels() if isinstance(pixels, Arriving) else pixels
 
 
 def to_depth(pixels: Pixels, bits: int) -> Pixels:
@@ -125,7 +136,7 @@ class VideoWriter:
         self._width, self._height = width, height
         self._ffmpeg: subprocess.Popen[bytes] | None = None
         self._dog: Watchdog | None = None
-        self._feeder: Background[Pixels] | None = None
+        self._feeder: Background[Pixels | Arriving] | None = None
         self._said: IO[bytes] | None = None
         self._metadata: Path | None = None
 
@@ -171,7 +182,7 @@ class VideoWriter:
                 raise
             error.add_note(str(second))
 
-    def write(self, pixels: Pixels) -> None:
+    def write(self, pixels: Pixels | Arriving) -> None:
         """Queue the next frame: (H, W, 3) RGB. Raises VideoError if ffmpeg has stopped."""
         if pixels.shape != (self._height, self._width, 3) or pixels.dtype not in (np.uint8, np.uint16):
             raise ValueError(
@@ -184,8 +195,8 @@ class VideoWriter:
         self.num_frames += 1
 
     @staged("write")
-    def _feed(self, pixels: Pixels) -> None:
-        pixels = to_depth(pixels, self._format.bits)
+    def _feed(self, given: Pixels | Arriving) -> None:
+        pixels = to_depth(arrived(given), self._format.bits)
         grid_w, grid_h = self._format.grid
         right, bottom = -self._width % grid_w, -self._height % grid_h
         if right or bottom:

@@ -11,6 +11,7 @@ import torch
 from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.prompts.syntax import BREAK, Weighted
 from deforum.models.device import execution_device
+from deforum.models.transfer import upload
 
 Tensor = torch.Tensor
 Chunks = list[list[tuple[int, float]]]
@@ -79,14 +80,16 @@ class ClipReader:
             rows.append(ids + [pad] * (length - len(ids)))
             weights.append(row_weights + [1.0] * (length - len(ids)))
         device = execution_device(model)
-        out = model(torch.tensor(rows, device=device), output_hidden_states=True)
+        out = model(upload(torch.tensor(rows), device), output_hidden_states=True)
         # A larger clip_skip than there are layers takes the first layer.
         depth = min(max(clip_skip, self.usual) - self.absent, len(out.hidden_states) - 1)
         hidden = out.hidden_states[-depth]
         if self.final_norm:
             # transformers has the norm at the top of the model or, in some versions and classes, inside `text_model`.
             hidden = getattr(model, "text_model", model).final_layer_norm(hidden)
-        hidden = _emphasize(hidden.float(), torch.tensor(weights, device=device))
+        hidden = hidden.float()
+        if any(weight != 1 for row in weights for weight in row):
+            hidden = _emphasize(hidden, upload(torch.tensor(weights), device))
         pooled = getattr(out, "text_embeds", None)
         return hidden, None if pooled is None or not self.pooled else pooled[0].float()
 
@@ -112,8 +115,6 @@ def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
 
 def _emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
     """Scale hidden states (chunks, tokens, width) by weights (chunks, tokens); each chunk keeps its mean (A1111)."""
-    if bool((weights == 1).all()):
-        return hidden
     scaled = hidden * weights.unsqueeze(-1)
     ratios = scaled.mean(dim=(1, 2)) / hidden.mean(dim=(1, 2))
     # The ratio of means is an average weight only while the tokens' own means agree in sign. Where the mean is near

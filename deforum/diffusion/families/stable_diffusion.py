@@ -21,6 +21,7 @@ from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.models.device import execution_device
 from deforum.models.faster import Faster
+from deforum.models.transfer import upload
 
 Tensor = torch.Tensor
 
@@ -91,8 +92,8 @@ class StableDiffusion:
         table = in_rounds(frames)
         rounds, order = len(table), [pull for row in table for pull in row]
         context = torch.stack([pull.embedding.tokens for pull in order]).to(unet.dtype)
-        weights = torch.tensor([[pull.weight for pull in row] for row in table], device=self.device)
-        weights = weights.view(rounds, len(frames), 1, 1, 1)
+        weights = torch.tensor([[pull.weight for pull in row] for row in table])
+        weights = upload(weights, self.device).view(rounds, len(frames), 1, 1, 1)
         extra = self._extra(order, width, height)
         if self.reads_guidance:
             extra["timestep_cond"] = self._guidance([frame.guidance for frame in frames]).repeat(rounds, 1)
@@ -169,7 +170,7 @@ class StableDiffusion:
         """Return the sinusoidal embedding (B, width) of the guidance scale, for latent consistency models."""
         from diffusers.models.embeddings import get_timestep_embedding
 
-        scaled = (torch.tensor(scales, device=self.device) - 1) * 1000
+        scaled = (upload(torch.tensor(scales), self.device) - 1) * 1000
         embedding: Tensor = get_timestep_embedding(scaled, self._guidance_width, downscale_freq_shift=1)
         return embedding.to(self.unet.dtype)
 

@@ -13,6 +13,7 @@ from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Model, Pull
 from deforum.diffusion.families.parts import read_index, read_parts
 from deforum.diffusion.families.stable_diffusion import StableDiffusion, with_precision
+from deforum.models.transfer import upload
 
 
 def load(source: ModelSource, dtype: torch.dtype) -> Model:
@@ -70,4 +71,4 @@ class StableDiffusionXL(StableDiffusion):
         for pull in pulls:
             score = 2.5 if pull.is_negative else 6.0
             rows.append([height, width, 0, 0, *([score] if self.aesthetics else [height, width])])
-        return torch.tensor(rows, dtype=self.unet.dtype, device=self.device)
+        return upload(torch.tensor(rows, dtype=self.unet.dtype), self.device)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from deforum.diffusion.cores import in_turn
-from deforum.diffusion.faults import guarded
+from deforum.diffusion.faults import Fault, guarded, not_finite
 from deforum.diffusion.noise import slerp
 from deforum.diffusion.prompts.syntax import Weighted, parse_attention, prompt_notes, strip_networks
 
@@ -86,7 +86,7 @@ class PromptEncoder:
         self._spherical = spherical
         self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
         self._noted: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Animations that are painted at once share the cache."""
 
     def encode(self, text: str, clip_skip: int, *, frame: int, negative: bool = False) -> Embedding:
@@ -104,7 +104,13 @@ class PromptEncoder:
                         _log.warning("%s", note)
                         self._noted.add(note)
                 with in_turn():
-                    found = guarded("the text encoder", frame, self._reader.modules, lambda: self._compute(*key))
+                    found = guarded(
+                        "the text encoder",
+                        frame,
+                        self._reader.modules,
+                        lambda: self._compute(*key),
+                        forget=lambda: self._forget(key),
+                    )
                 self._cache[key] = found
                 if len(self._cache) > _CACHED:
                     self._cache.popitem(last=False)
@@ -139,9 +145,11 @@ class PromptEncoder:
 
         return reduce(onto, parts)[0]
 
-    def _compute(self, text: str, clip_skip: int) -> tuple[Embedding, str]:
+    def _compute(self, text: str, clip_skip: int) -> tuple[Embedding, list[Fault]]:
         embedding = self._reader.read(parse_attention(strip_networks(text)), clip_skip)
-        finite = bool(torch.isfinite(embedding.tokens).all())
-        if embedding.pooled is not None:
-            finite = finite and bool(torch.isfinite(embedding.pooled).all())
-        return embedding, "" if finite else "NaN or Inf"
+        parts = [embedding.tokens] if embedding.pooled is None else [embedding.tokens, embedding.pooled]
+        return embedding, [not_finite(part) for part in parts]
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        with self._lock:
+            self._cache.pop(key, None)

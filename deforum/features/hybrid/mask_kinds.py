@@ -7,6 +7,7 @@ equalising counts 8-bit levels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,9 +56,8 @@ def nearness_mask(depth: torch.Tensor, gives: Gives) -> Mask:
     """Turn a depth map into a mask, white where it is nearest, black where it is farthest; a flat one is black."""
     near = depth if gives == "inverse depth" else -depth
     low, high = near.aminmax()
-    if not torch.isfinite(high - low) or not high > low:
-        return torch.zeros_like(depth)
-    return (near - low) / (high - low)
+    has_relief = torch.isfinite(high - low) & (high > low)
+    return torch.where(has_relief, (near - low) / (high - low), 0)
 
 
 def stretch_contrast(mask: Mask, contrast: float) -> Mask:
@@ -73,12 +73,15 @@ def auto_contrast(mask: Mask, low: float, high: float) -> Mask:
 
     A mask with a single value between these ends stays unchanged.
     """
-    ends = torch.tensor((low, high), dtype=torch.float64) / 100
     # torch.quantile takes no more than 2**24 values.
-    ordered, place = mask.flatten().sort().values, ends * (mask.numel() - 1)
-    below, above = (ordered[place.to(torch.int64)], ordered[place.ceil().to(torch.int64)])
-    black, white = torch.lerp(below, above, place.frac().to(mask))
-    return ((mask - black) / (white - black)).clamp(0, 1) if white > black else mask
+    ordered, last = mask.flatten().sort().values, mask.numel() - 1
+
+    def at(per_cent: float) -> torch.Tensor:
+        place = per_cent / 100 * last
+        return torch.lerp(ordered[math.floor(place)], ordered[math.ceil(place)], place % 1)
+
+    black, white = at(low), at(high)
+    return torch.where(white > black, ((mask - black) / (white - black)).clamp(0, 1), mask)
 
 
 def equalize(mask: Mask) -> Mask:
@@ -89,9 +92,9 @@ def equalize(mask: Mask) -> Mask:
     Source: the rule of Pillow's ImageOps.equalize.
     """
     levels = (mask * (LEVELS - 1)).round().to(torch.int64).clamp_(0, LEVELS - 1)
-    counts = torch.bincount(levels.flatten(), minlength=LEVELS).to(torch.float64)
-    others = mask.numel() - counts[levels.max()]
-    if others == 0:
-        return mask
+    flat = levels.flatten()
+    # In whole numbers, so that the order in which a card adds them up does not matter.
+    counts = flat.new_zeros(LEVELS).scatter_add_(0, flat, torch.ones_like(flat))
+    others = mask.numel() - counts.gather(0, levels.max()[None])
     share: Mask = ((counts.cumsum(0) - counts) / others).to(mask)[levels]
-    return share
+    return torch.where(others == 0, mask, share)

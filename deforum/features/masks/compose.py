@@ -18,6 +18,7 @@ from deforum.errors import UserError
 from deforum.features.masks.find import MaskSource
 from deforum.features.masks.follow import came_into_view, carried, followed
 from deforum.features.masks.language import Joined, MaskExpression, Not, Operand, Operator
+from deforum.models.transfer import constant
 from deforum.pixels.files import decode
 from deforum.pixels.image import Device, Image, Mask, read, to_gray
 from deforum.settings.options import Settings
@@ -93,9 +94,7 @@ class Masks:
         mask = 1 - mask if self.settings.invert_mask else mask
         came = followed(moment.camera)
         mask = mask if came is None else torch.maximum(mask, came_into_view(came))
-        if not self.profile.black_mask_keeps and not bool(mask.any()):
-            return torch.ones_like(mask)
-        return mask
+        return mask if self.profile.black_mask_keeps else torch.where(mask.any(), mask, 1)
 
     def _operand(self, operand: Operand, moment: Moment, picture: Image) -> Mask:
         if operand.kind == "file":
@@ -126,7 +125,8 @@ class Masks:
         assert self.depth is not None
         found = self.depth(picture, moment.frame.index).to(picture.device)
         nearness = found if self.depth.gives == "inverse depth" else -found
-        low, high = torch.quantile(nearness, torch.tensor((OUTLIERS, 1 - OUTLIERS), device=found.device))
+        ends = constant((OUTLIERS, 1 - OUTLIERS), torch.float32, found.device)
+        low, high = torch.quantile(nearness, ends)
         mask: Mask = ((nearness - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
         return mask
 
