@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deforum.animation.mix import FEATHER, NARROW, close_gaps, cross_fade, feather
+from deforum.animation.mix import (
+    FEATHER,
+    NARROW,
+    close_gaps,
+    close_gaps_on_device,
+    cross_fade,
+    feather,
+    feather_on_device,
+)
+from deforum.pixels.image import Mask
+from tests.helpers.pictures import off, texture
 
 
 def test_where_only_one_picture_covers_only_that_one_is_seen() -> None:
@@ -35,3 +45,24 @@ def test_a_narrow_gap_is_closed_and_a_wide_one_shows_the_other_picture(width: in
         assert torch.allclose(seen, torch.full_like(seen, 0.4), atol=1e-3) and torch.equal(shown, torch.ones(64, 64))
     else:
         assert torch.equal(seen, picture) and torch.equal(shown, covers)
+
+
+COVERS: dict[str, Mask] = {
+    "blobs": texture(3, 70, 96, 4)[0].gt(0.45).float(),
+    "soft blobs": texture(4, 96, 64, 5)[0].sub(0.4).mul(6).clamp(0, 1),
+    "narrow gaps": texture(5, 64, 64, 1)[0].gt(0.3).float(),
+    "everything": torch.ones(40, 64),
+    "nothing": torch.zeros(40, 64),
+}
+
+
+@pytest.mark.parametrize("name", COVERS)
+def test_on_a_device_it_is_as_on_the_host(name: str) -> None:
+    covers = COVERS[name]
+    # The distances of the host are off by up to 2 %.
+    assert float((feather_on_device(covers) - feather(covers)).abs().max()) < 0.03
+    picture = texture(6, *reversed(covers.shape))
+    (expected, expected_covers), (found, found_covers) = (
+        close(picture, covers) for close in (close_gaps, close_gaps_on_device)
+    )
+    assert torch.equal(found_covers, expected_covers) and off(found, expected) < 0.01

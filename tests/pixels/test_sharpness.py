@@ -15,6 +15,7 @@ from deforum.pixels.sharpness import (
     laplacian_on_device,
     local_sharpness,
     match_detail,
+    match_detail_on_device,
     mean_on_device,
     sharpen_to,
     unsharp_mask,
@@ -144,3 +145,13 @@ def test_sharpness_on_a_device_is_that_of_the_host() -> None:
     laplacian = laplacian_on_device(grainy())
     there = mean_on_device(laplacian * laplacian)
     assert torch.allclose(there, local_sharpness(grainy()), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.7, 30.0])
+def test_detail_on_a_device_is_that_of_the_host(factor: float, share: float) -> None:
+    """A reference without detail, a softer and a sharper one, and one that no amount of sharpening comes to."""
+    for image in (grainy(), flat(0.2, 0.5, 0.7, 16)):
+        wanted = factor * float(fine_detail(grainy()))
+        for given in (wanted, torch.tensor(wanted, dtype=torch.float32)):
+            assert off(match_detail_on_device(image, given, share), match_detail(image, wanted, share)) < 0.02
