@@ -202,16 +202,16 @@ class Diffuser:
             strength = None if start == "noise" else frame.params.strength
             run = count_steps(steps, strength, exact=self._exact, timesteps=sampler.timesteps)
         else:
-            how = {"exact": self._exact, "timesteps": sampler.timesteps}
+            exact, timesteps = self._exact, sampler.timesteps
             if paint.least is None or not stays_on(paint.strength.device):
-                cells = cell_steps(paint.strength, self.factor, steps, **how)
+                cells = cell_steps(paint.strength, self.factor, steps, exact=exact, timesteps=timesteps)
                 run = int(cells.max())
-                own = count_steps(steps, frame.params.strength, **how)
+                own = count_steps(steps, frame.params.strength, exact=exact, timesteps=timesteps)
                 if stays_on(init.device) and paint.fill == "original" and bool((cells == own).all()):
                     cells = None  # no hole was seen: on the CPU there is no paint then
             else:
-                cells = cell_steps_on_device(paint.strength, self.factor, steps, **how)
-                run = count_steps(steps, paint.least, **how) if paint.least < 1 else 0
+                cells = cell_steps_on_device(paint.strength, self.factor, steps, exact=exact, timesteps=timesteps)
+                run = count_steps(steps, paint.least, exact=exact, timesteps=timesteps) if paint.least < 1 else 0
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         conditioning = Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale)
         tokens = len(conditioning.pulls[0].embedding.tokens)

@@ -83,6 +83,7 @@ def download(tensor: torch.Tensor) -> Arriving:
         return Arriving(tensor.cpu(), None)
     buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     buffer.copy_(tensor, non_blocking=True)
-    event = torch.cuda.Event(blocking=True)  # a waiting thread leaves its core to others
+    # Blocking: a waiting thread leaves its core to others.
+    event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(tensor.device))
     return Arriving(buffer, event)

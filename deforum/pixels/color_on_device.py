@@ -71,7 +71,8 @@ def from_hsv(hsv: Tensor) -> Tensor:
     # Distance of the hue from red, green and blue, in sectors of 60 degrees.
     away = [((hue / 60 + turn).remainder(6) - 3).abs() for turn in (0, 4, 2)]
     ramps = torch.stack([each - 1 for each in away]).clamp(0, 1)
-    return value * (1 - saturation * (1 - ramps))
+    rgb: Tensor = value * (1 - saturation * (1 - ramps))
+    return rgb
 
 
 CONVERSIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -265,7 +266,8 @@ class LevelMatch:
 def _number(levels: Tensor) -> Tensor:
     """Return the number of each colour (3, N) in `_all_colors`, (N,)."""
     first, second, third = levels
-    return (first * LEVELS + second) * LEVELS + third
+    number: Tensor = (first * LEVELS + second) * LEVELS + third
+    return number
 
 
 @lru_cache(maxsize=4)

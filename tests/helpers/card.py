@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from types import FrameType
 from typing import Any, Self
 
 import pytest
@@ -48,7 +49,7 @@ class OnCard(torch.Tensor):
     @staticmethod
     def __new__(cls, host: torch.Tensor) -> Self:
         with torch.inference_mode(False):  # views of wrappers are made in and outside of inference mode
-            made = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            made = torch.Tensor._make_wrapper_subclass(
                 cls,
                 host.size(),
                 strides=host.stride(),
@@ -57,13 +58,13 @@ class OnCard(torch.Tensor):
                 device=CARD,
             )
         made.host = host
-        return made  # type: ignore[no-any-return]
+        return made
 
     def tolist(self) -> Any:
         return self.cpu().tolist()  # torch's own refuses subclasses
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise RuntimeError(f"{func} on the pretended card after it was closed")
 
 
@@ -90,11 +91,11 @@ class Event:
         self.card.arrive(self.until)
 
 
-class Card(TorchDispatchMode):
+class Card(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The pretended card; `waits` has what the host waited for, `copies` counts pictures on their way to it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.waits: list[Wait] = []
         self.copies = 0
         self.enqueued = 0
@@ -117,13 +118,13 @@ class Card(TorchDispatchMode):
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         torch.cuda.Event = lambda **_: Event(self)  # type: ignore[assignment, misc]
         torch.cuda._lazy_init = lambda: None
-        torch.cuda.current_stream = lambda device=None: None  # type: ignore[assignment, misc]
-        torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
-        super().__enter__()
+        torch.cuda.current_stream = lambda device=None: None  # type: ignore[assignment, return-value]
+        torch._C._ensureCUDADeviceGuardSet()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         lifts, overwrites, event, init, stream, cudnn = self._outer
         torch.cuda.Event, torch.cuda._lazy_init, torch.cuda.current_stream = event, init, stream  # type: ignore[misc]
         torch.backends.cudnn.enabled = cudnn
@@ -152,11 +153,11 @@ class Card(TorchDispatchMode):
         if not to_card and not any(isinstance(each, OnCard) for each in tensors):
             return self._on_host(func, args, kwargs)
         if is_composite:
-            TorchDispatchMode.__enter__(self)
+            TorchDispatchMode.__enter__(self)  # type: ignore[no-untyped-call]
             try:
                 return func.decompose(*args, **kwargs)
             finally:
-                TorchDispatchMode.__exit__(self, None, None, None)
+                TorchDispatchMode.__exit__(self, None, None, None)  # type: ignore[no-untyped-call]
         if name in ("aten::_to_copy", "aten::copy_"):
             return self._copy(func, args, kwargs, to_card)
         if name in WAITS:
@@ -190,7 +191,8 @@ class Card(TorchDispatchMode):
 
     def _copy(self, func: Any, args: Any, kwargs: Any, to_card: bool) -> Any:
         is_into = func._schema.name == "aten::copy_"
-        to, come = (args[0], args[1]) if is_into else (None, args[0])
+        to: Any = args[0] if is_into else None
+        come: Any = args[1] if is_into else args[0]
         target_is_card = isinstance(to, OnCard) if is_into else (to_card or kwargs.get("device") is None)
         source_is_card = isinstance(come, OnCard)
         late = bool(args[2] if is_into and len(args) > 2 else kwargs.get("non_blocking"))
@@ -269,7 +271,7 @@ def at_once(network: torch.nn.Module) -> Callable[..., Any]:
     forward = network.forward
 
     def computed(*args: Any, **kwargs: Any) -> Any:
-        weights = {name: each.host for name, each in (*network.named_parameters(), *network.named_buffers())}  # type: ignore[union-attr]
+        weights = {name: _to_host(each) for name, each in (*network.named_parameters(), *network.named_buffers())}
         with torch.utils._python_dispatch._disable_current_modes(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(network, "forward", forward)
             made = torch.func.functional_call(network, weights, _mapped(_to_host, args), _mapped(_to_host, kwargs))
@@ -297,10 +299,11 @@ def _unchanged(source: torch.Tensor, was: torch.Tensor, where: str) -> Callable[
 
 
 def _where() -> str:
-    frame, lines = sys._getframe(1), []
+    frame: FrameType | None = sys._getframe(1)
+    lines: list[str] = []
     while frame is not None and len(lines) < 4:
         file = frame.f_code.co_filename
         if "/deforum/" in file and "/tests/" not in file:
             lines.append(f"{file.rpartition('/deforum/')[2]}:{frame.f_lineno} {frame.f_code.co_name}")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return " < ".join(lines)

@@ -15,7 +15,7 @@ from tests.helpers.card import CARD, Card
 from tests.helpers.pictures import texture
 
 WIDTH, HEIGHT = 112, 88
-MOTIONS = {
+MOTIONS: dict[str, dict[str, float]] = {
     "forward": {"translation_z": 20, "rotation_3d_y": 1.5},
     "sideways": {"translation_x": 30},
     "back": {"translation_z": -25, "rotation_3d_z": 3},
