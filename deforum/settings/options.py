@@ -192,9 +192,9 @@ class Settings:
         acts=when("a graphics card renders, or memory is lowest",
             lambda settings, sampled: renders_on_gpu(settings.device) or settings.memory != "low"))
     tiny_vae: str | None = _diffusion(None, "path",
-        "A tiny autoencoder in place of the model's own: TAESD for Stable Diffusion 1 and 2, TAESDXL for XL, as a "
-        "folder or file of your own. It takes a few ms per frame where the model's takes a hundred, and loses fine "
-        "detail.", path=True)
+        "A tiny autoencoder in place of the model's own, as a folder or file of your own: the TAESD that was made for "
+        "models of its kind. It takes a few ms per frame where the model's takes a hundred, and loses fine detail.",
+        path=True)
     compile: Literal["off", "default", "max-autotune"] = _diffusion("off", "",
         "Compiles the model's networks with torch.compile. Frames are then made faster, but the first of each size "
         "takes minutes: about two with default, ten with max-autotune, on a graphics card. It pays for runs of "
