@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 
+from deforum.behind import finishing
 from deforum.build import build, resolve
 from deforum.finishing.network import enlarged
 from deforum.flow import load_flow, resolve_flow
@@ -28,7 +29,6 @@ from deforum.models.process import settle_process
 from deforum.motion.flow_warp import to_positions
 from deforum.motion.positions import sample_at
 from deforum.pixels.image import CPU, Image, to_array, to_bytes, to_gray
-from deforum.rendering import finishing
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STEEPEST = 0.02  # share of the pixels

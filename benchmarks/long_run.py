@@ -22,11 +22,11 @@ import torch
 
 from deforum import load
 from deforum.build import LoadedModel, assemble, prepare
+from deforum.going import levels
 from deforum.models.kept import KeptModels
 from deforum.models.process import settle_process
 from deforum.output.choice import Outputs
 from deforum.output.run import Run
-from deforum.rendering import levels
 
 MOST_LATER, MOST_GROWTH = 1.05, 2.0
 """The targets: time of late frames against early ones, and growth of memory in KiB per frame."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from deforum.build import prepare
 from deforum.errors import UserError, disk_error
 from deforum.events import Note, Observer, RunFinished, RunPrepared, RunResult, nobody
+from deforum.going import Change, as_recorded, carry_on, unchanged
 from deforum.loading import load, load_text
 from deforum.models.kept import KeptModels
 from deforum.output.checkpoints import path_of
@@ -21,7 +22,7 @@ from deforum.output.record import RunRecord, SettingsPart, packages, read_record
 from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
-from deforum.rendering import Change, as_recorded, carry_on, check, settings_text, telling, unchanged
+from deforum.rendering import check, settings_text, telling
 from deforum.settings.options import Settings
 from deforum.settings.read import dump, list_values
 from deforum.settings.yaml_writer import write_value

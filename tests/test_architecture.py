@@ -43,6 +43,8 @@ FLOORS: dict[str, int] = {
     "deforum.validate": 6,
     "deforum.needs": 7,
     "deforum.output": 7,
+    "deforum.behind": 8,
+    "deforum.going": 8,
     "deforum.rendering": 8,
     "deforum.resuming": 8,
     "deforum.reports": 8,

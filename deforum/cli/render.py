@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from deforum.animation.together import Together
     from deforum.cli.sweep import Axis, Job
     from deforum.events import Event, Observer, RunResult
+    from deforum.going import Change
     from deforum.loading import Loaded
-    from deforum.rendering import Change
     from deforum.settings.options import Settings
 
 
@@ -350,8 +350,8 @@ def go(
 ) -> RunResult:
     """Render one run, or go on with one; `loaded` and `change` as for `render_job`. Raises UserError."""
     from deforum.cli.resume import settings_given
+    from deforum.going import unchanged
     from deforum.rendering import render as render_settings
-    from deforum.rendering import unchanged
     from deforum.resuming import resume
 
     suspend = Suspend(session.stop)
