@@ -141,16 +141,14 @@ class Going:
     def go(self) -> RunResult | None:
         """Render to the end, or until a stop; None for a pause."""
         run, settings = self.run, self.parts[-1].settings
-        outputs, _ = Outputs.of(settings)
-        total = len(self.parts[-1].timeline)
-        standing = look(run.folder, run.ledger, outputs, total)
+        outputs, total, parts = self._outputs(self.parts[-1]), run.record.total, run.record.parts
+        standing = look(run.folder, run.ledger, outputs, run.record)
         for note in standing.notes:
             self.tell(Note(note))
         needed = list(standing.needed)
         states = [state.frame for state in standing.states]
-        since = [part.since for part in run.record.parts]
         while needed:
-            stretch = next_stretch(needed, [*states, *self.packed], since, total)
+            stretch = next_stretch(needed, [*states, *self.packed], parts, total)
             if stretch.last == total - 1:
                 break
             reached = self._mend(stretch)
@@ -159,10 +157,26 @@ class Going:
             self.packed[reached.frame] = reached
             needed = [index for index in needed if not stretch.start < index <= stretch.last]
         else:
-            stretch = Stretch(len(since) - 1, total - 1, total - 1)
+            stretch = Stretch(len(parts) - 1, total - 1, total - 1)
             if settings.save_depth_video and total > 1:  # it is made while the last frames are rendered again
-                stretch = next_stretch([total - 1], [*states, *self.packed], since, total)
+                stretch = next_stretch([total - 1], [*states, *self.packed], parts, total)
         return self._finish(stretch, outputs)
+
+    def _outputs(self, prepared: Prepared) -> Outputs:
+        """Return what is written by the settings of a part."""
+        record, (outputs, _) = self.run.record, Outputs.of(prepared.settings)
+        return replace(outputs, from_pictures=record.from_pictures).beginning(record.first / prepared.settings.fps)
+
+    def _written_from(self, stretch: Stretch) -> int:
+        """Return the first frame that is written of a stretch; frames before it are rendered on the way alone."""
+        part = self.run.record.parts[stretch.part]
+        return max(stretch.start + 1, part.since, self.run.record.first)
+
+    def _tell_of_the_way(self, stretch: Stretch) -> None:
+        before = self._written_from(stretch) - 1
+        if stretch.start < before and stretch.start < stretch.last:
+            frames = ranges(list(range(stretch.start + 1, before + 1)))
+            self.tell(Note(f"rendered on the way, without being written: {frames}"))
 
     def _build(self, part: int) -> Animation:
         """Load the models of a part of the run."""
@@ -182,22 +196,25 @@ class Going:
         from deforum.animation.state import pack_state
 
         run, prepared = self.run, self.parts[stretch.part]
-        outputs, _ = Outputs.of(prepared.settings)
-        self.tell(Note(f"rendered again: frames {stretch.start + 1} to {stretch.last}"))
+        outputs, first = self._outputs(prepared), self._written_from(stretch)
+        self._tell_of_the_way(stretch)
+        self.tell(Note(f"rendered again: frames {first} to {stretch.last}"))
         animation, finish = finishing(self._build(stretch.part), self.models)
-        files = FrameFiles(run.folder, outputs, self._label(prepared), run.ledger)
+        files = FrameFiles(run.folder, outputs, self._label(stretch.part), run.ledger)
         state: State | None = None
         with contextlib.ExitStack() as beside:
             beside.callback(files.abandon)
             saves = Recording(
                 prepared.settings, prepared.timeline, run.folder, lambda suffix: None, beside.enter_context,
-                run.ledger.save, run.ledger.expect, max(stretch.start, 0), to_the_end=False,
+                run.ledger.save, run.ledger.expect, self._since(stretch), to_the_end=False,
                 keeps_copies=outputs.is_resumable,
             )  # fmt: skip
             animation = animation.recorded(saves)
             for state in animation.states(self._start(animation, stretch.start)):
-                shown = state.shown if finish is None else finish(state.frame, state.shown)()
-                files.write(state.frame, frozen(levels(shown, outputs.bits)))
+                finished = None if finish is None else finish(state.frame, state.shown)
+                if state.frame.index >= first:
+                    shown = state.shown if finished is None else finished()
+                    files.write(state.frame, frozen(levels(shown, outputs.bits)))
                 if self.stop() or self.pause.asked(run.folder):
                     return None
                 if state.frame.index == stretch.last:
@@ -209,18 +226,21 @@ class Going:
     def _finish(self, stretch: Stretch, outputs: Outputs) -> RunResult | None:
         """Render the last stretch, with films and subtitles of the whole run."""
         run, prepared = self.run, self.parts[-1]
-        settings, total = prepared.settings, len(prepared.timeline)
+        settings, frames = prepared.settings, run.record.frames
+        total, first = len(frames), self._written_from(stretch)
         width, height = settings.written_size
         animation, finish = None, None
         if stretch.start < stretch.last:
             animation, finish = finishing(self._build(stretch.part), self.models)
             self._record_machine(animation)
-        label, stopped, paused = self._label(prepared), False, False
+        label, stopped, paused = self._label(len(self.parts) - 1), False, False
+        of_pictures = self._label(stretch.part)
         made: list[VideoWriter] = []
         digests = Digests(run.record.inputs)
         out = Run(
-            run.folder, run.settings_text, width=width, height=height, fps=settings.fps, outputs=outputs, label=label,
-            ledger=run.ledger, before=[self._frame(index) for index in range(stretch.start + 1)],
+            run.folder, run.settings_text, width=width, height=height, fps=settings.fps, outputs=outputs,
+            label=of_pictures, film_label=label, ledger=run.ledger, first=frames.start,
+            before=[self._frame(index) for index in frames if index < first],
         )  # fmt: skip
 
         def write(frame: Frame, image: Image) -> None:
@@ -240,20 +260,34 @@ class Going:
             beside.callback(digests.stop)
             self.tell(RunLoaded(run.folder, total))
             if animation is not None:
-                saves = _recording(animation, run, outputs, beside, label, made, max(stretch.start, 0))
+                self._tell_of_the_way(stretch)
+                saves = _recording(animation, run, outputs, beside, label, made, self._since(stretch))
                 animation = animation.recorded(saves)
                 # The state after that: its camera is one that records.
                 start = self._start(animation, stretch.start)
-                for done, state in enumerate(watched(animation, self.tell, hand_over, start), stretch.start + 2):
-                    checkpoints.offer(state)
-                    self.tell(FrameShown(state.frame, state.shown, done, total))
+
+                def take(frame: Frame, image: Image) -> None:
+                    if frame.index >= first:
+                        hand_over(frame, image)
+                    elif finish is not None:
+                        finish(frame, image)  # it is told of every frame, in order; its work is left out
+
+                for state in watched(animation, self.tell, take, start):
+                    if self._keeps_state(stretch, state):
+                        checkpoints.offer(state)
+                    done = state.frame.index + 1 - frames.start
+                    if state.frame.index >= first:
+                        self.tell(FrameShown(state.frame, state.shown, done, total))
                     if done == total:
+                        if state.frame.index + 1 < len(animation.timeline):
+                            break  # a stretch of the settings' frames ends here
                         continue
                     stopped = self.stop()
                     paused = not stopped and self.pause.asked(run.folder)
                     if stopped or paused:
                         out.keep_frames, out.is_paused = True, paused
-                        checkpoints.flush(state)
+                        if self._keeps_state(stretch, state.boundary):
+                            checkpoints.flush(state)
                         break
             inputs = digests.take(wait=not stopped and not paused)
         run.change(lambda record: replace(record, inputs=inputs))
@@ -268,18 +302,26 @@ class Going:
         run.finish(films, total, keep_frames=out.keep_frames)
         return RunResult(out.films[0] if out.films else None, run.folder, total, out.films, False)
 
+    def _since(self, stretch: Stretch) -> int:
+        """Return the frame from which features save what a stretch renders: also on the way, where it is the same."""
+        return max(stretch.start, 0)
+
+    def _keeps_state(self, stretch: Stretch, state: State | None) -> bool:
+        """Whether a state may stand among those of the run: on the way it may be of other settings than theirs."""
+        part = self.run.record.parts[stretch.part]
+        return state is not None and state.frame.index >= (part.states_since if part.is_whole else 0)
+
     def _stopped(self, outputs: Outputs, films: tuple[Path, ...] = ()) -> RunResult:
         done = len(self.run.ledger.pictures())
         self.run.happened("stopped", done)
         return RunResult(films[0] if films else None, self.run.folder, done, films, True)
 
     def _frame(self, index: int) -> Frame:
-        part = max(number for number, each in enumerate(self.run.record.parts) if each.since <= index)
-        return self.parts[part].timeline[index]
+        return self.parts[self.run.record.part_of(index)].timeline[index]
 
-    def _label(self, prepared: Prepared) -> Label | None:
-        recorded = as_recorded(prepared.settings)
-        return Label.of(recorded, self.run.record.origin) if recorded.save_metadata else None
+    def _label(self, part: int) -> Label | None:
+        recorded = as_recorded(self.parts[part].settings)
+        return Label.of(recorded, self.run.record.origin_of(part)) if recorded.save_metadata else None
 
     def _record_machine(self, animation: Animation) -> None:
         import torch

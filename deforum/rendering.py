@@ -84,6 +84,8 @@ def render(
     change: Change = unchanged,
     allow_download: bool = False,
     profile: bool | Path = False,
+    stretch: range | None = None,
+    state: Path | None = None,
 ) -> RunResult:
     """Render settings into a new folder under `output` (default: the setting of that name).
 
@@ -95,22 +97,32 @@ def render(
     and models loaded here are added to it for further runs. `change` maps the stages of the loop to those that are run,
     for example with one more filter. `allow_download` lets models that are not here be downloaded from the hub.
     `profile` measures the stages, for the event `Profiled`, and writes a trace: True into the run's folder, a path
-    there. Raises UserError, before rendering wherever possible.
+    there. `stretch` are the frames to write, with a film of them; those before are rendered on the way, from the file
+    of a `state` if one is given, see `deforum.editing.fitting_state`. Raises UserError, before rendering wherever
+    possible.
     """
     _settle_process()
     tell = telling(observer, progress)
     prepared = check(settings, output=output, allow_download=allow_download)
     _tell_prepared(prepared, tell)
     parent = runs_folder(settings, None if output is None else Path(output))
+    frames = range(len(prepared.timeline)) if stretch is None else stretch
+    if not 0 <= frames.start < frames.stop <= len(prepared.timeline):
+        raise UserError(
+            f"frames {frames.start}:{frames.stop}: expected first:end within 0:{len(prepared.timeline)}, such as "
+            f"0:{min(len(prepared.timeline), 10)}; end is the frame after the last one"
+        )
     folder = new_folder(parent, run_name(prepared.settings, datetime.now()))
     recorded = as_recorded(prepared.settings)
     record = RunRecord(
         deforum=__version__, origin=origin, source_sha256=source_sha256, asked=asked(settings),
-        total=len(prepared.timeline), parts=(SettingsPart(0, dump(recorded)),), inputs=find_inputs(prepared),
+        total=frames.stop, first=frames.start, parts=(SettingsPart(0, dump(recorded)),), inputs=find_inputs(prepared),
         packages=packages(), device="", threads=0, machine=machine(), is_changed=makes_other_pictures(change),
         notes=prepared.notes,
     )  # fmt: skip
     with RunFolder.create(folder, record, settings_text(recorded, origin)) as run:
+        if state is not None:
+            run.take_state(state)
         return carry_on(
             run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile
         )

@@ -94,15 +94,15 @@ def resume(
     with RunFolder.open(folder) as run:
         if run.record.is_changed and change is unchanged:
             raise UserError(f"{folder}: a program with stages of its own rendered this run; only it can go on with it")
-        parts = [load_text(part.settings, name=SETTINGS_FILE).settings for part in run.record.parts]
+        parts = settings_of(run.record)
         _refuse_differences(run, parts, settings, changes)
         if changes:
             parts = _with_changes(run, parts, changes, tell)
-        elif _is_whole(run, parts[-1]):
+        elif is_whole(run, parts[-1]):
             tell(Note(f"{folder.name} is finished and whole: nothing is left to do"))
             run.tidy()
             return _finished(run, parts[-1], tell)
-        for line in _older_versions(run.record):
+        for line in older_versions(run.record):
             tell(Note(line))
         replaced = [] if changes else changed_inputs(run.record.inputs)
         if replaced:
@@ -114,9 +114,14 @@ def resume(
         prepared = [prepare(each, allow_download=allow_download) for each in parts[:-1]]
         prepared.append(check(parts[-1], output=folder.parent, allow_download=allow_download))
         tell(RunPrepared(prepared[-1].settings, prepared[-1].timeline))
-        _use_threads_of(run.record)
+        use_threads_of(run.record)
         run.happened("resumed", len(run.ledger.pictures()))
         return carry_on(run, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile)
+
+
+def settings_of(record: RunRecord) -> list[Settings]:
+    """Return the settings of each part of a run."""
+    return [load_text(part.settings, name=SETTINGS_FILE).settings for part in record.parts]
 
 
 def _refuse_differences(
@@ -129,7 +134,7 @@ def _refuse_differences(
     elif (run.folder / SETTINGS_FILE).is_file():
         # A damaged file is written anew.
         try:
-            found = differences(parts[0], load(run.folder / SETTINGS_FILE).settings)
+            found = differences(parts[run.record.whole_part], load(run.folder / SETTINGS_FILE).settings)
         except UserError:
             found = []
         where = f"{SETTINGS_FILE} in it is not what the run began with"
@@ -143,15 +148,16 @@ def _refuse_differences(
             f"{cut(words, 200)}"
         )
     try:
-        run.write_settings(_text_of(run.record, parts[0]))
+        run.write_settings(text_of(run.record, parts))
     except OSError as error:
         raise disk_error(error, run.folder) from error
 
 
-def _text_of(record: RunRecord, first: Settings) -> str:
-    """Return the text of settings.yaml, with the changes that came later."""
-    text = settings_text(as_recorded(first), record.origin)
-    later = [f"# From frame {part.since} on: {' '.join(part.changes)}" for part in record.parts[1:]]
+def text_of(record: RunRecord, parts: Sequence[Settings]) -> str:
+    """Return the text of settings.yaml, with the changes that came later; `parts` are the settings of each part."""
+    whole = record.whole_part
+    text = settings_text(as_recorded(parts[whole]), record.origin_of(whole))
+    later = [f"# From frame {part.since} on: {' '.join(part.changes)}" for part in record.parts[whole + 1 :]]
     head, _, body = text.partition("\n\n")
     return "\n".join([head, *(re.sub(r"[^\x20-\x7e]", "?", line) for line in later)]) + "\n\n" + body
 
@@ -170,7 +176,7 @@ def _with_changes(run: RunFolder, parts: Sequence[Settings], changes: Sequence[s
         tell(Note(f"--with {' '.join(changes)}: the run has these settings already"))
         return list(parts)
     total = run.record.total
-    standing = look(run.folder, run.ledger, Outputs.of(parts[-1])[0], total)
+    standing = look(run.folder, run.ledger, Outputs.of(parts[-1])[0], run.record)
     for note in standing.notes:
         tell(Note(note))
     holes = set(standing.needed)
@@ -184,25 +190,33 @@ def _with_changes(run: RunFolder, parts: Sequence[Settings], changes: Sequence[s
         if state.frame >= since:
             path_of(run.folder, state.frame).unlink(missing_ok=True)
     kept = [(part, each) for part, each in zip(run.record.parts, parts, strict=True) if part.since < since]
-    part = SettingsPart(since, dump(as_recorded(now)), tuple(changes))
+    last = run.record.parts[-1]
+    part = SettingsPart(since, dump(as_recorded(now)), tuple(changes), origin=last.origin, edition=last.edition + 1)
+    total = length(run.record, parts[-1], now)
     run.change(
         lambda record: replace(
-            record, parts=(*(part for part, _ in kept), part), total=now.max_frames, films=(), finished=False,
+            record, parts=(*(part for part, _ in kept), part), total=total, films=(), finished=False,
         ).with_event("changed", since, " ".join(changes))
     )  # fmt: skip
     tell(Note(f"from frame {since} on: {'; '.join(map(str, found))}"))
-    run.write_settings(_text_of(run.record, parts[0]))
-    return [*(each for _, each in kept), now]
+    changed = [*(each for _, each in kept), now]
+    run.write_settings(text_of(run.record, changed))
+    return changed
 
 
-def _is_whole(run: RunFolder, settings: Settings) -> bool:
+def length(record: RunRecord, then: Settings, now: Settings) -> int:
+    """Return the index after the last frame of a run whose settings change: a stretch ends where it did."""
+    return min(record.total, now.max_frames) if record.total < then.max_frames or record.first else now.max_frames
+
+
+def is_whole(run: RunFolder, settings: Settings) -> bool:
     record = run.record
     if not record.finished or film_faults(run.folder, record):
         return False
     if record.frames_deleted:
         return True
     outputs = replace(Outputs.of(settings)[0], films=())
-    return not look(run.folder, run.ledger, outputs, record.total).needed
+    return not look(run.folder, run.ledger, outputs, record).needed
 
 
 def _finished(run: RunFolder, settings: Settings, tell: Observer) -> RunResult:
@@ -214,10 +228,10 @@ def _finished(run: RunFolder, settings: Settings, tell: Observer) -> RunResult:
 def result_of(folder: Path, record: RunRecord) -> RunResult:
     """Return the result of a finished run from its record."""
     films = tuple(folder / film.file for film in record.films if not film.file.startswith(f"{folder.name}_depth."))
-    return RunResult(films[0] if films else None, folder, record.total, films, not record.finished)
+    return RunResult(films[0] if films else None, folder, len(record.frames), films, not record.finished)
 
 
-def _older_versions(record: RunRecord) -> list[str]:
+def older_versions(record: RunRecord) -> list[str]:
     now = packages()
     other = [
         f"{name} {old}, now {now.get(name, 'missing')}" for name, old in record.packages.items() if now.get(name) != old
@@ -225,7 +239,7 @@ def _older_versions(record: RunRecord) -> list[str]:
     return [f"rendered so far with {', '.join(other)}: the frames that are left may differ a little"] if other else []
 
 
-def _use_threads_of(record: RunRecord) -> None:
+def use_threads_of(record: RunRecord) -> None:
     """Compute on as many threads as before: the last bits of a network's results depend on it."""
     import torch
 

@@ -21,6 +21,7 @@ from deforum.cli.console import INTERRUPTED, Console
 from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
+from deforum.cli.frame import frame, frame_arguments
 from deforum.cli.render import check, check_arguments, render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.verify import verify, verify_arguments
@@ -138,8 +139,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 COMMANDS: dict[str, Command] = {
     "render": Command(
         "render each file into a new folder", render, render_arguments,
-        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--together] [--continue] | "
-        "--resume RUN_FOLDER [--with name=value]",
+        "FILE [FILE ...] [name=value ...] [-o FOLDER] [--together] [--continue] | FILE --into RUN_FOLDER | "
+        "FILE --frames A:B [--from RUN_FOLDER] | --resume RUN_FOLDER [--with name=value]",
     ),
     "check": Command("find mistakes without rendering", check, check_arguments),
     "convert": Command(
@@ -153,6 +154,10 @@ COMMANDS: dict[str, Command] = {
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,
         "RUN_FOLDER [video_format=webm] [fps=24] [width=512] [-o OUT]",
+    ),
+    "frame": Command(
+        "render frames of a run again, from the nearest state (exit status 1 where one comes out different)",
+        frame, frame_arguments, "RUN_FOLDER FRAME [--to FRAME] [-o FOLDER]",
     ),
     "verify": Command(
         "check the frames, films and states of runs against what was recorded of them (exit status 1 for faults)",

@@ -70,6 +70,19 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --resume: change a setting from the resumed frame on",
     )  # fmt: skip
     parser.add_argument(
+        "--into", type=to_path, metavar="RUN_FOLDER",
+        help="change a run to the edited FILE: only frames that come out different are rendered, from the first one on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", metavar="A:B",
+        help="render these frames alone, both ends included, such as 100:150 or 4s:6s; frames before them are rendered "
+        "without being written",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="states_of", type=to_path, metavar="RUN_FOLDER",
+        help="with --frames: begin at the nearest state of a run that is the same up to there",
+    )  # fmt: skip
+    parser.add_argument(
         "--continue", action="store_true", dest="is_continued",
         help="leave out what is finished of the same files and settings, resume what was stopped, render the rest",
     )  # fmt: skip
@@ -245,6 +258,7 @@ def render(arguments: argparse.Namespace) -> int:
         if arguments.changes:
             raise UserError("--with changes a run that is resumed: give its folder with --resume, or name=value alone")
         jobs, axes = list_jobs(find_files(arguments.files), arguments.overrides)
+    check_single(arguments, jobs)
     if arguments.trace is not None and len(jobs) > 1:
         raise UserError(f"--trace {arguments.trace}: one file for {len(jobs)} runs; --profile writes one for each run")
     if arguments.together and len(jobs) > 1:
@@ -369,9 +383,52 @@ def go(
         if begun is not None:
             return resume(begun, settings=settings, **shared)
         settings = replace(settings, resume_from_timestring=False)
+        if session.arguments.into is not None:
+            from deforum.editing import update
+
+            return update(settings, session.arguments.into, origin=loaded.origin, source_sha256=loaded.sha256, **shared)
+        settings, stretch, state = stretch_of(job, session, settings)
         return render_settings(
-            settings, origin=loaded.origin, source_sha256=loaded.sha256, output=session.folder(job, settings), **shared
+            settings, origin=loaded.origin, source_sha256=loaded.sha256, output=session.folder(job, settings),
+            stretch=stretch, state=state, **shared,
+        )  # fmt: skip
+
+
+def check_single(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Raise UserError for --into, --frames and --from where they mean nothing."""
+    into, frames, states_of = arguments.into, arguments.frames, arguments.states_of
+    if into is not None and len(jobs) > 1:
+        raise UserError(
+            f"--into {into}: one run for {len(jobs)} renders; give one file, and one value for each setting"
         )
+    if states_of is not None and frames is None:
+        raise UserError(
+            "--from names the run at whose states --frames A:B begins; give both, or --into to edit the run"
+        )
+    others = {"--resume": arguments.resume, "--continue": arguments.is_continued, "-o": arguments.output}
+    if into is not None:
+        others["--frames"] = frames
+    given = [name for name, value in others.items() if value and (into is not None or (frames and name != "-o"))]
+    if given:
+        raise UserError(f"{'--into' if into is not None else '--frames'} cannot be combined with {', '.join(given)}")
+
+
+def stretch_of(job: Job, session: Session, settings: Settings) -> tuple[Settings, range | None, Path | None]:
+    """Return the settings, the frames that --frames names, and the state that they begin at."""
+    arguments = session.arguments
+    if arguments.frames is None:
+        return settings, None, None
+    from deforum.cli.frame import pick_range
+    from deforum.editing import fitting_state
+
+    stretch = pick_range(arguments.frames, settings.max_frames, settings.seed, settings.fps)
+    if arguments.states_of is None:
+        return settings, stretch, None
+    settings, state, note = fitting_state(
+        settings, arguments.states_of, stretch.start, allow_download=arguments.allow_download
+    )
+    session.tell(job.file, note)
+    return settings, stretch, state
 
 
 class Shared(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from deforum.errors import Problem, UserError
@@ -45,6 +45,8 @@ class Outputs:
     """False: frames are deleted once every film is complete, unless the run was stopped early."""
     is_resumable: bool = True
     """Whether the run keeps what it can be resumed from."""
+    from_pictures: bool = False
+    """Whether films are made of the frames' files, although those show less."""
 
     @staticmethod
     def of(settings: Settings) -> tuple[Outputs, tuple[str, ...]]:
@@ -110,6 +112,15 @@ class Outputs:
         missing = "" if sound is None else sound_cut_off(sound.path)
         return [f"add_soundtrack: {sound.path.name} {missing}"] if sound is not None and missing else []
 
+    def beginning(self, seconds: float) -> Outputs:
+        """Return the outputs of a stretch that begins so many seconds into the film: its sound begins there."""
+        films = tuple(
+            film if film.soundtrack is None or not seconds
+            else replace(film, soundtrack=replace(film.soundtrack, start=film.soundtrack.start + seconds))
+            for film in self.films
+        )  # fmt: skip
+        return replace(self, films=films)
+
     @property
     def bits(self) -> Literal[8, 16]:
         """Bits per channel of the frames to hand over: 16 if any output keeps more than 8."""
@@ -125,7 +136,7 @@ class Outputs:
     @property
     def needs_copies(self) -> bool:
         """Whether exact copies of the frames are kept until the films are complete, so that a run can be resumed."""
-        return self.is_resumable and bool(self.films) and not self.is_exact
+        return self.is_resumable and bool(self.films) and not self.is_exact and not self.from_pictures
 
 
 PLAIN = Outputs()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,9 +91,9 @@ class FrameFiles:
         self._line.put(Shot(frame, pixels, now - self._last))
         self._last = now
 
-    def read(self, count: int) -> Iterator[Pixels]:
-        """Yield the exact pixels of the first `count` frames. Raises OSError where one cannot be read."""
-        for index in range(count):
+    def read(self, indices: Iterable[int]) -> Iterator[Pixels]:
+        """Yield the exact pixels of frames. Raises OSError where one cannot be read."""
+        for index in indices:
             pixels = read_frame(self.copy_path(index))
             if pixels is None:
                 raise OSError(0, "a frame cannot be read", str(self.copy_path(index)))
@@ -120,7 +120,7 @@ class FrameFiles:
         is_exact = self.has_copies or PICTURES[self.outputs.picture].is_exact
         if is_exact and self._ledger.name_of(path) in self._ledger.entries:
             before = read_frame(path)
-            if before is not None and not np.array_equal(before, _as_stored(pixels, before)):
+            if before is not None and not np.array_equal(before, as_stored(pixels, before)):
                 self.changed.append(index)
 
     def close(self) -> None:
@@ -143,5 +143,6 @@ class FrameFiles:
             self.path(0).parent.rmdir()
 
 
-def _as_stored(pixels: Pixels, stored: Pixels) -> Pixels:
+def as_stored(pixels: Pixels, stored: Pixels) -> Pixels:
+    """Return levels with the bits of those that were stored."""
     return to_depth(pixels, 16 if stored.dtype == np.uint16 else 8)

@@ -23,6 +23,7 @@ from deforum.output import lock
 from deforum.sources import FRAMES_FOLDER
 
 LEDGER_FILE = "frames.jsonl"
+EDITION = "edition"
 _NAME = re.compile(r"(?:\w+/){1,2}[\w.]+")
 """Names of files in a run's folder; a ledger may be a stranger's, and names no file elsewhere."""
 
@@ -37,7 +38,13 @@ class Entry:
     sha256: str
     bytes: int
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of pictures: seed, and the seconds since the picture before."""
+    """Of pictures: seed, and the seconds since the picture before. After an edit, its number (`edition`)."""
+
+    @property
+    def edition(self) -> int:
+        """Number of the edit that it was written in; 0 before any."""
+        found = self.facts.get(EDITION, 0)
+        return found if isinstance(found, int) else 0
 
     @property
     def line(self) -> str:
@@ -94,6 +101,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries = read_entries(folder)
+        self.edition_of: Callable[[int], int] = lambda frame: 0
+        """Returns the number of the edit that a frame is written in."""
         path = folder / LEDGER_FILE
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
@@ -131,7 +140,8 @@ class Ledger:
         Raises OSError.
         """
         name = self.name_of(path)
-        entry = Entry(name, frame, digest(content), len(content), facts)
+        edition = self.edition_of(frame)
+        entry = Entry(name, frame, digest(content), len(content), facts | ({EDITION: edition} if edition else {}))
         try:
             self._write(path, entry, content)
         except OSError as error:
@@ -153,6 +163,8 @@ class Ledger:
             for parent in reversed(Path(name).parents[:-1]):
                 (self.folder / parent).mkdir(exist_ok=True)
             atomic.write(path, content)
+            os.write(self._number, entry.line.encode())
+        elif known.edition != entry.edition:
             os.write(self._number, entry.line.encode())
 
     def settle(self, is_over: Callable[[], bool]) -> bool:

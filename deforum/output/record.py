@@ -36,7 +36,15 @@ class SettingsPart:
     settings: str
     """As YAML, resolved."""
     changes: tuple[str, ...] = ()
-    """What `--with` changed, as name=value; empty in the first part."""
+    """What `--with` changed, as name=value, or what an edit did; empty in the first part."""
+    is_whole: bool = False
+    """Whether frames before `since` come out the same with these settings, so that they can be rendered on the way."""
+    states_since: int = 0
+    """Where it is whole: the first frame whose state fits these settings."""
+    origin: str = ""
+    """Where they came from, as `Loaded.origin`; "": from where the run began."""
+    edition: int = 0
+    """Number that the files of its frames are recorded with: older ones are replaced."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,33 @@ class RunRecord:
     finished: bool = False
     frames_deleted: bool = False
     """Whether the frames were deleted, as asked, when the films were complete."""
+    first: int = 0
+    """Index of the first frame, where the run is a stretch of its settings' frames; `total` is that after its last."""
+
+    from_pictures: bool = False
+    """Whether films are made of the frames' files, although those show less: a finished run has no exact copies."""
+
+    @property
+    def frames(self) -> range:
+        """The frames of the run."""
+        return range(self.first, self.total)
+
+    def part_of(self, frame: int) -> int:
+        """Return the index of the part that a frame belongs to."""
+        return max((number for number, part in enumerate(self.parts) if part.since <= frame), default=0)
+
+    def origin_of(self, part: int) -> str:
+        """Return where the settings of a part came from."""
+        return self.parts[part].origin or self.origin
+
+    @property
+    def whole_part(self) -> int:
+        """The index of the last part whose settings are those of all frames before it too."""
+        return max((number for number, part in enumerate(self.parts) if part.is_whole), default=0)
+
+    def edition_of(self, frame: int) -> int:
+        """Return the number that the files of a frame are recorded with."""
+        return self.parts[self.part_of(frame)].edition
 
     def with_event(self, what: str, frames: int, why: str = "") -> RunRecord:
         """Return a record with one more event, now."""
@@ -157,14 +192,15 @@ def read_record(folder: Path) -> RunRecord:
 def _record(told: dict[str, Any]) -> RunRecord:
     """Build the record from JSON. Raises LookupError, TypeError or ValueError for what is none."""
     lists = {"parts": SettingsPart, "inputs": Input, "history": Happening, "films": FilmFile}
-    values = {field.name: told[field.name] for field in dataclasses.fields(RunRecord)}
+    values = {field.name: told[field.name] for field in dataclasses.fields(RunRecord) if field.name in told}
     for name, kind in lists.items():
         values[name] = tuple(kind(**each) for each in values[name])
     values["parts"] = tuple(replace(part, changes=tuple(part.changes)) for part in values["parts"])
     values["notes"] = tuple(map(str, values["notes"]))
     record = RunRecord(**values)
     texts = [record.origin, record.deforum, record.device, *(part.settings for part in record.parts)]
-    numbers = [record.total, record.threads, *(part.since for part in record.parts)]
+    numbers = [record.total, record.threads, record.first]
+    numbers += [number for part in record.parts for number in (part.since, part.states_since, part.edition)]
     names = [film.file for film in record.films]
     if not record.parts or not all(isinstance(text, str) for text in [*texts, *names]):
         raise ValueError

@@ -13,6 +13,7 @@ from deforum.output.choice import Outputs
 from deforum.output.finished import ranges
 from deforum.output.frames import frame_paths
 from deforum.output.ledger import Ledger, is_whole
+from deforum.output.record import RunRecord, SettingsPart
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,29 @@ class Stretch:
     last: int
 
 
-def look(folder: Path, ledger: Ledger, outputs: Outputs, total: int) -> Standing:
-    """Check every file of a run against its ledger, and every state. What is damaged is forgotten, and noted."""
+def look(folder: Path, ledger: Ledger, outputs: Outputs, record: RunRecord) -> Standing:
+    """Check every file of a run against its ledger, and every state. What is damaged is forgotten, and noted.
+
+    Forgotten too are the files that an edit replaces: they stay until they are written over.
+    """
     for path in folder.rglob(f"*{UNFINISHED}"):
         path.unlink(missing_ok=True)
-    known = ledger.entries
+    known, total = ledger.entries, record.total
+    ledger.forget([
+        name for name, entry in known.items()
+        if entry.frame not in record.frames or entry.edition != record.edition_of(entry.frame)
+    ])  # fmt: skip
     damaged = [entry for entry in known.values() if not is_whole(folder, entry)]
     needed = set()
     for entry in damaged:
         # The depth of a frame is known for good when the next one is rendered.
         needed |= {entry.frame, entry.frame + 1}
     ledger.forget(entry.file for entry in damaged)
-    for index in range(total):
+    for index in record.frames:
         if any(ledger.name_of(path) not in known for path in frame_paths(folder, outputs, index)):
             needed.add(index)
-    if outputs.films and not outputs.is_exact and not outputs.needs_copies:
-        needed = set(range(total))  # the films cannot be made of the frames
+    if outputs.films and not outputs.is_exact and not outputs.needs_copies and not outputs.from_pictures:
+        needed = set(record.frames)  # the films cannot be made of the frames
     notes = []
     if damaged:
         kinds = sorted({entry.file.partition("/")[0] for entry in damaged} - {COPIES_FOLDER}) or [COPIES_FOLDER]
@@ -69,22 +77,29 @@ def look(folder: Path, ledger: Ledger, outputs: Outputs, total: int) -> Standing
             states.append(state)
     if torn:
         notes.append(f"the newest whole state is that of frame {states[-1].frame}" if states else "no state is whole")
-    return Standing(tuple(sorted(index for index in needed if index < total)), tuple(states), tuple(notes))
+    return Standing(tuple(sorted(index for index in needed if index in record.frames)), tuple(states), tuple(notes))
 
 
-def next_stretch(needed: Sequence[int], states: Iterable[int], since: Sequence[int], total: int) -> Stretch:
+def next_stretch(needed: Sequence[int], states: Iterable[int], parts: Sequence[SettingsPart], total: int) -> Stretch:
     """Choose what to render first of the frames that are needed, ascending and at least one.
 
-    `states` are the frames of the states, `since` the first frames of the parts of the run. A stretch goes on to the
-    next needed frame unless a state lies between; it ends with its part.
+    `states` are the frames of the states. A stretch goes on to the next needed frame unless a state lies between; it
+    ends with its part. It begins at the nearest state that fits its settings, or at the beginning. A part that is not
+    whole begins at the state before it: that is reached first, with the part before.
     """
     first, frames = needed[0], sorted(states)
-    start = max((frame for frame in frames if frame < first), default=-1)
-    part = max(number for number, begin in enumerate(since) if begin <= start + 1)
+    part = max((number for number, each in enumerate(parts) if each.since <= first), default=0)
+    settings = parts[part]
+    goes_back = settings.is_whole or part == 0
+    least = settings.states_since if goes_back else settings.since - 1
+    fitting = [frame for frame in frames if frame >= least]
+    start = max((frame for frame in fitting if frame < first), default=-1)
+    if start < 0 and not goes_back:
+        return next_stretch([settings.since - 1], frames, parts[:part], settings.since)
     last = first
     for index in needed[1:]:
-        if any(last <= frame < index for frame in frames):
+        if any(last <= frame < index for frame in fitting):
             break
         last = index
-    end = since[part + 1] - 1 if part + 1 < len(since) else total - 1
+    end = parts[part + 1].since - 1 if part + 1 < len(parts) else total - 1
     return Stretch(part, start, min(last, end))

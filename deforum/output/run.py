@@ -53,10 +53,11 @@ class Run:
     slower than the renderer. If ffmpeg fails, frames are still written, and the film is made of them at the end; if
     that fails too, leaving the block raises VideoError, with ffmpeg's message. An error in the block completes the
     files with the frames so far and gets a note with their folder and the commands that go on; KeyboardInterrupt does
-    not wait. `label` is written into pictures and films; None: they say nothing.
+    not wait. `label` is written into pictures and films, `film_label` into films where it is another; None: they say
+    nothing.
 
     With a `ledger`, what is written is recorded, so that the run can be resumed. `before` are the frames that are there
-    already, from the first one on: films and subtitles begin with them.
+    already, from the first one on: films and subtitles begin with them. `first` is the index of the first frame.
     """
 
     def __init__(
@@ -69,13 +70,16 @@ class Run:
         fps: float,
         outputs: Outputs = PLAIN,
         label: Label | None = None,
+        film_label: Label | None = None,
         ledger: Ledger | None = None,
         before: Sequence[Frame] = (),
+        first: int = 0,
     ) -> None:
         self.folder = folder
         self.frames_folder = folder / FRAMES_FOLDER
         self.outputs = outputs
         self.num_frames = len(before)
+        self._first = first
         self.keep_frames = outputs.keep_frames
         self.is_paused = False
         """True: leaving the block completes no films; the run goes on later."""
@@ -85,6 +89,7 @@ class Run:
         """Frames that came out different from those that were there."""
         self._settings_text = settings_text
         self._label, self._ledger, self._before = label, ledger, before
+        self._film_label = label if film_label is None else film_label
         self._size, self._fps = (width, height), fps
         self._writers: list[tuple[Film, VideoWriter]] = []
         self._lost: list[tuple[Film, VideoError]] = []
@@ -127,7 +132,7 @@ class Run:
         writer = VideoWriter(
             path, *self._size, self._fps,
             format=film.format, quality=film.quality, preset=film.preset, soundtrack=film.soundtrack,
-            comment=self._label.comment if self._label else "",
+            comment=self._film_label.comment if self._film_label else "",
         )  # fmt: skip
         # The ffmpeg of a run that was killed may still write into its file, which it keeps under no name.
         with contextlib.suppress(OSError):
@@ -138,7 +143,7 @@ class Run:
         """Begin the films with the frames that are there already."""
         assert self._pictures is not None
         try:
-            for pixels in self._pictures.read(len(self._before)):
+            for pixels in self._pictures.read(frame.index for frame in self._before):
                 self._show(frozen(pixels))
         except OSError as error:
             for film, writer in list(self._writers):
@@ -242,7 +247,7 @@ class Run:
 
     def _film_of_frames(self, film: Film, pictures: FrameFiles) -> Path:
         with self._new_writer(film) as writer:
-            for pixels in pictures.read(self.num_frames):
+            for pixels in pictures.read(range(self._first, self._first + self.num_frames)):
                 writer.write(pixels)
         return writer.path
 

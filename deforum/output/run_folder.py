@@ -12,8 +12,8 @@ from types import TracebackType
 from deforum import atomic
 from deforum.errors import UserError, disk_error
 from deforum.features.feature import COPIES_FOLDER
-from deforum.output.checkpoints import STATES_FOLDER, thin_out
-from deforum.output.ledger import LEDGER_FILE, Ledger, Locked, digest
+from deforum.output.checkpoints import STATES_FOLDER, list_checkpoints, thin_out
+from deforum.output.ledger import LEDGER_FILE, Ledger, Locked, digest, read_entries
 from deforum.output.record import FilmFile, RunRecord, read_record
 from deforum.sources import FRAMES_FOLDER, RUN_FILE, SETTINGS_FILE
 
@@ -31,6 +31,7 @@ class RunFolder:
     def __init__(self, folder: Path, record: RunRecord, ledger: Ledger, *, is_new: bool) -> None:
         self.folder, self.record, self.ledger = folder, record, ledger
         self._is_new = is_new
+        ledger.edition_of = lambda frame: self.record.edition_of(frame)
 
     @property
     def settings_text(self) -> str:
@@ -73,6 +74,14 @@ class RunFolder:
                 return
         atomic.write(path, content)
 
+    def take_state(self, path: Path) -> None:
+        """Begin at the state of another run. Raises UserError where it cannot be copied."""
+        try:
+            (self.folder / STATES_FOLDER).mkdir(exist_ok=True)
+            atomic.write(self.folder / STATES_FOLDER / path.name, path.read_bytes())
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
+
     def change(self, change: Callable[[RunRecord], RunRecord]) -> None:
         """Change the record. Raises UserError where it cannot be written."""
         self.record = change(self.record)
@@ -89,6 +98,7 @@ class RunFolder:
         """Record the complete films; then remove what only a run in work needs. Raises UserError."""
         if not films:
             keep_frames = True
+        replaced = {film.file for film in self.record.films} - {path.name for path in films}
         files = tuple(
             FilmFile(path.name, path.stat().st_size, digest(path.read_bytes())) for path in dict.fromkeys(films)
         )
@@ -97,6 +107,8 @@ class RunFolder:
                 "finished", frames
             )
         )
+        for name in replaced:
+            (self.folder / name).unlink(missing_ok=True)
         self.tidy()
 
     def tidy(self) -> None:
@@ -104,6 +116,9 @@ class RunFolder:
         with contextlib.suppress(OSError):
             thin_out(self.folder, self.ledger.frames_bytes(), newest=0)
         shutil.rmtree(self.folder / COPIES_FOLDER, ignore_errors=True)
+        for name, entry in read_entries(self.folder).items():
+            if entry.frame not in self.record.frames or entry.edition != self.record.edition_of(entry.frame):
+                (self.folder / name).unlink(missing_ok=True)  # of a frame that an edit replaced or removed
         if self.record.frames_deleted:
             for name in list(self.ledger.entries):
                 if name.startswith(f"{FRAMES_FOLDER}/"):
@@ -123,7 +138,8 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         pictures = len(self.ledger.pictures())
-        if self._is_new and not pictures and not self.record.finished:
+        on_the_way = self.record.first > 0 and bool(list_checkpoints(self.folder))
+        if self._is_new and not pictures and not self.record.finished and not on_the_way:
             self.discard()
             return
         if kind is not None:

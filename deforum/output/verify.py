@@ -28,7 +28,12 @@ class Verified:
 
 def verify(folder: Path) -> Verified:
     """Check the files of a run against what was recorded when they were written. Raises UserError without a record."""
-    record, entries = read_record(folder), read_entries(folder)
+    record = read_record(folder)
+    entries = {
+        name: entry
+        for name, entry in read_entries(folder).items()
+        if entry.frame in record.frames and entry.edition == record.edition_of(entry.frame)
+    }
     faults: list[str] = []
     pictures = {name: entry for name, entry in entries.items() if name.startswith(f"{FRAMES_FOLDER}/")}
     others = [entry for name, entry in entries.items() if name not in pictures and not name.startswith("copies/")]
@@ -38,15 +43,15 @@ def verify(folder: Path) -> Verified:
             there = (folder / entry.file).exists()
             faults.append(f"{folder / entry.file}: {'is not as it was written' if there else 'is missing'}")
     numbers = {entry.frame for entry in pictures.values()}
-    lacking = [index for index in range(record.total if record.finished else max(numbers, default=-1) + 1)
-               if index not in numbers]  # fmt: skip
+    frames = record.frames if record.finished else range(record.first, max(numbers, default=-1) + 1)
+    lacking = [index for index in frames if index not in numbers]
     if lacking:
         faults.append(f"{folder}: not in the record: {ranges(lacking)}")
     faults += film_faults(folder, record)
     states = list_checkpoints(folder)
     faults += filter(None, (check_checkpoint(state.path) for state in states))
     return Verified(
-        len(pictures), record.total, len(others), len(record.films), len(states), record.finished, tuple(faults)
+        len(pictures), len(record.frames), len(others), len(record.films), len(states), record.finished, tuple(faults)
     )
 
 

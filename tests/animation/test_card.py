@@ -14,11 +14,11 @@ import torch
 from deforum.build import Animation, LoadedModel, assemble, build, load_model, prepare
 from deforum.diffusion.families import load as families
 from deforum.diffusion.faults import RenderError
+from deforum.going import levels
 from deforum.models import device, room
 from deforum.models.kept import KeptModels
 from deforum.models.transfer import Arriving
 from deforum.pixels.image import CPU, to_bytes
-from deforum.rendering import levels
 from tests.helpers import ROOT, settings_maker
 from tests.helpers.card import CARD, Card, OnCard, Wait, at_once
 from tests.helpers.pictures import texture

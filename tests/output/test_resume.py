@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deforum.output.record import SettingsPart
 from deforum.output.resume import Stretch, next_stretch
 
 
@@ -25,4 +26,22 @@ from deforum.output.resume import Stretch, next_stretch
 def test_a_stretch(
     needed: tuple[int, ...], states: tuple[int, ...], since: tuple[int, ...], stretch: tuple[int, int, int]
 ) -> None:
-    assert next_stretch(tuple(needed), states, since, 20) == Stretch(*stretch)
+    parts = [SettingsPart(begin, "") for begin in since]
+    assert next_stretch(tuple(needed), states, parts, 20) == Stretch(*stretch)
+
+
+@pytest.mark.parametrize(
+    ("needed", "states", "states_since", "stretch"),
+    [
+        ((12, 19), (4, 8), 0, (1, 8, 19)),  # on the way from a state of the settings before
+        ((12, 19), (4, 8), 12, (1, -1, 19)),  # whose states do not fit
+        ((15, 19), (4, 13), 12, (1, 13, 19)),
+        ((3, 12), (1, 8), 12, (0, 1, 3)),
+        ((3, 12), (), 0, (0, -1, 9)),
+    ],
+)
+def test_a_stretch_of_an_edit(
+    needed: tuple[int, ...], states: tuple[int, ...], states_since: int, stretch: tuple[int, int, int]
+) -> None:
+    parts = [SettingsPart(0, ""), SettingsPart(10, "", is_whole=True, states_since=states_since, edition=1)]
+    assert next_stretch(needed, states, parts, 20) == Stretch(*stretch)

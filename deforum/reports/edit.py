@@ -1,0 +1,416 @@
+"""What edited settings change in a run: the first frame that comes out different, and why.
+
+Frames depend on their own values, on those of their span, and on the frames before. So the first difference of the
+inputs is looked for, by what reads a value:
+
+* what is painted reads its values at diffused frames, and on time shows in all in-betweens of its span;
+* motion reads its values at every frame, and on time the whole span with it, as its end is painted first;
+* what is looked at (the range of depth) acts on the frames that follow;
+* what is shown reads its values at every frame.
+
+A value that nothing reads at a frame does not count there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Flag, auto
+from pathlib import Path
+from typing import Any
+
+from deforum.build import Prepared
+from deforum.features.acting import acts
+from deforum.features.depth_record import ends_of
+from deforum.features.guided_images import Guides
+from deforum.features.table import starts_from_picture, switched_on
+from deforum.settings.declare import Declaration
+from deforum.settings.options import DECLARATIONS, OPTIONS, Settings
+from deforum.settings.params import PARAMS
+from deforum.settings.profiles import PROFILES
+from deforum.settings.yaml_writer import write_value
+from deforum.timeline.frame import Frame, Span
+from deforum.timeline.prompts import negatives, positives
+from schedules import TextSchedule
+from schedules.quoting import cut
+
+
+class Read(Flag):
+    """When a stage reads a value."""
+
+    PAINTED = auto()
+    """At diffused frames."""
+    REPAINTED = auto()
+    """At diffused frames after frame 0, which start from the previous frame."""
+    MOVED = auto()
+    """At every frame after frame 0."""
+    LOOKED = auto()
+    """At the frame that is moved: the values act on the frames after it."""
+    SHOWN = auto()
+    """At every frame, on what is shown alone."""
+    TRAILED = auto()
+    """At every frame after frame 0, on what is shown alone."""
+
+
+ALWAYS = Read.PAINTED | Read.MOVED | Read.LOOKED | Read.SHOWN
+
+READ: Mapping[str, Read] = {
+    **dict.fromkeys(("disocclusion_strength", "disocclusion_noise", "noise", "contrast", "cadence_flow_factor",
+                     "redo_flow_factor", "antiblur_amount", "antiblur_kernel", "antiblur_sigma", "antiblur_threshold",
+                     "image_keyframe_strength"), Read.REPAINTED),
+    **dict.fromkeys(("near", "far"), Read.LOOKED),
+    **dict.fromkeys(("fov", "aspect_ratio"), Read.MOVED | Read.LOOKED),
+    **dict.fromkeys(("detail_coherence", "image_strength", "blend_factor_max", "blend_factor_slope", "tweening_frames",
+                     "color_correction_factor", "clip_feedback", "clip_feedback_init"), Read.PAINTED),
+    **dict.fromkeys(("symmetry_segments", "symmetry_angle", "symmetry_center_x", "symmetry_center_y",
+                     "symmetry_strength"), Read.PAINTED | Read.SHOWN),
+    **dict.fromkeys(("echo_amount", "echo_decay"), Read.TRAILED),
+    "hybrid_flow_factor": Read.MOVED,
+}  # fmt: skip
+"""When parameters are read that the sections do not tell of."""
+BY_SECTION: Mapping[str, Read] = {
+    "motion": Read.MOVED, "camera": Read.MOVED,
+    "diffusion": Read.PAINTED, "seeds": Read.PAINTED, "hybrid": Read.PAINTED,
+}  # fmt: skip
+GATES: Mapping[str, str] = {
+    **dict.fromkeys(("antiblur_kernel", "antiblur_sigma", "antiblur_threshold"), "antiblur_amount"),
+    **dict.fromkeys(("symmetry_segments", "symmetry_angle", "symmetry_center_x", "symmetry_center_y"),
+                    "symmetry_strength"),
+}  # fmt: skip
+"""Parameters that are not read at frames where another one is 0."""
+
+BY_FRAMES = {
+    "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
+    "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
+    "prompt_weighting", "init_images",
+}  # fmt: skip
+"""Settings whose effect is in the values of the frames."""
+OF_THE_RUN = {
+    "output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring", "batch_size", "memory",
+    "device", "compile",
+}  # fmt: skip
+"""Settings that change no frame: where it is written, and how it is computed."""
+OF_FILMS = {
+    "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
+    "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata",
+}  # fmt: skip
+"""Settings by which films and subtitles are made anew from the frames."""
+FROM_FRAME_1 = {
+    "border", "enable_perspective_flip", "padding_mode", "sampling_mode", "aspect_ratio_use_old_formula",
+    "noise_type", "noise_keeps_mean", "perlin_w", "perlin_h", "perlin_octaves", "perlin_persistence",
+    "optical_flow_cadence", "legacy_colormatch", "echo_blend", "depth_algorithm", "midas_weight", "use_depth_warping",
+}  # fmt: skip
+"""Constants of what is done with the previous frame: frame 0 has none."""
+FIXED = ("width", "height", "animation_mode", "profile")
+"""Settings that cannot change within a run: every frame and film would be another one."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """An input that differs, and the first frame that comes out different by it."""
+
+    name: str
+    frame: int
+    then: str
+    now: str
+    at: int = -1
+    """Frame at which it is read; -1: the frame that comes out different, or every frame."""
+
+    def __str__(self) -> str:
+        read = f" (it acts from frame {self.frame} on)" if self.at not in (-1, self.frame) else ""
+        at = self.frame if self.at == -1 else self.at
+        return f"{self.name}: frame {at}: {cut(self.then, 80)} -> {cut(self.now, 80)}{read}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What an edit changes."""
+
+    first: int
+    """The first frame that comes out different; the number of frames where none does."""
+    reasons: tuple[Reason, ...]
+    """What differs, by the frame that it acts from."""
+    films: tuple[str, ...]
+    """Changes of films and subtitles, a line each."""
+    keeps_states: bool
+    """Whether the states of the run before the first frame fit the edited settings."""
+    is_shorter: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.reasons or self.films or self.is_shorter)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Settings of a run as they were, for the frames from `since` to before `until`."""
+
+    prepared: Prepared
+    since: int
+    until: int
+
+
+def compare(parts: Sequence[Part], now: Prepared, total: int) -> Edit:
+    """Find what is different about a run made with `parts`, in order, when `total` frames are made with `now`."""
+    old = parts[-1].until
+    reasons = [reason for part in parts for reason in _differences(part, now)]
+    if total > old:
+        reasons.append(Reason("max_frames", old, str(old), str(total)))
+    return edit_of(reasons, parts, now, total)
+
+
+def edit_of(reasons: Sequence[Reason], parts: Sequence[Part], now: Prepared, total: int) -> Edit:
+    """Return the edit with these reasons, of which the first by each name counts."""
+    old = parts[-1].until
+    first_ones: dict[str, Reason] = {}
+    for reason in sorted(reasons, key=lambda reason: reason.frame):
+        first_ones.setdefault(reason.name, reason)
+    reasons = list(first_ones.values())
+    then = parts[-1].prepared.settings
+    films = [f"{name}: {_written(then, name)} -> {_written(now.settings, name)}" for name in DECLARATIONS
+             if name in OF_FILMS | {"fps"} and getattr(then, name) != getattr(now.settings, name)
+             and (acts(name, then, parts[-1].prepared.timeline) or acts(name, now.settings, now.timeline))]  # fmt: skip
+    same = all(not _constants(part.prepared, now) and _features(part.prepared) == _features(now) for part in parts)
+    first = min((reason.frame for reason in reasons), default=total)
+    return Edit(min(first, total), tuple(reasons), tuple(films), same, total < old)
+
+
+def _features(prepared: Prepared) -> tuple[str, ...]:
+    return tuple(feature.name for feature in switched_on(prepared.settings))
+
+
+def _written(settings: Settings, name: str) -> str:
+    value = getattr(settings.params if name in PARAMS else settings, name)
+    return value.text if hasattr(value, "text") else write_value(value) if not isinstance(value, tuple) else str(value)
+
+
+# --- settings that are constant ---------------------------------------------------------------------------------------
+
+
+def _constants(then: Prepared, now: Prepared) -> list[Reason]:
+    """List the constants that differ and act on frames, with the frame from which they do."""
+    found = []
+    for name in OPTIONS:
+        one, other = getattr(then.settings, name), getattr(now.settings, name)
+        if name in BY_FRAMES | OF_THE_RUN | OF_FILMS or one == other or isinstance(one, TextSchedule):
+            continue
+        if name == "prompt_blend" and then.settings.blending == now.settings.blending:
+            continue
+        if not (acts(name, then.settings, then.timeline) or acts(name, now.settings, now.timeline)):
+            continue
+        first = 1 if name in FROM_FRAME_1 and now.settings.mode.goes_on and not _saves(then, now) else 0
+        found.append(Reason(name, first, _written(then.settings, name), _written(now.settings, name)))
+    if then.settings.control_units != now.settings.control_units and any(
+        unit.enabled for each in (then, now) for unit in each.settings.control_units
+    ):
+        found.append(Reason("control_units", 0, "", "others"))
+    return found
+
+
+def _saves(*both: Prepared) -> bool:
+    """Whether depth is saved, which is that of frame 0 too."""
+    return any(each.settings.save_depth_maps or each.settings.save_depth_video for each in both)
+
+
+# --- values of frames -------------------------------------------------------------------------------------------------
+
+
+def _differences(part: Part, now: Prepared) -> Iterator[Reason]:
+    """Yield the first effect of each input that differs, within the frames of a part."""
+    then = part.prepared
+    until = min(part.until, len(now.timeline))
+    if until <= part.since:
+        return
+    for reason in _constants(then, now):
+        if reason.frame < until:
+            yield Reason(reason.name, max(reason.frame, part.since), reason.then, reason.now)
+    if _saves(then, now) and ends_of(then.settings, then.timeline) != ends_of(now.settings, now.timeline):
+        yield Reason("near, far", part.since, "the range of the saved depth", "another one")
+    if _feeds_back(then) != _feeds_back(now):
+        one, other = ("on" if _feeds_back(each) else "off" for each in (then, now))
+        yield Reason("clip_feedback", part.since, one, other)
+    yield from _spans(part, now, until)  # first, as it is why values differ at the same frame
+    places = _places(then, now, until)
+    for name, read, when in _inputs(then, now):
+        for index, place in places.items():
+            first = place.first(index, when)
+            if first is None or not part.since <= first < until:
+                continue
+            one, other = read(then, place.then[index]), read(now, place.now[index])
+            if one != other:
+                yield Reason(name, first, _shown(one), _shown(other), index)
+                break
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _feeds_back(prepared: Prepared) -> bool:
+    used = prepared.timeline.is_used
+    return prepared.settings.mode.reads_clip and (used("clip_feedback") or used("clip_feedback_init"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A span, where the values of a frame act."""
+
+    span: Span
+    on_time: bool
+    is_apart: bool
+    last: int
+    """Index of the last frame of the run."""
+    then: Mapping[int, Frame]
+    now: Mapping[int, Frame]
+
+    def first(self, index: int, when: Read) -> int | None:
+        """Return the first frame that the values of a frame act on; None where they are not read."""
+        span, found = self.span, []
+        begin = span.frames[0].index
+        is_painted = span.paints and index == span.key.index
+        if is_painted and (Read.PAINTED in when or (Read.REPAINTED in when and index > 0)):
+            found.append(begin)
+        if Read.MOVED in when and index > 0 and not self.is_apart:
+            found.append(begin if self.on_time and span.paints else index)
+        looked = not self.on_time or (is_painted and index == span.frames[-1].index)
+        if Read.LOOKED in when and index < self.last and looked:
+            found.append(index + 1)
+        if Read.SHOWN in when or (Read.TRAILED in when and index > 0):
+            found.append(index)
+        return min(found, default=None)
+
+
+def _places(then: Prepared, now: Prepared, until: int) -> dict[int, Place]:
+    """Return where each frame is that both have, by index."""
+    timelines = [each.timeline for each in (then, now)]
+    frames = [{index: timeline[index] for index in range(min(until, len(timeline)))} for timeline in timelines]
+    places: dict[int, Place] = {}
+    last = len(now.timeline) - 1
+    for span in now.timeline.spans():
+        if span.frames[0].index >= until:
+            break
+        place = Place(span, now.timeline.on_time, not now.settings.mode.goes_on, last, frames[0], frames[1])
+        places |= {frame.index: place for frame in span.frames if frame.index < until}
+    return places
+
+
+Reading = tuple[str, Callable[[Prepared, Frame], Any], Read]
+"""Name of an input, its value at a frame, and when it is read."""
+
+
+def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
+    """Yield all inputs of frames that either of two settings reads."""
+    both = (then, now)
+
+    def is_read(name: str) -> bool:
+        if name in ("near", "far") and not any(PROFILES[each.settings.profile].depth_steady for each in both):
+            return False
+        return any(acts(name, each.settings, each.timeline) for each in both)
+
+    for name, declaration in PARAMS.items():
+        if name not in BY_FRAMES and is_read(name):
+            yield name, _value(name), _read(declaration, both)
+    yield "seed", lambda prepared, frame: frame.seed, Read.PAINTED
+    if any(each.settings.mode.goes_on and each.settings.noise_follows_camera for each in both):
+        yield "seed", lambda prepared, frame: frame.seed, ALWAYS
+    yield "subseed", lambda prepared, frame: frame.subseed if frame.params.subseed_strength else None, Read.PAINTED
+    yield "sampler", lambda prepared, frame: _sampler(frame.sampler), Read.PAINTED
+    yield "prompt", lambda prepared, frame: _blend(positives(frame.prompts)), Read.PAINTED
+    yield "negative prompt", lambda prepared, frame: _blend(negatives(frame.prompts)), Read.PAINTED
+    yield "color_renewal", lambda prepared, frame: frame.renewal, Read.PAINTED
+    yield "strength_0_no_init", lambda prepared, frame: frame.starts_empty, Read.PAINTED
+    for name in ("mask", "noise_mask"):
+        if is_read(name):
+            mirrored = any(each.settings.mode.goes_on and each.settings.symmetry != "none" for each in both)
+            yield name, _texts(name), Read.PAINTED | Read.SHOWN if mirrored else Read.PAINTED
+    if any(each.settings.use_looper and each.settings.mode.goes_on for each in both):
+        yield "init_images", _guide, Read.PAINTED
+
+
+def _read(declaration: Declaration, both: Sequence[Prepared]) -> Read:
+    name = declaration.name
+    if name == "echo_amount" and any(each.settings.echo_in_loop for each in both):
+        return Read.TRAILED | Read.REPAINTED
+    if name in ("strength", "noise_multiplier") and not any(_starts(each) for each in both):
+        return Read.REPAINTED if both[1].settings.mode.goes_on else Read.PAINTED
+    return READ.get(name, BY_SECTION.get(declaration.section, ALWAYS))
+
+
+def _starts(prepared: Prepared) -> bool:
+    """Whether frame 0 is painted from something, with a strength."""
+    settings = prepared.settings
+    return starts_from_picture(settings) or prepared.timeline.starts_empty or settings.use_looper
+
+
+def _value(name: str) -> Callable[[Prepared, Frame], Any]:
+    gate = GATES.get(name)
+
+    def value(prepared: Prepared, frame: Frame) -> Any:
+        return getattr(frame.params, name) if gate is None or getattr(frame.params, gate) else None
+
+    return value
+
+
+def _sampler(name: str) -> str:
+    from deforum.diffusion import resolve_sampler
+
+    return resolve_sampler(name)
+
+
+def _blend(prompts: Sequence[tuple[str, float]]) -> str:
+    """Write the prompts of a frame with their weights, as exactly as they are painted."""
+    return prompts[0][0] if len(prompts) == 1 else " + ".join(f"{weight!r} {text}" for text, weight in prompts)
+
+
+def _texts(name: str) -> Callable[[Prepared, Frame], str]:
+    known: dict[int, Sequence[str]] = {}
+
+    def text(prepared: Prepared, frame: Frame) -> str:
+        if id(prepared) not in known:
+            schedule: TextSchedule = getattr(prepared.settings, name)
+            known[id(prepared)] = schedule.sample(len(prepared.timeline), prepared.timeline.variables)
+        return known[id(prepared)][frame.index]
+
+    return text
+
+
+def _guide(prepared: Prepared, frame: Frame) -> str:
+    guides = prepared.found.get("guided images")
+    if not isinstance(guides, Guides):
+        return ""
+    swings = PROFILES[prepared.settings.profile].guides_swing_from_keyframe
+    share = guides.share(frame.index, frame.params, phase_from_keyframe=swings)
+    return f"{guides.paths[guides.at(frame.index)]} {share!r}"
+
+
+def _spans(part: Part, now: Prepared, until: int) -> Iterator[Reason]:
+    """Yield the first span that is another one: diffused at another frame, or faded in otherwise."""
+    timelines = part.prepared.timeline, now.timeline
+    lists = [[(span.key.index, span.paints, tuple(frame.index for frame in span.frames), span.fades)
+              for span in timeline.spans()] for timeline in timelines]  # fmt: skip
+    for one, other in zip(*lists, strict=False):
+        first = min(one[2][0], other[2][0])
+        if first >= until:
+            return
+        shown = min(len(one[3]), len(other[3])) if not now.timeline.on_time else None
+        same = one[:2] == other[:2] and one[3][:shown] == other[3][:shown]
+        if not same and first >= part.since:
+            cadence, length = ([read(each) for each in timelines] for read in (lambda each: each.cadence, len))
+            name, (then, then_now) = ("cadence", cadence) if cadence[0] != cadence[1] else ("max_frames", length)
+            yield Reason(name, first, str(then), str(then_now))
+            return
+
+
+def changed_files(parts: Sequence[Part], now: Prepared, changed: Sequence[Path]) -> Iterator[Reason]:
+    """Yield the first effect of each file that is not what it was."""
+    then = parts[-1].prepared
+    for path in changed:
+        guides = now.found.get("guided images")
+        first = 0
+        if isinstance(guides, Guides) and path in [each.resolve() for each in guides.paths]:
+            shown = [key for key in now.timeline.keys if guides.paths[guides.at(key)].resolve() == path]
+            spans = [span for span in now.timeline.spans() if span.paints and span.key.index in shown]
+            first = min((span.frames[0].index for span in spans), default=len(now.timeline))
+        if path == Path(then.settings.soundtrack_path).resolve() and then.settings.add_soundtrack == "File":
+            continue
+        yield Reason(path.name, first, "the file as it was", "its contents now")
