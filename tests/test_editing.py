@@ -26,7 +26,7 @@ from deforum.reports.edit import Part, compare
 from deforum.resuming import resume
 from deforum.settings.options import Settings
 from deforum.video.ffmpeg import count_frames
-from tests.animation.scenarios import FRAMES, PLAIN, Changes, settings_of
+from tests.animation.scenarios import CLIP, FRAMES, PLAIN, Changes, settings_of
 from tests.helpers import write_settings
 from tests.helpers.edits import painted, random_edit
 
@@ -133,6 +133,13 @@ def at(frame: int, value: object, otherwise: object) -> str:
         (ON_TIME | {"echo_in_loop": True}, {"echo_amount": at(6, 0.5, 0)}, 4, "echo_amount: frame 6"),
         (ON_TIME, {"antiblur_sigma": 2}, 1, "antiblur_sigma: frame 3: 1 -> 2"),
         (ON_TIME | {"antiblur_amount": 0}, {"antiblur_sigma": 2}, 7, ""),
+        (ON_TIME, {"noise_keeps_mean": True}, 1, "noise_keeps_mean: frame 1: false -> true"),
+        (FADED, {"noise_keeps_mean": True}, 3, "noise_keeps_mean: frame 3: false -> true"),
+        (FADED, {"border": "wrap"}, 1, "border: frame 1"),
+        (
+            {"animation_mode": "Video Input", "video_init_path": CLIP}, {"extract_nth_frame": 2}, 1,
+            "frame of the clip: frame 1: 1 -> 2",
+        ),
         (ON_TIME, {"border": "wrap"}, 1, "border: frame 1: replicate -> wrap"),
         (ON_TIME, {"diffusion_redo": 1}, 0, "diffusion_redo: frame 0: 0 -> 1"),
         (ON_TIME, {"cadence": 6}, 1, "cadence: frame 1: 3 -> 6"),

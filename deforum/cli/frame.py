@@ -51,7 +51,7 @@ def frame(arguments: argparse.Namespace) -> int:
     different, new, done = list[int](), list[int](), list[dict[str, object]]()
     try:
         with stop.listening():
-            stop.rendering = True
+            stop.rendering.add(folder)
             progress(0, len(wanted))
             for each in again(
                 folder, wanted, output=arguments.output, observer=tell, stop=stop,
@@ -62,7 +62,7 @@ def frame(arguments: argparse.Namespace) -> int:
                 done.append({"frame": each.index, "path": str(each.path), "same": each.is_same})
                 progress(len(done), len(wanted))
     finally:
-        stop.rendering = False
+        stop.rendering.discard(folder)
         progress.close()
     console.put("".join(f"{each['path']}\n" for each in done), frames=done)
     if new:

@@ -14,7 +14,7 @@ A value that nothing reads at a frame does not count there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, auto
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,16 @@ OF_FILMS = {
     "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata",
 }  # fmt: skip
 """Settings by which films and subtitles are made anew from the frames."""
-FROM_FRAME_1 = {
-    "border", "enable_perspective_flip", "padding_mode", "sampling_mode", "aspect_ratio_use_old_formula",
-    "noise_type", "noise_keeps_mean", "perlin_w", "perlin_h", "perlin_octaves", "perlin_persistence",
-    "optical_flow_cadence", "legacy_colormatch", "echo_blend", "depth_algorithm", "midas_weight", "use_depth_warping",
+OF_CLIPS = ("extract_nth_frame", "extract_to_frame", "clip_end")
+"""Settings of which frames of a clip are painted."""
+CONSTANTS: Mapping[str, Read] = {
+    **dict.fromkeys(("border", "enable_perspective_flip", "padding_mode", "sampling_mode", "midas_weight",
+                     "aspect_ratio_use_old_formula", "depth_algorithm", "use_depth_warping"), Read.MOVED),
+    **dict.fromkeys(("noise_type", "noise_keeps_mean", "perlin_w", "perlin_h", "perlin_octaves", "perlin_persistence",
+                     "optical_flow_cadence", "legacy_colormatch"), Read.REPAINTED),
+    "echo_blend": Read.TRAILED,
 }  # fmt: skip
-"""Constants of what is done with the previous frame: frame 0 has none."""
+"""When constants are read; the others act from frame 0 on."""
 FIXED = ("width", "height", "animation_mode", "profile")
 """Settings that cannot change within a run: every frame and film would be another one."""
 
@@ -188,23 +192,31 @@ def _written(settings: Settings, name: str) -> str:
 
 
 def _constants(then: Prepared, now: Prepared) -> list[Reason]:
-    """List the constants that differ and act on frames, with the frame from which they do."""
+    """List the constants that differ and act on frames."""
     found = []
     for name in OPTIONS:
         one, other = getattr(then.settings, name), getattr(now.settings, name)
         if name in BY_FRAMES | OF_THE_RUN | OF_FILMS or one == other or isinstance(one, TextSchedule):
             continue
+        if name in OF_CLIPS and _paints_a_clip(then) and _paints_a_clip(now):
+            continue
         if name == "prompt_blend" and then.settings.blending == now.settings.blending:
             continue
         if not (acts(name, then.settings, then.timeline) or acts(name, now.settings, now.timeline)):
             continue
-        first = 1 if name in FROM_FRAME_1 and now.settings.mode.goes_on and not _saves(then, now) else 0
-        found.append(Reason(name, first, _written(then.settings, name), _written(now.settings, name)))
+        found.append(Reason(name, 0, _written(then.settings, name), _written(now.settings, name)))
     if then.settings.control_units != now.settings.control_units and any(
         unit.enabled for each in (then, now) for unit in each.settings.control_units
     ):
         found.append(Reason("control_units", 0, "", "others"))
     return found
+
+
+def _paints_a_clip(prepared: Prepared) -> bool:
+    """Whether frames are painted from a clip alone, so that its choice of frames is all that they show of it."""
+    features = _features(prepared)
+    alone = "hybrid video" not in features and "masks" not in features and not _feeds_back(prepared)
+    return prepared.settings.mode.reads_clip and alone and prepared.settings.color_coherence != "Video Input"
 
 
 def _saves(*both: Prepared) -> bool:
@@ -221,16 +233,21 @@ def _differences(part: Part, now: Prepared) -> Iterator[Reason]:
     until = min(part.until, len(now.timeline))
     if until <= part.since:
         return
+    places = _places(then, now, until)
     for reason in _constants(then, now):
-        if reason.frame < until:
-            yield Reason(reason.name, max(reason.frame, part.since), reason.then, reason.now)
+        when = CONSTANTS.get(reason.name)
+        first: int | None = part.since
+        if when is not None and now.settings.mode.goes_on and not _saves(then, now):
+            effects = [place.first(index, when) for index, place in places.items()]
+            first = min((each for each in effects if each is not None and each >= part.since), default=None)
+        if first is not None and first < until:
+            yield replace(reason, frame=first)
     if _saves(then, now) and ends_of(then.settings, then.timeline) != ends_of(now.settings, now.timeline):
         yield Reason("near, far", part.since, "the range of the saved depth", "another one")
     if _feeds_back(then) != _feeds_back(now):
         one, other = ("on" if _feeds_back(each) else "off" for each in (then, now))
         yield Reason("clip_feedback", part.since, one, other)
     yield from _spans(part, now, until)  # first, as it is why values differ at the same frame
-    places = _places(then, now, until)
     for name, read, when in _inputs(then, now):
         for index, place in places.items():
             first = place.first(index, when)
@@ -310,6 +327,8 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     for name, declaration in PARAMS.items():
         if name not in BY_FRAMES and is_read(name):
             yield name, _value(name), _read(declaration, both)
+    if all(_paints_a_clip(each) for each in both):
+        yield "frame of the clip", _clip, Read.PAINTED
     yield "seed", lambda prepared, frame: frame.seed, Read.PAINTED
     if any(each.settings.mode.goes_on and each.settings.noise_follows_camera for each in both):
         yield "seed", lambda prepared, frame: frame.seed, ALWAYS
@@ -372,6 +391,11 @@ def _texts(name: str) -> Callable[[Prepared, Frame], str]:
         return known[id(prepared)][frame.index]
 
     return text
+
+
+def _clip(prepared: Prepared, frame: Frame) -> int:
+    clip = prepared.found["video input"].clip
+    return int(clip.picks[clip.stored(frame.index)])
 
 
 def _guide(prepared: Prepared, frame: Frame) -> str:
