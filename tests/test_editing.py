@@ -372,6 +372,9 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.chdir(tmp_path)
     settings(tmp_path, PLAIN | {"cadence": 1})
     assert main(["settings.yaml", "-q"]) == 0
+    edit = "strength=" + at(5, 0.2, 0.65).strip('"')
+    assert main(["check", "settings.yaml", edit, "--into", "output/run"]) == 0
+    assert "the first frame that differs is 5; frames 0 to 4 stay as they are" in capsys.readouterr().out
     assert main(["settings.yaml", "strength=" + at(5, 0.2, 0.65).strip('"'), "--into", "output/run"]) == 0
     said = capsys.readouterr().err
     assert "strength: frame 5: 0.65 -> 0.2" in said

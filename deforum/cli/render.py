@@ -48,6 +48,11 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="download models that the files name and that are not here from the model hub (default: never)",
     )
+    parser.add_argument(
+        "--into", type=to_path, metavar="RUN_FOLDER",
+        help="change a run to the edited FILE: only frames that come out different are rendered, from the first one on; "
+        "check says which frame that is, and why",
+    )  # fmt: skip
 
 
 def render_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +73,6 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", action="append", dest="changes", metavar="NAME=VALUE", default=[],
         help="with --resume: change a setting from the resumed frame on",
-    )  # fmt: skip
-    parser.add_argument(
-        "--into", type=to_path, metavar="RUN_FOLDER",
-        help="change a run to the edited FILE: only frames that come out different are rendered, from the first one on",
     )  # fmt: skip
     parser.add_argument(
         "--frames", metavar="A:B",
@@ -184,11 +185,14 @@ def check(arguments: argparse.Namespace) -> int:
 
     worst, session, checked = OK, Session(arguments, Stop()), list[dict[str, object]]()
     console = session.console
-    for job in list_jobs(find_files(arguments.files), arguments.overrides)[0]:
+    jobs = list_jobs(find_files(arguments.files), arguments.overrides)[0]
+    check_into(arguments, jobs)
+    for job in jobs:
         try:
-            prepared = check_settings(
-                session.load(job).settings, output=arguments.output, allow_download=arguments.allow_download
-            )
+            loaded = session.load(job).settings
+            prepared = check_settings(loaded, output=arguments.output, allow_download=arguments.allow_download)
+            for line in edit_lines(loaded, arguments):
+                console.put(f"{job.label}: {line}\n")
         except Exception as error:
             status = console.fail(error, job.label)
             checked.append({"file": job.label, "status": status})
@@ -394,13 +398,32 @@ def go(
         )  # fmt: skip
 
 
-def check_single(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
-    """Raise UserError for --into, --frames and --from where they mean nothing."""
-    into, frames, states_of = arguments.into, arguments.frames, arguments.states_of
+def check_into(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Raise UserError for --into with several runs."""
+    into = arguments.into
     if into is not None and len(jobs) > 1:
         raise UserError(
             f"--into {into}: one run for {len(jobs)} renders; give one file, and one value for each setting"
         )
+
+
+def edit_lines(settings: Settings, arguments: argparse.Namespace) -> list[str]:
+    """Return what settings change in the run that --into names, a line each; nothing without it. Raises UserError."""
+    if arguments.into is None:
+        return []
+    from deforum.editing import plan, said
+    from deforum.output.finished import find_run
+    from deforum.output.record import read_record
+
+    folder = find_run(arguments.into)
+    planned = plan(read_record(folder), settings, output=folder.parent, allow_download=arguments.allow_download)
+    return said(planned.edit, planned.total)
+
+
+def check_single(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Raise UserError for --into, --frames and --from where they mean nothing."""
+    check_into(arguments, jobs)
+    into, frames, states_of = arguments.into, arguments.frames, arguments.states_of
     if states_of is not None and frames is None:
         raise UserError(
             "--from names the run at whose states --frames A:B begins; give both, or --into to edit the run"
