@@ -50,7 +50,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--into", type=to_path, metavar="RUN_FOLDER",
-        help="change a run to the edited FILE: only frames that come out different are rendered, from the first one on; "
+        help="change a run to the edited FILE: frames are rendered from the first one that comes out different on; "
         "check says which frame that is, and why",
     )  # fmt: skip
 
