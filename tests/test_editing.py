@@ -26,7 +26,7 @@ from deforum.reports.edit import Part, compare
 from deforum.resuming import resume
 from deforum.settings.options import Settings
 from deforum.video.ffmpeg import count_frames
-from tests.animation.scenarios import CLIP, FRAMES, PLAIN, Changes, settings_of
+from tests.animation.scenarios import ALL, CLIP, FRAMES, PLAIN, Changes, settings_of
 from tests.helpers import write_settings
 from tests.helpers.edits import painted, random_edit
 
@@ -257,6 +257,26 @@ def test_a_picture_that_is_not_what_it_was(tmp_path: Path) -> None:
     assert files(run)[:4] == kept[:4]
     whole = render(now, output=tmp_path / "whole").folder
     assert first_difference(pictures(whole), pictures(run)) == FRAMES
+
+
+def test_passes_are_those_of_the_edited_settings(tmp_path: Path) -> None:
+    passes: Changes = {
+        "save_depth_maps": True, "save_depth_video": True, "save_masks": True, "hybrid_comp_save_extra_frames": True,
+        "subtitles": "seed strength", "skip_video_creation": False, "save_metadata": False,
+    }  # fmt: skip
+    base = PLAIN | ALL["3D corrected/3 everything"] | passes
+    run = render(settings(tmp_path, base), output=tmp_path / "cut").folder
+    now = settings(tmp_path, base | {"contrast": at(6, 1.5, 1)})
+    update(now, run)
+    whole = render(now, output=tmp_path / "whole").folder
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        found = [path for path in folder.rglob("*") if path.is_file()]
+        texts = ("run.json", "frames.jsonl", "settings.yaml")
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.name not in texts}
+
+    before, after = contents(whole), contents(run)
+    assert [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)] == []
 
 
 # --- stretches --------------------------------------------------------------------------------------------------------
