@@ -195,7 +195,7 @@ def test_films_alone_are_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("later", [{}, {"strength": at(6, 0.1, 0.65)}])
 def test_an_edit_that_is_stopped(tmp_path: Path, later: Changes) -> None:
     """Old frames stay until they are replaced; the run goes on, with the same settings or with others."""
-    base = PLAIN | {"skip_video_creation": False, "cadence": 1, "zoom": 1}
+    base = PLAIN | {"skip_video_creation": bool(later), "cadence": 1, "zoom": 1}
     run = render(settings(tmp_path, base), output=tmp_path / "cut").folder
     kept, now = files(run), settings(tmp_path, base | {"zoom": "1 + 0.1*(t > 1)"})
     shown: list[int] = []
@@ -216,7 +216,7 @@ def test_an_edit_that_is_stopped(tmp_path: Path, later: Changes) -> None:
     whole = render(now, output=tmp_path / "whole").folder
     assert first_difference(pictures(whole), pictures(run)) == FRAMES
     assert files(run)[:2] == kept[:2] and files(run)[2:5] == between[2:5]
-    assert count_frames(run / "run.mp4") == FRAMES
+    assert later or count_frames(run / "run.mp4") == FRAMES
     assert not verify(run).faults
 
 
@@ -259,6 +259,7 @@ def test_a_picture_that_is_not_what_it_was(tmp_path: Path) -> None:
     assert first_difference(pictures(whole), pictures(run)) == FRAMES
 
 
+@pytest.mark.long
 def test_passes_are_those_of_the_edited_settings(tmp_path: Path) -> None:
     passes: Changes = {
         "save_depth_maps": True, "save_depth_video": True, "save_masks": True, "hybrid_comp_save_extra_frames": True,
@@ -284,7 +285,7 @@ def test_passes_are_those_of_the_edited_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_stretch(tmp_path: Path, taken: bool) -> None:
-    base = PLAIN | {"skip_video_creation": False, "cadence": 2}
+    base = PLAIN | {"skip_video_creation": not taken, "cadence": 2}
     run = render(settings(tmp_path, base | {"seed": -1}), output=tmp_path, stop=lambda: False).folder
     later = settings(tmp_path, base | {"seed": -1, "strength": at(6, 0.1, 0.65)})
     later, state, note = fitting_state(later, run, 3)
@@ -292,7 +293,7 @@ def test_a_stretch(tmp_path: Path, taken: bool) -> None:
     part = render(later, output=tmp_path, stretch=range(3, 5), state=state if taken else None).folder
     assert [path.name for path in sorted((part / "frames").iterdir())] == ["000000003.png", "000000004.png"]
     assert first_difference(pictures(part), pictures(run)[3:5]) == 2
-    assert count_frames(part / f"{part.name}.mp4") == 2
+    assert not taken or count_frames(part / f"{part.name}.mp4") == 2
     assert not verify(part).faults
     assert next(iter(again(part, range(4, 5)))).is_same
 
