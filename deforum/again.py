@@ -30,7 +30,7 @@ from deforum.output.run_folder import RunFolder
 from deforum.resuming import older_versions, settings_of, use_threads_of
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
-from deforum.video.writer import Pixels
+from deforum.video.writer import Pixels, arrived
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _rendered(
             finished = None if finish is None else finish(state.frame, state.shown)
             if index in needed and index >= since:
                 image = state.shown if finished is None else finished()
-                yield state.frame, levels(image, outputs.bits), stretch.part
+                yield state.frame, arrived(levels(image, outputs.bits)), stretch.part
             if index == stretch.last:
                 packed[index] = pack_state(state)
                 break
