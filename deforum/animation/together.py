@@ -253,7 +253,6 @@ class Together:
     in_batches: bool = False
     _meeting: Meeting = field(default_factory=Meeting, init=False)
     _paint: Way = field(init=False)
-    _threads: list[threading.Thread] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         cores = torch.get_num_threads()
@@ -304,7 +303,6 @@ class Together:
                 thread = threading.Thread(
                     target=self._work, args=(work, future), name=f"animation {number}", daemon=True
                 )
-                self._threads.append(thread)
                 thread.start()
             self._join()
         except KeyboardInterrupt:
@@ -319,9 +317,10 @@ class Together:
                 self._meeting.changed.wait(GLANCE)
 
     def _join(self) -> None:
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(GLANCE)
+        # Not by Thread.join: interrupted, CPython 3.11 takes a running thread for one that has ended.
+        with self._meeting.changed:
+            while self._meeting.running:
+                self._meeting.changed.wait(GLANCE)
 
     def _work(self, work: Callable[[], T], future: Future[T]) -> None:
         with self._meeting.attended():

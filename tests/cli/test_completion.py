@@ -50,12 +50,12 @@ def test_words_are_proposed(command: str, prefix: str, proposed: list[str]) -> N
 @pytest.mark.parametrize(
     ("line", "proposed"),
     [
-        ("deforum chec", ["check", "checkpoint="]),
+        ("deforum chec", ["check", "checkpoint=", "checkpoint_every="]),
         ("deforum check sea", ["sea.yaml "]),
         ("deforum check sea.yaml video_format=av", ["av1 "]),  # a shell takes the part after = for the word
         ("python render.py check sea.yaml --jso", ["--json "]),
         ("deforum sea.yaml --progress o", ["openjd "]),
-        ("deforum check sea.yaml chec", ["checkpoint="]),
+        ("deforum check sea.yaml chec", ["checkpoint=", "checkpoint_every="]),
     ],
 )
 def test_a_shell_is_answered(line: str, proposed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,9 @@ def test_a_size_is_unknown_before_the_model_is() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(72, 40), (104, 136), (64, 64)])
 def test_the_embedded_model_takes_multiples_of_8(width: int, height: int) -> None:
-    settings = load({"prompts": "hills", "width": width, "height": height, "steps": 2, "max_frames": 1}).settings
+    settings = load(
+        {"prompts": "hills", "width": width, "height": height, "steps": 2, "max_frames": 1, "finish": "none"}
+    ).settings
     [(_, picture)] = frames(settings, models=MODELS)
     assert picture.shape == (height, width, 3)
 

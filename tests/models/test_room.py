@@ -242,6 +242,10 @@ OUT_OF_MEMORY = [
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error)[:30])
+def test_what_is_taken_for_a_full_memory(error: Exception) -> None:
+    assert is_out_of_memory(error) and not is_out_of_memory(RuntimeError("memory"))
+
+
 @pytest.mark.parametrize(
     ("fails", "graphs", "moves", "mode", "roads"),
     [
@@ -256,7 +260,7 @@ OUT_OF_MEMORY = [
     ],
 )
 def test_the_roads_out_of_a_full_memory(
-    fails: int, graphs: int, moves: bool, mode: Mode, roads: list[tuple[str, int]], error: Exception, caplog: Any
+    fails: int, graphs: int, moves: bool, mode: Mode, roads: list[tuple[str, int]], caplog: Any
 ) -> None:
     place, holder, tries = Room(CPU, lambda: 0, moves=moves, mode=mode), Graphs(graphs), []
     place.register(holder)
@@ -264,7 +268,7 @@ def test_the_roads_out_of_a_full_memory(
     def work() -> str:
         tries.append((place.mode, holder.held))
         if len(tries) <= fails:
-            raise error
+            raise OUT_OF_MEMORY[len(tries)]
         return "a picture"
 
     with caplog.at_level(logging.WARNING):
