@@ -276,7 +276,7 @@ def test_an_interrupt_stops_each(place: str, monkeypatch: pytest.MonkeyPatch) ->
             raise
 
     with pytest.raises(KeyboardInterrupt):
-        together.run([partial(works, each) for each in (animate, idles, idles)], stop=interrupted)
+        together.run([partial(works, each) for each in (idles, animate, idles)], stop=interrupted)
     assert sorted(map(str, results)) == ["ended", "interrupted"]
     assert len(asked) == (place == "after its painting")
 
