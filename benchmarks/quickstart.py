@@ -2,8 +2,10 @@
 
     python -m benchmarks.quickstart [--frames 16] [--repeats 3] [--cores 1] [--waits]
 
-Each run is a process of its own, as a user starts it. `--cores 1` gives all of them one core. `--waits` compares how
-OpenMP's threads wait (see deforum/models/process.py) in place of the plain loop. Medians are printed, and ratios.
+Each run is a process of its own, as a user starts it. Frames are compared as they are painted (`finish: none`), as the
+plain loop has nothing to finish them with; a run with finished frames stands beside. `--cores 1` gives all of them one
+core. `--waits` compares how OpenMP's threads wait (see deforum/models/process.py) in place of the plain loop. Medians
+are printed, and ratios.
 """
 
 from __future__ import annotations
@@ -56,16 +58,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, help="number of cores to run on (Linux)")
     parser.add_argument("--waits", action="store_true")
+    parser.add_argument("--finish", default="none", help=argparse.SUPPRESS)
     parser.add_argument("--render", metavar="FOLDER", help=argparse.SUPPRESS)  # a run of ours, in its own process
     options = parser.parse_args()
     if options.render:
-        sys.exit(render(options.render, options.frames))
+        sys.exit(render(options.render, options.frames, options.finish))
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
-    ours = [sys.executable, "-m", "benchmarks.quickstart", "--frames", str(options.frames), "--render"]
+    ours = [sys.executable, "-m", "benchmarks.quickstart", "--frames", str(options.frames)]
+    finished, ours = [*ours, "--finish", "auto", "--render"], [*ours, "--render"]
     plain = [sys.executable, "-m", "benchmarks.baseline", "--frames", str(options.frames)]
     kinds = {name: (ours, environment) for name, environment in WAITS.items()} if options.waits else {
-        "ours": (ours, {}), "plain loop": (plain, {}),
+        "ours": (ours, {}), "ours, finished to 512x512": (finished, {}), "plain loop": (plain, {}),
     }  # fmt: skip
     taken = {name: Taken() for name in kinds}
     for _ in range(options.repeats):
@@ -101,7 +105,7 @@ def run(command: list[str], environment: Mapping[str, str], taken: Taken) -> Non
         taken.outside.append(float(words["outside"]))
 
 
-def render(folder: str, frames: int) -> int:
+def render(folder: str, frames: int, finish: str) -> int:
     """Run the command line as render.py does, and print when the first frame begins."""
     from deforum import rendering
     from deforum.cli.main import main as command_line
@@ -121,7 +125,7 @@ def render(folder: str, frames: int) -> int:
         return plain(*given, observer=watch, **named)  # type: ignore[arg-type]
 
     rendering.render = watched  # type: ignore[assignment]
-    status = command_line(["examples/quickstart.yaml", f"max_frames={frames}", "-q", "-o", folder])
+    status = command_line(["examples/quickstart.yaml", f"max_frames={frames}", f"finish={finish}", "-q", "-o", folder])
     print(f"outside {statistics.median(times):.5f}", flush=True)
     return status
 
