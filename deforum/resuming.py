@@ -23,6 +23,7 @@ from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
 from deforum.rendering import check, settings_text, telling
+from deforum.reports.edit import FIXED
 from deforum.settings.options import Settings
 from deforum.settings.read import dump, list_values
 from deforum.settings.yaml_writer import write_value
@@ -31,8 +32,8 @@ from schedules.quoting import cut
 
 WITHOUT_EFFECT = ("output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring")
 """Settings that change nothing in the frames and films of a run that has begun."""
-FIXED = ("width", "height", "finish", "animation_mode", "profile", "cadence", "frame_format")
-"""Settings that cannot change within a run."""
+STAYS = (*FIXED, "finish", "cadence", "frame_format")
+"""Settings that cannot change from a frame on: those that no edit changes, and what all frames have in common."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ def text_of(record: RunRecord, parts: Sequence[Settings]) -> str:
 def _with_changes(run: RunFolder, parts: Sequence[Settings], changes: Sequence[str], tell: Observer) -> list[Settings]:
     """Record changed settings from the resumed frame on; frames after it that are there are rendered again."""
     now = load_text(run.record.parts[-1].settings, changes, name=SETTINGS_FILE).settings
-    wrong = [each for each in differences(parts[-1], now) if each.name in FIXED]
+    wrong = [each for each in differences(parts[-1], now) if each.name in STAYS]
     if wrong:
         raise UserError(
             f"--with: {', '.join(each.name for each in wrong)} cannot change within a run; render a new one. Those "
-            f"that cannot: {', '.join(FIXED)}"
+            f"that cannot: {', '.join(STAYS)}"
         )
     found = differences(parts[-1], now)
     if not found:

@@ -17,12 +17,13 @@ from typing import NoReturn
 
 from deforum.cli import completion
 from deforum.cli import inspect as commands
+from deforum.cli.check import check, check_arguments
 from deforum.cli.console import INTERRUPTED, Console
 from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.frame import frame, frame_arguments
-from deforum.cli.render import check, check_arguments, render, render_arguments
+from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.verify import verify, verify_arguments
 from deforum.cli.words import is_file, rewrite

@@ -1,4 +1,4 @@
-"""The commands render and check, for each file or each combination of swept values."""
+"""The command render, for each file or each combination of swept values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import argparse
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from deforum.cli.console import BROKEN, INTERRUPTED, OK, USER, Console
-from deforum.cli.files import find_files, load_file, name_of
+from deforum.cli.check import check_arguments, check_into
+from deforum.cli.console import INTERRUPTED, OK, Console
+from deforum.cli.files import find_files
+from deforum.cli.outcomes import SEVERITY, Outcome, finished, first_line, summary, write_sheets
 from deforum.cli.progress import Progress, display_of, progress_argument
-from deforum.cli.terminal import Stop, Suspend, clock, say
-from deforum.errors import UserError, disk_error
+from deforum.cli.session import Session
+from deforum.cli.terminal import Stop, Suspend, say
+from deforum.errors import UserError
 from deforum.models.kept import KeptModels
 from deforum.output.pause import NoPause, Pause
 from deforum.paths import to_path
@@ -24,35 +27,11 @@ from deforum.program import command_line
 
 if TYPE_CHECKING:
     from deforum.animation.together import Together
-    from deforum.cli.sweep import Axis, Job
+    from deforum.cli.sweep import Job
     from deforum.events import Event, Observer, RunResult
     from deforum.going import Change
     from deforum.loading import Loaded
     from deforum.settings.options import Settings
-
-
-def check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "words", nargs="*", metavar="FILE | name=value",
-        help="settings files (- is the standard input), and settings to change in them",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=to_path,
-        metavar="FOLDER",
-        help="folder in which the run's folder is created (default: the setting output)",
-    )
-    parser.add_argument(
-        "--allow-download",
-        action="store_true",
-        help="download models that the files name and that are not here from the model hub (default: never)",
-    )
-    parser.add_argument(
-        "--into", type=to_path, metavar="RUN_FOLDER",
-        help="change a run to the edited FILE: frames are rendered from the first one that comes out different on; "
-        "check says which frame that is, and why",
-    )  # fmt: skip
 
 
 def render_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,160 +73,6 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Session:
-    """State shared by the runs of one command."""
-
-    arguments: argparse.Namespace
-    stop: Stop
-    sweeps: dict[Path, Path] = field(default_factory=dict)
-    """The sweep folder of each file."""
-    models: KeptModels = field(default_factory=KeptModels)
-    """Loaded models, reused by the next run."""
-    begun: dict[Job, Path] = field(default_factory=dict)
-    """The folder of each run that began."""
-
-    @property
-    def is_continued(self) -> bool:
-        """Whether finished runs of the same settings are left out, and those that were stopped are resumed."""
-        return bool(self.arguments.is_continued or self.arguments.resume)
-
-    @property
-    def console(self) -> Console:
-        console: Console = self.arguments.console
-        return console
-
-    def tell(self, path: Path, line: str) -> None:
-        self.console.note(line, name_of(path))
-
-    def load(self, job: Job) -> Loaded:
-        """Read the settings of a run and print the notes on them."""
-        given = self.arguments.output
-        # The folder of the person who renders is an override, so that the file's own is not even read.
-        overrides = job.overrides if given is None else (*job.overrides, f"output={given}")
-        loaded = load_file(job.file, overrides)
-        for line in loaded.report:
-            self.tell(job.file, line)
-        return loaded
-
-    def folder(self, job: Job, settings: Settings) -> Path | None:
-        """Return the parent of the run's folder (None: by the settings); the runs of a sweep share a sweep folder."""
-        if not job.swept:
-            output: Path | None = self.arguments.output
-            return output
-        if job.file not in self.sweeps:
-            from deforum.cli.resume import Sweep, find_sweep
-            from deforum.output.naming import new_folder, runs_folder, safe_name
-
-            parent, sweep = runs_folder(settings, self.arguments.output), Sweep.of(job.file, self.arguments.overrides)
-            folder = find_sweep(parent, sweep) if self.is_continued else None
-            if folder is None:
-                folder = new_folder(parent, safe_name(f"{name_of(job.file, stem=True)}_sweep"))
-                try:
-                    sweep.write(folder)
-                except OSError as error:
-                    raise disk_error(error, folder) from error
-            self.sweeps[job.file] = folder
-        return self.sweeps[job.file]
-
-    def find_begun(self, job: Job, settings: Settings) -> Path | None:
-        """Return the folder of the run to go on with; None: a new one begins. Raises UserError."""
-        from deforum.output.naming import runs_folder
-        from deforum.rendering import asked
-        from deforum.resuming import find_unfinished, run_of_timestring
-
-        if not self.is_continued and not settings.resume_from_timestring:
-            return None
-        parent = runs_folder(settings, self.folder(job, settings))
-        if self.is_continued:
-            return next((folder for folder, _ in find_unfinished(parent, asked(settings))), None)
-        folder = run_of_timestring(parent, settings.resume_timestring)
-        if folder is None:
-            named = settings.resume_timestring
-            what = f"resume_timestring: no run of this program with {named} in its name is in {parent}"
-            if not settings.is_lenient:
-                raise UserError(f"{what}; name its folder with --resume, or set resume_from_timestring to false")
-            self.tell(job.file, f"{what}; rendered from the start")
-        return folder
-
-    def forget_broken(self, outcomes: Sequence[Outcome]) -> None:
-        """Free the models after a failed run, which may leave them in any state."""
-        if any(outcome.status in (USER, BROKEN) for outcome in outcomes):
-            self.models.clear()
-
-
-def check(arguments: argparse.Namespace) -> int:
-    """Find every mistake that can be found without loading a model."""
-    from deforum import needs
-    from deforum.cli.observers import about, changed, in_full, size_of
-    from deforum.cli.sweep import list_jobs
-    from deforum.rendering import check as check_settings
-
-    worst, session, checked = OK, Session(arguments, Stop()), list[dict[str, object]]()
-    console = session.console
-    jobs = list_jobs(find_files(arguments.files), arguments.overrides)[0]
-    check_into(arguments, jobs)
-    for job in jobs:
-        try:
-            loaded = session.load(job).settings
-            prepared = check_settings(loaded, output=arguments.output, allow_download=arguments.allow_download)
-            for line in edit_lines(loaded, arguments):
-                console.put(f"{job.label}: {line}\n")
-        except Exception as error:
-            status = console.fail(error, job.label)
-            checked.append({"file": job.label, "status": status})
-            worst = max(worst, status, key=SEVERITY.index)
-            continue
-        for note in prepared.notes:
-            session.tell(job.file, note)
-        settings = prepared.settings
-        console.detail(in_full(settings))
-        count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
-        console.put(
-            f"{job.label}: good: {count} frames of {size_of(settings)}, "
-            f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
-            + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
-            + ("" if took is None else f" and {clock(took)} on 2 CPU cores")
-            + "\n"
-        )
-        estimates = {"memory_bytes": memory, "seconds_on_two_cores": took}
-        facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
-        checked.append({"file": job.label, "status": OK, **facts})
-    console.record(checked=checked)
-    return worst
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of one run: a line of the summary."""
-
-    job: Job
-    status: int
-    seconds: float = 0.0
-    where: str = ""
-    result: RunResult | None = None
-    state: str = ""
-    """"not begun", or empty for the state that the status means."""
-
-    @property
-    def in_words(self) -> str:
-        return self.state or STATES.get(self.status, "stopped")
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """The outcome for the result of --json."""
-        from deforum.cli.observers import of_result
-
-        files = {"frames": 0} if self.result is None else of_result(self.result)
-        swept = {name: value.text for name, value in self.job.swept}
-        seconds = round(self.seconds, 3)
-        return {"file": str(self.job.file), "swept": swept, "state": self.in_words, "seconds": seconds, **files}
-
-
-STATES = {OK: "done", BROKEN: "broke", USER: "failed", INTERRUPTED: "stopped"}
-SEVERITY = (OK, USER, BROKEN)
-
-
 def render(arguments: argparse.Namespace) -> int:
     """Render each file, or each combination of swept values; a failed run does not stop the others."""
     from deforum.cli.resume import jobs_to_resume
@@ -274,7 +99,7 @@ def render(arguments: argparse.Namespace) -> int:
             render_together(jobs, session, outcomes)
         else:
             render_in_turn(jobs, session, outcomes)
-    sheets = write_sheets(session, axes, outcomes)
+    sheets = write_sheets(session.sweeps, axes, outcomes, console)
     if len(jobs) > 1:
         console.say(summary(outcomes))
     for path in sheets:
@@ -396,28 +221,6 @@ def go(
             settings, origin=loaded.origin, source_sha256=loaded.sha256, output=session.folder(job, settings),
             stretch=stretch, state=state, **shared,
         )  # fmt: skip
-
-
-def check_into(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
-    """Raise UserError for --into with several runs."""
-    into = arguments.into
-    if into is not None and len(jobs) > 1:
-        raise UserError(
-            f"--into {into}: one run for {len(jobs)} renders; give one file, and one value for each setting"
-        )
-
-
-def edit_lines(settings: Settings, arguments: argparse.Namespace) -> list[str]:
-    """Return what settings change in the run that --into names, a line each; nothing without it. Raises UserError."""
-    if arguments.into is None:
-        return []
-    from deforum.editing import plan, said
-    from deforum.output.finished import find_run
-    from deforum.output.record import read_record
-
-    folder = find_run(arguments.into)
-    planned = plan(read_record(folder), settings, output=folder.parent, allow_download=arguments.allow_download)
-    return said(planned.edit, planned.total)
 
 
 def check_single(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
@@ -544,63 +347,3 @@ def way_on(session: Session, jobs: Sequence[Job]) -> str:
     output = [] if arguments.output is None else ["-o", arguments.output]
     continued = ["--continue"] if session.begun else []
     return command_line(*arguments.files, *arguments.overrides, *output, *continued)
-
-
-def write_sheets(session: Session, axes: Sequence[Axis], outcomes: Sequence[Outcome]) -> list[Path]:
-    """Write the contact sheet of each sweep; return their paths. The folder of a sweep without results is removed."""
-    from deforum.cli.contact_sheet import write_sheet
-    from deforum.sources import SWEEP_FILE
-
-    sheets = []
-    for file, folder in session.sweeps.items():
-        results = {
-            tuple(value.label for _, value in each.job.swept): each.result
-            for each in outcomes
-            if each.job.file == file and each.result is not None
-        }
-        if not results:
-            if not any(path.is_dir() for path in folder.iterdir()):  # else it holds frames of a failed run
-                with suppress(OSError):
-                    (folder / SWEEP_FILE).unlink(missing_ok=True)
-                    folder.rmdir()
-            continue
-        try:
-            sheets.append(write_sheet(folder / "sheet.png", file.name, axes, results))
-        except Exception as error:  # the runs themselves are complete
-            session.console.fail(error, str(file))
-    return sheets
-
-
-def finished(outcome: Outcome, console: Console) -> None:
-    """Print the paths of the results; the last line on stdout is the video, or the folder if there is none."""
-    result = outcome.result
-    if result is None:
-        return
-    if result.stopped:
-        say(f"stopped after {result.frames} frames: {result.folder}")
-    paths = [*result.films[1:], result.video or result.folder]
-    console.put("".join(f"{path}\n" for path in paths))
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]
-
-
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes of all runs as a table."""
-    rows = [
-        (
-            o.in_words,
-            o.job.label,
-            str(o.result.frames if o.result else 0),
-            "" if o.state else clock(o.seconds),
-            o.where,
-        )
-        for o in outcomes
-    ]
-    rows = [("state", "file", "frames", "time", "result"), *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
-    ]
-    return "\n".join(["", *(line.rstrip() for line in lines)])

@@ -197,7 +197,7 @@ class Settings:
         path=True)
     compile: Literal["off", "default", "max-autotune"] = _diffusion("off", "",
         "Compiles the model's networks with torch.compile. Frames are then made faster, but the first of each size "
-        "takes minutes: about two with default, ten with max-autotune, on a graphics card. It pays for runs of "
+        "takes minutes on a graphics card, most with max-autotune. It pays for runs of "
         "thousands of frames. On a processor small models gain little.")
     step_cache: int = _diffusion(1, "steps",
         "Runs the whole network in every n-th step only; the steps between reuse its coarse features (DeepCache). "

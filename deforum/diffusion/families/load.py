@@ -26,10 +26,6 @@ from deforum.models.room import MODES, Mode, Room, room_of
 
 _MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
 """torch's modes by the choices of the setting; graphs are recorded by ourselves."""
-_COMPILES = {
-    "default": "about one for each network",
-    "max-autotune": "up to ten, while variants of each operation are measured",
-}
 FRAME = 2**30
 """Bytes that a frame of 512x512 takes beside the weights."""
 
@@ -133,7 +129,8 @@ def faster(model: Model, room: Room, *, compile: str = "off", step_cache: int = 
         return model
     stays = room.mode == "full"
     if compiles is not None:
-        told = "the first frames of each size take minutes, " + _COMPILES[compile]
+        told = "the first frames of each size take minutes"
+        told += ", in which variants of each operation are measured" if compile == "max-autotune" else ""
         _log.warning("compile: %s", told if stays else f"it has no effect with memory: {room.mode}")
 
     def fast(network: torch.nn.Module, name: str) -> torch.nn.Module:

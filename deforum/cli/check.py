@@ -1,0 +1,106 @@
+"""The command check: what can be found without loading a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deforum.cli.console import OK
+from deforum.cli.files import find_files
+from deforum.cli.outcomes import SEVERITY
+from deforum.cli.session import Session
+from deforum.cli.terminal import Stop, clock
+from deforum.errors import UserError
+from deforum.paths import to_path
+
+if TYPE_CHECKING:
+    from deforum.cli.sweep import Job
+    from deforum.settings.options import Settings
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="*", metavar="FILE | name=value",
+        help="settings files (- is the standard input), and settings to change in them",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=to_path,
+        metavar="FOLDER",
+        help="folder in which the run's folder is created (default: the setting output)",
+    )
+    parser.add_argument(
+        "--allow-download",
+        action="store_true",
+        help="download models that the files name and that are not here from the model hub (default: never)",
+    )
+    parser.add_argument(
+        "--into", type=to_path, metavar="RUN_FOLDER",
+        help="change a run to the edited FILE: frames are rendered from the first one that comes out different on; "
+        "check says which frame that is, and why",
+    )  # fmt: skip
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Find every mistake that can be found without loading a model."""
+    from deforum import needs
+    from deforum.cli.observers import about, changed, in_full, size_of
+    from deforum.cli.sweep import list_jobs
+    from deforum.rendering import check as check_settings
+
+    worst, session, checked = OK, Session(arguments, Stop()), list[dict[str, object]]()
+    console = session.console
+    jobs = list_jobs(find_files(arguments.files), arguments.overrides)[0]
+    check_into(arguments, jobs)
+    for job in jobs:
+        try:
+            loaded = session.load(job).settings
+            prepared = check_settings(loaded, output=arguments.output, allow_download=arguments.allow_download)
+            for line in edit_lines(loaded, arguments):
+                console.put(f"{job.label}: {line}\n")
+        except Exception as error:
+            status = console.fail(error, job.label)
+            checked.append({"file": job.label, "status": status})
+            worst = max(worst, status, key=SEVERITY.index)
+            continue
+        for note in prepared.notes:
+            session.tell(job.file, note)
+        settings = prepared.settings
+        console.detail(in_full(settings))
+        count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
+        console.put(
+            f"{job.label}: good: {count} frames of {size_of(settings)}, "
+            f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
+            + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
+            + ("" if took is None else f" and {clock(took)} on 2 CPU cores")
+            + "\n"
+        )
+        estimates = {"memory_bytes": memory, "seconds_on_two_cores": took}
+        facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
+        checked.append({"file": job.label, "status": OK, **facts})
+    console.record(checked=checked)
+    return worst
+
+
+def check_into(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Raise UserError for --into with several runs."""
+    into = arguments.into
+    if into is not None and len(jobs) > 1:
+        raise UserError(
+            f"--into {into}: one run for {len(jobs)} renders; give one file, and one value for each setting"
+        )
+
+
+def edit_lines(settings: Settings, arguments: argparse.Namespace) -> list[str]:
+    """Return what settings change in the run that --into names, a line each; nothing without it. Raises UserError."""
+    if arguments.into is None:
+        return []
+    from deforum.editing import plan, said
+    from deforum.output.finished import find_run
+    from deforum.output.record import read_record
+
+    folder = find_run(arguments.into)
+    planned = plan(read_record(folder), settings, output=folder.parent, allow_download=arguments.allow_download)
+    return said(planned.edit, planned.total)
