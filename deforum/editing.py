@@ -17,11 +17,11 @@ from deforum.output.choice import Outputs
 from deforum.output.finished import find_run
 from deforum.output.inputs import changed_inputs, find_inputs, place_of
 from deforum.output.pause import PLAIN_PAUSE, Pause
-from deforum.output.record import Input, RunRecord, SettingsPart, read_record
+from deforum.output.record import FIXED, Input, RunRecord, SettingsPart, read_record
 from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.rendering import asked, check, telling
-from deforum.reports.edit import FIXED, Edit, Part, changed_files, compare, edit_of
+from deforum.reports.edit import Edit, Part, changed_files, compare, edit_of
 from deforum.resuming import is_whole, length, older_versions, result_of, settings_of, text_of, use_threads_of
 from deforum.settings.options import Settings
 from deforum.settings.read import dump

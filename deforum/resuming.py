@@ -18,12 +18,11 @@ from deforum.output.choice import Outputs
 from deforum.output.finished import find_run
 from deforum.output.inputs import changed_inputs
 from deforum.output.pause import PLAIN_PAUSE, Pause
-from deforum.output.record import RunRecord, SettingsPart, packages, read_record
+from deforum.output.record import FIXED, RunRecord, SettingsPart, packages, read_record
 from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
 from deforum.rendering import check, settings_text, telling
-from deforum.reports.edit import FIXED
 from deforum.settings.options import Settings
 from deforum.settings.read import dump, list_values
 from deforum.settings.yaml_writer import write_value

@@ -23,6 +23,8 @@ from deforum.sources import RUN_FILE
 from deforum.version import __version__
 
 FORMAT = 1
+FIXED = ("width", "height", "animation_mode", "profile")
+"""Settings that cannot change within a run: every frame and film would be another one."""
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "diffusers", "transformers", "safetensors", "imageio-ffmpeg")
 """Packages whose version may change a picture, or a film."""
 

@@ -105,8 +105,6 @@ CONSTANTS: Mapping[str, Read] = {
     "echo_blend": Read.TRAILED,
 }  # fmt: skip
 """When constants are read; the others act from frame 0 on."""
-FIXED = ("width", "height", "animation_mode", "profile")
-"""Settings that cannot change within a run: every frame and film would be another one."""
 
 
 @dataclass(frozen=True)
