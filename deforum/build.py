@@ -16,6 +16,7 @@ from deforum.features.table import settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
+from deforum.models.places import roots_of
 from deforum.models.process import color_tables
 from deforum.pixels.files import check_pictures
 from deforum.profiling import each
@@ -166,7 +167,8 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
 
     prediction = None if settings.prediction_type == "auto" else settings.prediction_type
     with downloads(allowed=allow_download):
-        model = look(lambda settings: resolve_model(settings.model, prediction=prediction))
+        roots = look(lambda settings: roots_of(settings.models_dir)) or ()
+        model = look(lambda settings: resolve_model(settings.model, prediction=prediction, roots=roots))
         if model is not None:
             settings = with_size(settings, model)
             own = model

@@ -68,6 +68,7 @@ PICKLE_OPERATIONS = Limit(400_000, "operations", "the pickle of a .ckpt file")
 MODEL_CONFIG = Limit(2**25, "bytes", "a configuration in a model's folder")
 """The largest published one is a tokenizer of 17 MB."""
 LAYERS = Limit(1_000, "layers or blocks", "a part of a model")
+MODEL_FILES = Limit(200_000, "files and folders", "a folder that is searched for models")
 TIMESTEPS = Limit(100_000, "timesteps", "the scheduler of a model")
 
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
@@ -76,8 +77,8 @@ LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
     METADATA_TEXT, METADATA, METADATA_PARTS,
-    WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, TIMESTEPS,
-    RUN_FILE_SIZE,
+    WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
+    TIMESTEPS, RUN_FILE_SIZE,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

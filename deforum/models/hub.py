@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +47,21 @@ def find_cached(name: str, *files: str) -> Path | None:
     found = [try_to_load_from_cache(name, file) for file in files]
     here = [Path(each).parent for each in found if isinstance(each, str)]
     return here[0] if here and len(here) == len(files) else None
+
+
+def cached_folder(name: str) -> Path | None:
+    """Return the folder of what the local hub cache has of a model: its main revision, or the only one."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    try:
+        revisions = {each.name: each for each in (folder / "snapshots").iterdir() if each.is_dir()}
+    except OSError:
+        return None
+    with suppress(OSError, ValueError):
+        main = (folder / "refs" / "main").read_text("ascii").strip()
+        return revisions.get(main)
+    return next(iter(revisions.values())) if len(revisions) == 1 else None
 
 
 def expect_on_hub(name: str, or_give: str) -> None:

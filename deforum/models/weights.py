@@ -24,7 +24,8 @@ from deforum.models.pickled import SIZES, Storage, TensorView, read_pickle
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+SAFETENSORS = (".safetensors", ".sft")
+SUFFIXES = (*SAFETENSORS, ".ckpt", ".pt", ".pth", ".bin")
 
 _BEFORE_ZIP = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9\x20j\xa8P\x19."  # start of the files of PyTorch before 1.6
 
@@ -46,7 +47,7 @@ def read_header(path: Path) -> Header:
 
     Raises UserError for a file that is broken, or that is not read for its size or its contents.
     """
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in SAFETENSORS:
         return _read_safetensors(path)
     views = dict(_views(_read_pickled(path)[0]))
     return Header({name: view.shape for name, view in views.items()}, {name: view.kind for name, view in views.items()})
@@ -57,7 +58,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     In a pickled file they are those of its "state_dict" or "model", where it has one.
     """
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in SAFETENSORS:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 

@@ -1,32 +1,25 @@
 """The files that a run is made from, and their digests.
 
-Digests of large files take seconds: they are computed beside the renderer, and kept from run to run for files of the
-same path, size and time.
+Digests of large files take seconds: they are computed beside the renderer, and kept from run to run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from deforum import atomic
 from deforum.build import Prepared
+from deforum.models.digest import kept_digest
 from deforum.output.record import Input
 from deforum.paths import is_file, is_folder
 from deforum.settings.options import DECLARATIONS, Settings
 
 MOST_FILES = 2_000
 """Files that are recorded of one run; a longer folder of pictures is recorded by its first ones."""
-KEPT_ABOVE = 2**24
-"""Bytes above which a digest is kept in a file in the user's cache."""
-_BLOCK = 2**20
 _PROGRAM = Path(__file__).resolve().parents[2]
 
 
@@ -80,47 +73,9 @@ def _files(path: Path) -> Iterator[Path]:
         yield from sorted(each.resolve() for each in path.rglob("*") if each.is_file())[:MOST_FILES]
 
 
-def sha256_of(path: Path, is_over: threading.Event | None = None) -> str:
-    """Return the digest of a file; "" where it cannot be read, or `is_over` before its end."""
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                found.update(block)
-                if is_over is not None and is_over.is_set():
-                    return ""
-    except OSError:
-        return ""
-    return found.hexdigest()
-
-
 def digest_of(each: Input, is_over: threading.Event | None = None) -> str:
-    """Return the digest of an input, from the cache if it is known there; "" where it cannot be read."""
-    if each.bytes < KEPT_ABOVE:
-        return sha256_of(place_of(each), is_over)
-    key = f"{each.path}|{each.bytes}|{each.mtime}"
-    known = _read_cache()
-    if key not in known:
-        found = sha256_of(place_of(each), is_over)
-        if not found:
-            return ""
-        known = _read_cache() | {key: found}
-        with contextlib.suppress(OSError):
-            _cache().parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(_cache(), json.dumps(known, indent=0).encode())
-    return known[key]
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "digests.json"
-
-
-def _read_cache() -> dict[str, str]:
-    try:
-        known = json.loads(_cache().read_text("utf-8"))
-    except (OSError, ValueError, RuntimeError):
-        return {}
-    return {str(key): str(value) for key, value in known.items()} if isinstance(known, dict) else {}
+    """Return the digest of an input; "" where it cannot be read."""
+    return kept_digest(place_of(each), each.path, each.bytes, each.mtime, is_over)
 
 
 class Digests:

@@ -57,7 +57,7 @@ def verify(folder: Path) -> Verified:
 
 def film_faults(folder: Path, record: RunRecord) -> list[str]:
     """Return what is wrong with the films of a run, a line each."""
-    from deforum.output.inputs import sha256_of
+    from deforum.models.digest import sha256_of
 
     faults = []
     for film in record.films:

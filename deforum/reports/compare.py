@@ -88,11 +88,12 @@ def _sized(settings: Settings) -> Settings:
     """Fill in a size that is not given, as far as the model can be found."""
     from deforum.diffusion import resolve_model
     from deforum.diffusion.training_limits import with_size
+    from deforum.models.places import roots_of
 
     if settings.width is not None and settings.height is not None:
         return settings
     try:
-        return with_size(settings, resolve_model(settings.model))
+        return with_size(settings, resolve_model(settings.model, roots=roots_of(settings.models_dir)))
     except UserError:
         return settings
 

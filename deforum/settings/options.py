@@ -171,8 +171,12 @@ class Settings:
         "negative weight join the negative prompt.")
 
     model: str = _diffusion("embedded", "",
-        "Diffusion model: embedded, a folder, a .safetensors file, or a name on the model hub, which is downloaded "
-        "with --allow-download only.", path=True)
+        "Diffusion model: embedded, a folder, a .safetensors file, the name of one in models_dir, or a name on the "
+        "model hub, which is downloaded with --allow-download only.", path=True)
+    models_dir: str = _diffusion("", "path",
+        "Folder in which models of all kinds are looked for by name: that of the A1111 or Forge web UI or of ComfyUI, "
+        "an extra_model_paths.yaml, or any folder of models. Several are separated by ;. The folders of the "
+        "environment variable DEFORUM_MODELS_DIR come after it. The command models lists what is there.", path=True)
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = _diffusion("auto", "",
         "What the model's network predicts. auto takes what the model says, or finds it by what the network makes of "
         "noise. Set it where pictures are burnt or stay noise: v_prediction for models trained with v-prediction.")

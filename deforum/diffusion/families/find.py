@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ from deforum.diffusion.families import FAMILIES, Family, any_of
 from deforum.diffusion.families.checkpoint import inspect_checkpoint
 from deforum.embedded import DIFFUSION
 from deforum.errors import Problem, UserError
-from deforum.models import hub
+from deforum.models import hub, library
 from deforum.models.catalogue import existing
 from deforum.models.config import check_network, read_config, whole
-from deforum.models.weights import SUFFIXES, Header, read_header
+from deforum.models.places import Kind
+from deforum.models.weights import SAFETENSORS, SUFFIXES, Header, read_header
 from schedules.quoting import cut
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+MODELS: tuple[Kind, ...] = ("checkpoint", "diffusion_model")
+"""Kinds of file that `model` may name."""
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 _MOST_CHANNELS = 100_000  # of a layer, or words of a vocabulary: no network has more
@@ -51,17 +54,20 @@ class ModelSource:
     """Files of a tiny autoencoder that stands in for its own, see `families.tiny`: one, or encoder and decoder."""
 
 
-def resolve_model(model: str, where: str = "", *, prediction: str | None = None) -> ModelSource:
+def resolve_model(
+    model: str, where: str = "", *, prediction: str | None = None, roots: Sequence[Path] = ()
+) -> ModelSource:
     """Find a model: "embedded", a diffusers folder, a `.safetensors` (or `.ckpt`) file, or a hub name "owner/name".
 
-    `prediction` ("epsilon", "v_prediction", "sample") overrides the model's own prediction type. A hub name is looked
-    up in the local cache; where `hub.downloads` allows it, `load_diffuser` downloads it. Raises UserError with every
-    fault found, each at `where`. Does not import torch.
+    `roots` are folders in which it is looked for by name, see `deforum.models.library`. `prediction` ("epsilon",
+    "v_prediction", "sample") overrides the model's own prediction type. A hub name is looked up in the local cache;
+    where `hub.downloads` allows it, `load_diffuser` downloads it. Raises UserError with every fault found, each at
+    `where`. Does not import torch.
     """
     try:
         if prediction is not None and prediction not in PREDICTIONS:
             raise UserError(f"prediction is {prediction!r}; expected one of {', '.join(PREDICTIONS)}")
-        return _resolve(model.strip(), prediction)
+        return _resolve(model.strip(), prediction, roots)
     except UserError as error:
         if not where:
             raise
@@ -185,7 +191,7 @@ def _fits(wanted: Mapping[str, object], config: Mapping[str, object]) -> bool:
     return all(config.get(key) == value for key, value in wanted.items())
 
 
-def _resolve(model: str, prediction: str | None) -> ModelSource:
+def _resolve(model: str, prediction: str | None, roots: Sequence[Path]) -> ModelSource:
     if model == "embedded":
         if not (DIFFUSION / "model_index.json").is_file():
             raise UserError(
@@ -194,6 +200,8 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
             )
         return check_folder(model, DIFFUSION, prediction)
     path = existing(model)
+    if path is None or (path.is_dir() and not (path / "model_index.json").is_file()):
+        path = library.look_up(MODELS, model, roots) or path
     if path is not None and path.is_dir():
         if not (path / "model_index.json").is_file():
             raise UserError(
@@ -202,7 +210,7 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
             )
         return check_folder(model, path, prediction)
     if path is not None and path.is_file():
-        if path.suffix.lower() not in (".safetensors", ".ckpt"):
+        if path.suffix.lower() not in (*SAFETENSORS, ".ckpt"):
             raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
         found = inspect_checkpoint(path)
         prediction = prediction or found.prediction or found.family.usual_prediction
@@ -210,6 +218,8 @@ def _resolve(model: str, prediction: str | None) -> ModelSource:
         size = _size_of_file(found.family, prediction)
         return ModelSource(model, "file", path, found.family.name, prediction, config, size, zero_snr=found.zero_snr)
     if model.lower().endswith(SUFFIXES) or not hub.is_name(model):
+        if roots:
+            raise library.missing(MODELS, model, roots)
         raise UserError(f"{cut(model)}: no such model file or folder; {_WAYS}")
     cached = hub.find_cached(model, "model_index.json")
     if cached is not None:
