@@ -104,10 +104,13 @@ def _as_in_a1111(blend: Blend) -> str:
 
 
 def prompts_of(frame: Frame, join: Callable[[Blend], str] = _shares) -> tuple[str, str]:
-    """Return the positive and negative prompt of a frame; of several that are blended, with their weights."""
+    """Return the positive and negative prompt of a frame; of several that are blended, with their weights.
+
+    The LoRAs of the frame stand at the end of the positive prompt.
+    """
     blends = positives(frame.prompts), negatives(frame.prompts)
     positive, negative = (blend[0][0] if len(blend) == 1 else join(blend) for blend in blends)
-    return positive, negative
+    return " ".join([positive, *map(str, frame.loras)]), negative
 
 
 def _known(values: dict[str, object]) -> dict[str, object]:
@@ -115,7 +118,7 @@ def _known(values: dict[str, object]) -> dict[str, object]:
 
 
 def values_of(frame: Frame) -> str:
-    """Return all values of a frame as JSON: index, seeds, sampler, prompts with weights, every parameter."""
+    """Return all values of a frame as JSON: index, seeds, sampler, prompts and LoRAs with weights, every parameter."""
     return json.dumps(
         {
             "frame": frame.index,
@@ -124,6 +127,7 @@ def values_of(frame: Frame) -> str:
             "sampler": frame.sampler,
             "checkpoint": frame.checkpoint,
             "prompts": [_known(dataclasses.asdict(prompt)) for prompt in frame.prompts],
+            **({"loras": [str(word) for word in frame.loras]} if frame.loras else {}),
             "params": dict(frame.params.items()),
         },
         ensure_ascii=False,

@@ -1,4 +1,4 @@
-"""Checks of the back-quoted expressions in prompts: each is parsed, and evaluated at every frame at which it acts."""
+"""Checks of prompts: back-quoted expressions, at every frame at which they act, and the tags of LoRAs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.timeline.lora_words import lora_faults
 from deforum.timeline.prompts import EXPRESSION, PromptTrack, merge_fields
 from schedules import ScheduleError, Variables, parse_expression, parse_key
 from schedules.quoting import LONGEST_NAME, cut
@@ -27,12 +28,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Fault:
-    """An expression that cannot be used: its place, and the error with its text and column."""
+    """A part of a prompt that cannot be used: its place, and the error with its text and column."""
 
     source: Source
     error: ScheduleError
     has_values: bool
-    """Whether it can be evaluated, but some value is not finite; a lenient profile then uses 1."""
+    """Whether only a value is wrong, such as one that is not finite; a lenient profile then uses 1."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class PromptTexts:
     """(keyframe, text)"""
     positive: str
     negative: str
+
+    def sources(self) -> Iterator[Source]:
+        yield Source("positive_prompt")
+        yield from (Source("prompts", index) for index in range(len(self.prompts)))
+        yield Source("negative_prompt")
 
     def name(self, source: Source) -> str:
         if source.setting != "prompts":
@@ -68,10 +74,14 @@ class PromptTexts:
 def find_faults(
     texts: PromptTexts, track: PromptTrack, frames: Sequence[int], num_frames: int, variables: Variables, *, blend: bool
 ) -> Iterator[Fault]:
-    """Yield the faults of all expressions, each once; `frames` are the diffused frames, ascending.
+    """Yield the faults of all expressions and tags, each once; `frames` are the diffused frames, ascending.
 
     Expressions of prompts that never act, such as those after the last frame, are parsed only.
     """
+    for source in texts.sources():
+        for wrong in lora_faults(texts.text(source)):
+            error = ScheduleError(wrong.message, text=texts.text(source), column=wrong.column, name=texts.name(source))
+            yield Fault(source, error, has_values=True)
     diffused = np.asarray(frames)
     said: set[tuple[Source, int, str]] = set()
     for index, (key, text) in enumerate(texts.prompts):

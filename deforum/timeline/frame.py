@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deforum.settings.params import Params
+from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Frame:
     """Seed of the diffusion that this frame belongs to; in-betweens have that of their newest diffused frame."""
     subseed: int
     prompts: tuple[Prompt, ...]
-    """One, or several that are blended."""
+    """One, or several that are blended; without the LoRAs that they name."""
     sampler: str
     checkpoint: str
     params: Params[float]
@@ -29,6 +30,8 @@ class Frame:
     """Share 0..1 by which this frame's picture renews the colour reference of the run, if it is painted."""
     noise_map: NoiseMap | None = None
     """Positions of the noise of its seeds; None: fixed to the screen."""
+    loras: tuple[LoraWord, ...] = ()
+    """Those that its positive prompts name, with weights that hold for this frame."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 

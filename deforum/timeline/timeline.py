@@ -18,6 +18,7 @@ from deforum.settings.profiles import PROFILES
 from deforum.timeline.curves import sample_curve
 from deforum.timeline.expressions import Fault, PromptTexts, find_faults
 from deforum.timeline.frame import Frame, Span
+from deforum.timeline.lora_words import LoraWord, join_loras, take_loras
 from deforum.timeline.prompts import NO_PROMPTS, Prompt, PromptTrack, place_prompts, plain_number, prepare
 from deforum.timeline.sub_prompts import split_parts
 from schedules import Variables
@@ -76,15 +77,17 @@ class Timeline:
             raise IndexError(f"frame {index} of a timeline of {self.num_frames}")
         params = self.curves.map(lambda _, curve: float(curve[index]))
         seed = self.seeds[int(np.searchsorted(self.keys, index, side="right")) - 1]
+        prompts, loras = self._prompts(index)
         return Frame(
             index=index,
             seed=seed,
             subseed=derive_seed(seed, index, "subseed") if params.subseed < 0 else int(params.subseed),
-            prompts=self._prompts(index),
+            prompts=prompts,
             sampler=self.samplers[index],
             checkpoint=self.checkpoints[index],
             params=params,
             renewal=self._renewal(index),
+            loras=loras,
             starts_empty=self.starts_empty and index == 0,
         )
 
@@ -93,16 +96,20 @@ class Timeline:
         since = index - round(self.curves.color_renewal[index] * self.cadence)
         return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
 
-    def _prompts(self, index: int) -> tuple[Prompt, ...]:
-        prompts = tuple(
-            prepare(text, weight, index, self.num_frames, self.variables, plain_number)
-            for text, weight in self.prompts.at(index, blend=self.blend_prompts)
-        )
-        if self.prompt_weighting == "off":
-            return prompts
-        return tuple(
-            part for prompt in prompts for part in split_parts(prompt, shares=self.prompt_weighting == "shares")
-        )
+    def _prompts(self, index: int) -> tuple[tuple[Prompt, ...], tuple[LoraWord, ...]]:
+        """Return the prompts of a frame, and the LoRAs that they name."""
+        prompts: list[Prompt] = []
+        loras: list[tuple[tuple[LoraWord, ...], float]] = []
+        for text, weight in self.prompts.at(index, blend=self.blend_prompts):
+            prompt = prepare(text, weight, index, self.num_frames, self.variables, plain_number)
+            positive, words = take_loras(prompt.positive)
+            negative, _ = take_loras(prompt.negative)
+            prompts.append(replace(prompt, positive=positive.strip(), negative=negative.strip()))
+            loras.append((words, weight))
+        if self.prompt_weighting != "off":
+            shares = self.prompt_weighting == "shares"
+            prompts = [part for prompt in prompts for part in split_parts(prompt, shares=shares)]
+        return tuple(prompts), join_loras(loras)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[i] for i in range(self.num_frames))
