@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Literal
@@ -15,7 +15,7 @@ import torch
 
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
-from deforum.diffusion.families.model import Conditioning, Model, Pull
+from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull
 from deforum.diffusion.faults import Fault, RenderError, blank, guarded, is_blank, not_finite, shared, watched
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
@@ -25,14 +25,15 @@ from deforum.diffusion.prompts.syntax import parse_composition
 from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import SOLVERS, Walk
-from deforum.diffusion.sampling.steps import count_steps
+from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
 from deforum.models.room import Room, room_of, within_memory
 from deforum.models.transfer import stays_on, upload
 from deforum.pixels.image import Image
 from deforum.profiling import WAITING, in_context, stage, staged
 from deforum.seeds import derive_seed
+from deforum.timeline.edits import is_edited, text_at
 from deforum.timeline.frame import Frame
-from deforum.timeline.prompts import negatives, positives
+from deforum.timeline.prompts import Prompt, negatives, positives
 
 Tensor = torch.Tensor
 
@@ -56,8 +57,9 @@ class Plan:
     eta: float
     start: Literal["image", "empty", "noise"]
     """Image to image, the same from empty latents (all 0), or text to image from noise alone."""
-    tokens: int
-    """Length of the embeddings in tokens. Padding them to a longer one in the batch would change the picture."""
+    tokens: tuple[int, ...]
+    """Length of the embeddings in tokens, in each step; a single one where no prompt changes. Padding them to a longer
+    one in the batch would change the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,8 @@ class Task:
 
     init: Image | None
     frame: Frame
-    conditioning: Conditioning
+    conditionings: tuple[Conditioning, ...]
+    """Of each step, the same object in steps with the same prompts; a single one where no prompt changes."""
     plan: Plan
     paint: Paint | None
     cell_steps: Tensor | None
@@ -213,10 +216,10 @@ class Diffuser:
                 cells = cell_steps_on_device(paint.strength, self.factor, steps, exact=exact, timesteps=timesteps)
                 run = count_steps(steps, paint.least, exact=exact, timesteps=timesteps) if paint.least < 1 else 0
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
-        conditioning = Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale)
-        tokens = len(conditioning.pulls[0].embedding.tokens)
+        conditionings = self._conditionings(frame, max(run, 1), steps)
+        tokens = tuple(len(each.pulls[0].embedding.tokens) for each in conditionings)
         plan = Plan(sampler, steps, run, eta, start, tokens)
-        return Task(init, frame, conditioning, plan, None if cells is None else paint, cells)
+        return Task(init, frame, conditionings, plan, None if cells is None else paint, cells)
 
     def _diffuse(
         self, plan: Plan, tasks: Sequence[Task], width: int, height: int, seed_size: tuple[int, int] | None
@@ -262,10 +265,15 @@ class Diffuser:
 
         def sample() -> tuple[Tensor, list[Fault]]:
             finite: list[Fault] = []
-            predict = model.denoiser([task.conditioning for task in tasks], *padded)
+            predictors: dict[tuple[int, ...], Denoise] = {}
 
             def denoise(x: Tensor, sigma: float) -> Tensor:
-                x0 = predict(held(x, sigma), sigma)
+                step = step_at(sigma, sigmas)
+                conditionings = [task.conditionings[min(step, len(task.conditionings) - 1)] for task in tasks]
+                acting = tuple(map(id, conditionings))
+                if acting not in predictors:
+                    predictors[acting] = model.denoiser(conditionings, *padded)
+                x0 = predictors[acting](held(x, sigma), sigma)
                 finite.append(not_finite(x0))
                 return x0
 
@@ -321,8 +329,30 @@ class Diffuser:
         return latents
 
     @staged("prompt")
-    def _pulls(self, frame: Frame) -> list[Pull]:
-        """List the conditionings to evaluate: uncond + cfg * sum of w (cond - uncond), without terms of weight 0."""
+    def _conditionings(self, frame: Frame, run: int, steps: int) -> tuple[Conditioning, ...]:
+        """Return the conditioning of each of the `run` steps, as in `Task.conditionings`."""
+        if not any(is_edited(text) for prompt in frame.prompts for text in (prompt.positive, prompt.negative)):
+            return (Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale),)
+        made: dict[tuple[Prompt, ...], Conditioning] = {}
+
+        def conditioning(step: int) -> Conditioning:
+            at = prompt_step(step, run, steps, exact=self._exact)
+            prompts = tuple(
+                replace(prompt, positive=text_at(prompt.positive, *at), negative=text_at(prompt.negative, *at))
+                for prompt in frame.prompts
+            )
+            if prompts not in made:
+                made[prompts] = Conditioning(tuple(self._pulls(frame, prompts)), frame.params.cfg_scale)
+            return made[prompts]
+
+        return tuple(map(conditioning, range(run)))
+
+    def _pulls(self, frame: Frame, prompts: Sequence[Prompt] | None = None) -> list[Pull]:
+        """List the conditionings to evaluate: uncond + cfg * sum of w (cond - uncond), without terms of weight 0.
+
+        `prompts` are those of a step, None: the frame's.
+        """
+        prompts = frame.prompts if prompts is None else prompts
         skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale
         if self._model.reads_guidance:
             # The network takes the guidance scale as an input.
@@ -334,7 +364,7 @@ class Diffuser:
         def blend(parts: Sequence[tuple[Embedding, float]]) -> Embedding:
             return self._prompts.blend(parts, skip, frame=frame.index)
 
-        composed = [(parse_composition(text), weight) for text, weight in positives(frame.prompts)]
+        composed = [(parse_composition(text), weight) for text, weight in positives(prompts)]
         if all(len(parts) == 1 for parts, _ in composed):
             positive = [(blend([(embed(parts[0].text), weight) for parts, weight in composed]), 1.0)]
         else:
@@ -343,7 +373,7 @@ class Diffuser:
         rest = 1 - cfg * sum(weight for _, weight in positive)
         pulls = [Pull(embedding, cfg * weight, False) for embedding, weight in positive]
         if abs(rest) > 1e-6:
-            negative = blend([(embed(text, negative=True), weight) for text, weight in negatives(frame.prompts)])
+            negative = blend([(embed(text, negative=True), weight) for text, weight in negatives(prompts)])
             pulls.insert(0, Pull(negative, rest, True))
         pulls = [pull for pull in pulls if abs(pull.weight) > 1e-6]
         if self._fills:

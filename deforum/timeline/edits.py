@@ -87,6 +87,11 @@ def parse_edits(text: str) -> EditedText:
     return _joined(parser.parts)
 
 
+def is_edited(text: str) -> bool:
+    """Return whether a prompt changes during the steps of a frame."""
+    return any(isinstance(part, Edit) for part in parse_edits(text))
+
+
 def text_at(text: str, step: int, steps: int) -> str:
     """Return a prompt as it stands in step `step` of `steps`, counted from 1."""
     return _text_at(parse_edits(text), step, steps)

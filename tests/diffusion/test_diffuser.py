@@ -284,6 +284,87 @@ def test_composition_of_one_thing_with_itself_is_that_thing(sd1: Diffuser) -> No
     assert not torch.allclose(plain, mixed, atol=1e-3)
 
 
+def contexts(diffuser: Diffuser, init: Any, on: Any) -> list[torch.Tensor]:
+    """The embeddings (B, tokens, width) of each evaluation."""
+    seen: list[torch.Tensor] = []
+    network = diffuser._model.unet
+    handle = network.register_forward_pre_hook(
+        lambda _m, given, named: seen.append(named["encoder_hidden_states"]), with_kwargs=True
+    )
+    try:
+        show(diffuser, init, on)
+    finally:
+        handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("sampler", "text", "negative", "shown"),
+    [
+        ("Euler", "[a hill:a sea:0.5]", "", "hhss"),
+        ("Euler", "[a hill|a sea]", "", "hshs"),
+        ("Euler", "[a hill:a sea:1]", "", "hsss"),
+        ("Heun", "[a hill:a sea:2]", "", "hhhssss"),  # where it looks ahead, as in the step that begins there
+        ("Euler", "a hill", "[fog:rain:0.25]", "hhhh"),
+    ],
+)
+def test_prompts_change_during_the_steps(sd1: Diffuser, sampler: str, text: str, negative: str, shown: str) -> None:
+    with torch.inference_mode():
+        hill, sea, fog, rain = (
+            sd1._prompts.encode(each, 1, frame=0).tokens for each in ("a hill", "a sea", "fog", "rain")
+        )
+    # From a picture with half of it kept, half of eight steps are run, and prompts count these.
+    for init, steps in ((None, 4), (picture(), 8)):
+        on = frame(Prompt(text, negative), sampler=sampler, steps=steps, strength=0.5)
+        seen = contexts(sd1, init, on)
+        assert len(seen) == len(shown)
+        for i, (given, name) in enumerate(zip(seen, shown, strict=True)):
+            assert torch.equal(given[1], {"h": hill, "s": sea}[name])
+            if negative:
+                assert torch.equal(given[0], rain if i else fog)
+    assert len(contexts(sd1, None, frame(Prompt(text, negative), sampler=sampler, steps=4, cfg_scale=1))[0]) == 1
+
+
+def test_in_the_web_ui_prompts_count_all_steps(folders: dict[str, Path]) -> None:
+    web_ui = load(folders["sd1"], exact_step_count=False)
+    seen = contexts(web_ui, None, frame("[a hill:a sea:0.5]", steps=6))
+    assert [torch.equal(given[1], seen[0][1]) for given in seen] == [True] * 4 + [False] * 2
+    seen = contexts(web_ui, picture(), frame("[a hill:a sea:0.5]", steps=20, strength=0.65))
+    assert len(seen) == 8
+    assert all(torch.equal(given[1], seen[0][1]) for given in seen)  # step 10 is not reached
+
+
+def test_a_change_into_the_same_is_none(sd1: Diffuser) -> None:
+    on = (frame(text, sampler="DPM++ 2M", steps=4) for text in ("a hill", "[a hill:a hill:0.5]", "[a hill|a hill]"))
+    first, *others = (show(sd1, None, each) for each in on)
+    assert all(torch.equal(first, each) for each in others)
+
+
+def test_frames_whose_prompts_change_are_batched(sd1: Diffuser) -> None:
+    texts = ("[a hill:a sea:0.5]", "[a house|the sea, " + "blue " * 80 + "]", "a [red|blue] house AND [fog::2]")
+    frames = [frame(text, seed=i, index=i, steps=4) for i, text in enumerate(texts)]
+    together = sd1.diffuse_batch([None] * 3, frames, width=32, height=32)
+    for made, on in zip(together, frames, strict=True):
+        assert torch.allclose(made, show(sd1, None, on), atol=1e-4)
+
+
+def test_each_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand frames that blend from prompt to prompt, which change during the steps."""
+    diffuser = load(folders["sd1"])
+    read: list[str] = []
+    compute = diffuser._prompts._compute
+    monkeypatch.setattr(diffuser._prompts, "_compute", lambda text, *rest: (read.append(text), compute(text, *rest))[1])
+    texts = [f"a hill {i}, [fog|rain]" for i in range(100)]
+    with torch.inference_mode():
+        for i in range(1000):
+            first, share = divmod(i, 10)
+            prompts = (
+                Prompt(texts[first], "blur", 1 - share / 10), Prompt(texts[min(first + 1, 99)], "blur", share / 10)
+            )  # fmt: skip
+            diffuser._conditionings(frame(*prompts, index=i), 4, 4)
+    assert len(read) == len(set(read)) == 201
+
+
 def test_negative_prompts_and_long_ones(sd1: Diffuser) -> None:
     plain = show(sd1, None, frame(Prompt("a red house", "")))
     assert not torch.equal(plain, show(sd1, None, frame(Prompt("a red house", "fog, rain " * 60))))

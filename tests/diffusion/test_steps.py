@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deforum.diffusion.sampling.steps import count_steps
+from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
 from deforum.errors import UserError
 
 # steps, strength, exact count, the A1111 web UI's count
@@ -73,3 +73,15 @@ def test_without_a_picture_all_steps_are_run(exact: bool) -> None:
 def test_no_steps_is_an_error() -> None:
     with pytest.raises(UserError, match="steps is 0"):
         count_steps(0, 0.5, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "step"), [(14.0, 0), (99.0, 0), (13.9, 0), (5.0, 1), (5.0 * (1 - 1e-7), 1), (3.0, 1), (1.0, 2), (0.0, 2)]
+)
+def test_the_step_of_a_noise_level(sigma: float, step: int) -> None:
+    assert step_at(sigma, (14.0, 5.0, 1.0, 0.0)) == step
+
+
+def test_how_prompts_count_steps() -> None:
+    assert [prompt_step(i, 8, 20, exact=True) for i in (0, 1, 7)] == [(1, 8), (2, 8), (8, 8)]
+    assert [prompt_step(i, 8, 20, exact=False) for i in (0, 1, 2, 7)] == [(1, 20), (1, 20), (2, 20), (7, 20)]

@@ -110,10 +110,8 @@ def test_composition(text: str, spans: list[tuple[str, float]]) -> None:
 
 def test_what_does_not_act_is_said_and_taken_out() -> None:
     text = "a hill <lora:snow:0.7> [sun:moon:0.5]"
-    notes = prompt_notes(text)
-    assert len(notes) == 2
-    assert "<lora:snow:0.7>" in notes[0]
-    assert "[sun:moon:0.5]" in notes[1]
+    (note,) = prompt_notes(text)
+    assert "<lora:snow:0.7>" in note
     assert strip_networks(text) == "a hill  [sun:moon:0.5]"
     assert prompt_notes("[cat] (a:1.2) [b] a|b [c:d]") == ()
 
@@ -125,9 +123,10 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
         ("a <cat-toy>, <3", ("<cat-toy>: read as words: < and > only mark extra networks",)),
         ("(embedding:bad-hands:1.2), x", (
             "embedding:bad-hands: read as words: embeddings (textual inversion) are not supported yet",)),
-        ("[a|b] [:c:3] [(d:1.2)::.5] [a:[b]:7]", (
-            "[a|b], [:c:3], [(d:1.2)::.5] and 1 more: "
-            "read as words: prompts do not change during the steps of a frame",)),
+        ("[a|b] [:c:3] [(d:1.2)::.5] [a:[b]:7] [a:b:`t/9`]", ()),
+        ("[a:b:50%] [a:[b:c:-1]:7] [c:d]", (
+            "[a:b:50%], [b:c:-1]: read as words; expected a number of steps, or a share of them below 1, behind the "
+            "last colon, as in [from:to:0.5]",)),
         ("(a:inf) (b:-nan) AND c:5000", (
             "weight inf, weight -nan, weight 5000: 1 is used instead; expected a number from -1000 to 1000, as in "
             "(word:1.2)",)),

@@ -4,6 +4,7 @@
 \\(  \\)  \\[  \\]  \\\\          the character itself
 one thing BREAK another         a new chunk of the text encoder begins
 one thing AND another :0.5      two conditionings, each with its own weight in the guidance
+[from:to:0.5]  [a|b]            changes during the steps of a frame, see `deforum.timeline.edits`
 <lora:name:1>                   an extra network; not supported yet, removed from the prompt
 
 A weight is a number as Python writes it: 1, -0.5, .5, 1e-05, True (1) and False (0); signs before it multiply, so that
@@ -49,8 +50,7 @@ _AND = re.compile(r"\bAND\b")
 _AND_WEIGHT = re.compile(_WEIGHT)
 _TAG = re.compile(r"<(?:(?P<kind>\w+):)?[^<>]*>")
 _EMBEDDING = re.compile(r"\bembedding:[^\s,:()\[\]<>]+", re.IGNORECASE)
-_BRACKET = re.compile(r"\\.|[\[\]|:]", re.DOTALL)
-_STEPS = re.compile(r"\s*(?:\d+(?:\.\d*)?|\.\d+)\s*")
+_TWO_COLONS = re.compile(r"(?<!\\)\[[^\[\]()|:]*:[^\[\]()|:]*:[^\[\]()|:]*\]")
 _LONGEST_NAMED = 60
 """Longest part of a prompt repeated in a note, in characters."""
 _MOST_NAMED = 3
@@ -175,7 +175,11 @@ def prompt_notes(text: str) -> tuple[str, ...]:
             "read as words: embeddings (textual inversion) are not supported yet",
         ),
         _note(_lone_ticks(words), "read as words: an expression stands between two back-quotes on one line"),
-        _note(_edits(words), "read as words: prompts do not change during the steps of a frame"),
+        _note(
+            _not_edits(words),
+            "read as words; expected a number of steps, or a share of them below 1, behind the last colon, as in "
+            "[from:to:0.5]",
+        ),
         _note(
             _refused_weights(words),
             f"1 is used instead; expected a number from {-HEAVIEST:g} to {HEAVIEST:g}, as in (word:1.2)",
@@ -200,33 +204,13 @@ def _lone_ticks(text: str) -> list[str]:
     return [tick + rest.partition("\n")[0]] if tick else []
 
 
-def _edits(text: str) -> list[str]:
-    """Return the brackets [from:to:when] and [a|b], with which the web UI changes a prompt during the steps."""
-    found: list[str] = []
-    opened: list[_Bracket] = []
-    for match in _BRACKET.finditer(text):
-        mark = match[0]
-        if mark == "[":
-            opened.append(_Bracket(match.start()))
-        elif mark == "]" and opened:
-            bracket = opened.pop()
-            if bracket.bar or (bracket.colon and _STEPS.fullmatch(text, bracket.colon, match.start())):
-                end = min(match.end(), bracket.start + _LONGEST_NAMED + 1)  # nested ones would add up to N * N
-                found.append(text[bracket.start : end])
-        elif mark == "|" and opened:
-            opened[-1].bar = True
-        elif mark == ":" and opened:
-            opened[-1].colon = match.end()
-    return found
+def _not_edits(text: str) -> list[str]:
+    """Return the brackets of the form [from:to:when] whose `when` is no number."""
+    from deforum.timeline.edits import parse_edits, walk_texts
+    from deforum.timeline.prompts import EXPRESSION
 
-
-@dataclass
-class _Bracket:
-    """An open [ at `start`: whether a | was in it, and the position behind its last colon, 0 if there was none."""
-
-    start: int
-    bar: bool = False
-    colon: int = 0
+    parts = walk_texts(parse_edits(EXPRESSION.sub("1", text)))
+    return [match[0] for part, _ in parts for match in _TWO_COLONS.finditer(part)]
 
 
 def _refused_weights(text: str) -> list[str]:
