@@ -62,6 +62,7 @@ WEIGHTS_HEADER = Limit(2**24, "bytes", "the header of a .safetensors file")
 """Those of large models have under 1 MB."""
 ARCHIVE_DIRECTORY = Limit(2**22, "bytes", "the table of contents of a .ckpt file")
 """Room for 40,000 entries; a checkpoint has 3000."""
+PROGRAM = Limit(2**24, "bytes", "the program in a TorchScript file")
 PICKLE = Limit(2**22, "bytes", "the pickle of a .ckpt file")
 PICKLE_OPERATIONS = Limit(400_000, "operations", "the pickle of a .ckpt file")
 """A full training checkpoint has under 1 MB and 150,000 operations, without the numbers of its tensors."""

@@ -103,8 +103,10 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
     """Make paths absolute; also return problems for files that are needed and missing."""
     found: dict[str, str] = {}
     problems = []
-    for name in (name for name, declaration in OPTIONS.items() if declaration.path):
+    for name, declaration in OPTIONS.items():
         text = getattr(settings, name)
+        if not declaration.path or text in declaration.words:
+            continue
         path = files.find(text or "")
         if path is not None:
             found[name] = str(path.resolve())

@@ -31,6 +31,7 @@ FLOORS: dict[str, int] = {
     "deforum.depth": 3,
     "deforum.flow": 3,
     "deforum.finishing": 3,
+    "deforum.interpolation": 3,
     "deforum.video": 3,
     "deforum.animation": 4,
     "deforum.diffusion": 4,

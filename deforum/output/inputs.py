@@ -62,7 +62,7 @@ def _paths(value: object) -> Iterator[Path]:
 def _named(settings: Settings) -> Iterator[Path]:
     for name, declaration in DECLARATIONS.items():
         value = getattr(settings, name, None)
-        if declaration.path and isinstance(value, str) and value:
+        if declaration.path and isinstance(value, str) and value and value not in declaration.words:
             yield Path(value)
 
 

@@ -92,7 +92,8 @@ OF_THE_RUN = {
 """Settings that change no frame: where it is written, and how it is computed."""
 OF_FILMS = {
     "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
-    "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata",
+    "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
+    "interpolator_inputs", "interpolate_keep_frames",
 }  # fmt: skip
 """Settings by which films and subtitles are made anew from the frames."""
 OF_CLIPS = ("extract_nth_frame", "extract_to_frame", "clip_end")

@@ -104,6 +104,8 @@ class Declaration:
     """Condition on other settings under which it acts; None: always, or the conditions are in the rows of features."""
     path: bool
     """Whether it names a file, relative to the settings file."""
+    words: tuple[str, ...]
+    """Values of a path that name no file."""
     pending: str
     """The feature, not supported yet, that the setting needs to have an effect; "" if it needs none."""
 
@@ -158,7 +160,7 @@ def param(
 ) -> Any:
     """Declare a numeric parameter, sampled at every frame; `old` is a space-separated list of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
-    return dataclasses.field(metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False})
+    return dataclasses.field(metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False, "words": ()})
 
 
 def option(
@@ -174,11 +176,12 @@ def option(
     multiple: int = 1,
     acts: When | None = None,
     path: bool = False,
+    words: str = "",
     pending: str = "",
 ) -> Any:
-    """Declare a setting that is constant over the run, or a schedule of texts; `old` as for `param`."""
+    """Declare a setting that is constant over the run, or a schedule of texts; `old` and `words` are lists of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
-    metadata = {**common, "multiple": multiple, "odd": False, "least": 0, "path": path}
+    metadata = {**common, "multiple": multiple, "odd": False, "least": 0, "path": path, "words": tuple(words.split())}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -146,6 +146,11 @@ OTHERWISE: Mapping[str, str] = {
 }
 """Where a setting is missing here, Deforum's default is used for its unknown choices."""
 
+FRAME_INTERPOLATION = (
+    "frame_interpolation_engine", "frame_interpolation_x_amount", "frame_interpolation_slow_mo_enabled",
+    "frame_interpolation_slow_mo_amount", "frame_interpolation_keep_imgs",
+)  # fmt: skip
+
 FLOW_SETTINGS = ("hybrid_flow_method", "optical_flow_cadence", "optical_flow_redo_generation")
 FLOW_STAND_IN = "DIS Medium"
 """Replaces optical flow methods that are not here, such as DenseRLOF, and RAFT without its weights too."""
@@ -182,6 +187,7 @@ def translate(root: document.Mapping) -> Translation:
     translator.drop_samples()
     translator.take_controls()
     translator.take_guided_images()
+    translator.take_frame_interpolation()
     translator.take_rest()
     return Translation(translator.given, tuple(translator.notes), made_with, scheduler)
 
@@ -522,6 +528,22 @@ class _Translator:
             self.put("seed_behavior", "schedule", "seed_behavior")  # as Deforum does while they are on
             self.drop("seed_behavior")
         self.drop("init_images")
+
+    def take_frame_interpolation(self) -> None:
+        """Take the frames in between, where an engine is chosen; the amounts of early files are texts: Disabled, x2."""
+        engine, slow = self.choice("frame_interpolation_engine", "none"), "frame_interpolation_slow_mo_amount"
+        amount = self.choice("frame_interpolation_x_amount", "2").removeprefix("x")
+        if engine not in ("none", "false", "") and amount != "disabled":
+            self.put("interpolate", amount, "frame_interpolation_x_amount")
+            slower = self.choice(slow, "2").removeprefix("x")
+            if self.flag("frame_interpolation_slow_mo_enabled", slow in self.left and slower != "disabled"):
+                self.put("slow_motion", slower, slow)
+            if self.flag("frame_interpolation_keep_imgs", False):
+                self.put("interpolate_keep_frames", "true", "frame_interpolation_keep_imgs")
+            named = quote(self.text("frame_interpolation_engine")[:60])
+            self.notes.append(f"frame_interpolation_engine: {named} is not here; optical flow makes the frames in "
+                              "between. To use a TorchScript file of RIFE or FILM, set interpolator to it")  # fmt: skip
+        self.drop(*FRAME_INTERPOLATION)
 
     def take_rest(self) -> None:
         """Take all other settings by name or old name; list the unknown names in one note."""

@@ -58,7 +58,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "rerolling": ("reroll_blank_frames",),
     "Parseq": ("parseq_manifest",),
     "upscaling": ("r_upscale_video",),
-    "frame interpolation": ("frame_interpolation_engine",),
+    "frame interpolation": ("interpolate", "slow_motion"),
 }
 """Pending feature -> the settings that turn it on; while all of them are off, its other settings are not reported."""
 
@@ -94,6 +94,7 @@ _RESIZED = when(
 _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
 _FINISHED = when("frames are finished", lambda settings, sampled: settings.finishes)
+_IN_BETWEEN = when("interpolate is above 1", lambda settings, sampled: settings.interpolate > 1)
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
@@ -477,17 +478,25 @@ class Settings:
     r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "Upscaling factor.", pending="upscaling")
     r_upscale_model: str = _files("realesr-animevideov3", "", "Upscaling model.", pending="upscaling")
     r_upscale_keep_imgs: bool = _files(True, "", "Keeps the upscaled frames.", pending="upscaling")
-    frame_interpolation_engine: Literal["None", "RIFE v4.6",
-        "FILM"] = _files("None", "", "Frame interpolation method.",
-        pending="frame interpolation")
-    frame_interpolation_x_amount: int = _files(2, "times",
-        "Frame interpolation: multiplies the number of frames.", 2, 10,
-        pending="frame interpolation")
-    frame_interpolation_slow_mo_enabled: bool = _files(False, "", "Slow motion.", pending="frame interpolation")
-    frame_interpolation_slow_mo_amount: int = _files(2, "times", "Slow motion factor.", 2, 10,
-        pending="frame interpolation")
-    frame_interpolation_keep_imgs: bool = _files(False, "",
-        "Keeps the interpolated frames.", pending="frame interpolation")
+    interpolate: int = _files(1, "times",
+        "Frames of the film for each frame that is rendered: 2 puts one in between, at twice the frame rate, which "
+        "makes motion smoother. 1 is off.", 1, 10, pending="frame interpolation")
+    slow_motion: int = _files(1, "times",
+        "Slow motion: the film lasts this many times as long. Use it with interpolate of the same number or more.",
+        1, 10, pending="frame interpolation")
+    interpolator: str = _files("auto", "name or path",
+        "Makes the frames in between. flow moves the pixels of both frames along optical flow, and needs no files. "
+        "raft does so with RAFT's flow, whose weights you fetch. A path is a TorchScript file of FILM or RIFE: it is a "
+        "program that runs when it is loaded, so use only files that you trust. auto is raft on a graphics card where "
+        "its weights are, and flow otherwise.",
+        acts=_IN_BETWEEN, path=True, words="auto flow raft", pending="frame interpolation")
+    interpolator_inputs: Literal["auto", "film", "rife", "plane", "number", "middle"] = _files("auto", "",
+        "What the network in a TorchScript file is given. film: both frames, and the time in a tensor of 1x1. rife: "
+        "both frames in one tensor, and the time in a plane. plane and number: both frames, and the time in a plane or "
+        "as a number. middle: both frames, as it only makes the middle. auto tries them.",
+        acts=_IN_BETWEEN, pending="frame interpolation")
+    interpolate_keep_frames: bool = _files(False, "",
+        "Writes the frames in between as pictures too.", acts=_IN_BETWEEN, pending="frame interpolation")
     frame_interpolation_use_upscaled: bool = _files(False, "", "Interpolates the upscaled frames.",
         pending="frame interpolation")
     # fmt: on

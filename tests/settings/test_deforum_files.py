@@ -295,9 +295,7 @@ def test_prompts(
         ({"fov_schedule": "0: (40)"}, ()),
         ({"cn_1_enabled": True, "cn_1_model": "canny"},
          ("without effect, as ControlNet is not supported yet: cn_1_enabled, cn_1_model",)),
-        ({"frame_interpolation_x_amount": "Disabled"},
-         ("frame_interpolation_x_amount: 'Disabled' is not a whole number; expected 2..10 (times); left out, "
-          "as it has no effect yet",)),
+        ({"frame_interpolation_x_amount": "Disabled"}, ()),
         ({"strength_schedule": "0: (1.2)"},
          ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); "
           "the nearest valid value is used",)),
