@@ -10,7 +10,7 @@ from pathlib import Path
 from deforum.build import Prepared, prepare
 from deforum.errors import UserError
 from deforum.events import Note, Observer, RunFinished, RunPrepared, RunResult, nobody
-from deforum.going import Change, as_recorded, carry_on, unchanged
+from deforum.going import Change, as_recorded, carry_on, unchanged, with_steps
 from deforum.models.kept import KeptModels
 from deforum.output.checkpoints import check_checkpoint, list_checkpoints
 from deforum.output.choice import Outputs
@@ -150,7 +150,10 @@ def update(
         tell(RunPrepared(now.settings, now.timeline))
         if edit.is_empty and is_whole(run, then[-1].settings):
             run.tidy()
-            result = result_of(run.folder, run.record)
+            models = KeptModels() if models is None else models
+            result = with_steps(
+                run, now.settings, result_of(run.folder, run.record), tell=tell, stop=stop, models=models
+            )  # fmt: skip
             tell(RunFinished(result))
             return result
         if not edit.is_empty:

@@ -72,6 +72,26 @@ class Profiled:
 
 
 @dataclass(frozen=True)
+class StepBegun:
+    """A step behind the render begins."""
+
+    text: str
+    """What is done: `upscale 2, lanczos`."""
+    path: Path
+    """The folder of its frames, or its film."""
+    total: int
+    """Number of frames to make."""
+
+
+@dataclass(frozen=True)
+class StepFrame:
+    """A frame of a step is made; `done` of `total` frames so far."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is closed, and all its files are on the disk."""
 
@@ -80,7 +100,10 @@ class RunFinished:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The files of a render. `video` is the first film, None if there is none; `films` are all of them."""
+    """The files of a render. `films` are all films, those of steps behind the render last.
+
+    `video` is the last one of steps, else the first film; None if there is none.
+    """
 
     video: Path | None
     folder: Path
@@ -90,7 +113,7 @@ class RunResult:
     """True: `stop` ended the run before the last frame."""
 
 
-Event = RunPrepared | Note | RunLoaded | FrameShown | StageTimes | Profiled | RunFinished
+Event = RunPrepared | Note | RunLoaded | FrameShown | StageTimes | Profiled | StepBegun | StepFrame | RunFinished
 
 Observer = Callable[[Event], None]
 """Called with each event, in order, on the rendering thread; the render waits until it returns."""

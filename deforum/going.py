@@ -40,6 +40,7 @@ from deforum.output.resume import Stretch, look, next_stretch
 from deforum.output.run import Run
 from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
+from deforum.post.behind import make_behind
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
@@ -114,6 +115,7 @@ def carry_on(
                 trace.unlink(missing_ok=True)
             raise
         if result is not None:
+            result = with_steps(run, parts[-1].settings, result, tell=tell, stop=stop, models=models)
             tell(RunFinished(result))
             return result
         models.clear()
@@ -121,6 +123,30 @@ def carry_on(
         run.happened("paused", len(run.ledger.pictures()))
         tell(Note(f"paused, and memory is freed; it goes on when {pause.until(run.folder)}"))
         pause.wait(run.folder, stop)
+
+
+def with_steps(
+    run: RunFolder, settings: Settings, result: RunResult, *, tell: Observer, stop: Callable[[], bool],
+    models: KeptModels,
+) -> RunResult:  # fmt: skip
+    """Make the steps behind a finished run; return its result with their films. Raises UserError.
+
+    Frames that are to be deleted go once the steps are made.
+    """
+    deleted = run.record.frames_deleted
+    made = make_behind(
+        run.folder, settings, result, tell=tell, stop=stop, models=models, frames_deleted=deleted
+    )  # fmt: skip
+    if (
+        settings.chains
+        and not made.stopped
+        and not deleted
+        and result.films
+        and not Outputs.of(settings)[0].keep_frames
+    ):
+        run.change(lambda record: replace(record, frames_deleted=True))
+        run.tidy()
+    return made
 
 
 @dataclass
@@ -299,7 +325,7 @@ class Going:
         if stopped:
             return self._stopped(outputs, out.films)
         films = (*out.films, *(writer.path for writer in made if writer.path.is_file()))
-        run.finish(films, total, keep_frames=out.keep_frames)
+        run.finish(films, total, keep_frames=out.keep_frames or bool(settings.chains))
         return RunResult(out.films[0] if out.films else None, run.folder, total, out.films, False)
 
     def _since(self, stretch: Stretch) -> int:

@@ -25,6 +25,7 @@ from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.pause import PLAIN_PAUSE, Pause
 from deforum.output.record import RunRecord, SettingsPart, machine, packages
 from deforum.output.run_folder import RunFolder
+from deforum.post.behind import check_behind
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
 from deforum.sources import heading
@@ -60,13 +61,16 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
     known = settings if prepared is None else prepared.settings
     known = replace(known, width=known.width or STAND_IN_SIDE, height=known.height or STAND_IN_SIDE)
     look(lambda: outputs.check(*known.written_size, settings.fps))
-    look(lambda: runs_folder(settings, None if output is None else Path(output)))
+    folder = look(lambda: runs_folder(settings, None if output is None else Path(output)))
+    count = known.max_frames if prepared is None else len(prepared.timeline)
+    wrong, said = check_behind(known, count, Path() if folder is None else folder)
+    problems += wrong
     if problems or prepared is None:
         raise UserError(problems)
     film_seconds = len(prepared.timeline) / settings.fps
     if settings.resume_from_timestring:
         notes = (*notes, "resume_from_timestring: the command line and `resume` go on with a run; this is a new one")
-    foreseen = [*outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
+    foreseen = [*said, *outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
     return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
 

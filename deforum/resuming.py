@@ -10,7 +10,7 @@ from pathlib import Path
 from deforum.build import prepare
 from deforum.errors import UserError, disk_error
 from deforum.events import Note, Observer, RunFinished, RunPrepared, RunResult, nobody
-from deforum.going import Change, as_recorded, carry_on, unchanged
+from deforum.going import Change, as_recorded, carry_on, unchanged, with_steps
 from deforum.loading import load, load_text
 from deforum.models.kept import KeptModels
 from deforum.output.checkpoints import path_of
@@ -99,9 +99,16 @@ def resume(
         if changes:
             parts = _with_changes(run, parts, changes, tell)
         elif is_whole(run, parts[-1]):
-            tell(Note(f"{folder.name} is finished and whole: nothing is left to do"))
+            tell(
+                Note(
+                    f"{folder.name} is finished and whole: nothing is left to {'render' if parts[-1].chains else 'do'}"
+                )
+            )
             run.tidy()
-            return _finished(run, parts[-1], tell)
+            models = KeptModels() if models is None else models
+            result = with_steps(run, parts[-1], result_of(folder, run.record), tell=tell, stop=stop, models=models)
+            tell(RunFinished(result))
+            return result
         for line in older_versions(run.record):
             tell(Note(line))
         replaced = [] if changes else changed_inputs(run.record.inputs)
@@ -217,12 +224,6 @@ def is_whole(run: RunFolder, settings: Settings) -> bool:
         return True
     outputs = replace(Outputs.of(settings)[0], films=())
     return not look(run.folder, run.ledger, outputs, record).needed
-
-
-def _finished(run: RunFolder, settings: Settings, tell: Observer) -> RunResult:
-    result = result_of(run.folder, run.record)
-    tell(RunFinished(result))
-    return result
 
 
 def result_of(folder: Path, record: RunRecord) -> RunResult:

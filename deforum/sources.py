@@ -22,8 +22,8 @@ HEADING = "# Rendered by deforum"
 """First words of the settings that a run writes."""
 SETTINGS_FILE, FRAMES_FOLDER = "settings.yaml", "frames"
 """Names in the folder of a run."""
-RUN_FILE, SWEEP_FILE = "run.json", "sweep.json"
-"""The record of a run, and of a sweep, in their folders."""
+RUN_FILE, SWEEP_FILE, STEP_FILE = "run.json", "sweep.json", "step.json"
+"""The record of a run, of a sweep, and of a step behind a run, in their folders."""
 
 _FRAME = re.compile(r"(?:(\d{14})_)?\d{9}")
 _ABSOLUTE = re.compile(r"(?<![\w.~])(?:[A-Za-z]:|~)?[/\\](?:[^/\\\"'\[\]]*[/\\])*([^/\\]*)")

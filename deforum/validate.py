@@ -18,11 +18,13 @@ from deforum.features.table import FEATURES
 from deforum.settings.declare import Declaration
 from deforum.settings.document import Mapping as NodeMapping
 from deforum.settings.document import Place
+from deforum.settings.document import Sequence as NodeSequence
 from deforum.settings.faults import inside
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import Origin
+from deforum.settings.steps import Chain, Step, kind_of, located
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
 from deforum.timeline.prompts import place_prompts
 from deforum.timeline.timeline import prompt_faults
@@ -112,12 +114,28 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             found[name] = str(path.resolve())
         elif needs_file(name, settings, Sampling(settings)):
             origin = origins.get(name, Origin(name, Place("")))
-            problems.append(Problem(f"{origin.written}: {files.missing(text or '')}", str(origin.place)))
+            missing = files.missing(text or "", declaration.words)
+            problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
     settings = replace(settings, **found)  # type: ignore[arg-type]
+    post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files)
+    settings, problems = replace(settings, post=post), problems + lost
     for feature in FEATURES:
         settings, missing = feature.locate(settings, files)
         problems += placed(missing, origins)
     return settings, problems
+
+
+def locate_steps(chain: Chain, origin: Origin, files: Lookup) -> tuple[Chain, list[Problem]]:
+    """Make the paths in the steps behind the render absolute; also return problems for files that are missing."""
+    steps, problems = list[Step](), list[Problem]()
+    nodes = origin.node.items if isinstance(origin.node, NodeSequence) else ()
+    for number, step in enumerate(chain.steps):
+        found, missing = located(step, files)
+        place = nodes[number].place if number < len(nodes) else origin.place
+        before = f"{origin.written}, {kind_of(step).name}"
+        problems += [Problem(f"{before}: {option}: {message}", str(place)) for option, message in missing]
+        steps.append(found)
+    return Chain(tuple(steps)), problems
 
 
 def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:

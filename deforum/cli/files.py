@@ -25,9 +25,9 @@ STDIN = Path("-")
 def is_settings_name(path: Path) -> bool:
     """Whether a file of a folder is taken for settings, by its name; the records that runs write are not."""
     from deforum.profiling import TRACE_FILE
-    from deforum.sources import RUN_FILE, SWEEP_FILE
+    from deforum.sources import RUN_FILE, STEP_FILE, SWEEP_FILE
 
-    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in (TRACE_FILE, RUN_FILE, SWEEP_FILE)
+    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE)
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.frame import frame, frame_arguments
+from deforum.cli.post import step_arguments, step_command
 from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.verify import verify, verify_arguments
@@ -155,6 +156,18 @@ COMMANDS: dict[str, Command] = {
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,
         "RUN_FOLDER [video_format=webm] [fps=24] [width=512] [-o OUT]",
+    ),
+    "upscale": Command(
+        "make the frames of a run, or a film, larger", step_command("upscale"), step_arguments("upscale"),
+        "RUN_FOLDER|FILM [factor=2] [upscaler=x4plus] [-o OUT]",
+    ),
+    "interpolate": Command(
+        "make frames in between, or slow motion, of a run or a film", step_command("interpolate"),
+        step_arguments("interpolate"), "RUN_FOLDER|FILM [times=4] [slow=2] [-o OUT]",
+    ),
+    "finish": Command(
+        "finish the frames of a run, or a film, by the embedded network", step_command("finish"),
+        step_arguments("finish"), "RUN_FOLDER|FILM [look=ink] [-o OUT]",
     ),
     "frame": Command(
         "render frames of a run again, from the nearest state (exit status 1 where one comes out different)",

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deforum.cli.terminal import say
-from deforum.events import FrameShown, Observer, Profiled, RunFinished, RunLoaded, RunPrepared, StageTimes
+from deforum.events import (
+    FrameShown,
+    Observer,
+    Profiled,
+    RunFinished,
+    RunLoaded,
+    RunPrepared,
+    StageTimes,
+    StepBegun,
+    StepFrame,
+)
 
 if TYPE_CHECKING:
     from deforum.cli.console import Console
@@ -43,6 +53,10 @@ def json_lines(console: Console, file: str) -> Observer:
                 console.emit("times", file=file, frame=frame.index, seconds=_rounded(seconds))
             case Profiled(breakdown, trace):
                 console.emit("profile", file=file, **_of_breakdown(breakdown), trace=str(trace))
+            case StepBegun(text, path, total):
+                console.emit("step", file=file, text=text, path=str(path), total=total)
+            case StepFrame(done, total):
+                console.emit("step_frame", file=file, done=done, total=total)
             case RunFinished(result):
                 console.emit("finished", file=file, **of_result(result))
 

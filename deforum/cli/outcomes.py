@@ -80,7 +80,7 @@ def finished(outcome: Outcome, console: Console) -> None:
         return
     if result.stopped:
         say(f"stopped after {result.frames} frames: {result.folder}")
-    paths = [*result.films[1:], result.video or result.folder]
+    paths = [*(film for film in result.films if film != result.video), result.video or result.folder]
     console.put("".join(f"{path}\n" for path in paths))
 
 

@@ -22,6 +22,9 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` frames are finished; 0 when rendering begins."""
 
+    def step(self, done: int, total: int) -> None:
+        """Show that `done` of `total` frames of a step behind the render are made; 0 when it begins."""
+
     def fail(self, text: str) -> None:
         """Show that the run failed."""
 
@@ -35,6 +38,8 @@ class Silent:
     def status(self, text: str) -> None: ...
 
     def __call__(self, done: int, total: int) -> None: ...
+
+    def step(self, done: int, total: int) -> None: ...
 
     def fail(self, text: str) -> None: ...
 
@@ -57,6 +62,9 @@ class Lines(Silent):
         elif now - self._said >= self.SECONDS_BETWEEN_LINES or done == total:
             self._said = now
             self._say(pace(done, total, now - self._started))
+
+    def step(self, done: int, total: int) -> None:
+        Lines.__call__(self, done, total)
 
     def _say(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -82,12 +90,18 @@ class Bar(Silent):
         assert isinstance(self._bar, tqdm)
         self._bar.update(done - self._bar.n)
 
+    def step(self, done: int, total: int) -> None:
+        if not done:
+            self.close()
+        self(done, total)
+
     def close(self) -> None:
         if self._bar is not None:
             from tqdm import tqdm
 
             assert isinstance(self._bar, tqdm)
             self._bar.close()
+            self._bar = None
             self._bar = None
 
 

@@ -313,7 +313,7 @@ def render_job(
 def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
     """Return the observer that says what is rendered, its notes, and its progress."""
     from deforum.cli.observers import size_of
-    from deforum.events import FrameShown, Note, RunLoaded, RunPrepared
+    from deforum.events import FrameShown, Note, RunLoaded, RunPrepared, StepBegun, StepFrame
 
     stop = session.stop
 
@@ -331,6 +331,11 @@ def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
                 progress(0, total)
             case FrameShown(done=done, total=total):
                 progress(done, total)
+            case StepBegun(text, _, total):
+                progress.step(0, total)
+                session.tell(job.file, f"{text}: {total} frames")
+            case StepFrame(done, total):
+                progress.step(done, total)
 
     return watch
 

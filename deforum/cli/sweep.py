@@ -137,6 +137,8 @@ def _read_brackets(name: str, text: str) -> tuple[Value, ...]:
     node = parse_yaml_value(text, Place(f"command line: {cut(f'{name}={text}')}"))
     if not isinstance(node, Listed) or len(node.items) < 2:
         return ()  # reading the settings reports what is wrong with it
+    if _kinds().get(name.rpartition(".")[2]) == "list" and not all(isinstance(item, Listed) for item in node.items):
+        return ()  # a list is one value of such a setting
     return tuple(Value(_write(item), item.text if isinstance(item, Scalar) else _write(item)) for item in node.items)
 
 
@@ -169,8 +171,9 @@ def _numbers(item: re.Match[str], where: str) -> Iterator[str]:
 
 
 def _kinds() -> Mapping[str, str]:
-    """Return the list syntax of each setting, by all its names: "number" or "word"; others take only brackets."""
+    """Return the list syntax of each setting, by all its names: "number", "word", "list"; others take brackets."""
     from deforum.settings.options import CONTROLS, DECLARATIONS
+    from deforum.settings.steps import Chain
     from schedules import NumberSchedule
 
     kinds: dict[str, str] = {}
@@ -180,6 +183,8 @@ def _kinds() -> Mapping[str, str]:
             kind = "number"
         elif each.choices or each.type is bool or name == "sampler":
             kind = "word"
+        elif each.type is Chain:
+            kind = "list"
         else:
             continue
         kinds |= dict.fromkeys((name, *each.old), kind)

@@ -20,6 +20,7 @@ def verify(arguments: argparse.Namespace) -> int:
     """Check every frame, film and state of runs; print what is not as it was recorded, and a line for each run."""
     from deforum.output.finished import find_run
     from deforum.output.verify import verify as verify_run
+    from deforum.post.record import verify_steps
 
     console: Console = arguments.console
     if arguments.overrides:
@@ -36,5 +37,15 @@ def verify(arguments: argparse.Namespace) -> int:
         status = DIFFERENT if found.faults else status
         verified.append({"folder": str(folder), "finished": found.finished, "faults": list(found.faults)})
         console.put("".join(f"{fault}\n" for fault in found.faults))
+        for step in verify_steps(folder):
+            console.put("".join(f"{fault}\n" for fault in step.faults))
+            status = DIFFERENT if step.faults else status
+            state_of = "finished" if step.record.finished else "not finished"
+            what = step.record.film.file if step.record.film else f"{step.frames} of {step.record.count} frames"
+            verdict_of = f"{len(step.faults)} faults" if step.faults else "all as written"
+            verified[-1].setdefault("steps", []).append(  # type: ignore[attr-defined]
+                {"folder": str(step.folder), "finished": step.record.finished, "faults": list(step.faults)}
+            )
+            console.put(f"{step.folder}: {state_of}, {what}: {verdict_of}\n")
         console.put(f"{folder}: {state}, {', '.join(counts)}: {verdict}\n", verified=verified)
     return status

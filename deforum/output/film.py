@@ -58,12 +58,8 @@ def make_films(
     """
     folder = find_run(folder)
     frames = find_frames(folder)
-    source = _settings_source(folder, frames)
-    given, others = _read_overrides(overrides)
-    run = _load(source)
-    settings, notes = _settle(_load(source, others), run, given, folder, output)
-    if source is None:
-        notes.insert(0, f"no {SETTINGS_FILE} in {folder}; fps is {settings.fps:g} (to change: fps=N)")
+    found = film_settings(folder, frames, overrides, output)
+    given, run, settings, notes = found.given, found.run, found.settings, list(found.notes)
     pictures = frames.read(notes)
     lost, first = next(((at, pixels) for at, pixels in enumerate(pictures) if pixels is not None), (0, None))
     if first is None:
@@ -73,14 +69,13 @@ def make_films(
         notes.append(f"the first frame is frame {begin}")
     width, height = _size(given, first.shape[1], first.shape[0])
     films = {
-        _target(folder, output, FORMATS[film.format].suffix, overwrite=overwrite): _later(film, begin / run.fps)
+        _target(folder, output, FORMATS[film.format].suffix, overwrite=overwrite): later(film, begin / run.fps)
         for film in Outputs.of(settings)[0].films
     }
-    comment = _comment(source, run) if settings.save_metadata else ""
     writers = [
         VideoWriter(
             unfinished(path), width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
-            soundtrack=film.soundtrack, comment=comment,
+            soundtrack=film.soundtrack, comment=found.comment,
         )
         for path, film in films.items()
     ]  # fmt: skip
@@ -144,6 +139,37 @@ def _settings_source(folder: Path, frames: Frames) -> Path | None:
     return next((path for path in paths[:3] if SETTINGS in (read_texts(path) or {})), None)
 
 
+@dataclass(frozen=True)
+class FilmSettings:
+    """The settings of a film from the frames of a run, and of the run; notes on what differs, one line each."""
+
+    settings: Settings
+    run: Settings
+    given: Mapping[str, Given]
+    notes: tuple[str, ...]
+    comment: str
+    """For the film's metadata."""
+
+
+def film_settings(folder: Path, frames: Frames, overrides: Sequence[str], output: Path | None) -> FilmSettings:
+    """Read the settings of a run, changed by overrides that act on films. Raises UserError for others."""
+    source = _settings_source(folder, frames)
+    given, others = _read_overrides(overrides)
+    run = _load(source)
+    settings, notes = _settle(_load(source, others), run, given, folder, output)
+    if source is None:
+        notes.insert(0, f"no {SETTINGS_FILE} in {folder}; fps is {settings.fps:g} (to change: fps=N)")
+    comment = _comment(source, run) if settings.save_metadata else ""
+    return FilmSettings(settings, run, given, tuple(notes), comment)
+
+
+def plain_film_settings(overrides: Sequence[str]) -> Settings:
+    """Return the settings of a film that is made of another film. Raises UserError for overrides without effect."""
+    given, others = _read_overrides(overrides)
+    settings = _load(None, others)
+    return _settle(settings, Settings(), given, Path(), None)[0]
+
+
 def _load(source: Path | None, overrides: Sequence[str] = ()) -> Settings:
     return load({} if source is None else source, overrides, to_render=False).settings
 
@@ -203,7 +229,7 @@ def _with_sound(settings: Settings, given: Mapping[str, Given], folder: Path, no
     return replace(settings, **{name: str(path.resolve())})  # type: ignore[arg-type]
 
 
-def _later(film: Film, seconds: float) -> Film:
+def later(film: Film, seconds: float) -> Film:
     """Return a film whose sound begins later, where its first frames are missing."""
     sound = film.soundtrack
     return film if sound is None else replace(film, soundtrack=replace(sound, start=sound.start + seconds))

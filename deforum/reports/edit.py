@@ -93,9 +93,10 @@ OF_THE_RUN = {
 OF_FILMS = {
     "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
     "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
-    "interpolator_inputs", "interpolate_keep_frames",
+    "interpolator_inputs", "interpolate_keep_frames", "upscale", "upscaler", "post", "r_upscale_video",
+    "r_upscale_factor", "r_upscale_model", "r_upscale_keep_imgs", "frame_interpolation_use_upscaled",
 }  # fmt: skip
-"""Settings by which films and subtitles are made anew from the frames."""
+"""Settings by which films, subtitles and what steps make are made anew from the frames."""
 OF_CLIPS = ("extract_nth_frame", "extract_to_frame", "clip_end")
 """Settings of which frames of a clip are painted."""
 CONSTANTS: Mapping[str, Read] = {

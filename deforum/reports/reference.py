@@ -12,6 +12,7 @@ from deforum.errors import Problem, UserError
 from deforum.features.acting import in_words
 from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
+from deforum.settings.steps import Chain
 from deforum.settings.yaml_writer import write_value
 from schedules import NumberSchedule, TextSchedule, nearest
 from schedules.quoting import quote
@@ -167,7 +168,13 @@ def _describe(name: str, declaration: Declaration) -> Iterator[str]:
 
 def _kind(declaration: Declaration) -> str:
     """Return the kind of value in words."""
-    kinds = {NumberSchedule: "curve", TextSchedule: "texts", KeyedTexts: "keyed texts", bool: "true or false"}
+    kinds = {
+        Chain: "list of steps",
+        NumberSchedule: "curve",
+        TextSchedule: "texts",
+        KeyedTexts: "keyed texts",
+        bool: "true or false",
+    }
     numbers = {int: "whole number", float: "number", str: "text"}
     return "choice" if declaration.choices else kinds.get(declaration.type) or numbers[declaration.type]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.errors import UserError
 from deforum.paths import is_file, is_folder, to_path
+from schedules import nearest
 from schedules.quoting import cut, quote
 
 
@@ -40,8 +43,8 @@ class Lookup:
             return (self.folder / path, path) if text else ()
         return ()
 
-    def missing(self, text: str) -> str:
-        """Return the error message for a missing file, with a remedy."""
+    def missing(self, text: str, words: Sequence[str] = ()) -> str:
+        """Return the error message for a missing file, with a remedy; `words` are what may stand in its place."""
         if not text:
             return "this has to name a file"
         if is_url(text):
@@ -50,5 +53,9 @@ class Lookup:
             to_path(text)
         except UserError as error:
             return str(error)
+        if words and not re.search(r"[/\\.]", text):
+            meant = nearest(text, words)
+            hint = f"; did you mean {meant}?" if meant else ""
+            return f"{quote(text)} is neither one of {', '.join(words)} nor a file{hint}"
         looked = " and ".join(dict.fromkeys((str(self.folder.resolve()), str(Path.cwd()))))
         return f"there is no file {quote(text)} (looked in {looked})"

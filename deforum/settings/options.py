@@ -26,6 +26,16 @@ from deforum.settings.declare import (
 from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.profiles import PROFILES
+from deforum.settings.steps import (
+    OLD_UPSCALERS,
+    UPSCALERS,
+    Chain,
+    FrameFormat,
+    Interpolate,
+    Step,
+    Upscale,
+    VideoFormat,
+)
 from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
 
 FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
@@ -57,8 +67,6 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
     "Parseq": ("parseq_manifest",),
-    "upscaling": ("r_upscale_video",),
-    "frame interpolation": ("interpolate", "slow_motion"),
 }
 """Pending feature -> the settings that turn it on; while all of them are off, its other settings are not reported."""
 
@@ -95,6 +103,7 @@ _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
 _FINISHED = when("frames are finished", lambda settings, sampled: settings.finishes)
 _IN_BETWEEN = when("interpolate is above 1", lambda settings, sampled: settings.interpolate > 1)
+_UPSCALED = when("upscale is given", lambda settings, sampled: settings.upscale is not None)
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
@@ -436,8 +445,7 @@ class Settings:
     output: str = _files("output", "folder", "Folder in which the run's folder is created.", old="outdir")
     batch_name: str = _files("Deforum_{timestring}", "",
         "Name of the run's folder; {seed}, {timestring} and so on are filled in.")
-    video_format: Literal["h264", "h265", "av1", "webm", "prores", "prores4444", "ffv1", "gif", "webp"] = _files(
-        "h264", "", "Video codec or animated picture format.", acts=_FILM)
+    video_format: VideoFormat = _files("h264", "", "Video codec or animated picture format.", acts=_FILM)
     crf: int = _files(17, "", "h264 quality: 0 is lossless, 51 is worst; try 17 to 23.", 0, 51,
         acts=_FILM & chosen("video_format", "h264"))
     video_quality: int | None = _files(None, "",
@@ -446,7 +454,7 @@ class Settings:
     video_preset: str | None = _files(None, "",
         "Encoder preset; slower ones look better at equal size. null is faster for h264, medium for h265, 8 for av1.",
         acts=_FILM)
-    frame_format: Literal["png", "png16", "jpeg", "webp"] = _files("png", "", "File format of the frames.")
+    frame_format: FrameFormat = _files("png", "", "File format of the frames.")
     finish: Literal["auto", "none", "embedded"] = _files("auto", "",
         "Finishes the frames that are written: the embedded network makes them twice as wide and high, with firm edges "
         "and even areas. The animation goes on from the frames before, so it stays the same. Where a clip's own pixels "
@@ -455,6 +463,16 @@ class Settings:
     finish_look: Literal["plain", "gouache", "ink"] = _files("plain", "",
         "Look of finished frames. gouache: opaque paint, even areas with hard edges. ink: pen and wash, dark lines "
         "over thinned colours.", acts=_FINISHED)
+    upscale: float | None = _files(None, "times",
+        "Makes the frames this many times as wide and high behind the render; the frames and films of the run are "
+        "kept. Try 2.", 1.5, 8)
+    upscaler: str = _files("auto", "",
+        "upscale: lanczos, realesr-animevideov3 (fast, clean lines), x4plus (slow, more detail), x4plus-anime (slow, "
+        "flat colours), or a model's file. auto is realesr-animevideov3 where its package is installed, else lanczos.",
+        acts=_UPSCALED, path=True, words=" ".join(UPSCALERS))
+    post: Chain = _files(Chain(), "",
+        "Steps behind the render, in any order, such as [{upscale: 2}, {grain: 0.02}, {film: h265}]; they follow "
+        "upscale and interpolate. Each keeps what it was made from. The steps are listed in docs/post.md.")
     save_metadata: bool = _files(True, "",
         "Writes the settings of the run, and each frame's prompt, seed and values, into pictures and films: any of "
         "them can be given instead of a settings file. Off, pictures and films carry no texts.")
@@ -474,31 +492,35 @@ class Settings:
         "Resumes the run that resume_timestring names, if it is in the output folder; see the command line's --resume.")
     resume_timestring: str = _files("", "YYYYMMDDHHMMSS", "The run to resume: the time in its folder's name.",
         acts=on("resume_from_timestring"))
-    r_upscale_video: bool = _files(False, "", "Upscales the frames.", pending="upscaling")
-    r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "Upscaling factor.", pending="upscaling")
-    r_upscale_model: str = _files("realesr-animevideov3", "", "Upscaling model.", pending="upscaling")
-    r_upscale_keep_imgs: bool = _files(True, "", "Keeps the upscaled frames.", pending="upscaling")
+    r_upscale_video: bool = _files(False, "", "Deforum's switch of upscaling; upscale does the same.")
+    r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "r_upscale_video: the factor.",
+        acts=on("r_upscale_video"))
+    r_upscale_model: str = _files("realesr-animevideov3", "", "r_upscale_video: the upscaler, as upscaler.",
+        acts=on("r_upscale_video"), path=True, words=" ".join((*UPSCALERS, *OLD_UPSCALERS)))
+    r_upscale_keep_imgs: bool = _files(True, "", "r_upscale_video: keeps the upscaled frames beside the film.",
+        acts=on("r_upscale_video"))
     interpolate: int = _files(1, "times",
         "Frames of the film for each frame that is rendered: 2 puts one in between, at twice the frame rate, which "
-        "makes motion smoother. 1 is off.", 1, 10, pending="frame interpolation")
+        "makes motion smoother. 1 is off.", 1, 10)
     slow_motion: int = _files(1, "times",
         "Slow motion: the film lasts this many times as long. Use it with interpolate of the same number or more.",
-        1, 10, pending="frame interpolation")
+        1, 10)
     interpolator: str = _files("auto", "name or path",
         "Makes the frames in between. flow moves the pixels of both frames along optical flow, and needs no files. "
         "raft does so with RAFT's flow, whose weights you fetch. A path is a TorchScript file of FILM or RIFE: it is a "
         "program that runs when it is loaded, so use only files that you trust. auto is raft on a graphics card where "
         "its weights are, and flow otherwise.",
-        acts=_IN_BETWEEN, path=True, words="auto flow raft", pending="frame interpolation")
+        acts=_IN_BETWEEN, path=True, words="auto flow raft")
     interpolator_inputs: Literal["auto", "film", "rife", "plane", "number", "middle"] = _files("auto", "",
         "What the network in a TorchScript file is given. film: both frames, and the time in a tensor of 1x1. rife: "
         "both frames in one tensor, and the time in a plane. plane and number: both frames, and the time in a plane or "
         "as a number. middle: both frames, as it only makes the middle. auto tries them.",
-        acts=_IN_BETWEEN, pending="frame interpolation")
+        acts=_IN_BETWEEN)
     interpolate_keep_frames: bool = _files(False, "",
-        "Writes the frames in between as pictures too.", acts=_IN_BETWEEN, pending="frame interpolation")
-    frame_interpolation_use_upscaled: bool = _files(False, "", "Interpolates the upscaled frames.",
-        pending="frame interpolation")
+        "Writes the frames in between as pictures too.", acts=_IN_BETWEEN)
+    frame_interpolation_use_upscaled: bool = _files(False, "",
+        "With r_upscale_video: frames in between are made of the upscaled frames. Off, they are a film of their own.",
+        acts=on("r_upscale_video") & _IN_BETWEEN)
     # fmt: on
 
     @property
@@ -519,6 +541,23 @@ class Settings:
         """Width and height of the frames that are written, px; `size` is that of the animation."""
         factor = FINISHING_FACTOR if self.finishes else 1
         return factor * self.size[0], factor * self.size[1]
+
+    @property
+    def chains(self) -> tuple[tuple[Step, ...], ...]:
+        """The steps behind the render; each chain begins with the frames of the run."""
+        larger: list[Step] = []
+        if self.upscale is not None:
+            larger = [Upscale(self.upscale, self.upscaler)]
+        elif self.r_upscale_video:
+            upscaler = OLD_UPSCALERS.get(self.r_upscale_model, self.r_upscale_model)
+            larger = [Upscale(float(self.r_upscale_factor[1:]), upscaler, keep=self.r_upscale_keep_imgs)]
+        between: list[Step] = []
+        if self.interpolate > 1 or self.slow_motion > 1:
+            between = [Interpolate(self.interpolate, self.slow_motion, interpolator=self.interpolator,
+                                   inputs=self.interpolator_inputs, keep=self.interpolate_keep_frames)]  # fmt: skip
+        is_apart = larger and between and self.upscale is None and not self.frame_interpolation_use_upscaled
+        chains = [larger, [*between, *self.post.steps]] if is_apart else [[*larger, *between, *self.post.steps]]
+        return tuple(tuple(chain) for chain in chains if chain)
 
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deforum.errors import Problem, UserError
 from deforum.settings import document
+from deforum.settings.chains import read_chain
 from deforum.settings.declare import Declaration
 from deforum.settings.deforum_files import DISSOLVED, FOREIGN, host_choice
 from deforum.settings.document import Node, Place, Scalar, check_text
 from deforum.settings.faults import Wrong
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.steps import Chain
 from deforum.settings.values import UnknownChoice, read_value
 from deforum.settings.yaml_writer import write_yaml
 from schedules import NumberSchedule, TextSchedule, nearest
@@ -211,7 +214,8 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
     lenient = isinstance(profile, Scalar) and profile.text.strip().casefold() == "deforum"
     for name, each in given.items():
         try:
-            values[name] = value = read_value(find_declaration(name), each.node, each.written)
+            read = read_chain if find_declaration(name).type is Chain else partial(read_value, find_declaration(name))
+            values[name] = value = read(each.node, each.written)
             if isinstance(value, NumberSchedule | TextSchedule):
                 found.notes.extend(f"{each.written}: {note}" for note in value.notes)
         except Wrong as wrong:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from deforum.settings.declare import Declaration
+from deforum.settings.steps import Chain, write_step
+from deforum.settings.yaml_scalars import PLAIN, quote, write_scalar
 from schedules import Expression, NumberKeyframe, NumberSchedule, TextSchedule, parse_number
 
-PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*( [\w./+-]+)*")
-NOT_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 COMMENT_COLUMN = 44
 LONGEST_LINE = 100
 
@@ -34,6 +33,11 @@ def _entry(name: str, declaration: Declaration, value: object, indent: str) -> I
         for key, text in value:
             yield f"{indent}  {quote(key) if not key.isdecimal() else key}: {quote(text)}"
         return
+    if isinstance(value, Chain) and value.steps:
+        yield f"{indent}{name}:"
+        for step in value.steps:
+            yield f"{indent}  - {write_step(step)}"
+        return
     line = f"{indent}{name}: {write_value(value)}"
     comment = ", ".join(filter(None, (declaration.unit, declaration.range)))
     keyframes = value.keyframes if isinstance(value, NumberSchedule | TextSchedule) else ()
@@ -51,18 +55,12 @@ def _entry(name: str, declaration: Declaration, value: object, indent: str) -> I
 def write_value(value: object) -> str:
     """Return the value of one setting as YAML on one line."""
     match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
         case NumberSchedule() | TextSchedule():
             return _schedule(value)
+        case Chain():
+            return value.text
         case _:
-            return quote(str(value))
+            return write_scalar(value)
 
 
 def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
@@ -83,17 +81,3 @@ def _keyframe(keyframe: NumberKeyframe) -> str:
     value = keyframe.text.removeprefix(f"{keyframe.key.text}: ")
     number = re.fullmatch(r"\((-?[\d.]+)\)", value)
     return number[1] if number and isinstance(keyframe.value, float) else quote(value)
-
-
-def quote(text: str) -> str:
-    """Return a text as a YAML scalar, in quotes if it needs them."""
-    if PLAIN.fullmatch(text) and text.casefold() not in NOT_TEXT:
-        return text
-    quoted = json.dumps(text, ensure_ascii=False)
-    # YAML forbids some invisible characters that JSON allows.
-    return re.sub("[^ -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]", _escape, quoted)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

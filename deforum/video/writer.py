@@ -83,6 +83,8 @@ class Soundtrack:
 
     path: Path
     start: float = 0.0
+    filters: tuple[str, ...] = ()
+    """ffmpeg's filters that it passes through, such as atempo=0.5."""
 
     def check(self, format: str) -> None:
         """Raise VideoError where `format` has no sound, or the file is missing or has no readable sound."""
@@ -273,7 +275,8 @@ class VideoWriter:
         if self._soundtrack is not None:
             sound_input = ["-ss", f"{self._soundtrack.start:.6f}", *input_of(self._soundtrack.path)]
             # The sound is cut by a filter, because -t acts on the film too and its rounded times may drop a frame.
-            sound = ["-map", "1:a:0", "-af", f"atrim=end={seconds:.6f},asetpts=PTS-STARTPTS", *row.audio]
+            passing = ",".join([*self._soundtrack.filters, f"atrim=end={seconds:.6f}", "asetpts=PTS-STARTPTS"])
+            sound = ["-map", "1:a:0", "-af", passing, *row.audio]
         # Matroska rounds times to milliseconds: where frames are encoded again, the exact rate is passed again.
         again = "copy" not in row.finish
         video = () if "-filter_complex" in row.finish else ("-map", "0:v:0")

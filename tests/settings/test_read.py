@@ -144,6 +144,7 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
     )
     assert load(write("prompts: a\nuse_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
         "without effect: mask_file; acts where a mask asks for {video_mask} or {init_mask}",
+        "without effect: r_upscale_factor; acts where r_upscale_video is on",
     )
     assert load(
         write("prompts: a\nperlin_w: 4\nnoise_type: uniform\nantiblur_amount: 0\nantiblur_sigma: 2")
