@@ -114,8 +114,8 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             found[name] = str(path.resolve())
         elif needs_file(name, settings, Sampling(settings)):
             origin = origins.get(name, Origin(name, Place("")))
-            missing = files.missing(text or "", declaration.words)
-            problems.append(Problem(f"{origin.written}: {missing}", str(origin.place)))
+            what = files.missing(text or "", declaration.words)
+            problems.append(Problem(f"{origin.written}: {what}", str(origin.place)))
     settings = replace(settings, **found)  # type: ignore[arg-type]
     post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files)
     settings, problems = replace(settings, post=post), problems + lost
