@@ -12,6 +12,7 @@ import torch
 from deforum.animation.parts import Between, Pair, View
 from deforum.models.transfer import stays_on
 from deforum.motion.warps import Warp
+from deforum.pixels.bands import keep_contrast
 from deforum.pixels.image import Image, Mask, for_channels
 from deforum.pixels.morphology import close, distance_to_zero
 from deforum.pixels.sharpness import blur, blur_on_device, local_sharpness, sharpen_to
@@ -66,10 +67,11 @@ def sharpness_of(view: View) -> Mask:
 def sharp_fade(a: Seen, b: Seen, fade: float) -> Image:
     """Fade from one picture to the other, as sharp as they are; `fade` 0 is `a`.
 
-    Their finest details differ, so that a mix has less of them, and resampling takes more. Without sharpening a film
-    pulses. Where both pictures are the same, nothing changes.
+    Their details differ, so that a mix has less of them, and resampling takes more of the finest. Without a correction
+    a film pulses. Where both pictures are the same, nothing changes.
     """
     mixed = cross_fade(a.image, a.covers, b.image, b.covers, fade)
+    mixed = keep_contrast(mixed, a.image, b.image, fade)
     same = a.image == b.image
     return sharpen_to(mixed, torch.lerp(a.sharpness, b.sharpness, fade), same[0] & same[1] & same[2])
 

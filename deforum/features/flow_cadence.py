@@ -2,7 +2,7 @@
 
 The camera's motion is known. The remaining motion between the older picture, moved to the newer one by the camera,
 and the newer one is estimated as optical flow. Where forward and backward flow agree, pixels follow it; elsewhere they
-fade.
+follow what agrees around them, or fade.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
 from deforum.flow import FlowModel, FlowSource, load_flow
 from deforum.flow.dense import both_ways
+from deforum.models.transfer import stays_on
+from deforum.motion.common_flow import common_flow
 from deforum.motion.flow_warp import Flow, FlowWarp, join, move_flow, reliable_flow, to_positions
-from deforum.motion.positions import Positions, Sampling, follow, read_at, sample_at
+from deforum.motion.positions import Positions, Sampling, follow, inside, read_at, sample_at
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image, Mask
 from deforum.timeline.frame import Frame
@@ -27,7 +29,13 @@ SAMPLING: Sampling = "bicubic"  # an in-between that is softer than its neighbou
 
 
 def attach(stages: Stages, found: FlowSource | None, kit: Kit) -> Stages:
-    """Let in-betweens follow the flow of optical_flow_cadence."""
+    """Let in-betweens follow the flow of optical_flow_cadence.
+
+    The estimators that need no weights compute on the processor. A graphics card would wait for them in each painted
+    frame: there `auto` fades.
+    """
+    if kit.settings.optical_flow_cadence == "auto" and stays_on(kit.device):
+        return stages
     return with_flow(stages, None if found is None else kit.load(load_flow, found))
 
 
@@ -49,13 +57,13 @@ class FollowFlow:
     def meet(self, moved: Image, newer: Image, key: Frame) -> Between:
         if fades_only(key):
             return FADE.meet(moved, newer, key)
-        forward, _ = self.residual(moved, newer, key)
+        forward = key.params.cadence_flow_factor * common_flow(moved, newer, *both_ways(self.model, moved, newer))
 
         def between(a: View, b: View, fade: float) -> Image:
             flow = move_flow(b.warp, forward)
             start = FlowWarp.of(flow, factor=fade).source  # where what is here is in the older picture
-            older = Seen.of(a, *see(a, start))
-            newer = Seen.of(b, *see(b, follow(to_positions(flow), start)))  # and in the newer one
+            older = Seen.of(a, *see(a, start)).feathered()
+            newer = Seen.of(b, *see(b, follow(to_positions(flow), start))).feathered()  # and in the newer one
             return sharp_fade(older, newer, fade)
 
         return between
@@ -98,4 +106,4 @@ def see(view: View, places: Positions) -> tuple[Image, Mask]:
     """Sample a picture once at positions of the view; return it and its coverage there, (H, W)."""
     here, _ = view.warp.charts()
     seen = sample_at(view.image, follow(here.positions, places), SAMPLING, view.warp.edge).clamp_(0, 1)
-    return seen, read_at(here.covers[None], places)[0]
+    return seen, read_at(here.covers[None], places)[0] * inside(places)

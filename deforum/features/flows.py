@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from deforum.settings.declare import when
 from deforum.settings.options import OPTIONS, Settings
+from deforum.settings.profiles import PROFILES
 
 if TYPE_CHECKING:
     from deforum.flow import FlowSource
 
 IN_BETWEENS = when("cadence is above 1", lambda settings, sampled: sampled.cadence > 1)
+FOLLOWED = when(
+    "optical_flow_cadence is not None",
+    lambda settings, sampled: method_of(settings, "optical_flow_cadence") != "None",
+)
 
 
 def find_flow(settings: Settings, name: str) -> FlowSource | None:
@@ -20,8 +25,16 @@ def find_flow(settings: Settings, name: str) -> FlowSource | None:
     """
     from deforum.flow import resolve_or_stand_in
 
-    method = getattr(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
+    method = method_of(settings, name) if settings.animation_mode in OPTIONS[name].modes else "None"
     return resolve_or_stand_in(method, name, stands_in=settings.is_lenient)
+
+
+def method_of(settings: Settings, name: str) -> str:
+    """Return the estimator that a setting names; `auto` is DIS Medium or None, by the profile."""
+    method: str = getattr(settings, name)
+    if method != "auto":
+        return method
+    return "DIS Medium" if PROFILES[settings.profile].in_betweens_follow else "None"
 
 
 def notes(name: str, found: FlowSource | None) -> list[str]:

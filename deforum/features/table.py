@@ -69,13 +69,15 @@ DISOCCLUSION = Feature(
 
 FLOW_CADENCE = Feature(
     "optical-flow cadence",
-    is_on=lambda settings: settings.mode.goes_on and settings.optical_flow_cadence != "None",
+    is_on=lambda settings: (
+        settings.mode.goes_on and settings.cadence > 1 and flows.method_of(settings, "optical_flow_cadence") != "None"
+    ),
     find=lambda settings: flows.find_flow(settings, "optical_flow_cadence"),
     attach="deforum.features.flow_cadence:attach",
     notes=lambda settings, found: flows.notes("optical_flow_cadence", found),
     acts={
         "optical_flow_cadence": flows.IN_BETWEENS,
-        "cadence_flow_factor": flows.IN_BETWEENS & unless("optical_flow_cadence", "None"),
+        "cadence_flow_factor": flows.IN_BETWEENS & flows.FOLLOWED,
     },
 )
 

@@ -92,7 +92,7 @@ def match_detail_on_device(image: Image, wanted: float | torch.Tensor, share: fl
 def local_sharpness(image: Image) -> Mask:
     """Measure sharpness around each pixel: mean square of the Laplacian of luminance, (H, W)."""
     laplacian = _laplacian(image)
-    return _mean_around(laplacian * laplacian)
+    return mean_around(laplacian * laplacian)
 
 
 def sharpen_to(image: Image, wanted: Mask, still: torch.Tensor | None = None) -> Image:
@@ -104,8 +104,8 @@ def sharpen_to(image: Image, wanted: Mask, still: torch.Tensor | None = None) ->
     fine = _fine(image, *FINE)
     # The Laplacian of image + a fine is one + a other; its mean square around a pixel is a parabola in a.
     one, other = _laplacian(image), _laplacian(fine)
-    excess = _mean_around(one * one) - wanted
-    slope, bend = _mean_around(one * other).clamp_(min=0), _mean_around(other * other)
+    excess = mean_around(one * one) - wanted
+    slope, bend = mean_around(one * other).clamp_(min=0), mean_around(other * other)
     root = (slope * slope - bend * excess).clamp_(min=0).sqrt_()
     amount = (-excess / (slope + root).clamp_(min=1e-12)).clamp_(*LOCAL_AMOUNTS)
     if still is not None:
@@ -143,7 +143,8 @@ def laplacian_on_device(image: Image) -> Mask:
     return around
 
 
-def _mean_around(values: Mask) -> Mask:
+def mean_around(values: Mask) -> Mask:
+    """Return the mean of (H, W) over AROUND x AROUND px; beyond the edge aaa|abc|ccc."""
     if values.device != CPU:
         return mean_on_device(values)
     mean = cv2.blur(values.numpy(), (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)

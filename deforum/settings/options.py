@@ -319,8 +319,10 @@ class Settings:
         "Perlin noise: octaves, each twice as fine as the one before.", 1, 16, acts=_PERLIN)
     perlin_persistence: float = _feedback(0.5, "share",
         "Perlin noise: strength of each octave relative to the one before.", 0, 1, acts=_PERLIN)
-    optical_flow_cadence: FlowMethod = _feedback("None", "",
-        "Optical flow between diffused frames, beyond the camera's motion; in-betweens follow it. None only fades.")
+    optical_flow_cadence: Literal["auto", "None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"] = _feedback("auto", "",
+        "Optical flow between diffused frames, beyond the camera's motion; in-betweens follow what both frames have in "
+        "common. None only fades. auto is DIS Medium, and None with profile: deforum or on a graphics card, which "
+        "would wait for the processor.")
     optical_flow_redo_generation: FlowMethod = _feedback("None", "",
         "Diffuses each frame twice: the first result gives an optical flow, the previous frame is moved by it and "
         "diffused again.")

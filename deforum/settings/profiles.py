@@ -20,6 +20,8 @@ class Profile:
     """2D: with the perspective flip on, translation still acts. (Deforum: it has no effect.)"""
     keys_on_time: bool
     """Cadence: the frame diffused at k is shown unblended at k. (Deforum: blended in from k on, alone at k+C-1.)"""
+    in_betweens_follow: bool
+    """optical_flow_cadence: auto follows the flow between diffused frames. (Deforum: they fade.)"""
     true_color_channels: bool
     """Colour match in HSV and LAB, and noise, use the right channels. (Deforum: red and blue are swapped.)"""
     float_color: bool
@@ -69,6 +71,7 @@ PROFILES: dict[str, Profile] = {
         size_of_model=True,
         flip_keeps_translation=True,
         keys_on_time=True,
+        in_betweens_follow=True,
         true_color_channels=True,
         float_color=True,
         init_is_color_sample=True,
@@ -95,6 +98,7 @@ PROFILES: dict[str, Profile] = {
         size_of_model=False,
         flip_keeps_translation=False,
         keys_on_time=False,
+        in_betweens_follow=False,
         true_color_channels=False,
         float_color=False,
         init_is_color_sample=False,
