@@ -70,10 +70,11 @@ def sharp_fade(a: Seen, b: Seen, fade: float) -> Image:
     Their details differ, so that a mix has less of them, and resampling takes more of the finest. Without a correction
     a film pulses. Where both pictures are the same, nothing changes.
     """
-    mixed = cross_fade(a.image, a.covers, b.image, b.covers, fade)
-    mixed = keep_contrast(mixed, a.image, b.image, fade)
     same = a.image == b.image
-    return sharpen_to(mixed, torch.lerp(a.sharpness, b.sharpness, fade), same[0] & same[1] & same[2])
+    still = same[0] & same[1] & same[2]
+    mixed = cross_fade(a.image, a.covers, b.image, b.covers, fade)
+    mixed = keep_contrast(mixed, a.image, b.image, fade, still)
+    return sharpen_to(mixed, torch.lerp(a.sharpness, b.sharpness, fade), still)
 
 
 def close_gaps(image: Image, covers: Mask) -> tuple[Image, Mask]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
@@ -25,19 +24,19 @@ def bands_of(image: Image) -> list[Image]:
     return [finer - softer for finer, softer in pairwise(softened[1:])]
 
 
-def keep_contrast(mixed: Image, a: Image, b: Image, share: float) -> Image:
+def keep_contrast(mixed: Image, a: Image, b: Image, share: float, still: torch.Tensor) -> Image:
     """Give a mix of two pictures (3, H, W) the local contrast of its parts, in each band but the finest.
 
     Where detail of the two differs, a mix has less of it than either: up to a half of its mean square. Each band is
-    multiplied so that its mean square around a pixel is that of `a` and `b`, weighted by the `share` of `b`. Where both
-    are the same, nothing changes. The finest band is left to `deforum.pixels.sharpness.sharpen_to`.
+    multiplied so that its mean square around a pixel is that of `a` and `b`, weighted by the `share` of `b`. Where
+    `still` (H, W) is True nothing changes. The finest band is left to `deforum.pixels.sharpness.sharpen_to`.
     """
     found = bands_of(mixed)
     parts = zip(found, bands_of(_luminance(a)), bands_of(_luminance(b)), strict=True)
     for band, of_a, of_b in parts:
         wanted = torch.lerp(_energy(of_a), _energy(of_b), share)
         factor = ((wanted + EVEN) / (_energy(_luminance(band)) + EVEN)).sqrt_().clamp_(1 / MOST, MOST)
-        mixed = torch.addcmul(mixed, for_channels(factor - 1), band)
+        mixed = torch.addcmul(mixed, for_channels(factor.sub_(1).masked_fill_(still, 0)), band)
     return mixed.clamp_(0, 1)
 
 
@@ -48,7 +47,7 @@ def _energy(band: Image) -> Mask:
 def _luminance(image: Image) -> Image:
     """Return the luminance, (1, H, W)."""
     if image.device.type != "cpu":
-        weights: Sequence[float] = LUMINANCE
-        return sum(channel * weight for channel, weight in zip(image, weights, strict=True))[None]
+        red, green, blue = (channel * weight for channel, weight in zip(image, LUMINANCE, strict=True))
+        return (red + green + blue)[None]
     gray = cv2.transform(to_array(image), np.array([LUMINANCE], np.float32))
     return torch.from_numpy(np.asarray(gray, np.float32))[None]

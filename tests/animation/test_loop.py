@@ -81,11 +81,11 @@ def test_in_betweens_show_the_new_picture_moved_back(settings: Make) -> None:
     frames = run(settings(max_frames=5, cadence=4, translation_x=2, border="wrap"), fresh)
     old, new = to_array(texture(0)), to_array(texture(4))
     want = (np.roll(old, 4, axis=1) + np.roll(new, -4, axis=1)) / 2
-    # Fine detail is sharpened. Content that came in over the edge is not of one mind with content that has gone out:
-    # compare the middle.
-    soft, soft_want = (cv2.GaussianBlur(picture, (0, 0), 4) for picture in (to_array(frames[2]), want))
+    # Detail is given back the contrast that it loses in a mix: compare what is coarser. Content that came in over the
+    # edge is not of one mind with content that has gone out: compare the middle.
+    soft, soft_want = (cv2.GaussianBlur(picture, (0, 0), 9) for picture in (to_array(frames[2]), want))
     assert np.abs(soft - soft_want)[16:-16, 16:-16].max() < 0.01
-    assert np.abs(soft - cv2.GaussianBlur(old, (0, 0), 4))[16:-16, 16:-16].max() > 0.04
+    assert np.abs(soft - cv2.GaussianBlur(old, (0, 0), 9))[16:-16, 16:-16].max() > 0.02
 
 
 def test_in_betweens_are_as_sharp_as_the_pictures_around_them(settings: Make) -> None:
