@@ -24,7 +24,7 @@ from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the
 from deforum.diffusion.prompts.syntax import parse_composition
 from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
-from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.solvers import Walk, solve
 from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
 from deforum.models.room import Room, room_of, within_memory
 from deforum.models.transfer import stays_on, upload
@@ -235,9 +235,11 @@ class Diffuser:
         frames = [task.frame for task in tasks]
         model, index = self._model, frames[0].index
         run = None if plan.start == "noise" else plan.run
-        path = path_of(model.schedule, plan.sampler, plan.steps, run, exact=self._exact)
-        sigmas = path.sigmas
         shape = self._door.latent_shape(width, height)
+        padded = shape[2] * self.factor, shape[1] * self.factor
+        schedule = model.schedule.at_size(*padded)
+        path = path_of(schedule, plan.sampler, plan.steps, run, exact=self._exact)
+        sigmas = path.sigmas
         start = upload(
             torch.stack(
                 [
@@ -259,8 +261,7 @@ class Diffuser:
             start = (latents + start * path.noised) * path.start_scale
         else:
             # The standard deviation of x0 + sigma * noise.
-            start = start * (sigmas[0] ** 2 + model.schedule.data**2) ** 0.5
-        padded = shape[2] * self.factor, shape[1] * self.factor
+            start = start * (sigmas[0] ** 2 + schedule.data**2) ** 0.5
         may_be_blank = is_blank(torch.stack(inits), 1 / 255).all() if plan.start == "image" else None
 
         def sample() -> tuple[Tensor, list[Fault]]:
@@ -282,10 +283,10 @@ class Diffuser:
                 sigmas=sigmas,
                 noise=step_noise(shape, frames, self.factor, self.device),
                 eta=plan.eta,
-                schedule=model.schedule,
+                schedule=schedule,
                 hold=held,
             )
-            latents = held(SOLVERS[plan.sampler.solver](start, walk) * path.end_scale, 0.0)
+            latents = held(solve(plan.sampler.solver, start, walk) * path.end_scale, 0.0)
             count = len(finite)
             faults = [
                 Fault(each.found, f"{each.says} at evaluation {i} of {count}") for i, each in enumerate(finite, 1)

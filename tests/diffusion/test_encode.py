@@ -9,7 +9,7 @@ import diffusers
 import pytest
 import torch
 
-from deforum.diffusion.families.clip import ClipReader, Encoder, _chunks, _emphasize
+from deforum.diffusion.families.clip import ClipReader, Encoder, _chunks, emphasize
 from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.faults import RenderError
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
@@ -96,7 +96,7 @@ def test_clip_skip_reads_an_earlier_layer_through_the_last_norm(
 def test_weights_scale_their_tokens_and_keep_the_mean() -> None:
     hidden = torch.rand(1, 6, 4) + 0.5
     weights = torch.tensor([[1.0, 1.5, 1.5, 0.5, 1.0, 1.0]])
-    scaled = _emphasize(hidden, weights)
+    scaled = emphasize(hidden, weights)
     assert float(scaled.mean()) == pytest.approx(float(hidden.mean()))
     ratio = scaled / hidden
     assert torch.allclose(ratio[0, 1] / ratio[0, 0], torch.tensor(1.5))
@@ -107,7 +107,7 @@ def test_each_chunk_keeps_its_own_mean() -> None:
     hidden = torch.rand(3, 6, 4) + 0.5
     weights = torch.ones(3, 6)
     weights[0, 1], weights[1, 2:4] = 1.5, 0.2
-    scaled = _emphasize(hidden, weights)
+    scaled = emphasize(hidden, weights)
     for chunk in range(3):
         product = hidden[chunk] * weights[chunk, :, None]
         assert torch.allclose(scaled[chunk], product * (hidden[chunk].mean() / product.mean()))
@@ -134,7 +134,7 @@ def test_weights_stay_sane_where_the_mean_says_nothing() -> None:
     hidden -= hidden.mean()
     weights = torch.ones(1, 77)
     weights[0, 1:4] = 1.4
-    assert float((_emphasize(hidden, weights) / hidden).abs().max()) < 1.5
+    assert float((emphasize(hidden, weights) / hidden).abs().max()) < 1.5
 
 
 def test_attention_changes_the_embedding_only_where_asked(encoders: dict[str, PromptEncoder]) -> None:

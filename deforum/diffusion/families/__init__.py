@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class SingleFile:
     """Input channels of that layer; inpainting and other special models have other counts."""
     has_labels: bool = False
     """The network has an embedding of labels (SDXL: of sizes)."""
+    cells: int = 1
+    """Latent cells that this layer takes at once, as channels, more than the configuration's `in_channels` says."""
+    mark: str = ""
+    """Name of a weight that families with the same other names do not have."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,14 @@ class Family:
     """Input channels of the network per latent channel; 4 for networks that pack 2x2 latents into one."""
     text_encoders: tuple[str, ...] = ("text_encoder",)
     """Folder: subfolders of the text encoders; each has a tokenizer in the corresponding folder "tokenizer..."."""
+    optional: tuple[str, ...] = ()
+    """Text encoders that a model may lack."""
+    spacing: Literal["linspace", "trailing"] | None = None
+    """The family's models are flow-matching, with steps spaced so (see `sampling.flow`); None: they are not."""
+    size: int = 0
+    """Native width and height in px of a network whose configuration has no `sample_size`; 0: its configurations'."""
+    precision: str = "fp16"
+    """The precision that `auto` stands for on a graphics card; transformers overflow in fp16."""
     usual_prediction: str | None = "epsilon"
     """Prediction type of a single file that does not state one; None: the loader determines it."""
     other_sizes: Mapping[str, int] = field(default_factory=dict)
@@ -77,7 +90,71 @@ def _ldm(text_encoder: str, *, has_labels: bool = False) -> SingleFile:
     )
 
 
+def _dit(
+    network: str, first_layer: str, channels: int, *, text_encoder: str, cells: int = 1, mark: str = ""
+) -> SingleFile:
+    """Return the weight names of a transformer's file, with the prefixes that `checkpoint.todays_names` gives them."""
+    return SingleFile(
+        network=f"model.diffusion_model.{network}",
+        text_encoder=f"text_encoders.{text_encoder}.",
+        autoencoder="first_stage_model.decoder.",
+        first_layer=f"model.diffusion_model.{first_layer}",
+        channels=channels,
+        cells=cells,
+        mark=mark and f"model.diffusion_model.{mark}",
+    )
+
+
+def _flow(
+    name: str,
+    title: str,
+    pipelines: str,
+    file: SingleFile,
+    *,
+    text_encoders: tuple[str, ...] = ("text_encoder",),
+    optional: tuple[str, ...] = (),
+    spacing: Literal["linspace", "trailing"] = "trailing",
+    channels_per_latent: int = 1,
+) -> Family:
+    """Return the row of a family of flow-matching transformers, trained at 1024x1024."""
+    return Family(
+        name=name,
+        title=title,
+        pipelines=tuple(f"{pipeline}Pipeline" for pipeline in pipelines.split()),
+        file=file,
+        load=f"deforum.diffusion.families.{name}:load",
+        network="transformer",
+        network_name="transformer",
+        channels_per_latent=channels_per_latent,
+        text_encoders=text_encoders,
+        optional=optional,
+        spacing=spacing,
+        size=1024,
+        precision="bf16",
+        usual_prediction=None,
+    )
+
+
 _ROWS = (
+    _flow(
+        "stable_diffusion_3", "Stable Diffusion 3.x", "StableDiffusion3 StableDiffusion3Img2Img",
+        _dit("joint_blocks.", "x_embedder.proj.weight", 16, text_encoder="clip_g"),
+        text_encoders=("text_encoder", "text_encoder_2", "text_encoder_3"), optional=("text_encoder_3",),
+        spacing="linspace",
+    ),
+    _flow(
+        "flux", "Flux.1", "Flux FluxImg2Img",
+        _dit("double_blocks.", "img_in.weight", 64, text_encoder="t5xxl"),
+        text_encoders=("text_encoder", "text_encoder_2"), channels_per_latent=4,
+    ),
+    _flow(
+        "z_image", "Z-Image", "ZImage ZImageImg2Img",
+        _dit("layers.", "x_embedder.weight", 64, text_encoder="qwen3_4b", cells=4, mark="cap_pad_token"),
+    ),
+    _flow(
+        "lumina_2", "Lumina 2", "Lumina2 Lumina2Text2Img",
+        _dit("layers.", "x_embedder.weight", 64, text_encoder="gemma2_2b", cells=4),
+    ),
     Family(
         name="sdxl",
         title="Stable Diffusion XL",
@@ -104,7 +181,7 @@ _ROWS = (
         file=_ldm("cond_stage_model.transformer."),
         load=_STABLE_DIFFUSION,
     ),
-)
+)  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ROWS}
 """Families by name. A model belongs to the first row that fits."""

@@ -62,6 +62,17 @@ class ClipReader:
         tokens = torch.cat([hidden for hidden, _ in read], dim=-1).flatten(0, 1)
         return Embedding(tokens, read[-1][1])
 
+    def read_first(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
+        """Return the embedding of the first chunk alone, with the pooled embeddings of all encoders side by side.
+
+        An encoder without a projection gives its state at the end of the text as the pooled embedding.
+        """
+        first = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)[:1]
+        read = [self._read(encoder, first, clip_skip) for encoder in self.encoders]
+        tokens = torch.cat([hidden for hidden, _ in read], dim=-1)[0]
+        pooled = [summary for _, summary in read if summary is not None]
+        return Embedding(tokens, torch.cat(pooled) if pooled else None)
+
     def negative(self, text: str, embedding: Embedding) -> Embedding:
         """Return the embedding to use for a negative prompt: zeros for an empty one with `zero_empty`."""
         if not self.zero_empty or text.strip():
@@ -89,9 +100,13 @@ class ClipReader:
             hidden = getattr(model, "text_model", model).final_layer_norm(hidden)
         hidden = hidden.float()
         if any(weight != 1 for row in weights for weight in row):
-            hidden = _emphasize(hidden, upload(torch.tensor(weights), device))
-        pooled = getattr(out, "text_embeds", None)
-        return hidden, None if pooled is None or not self.pooled else pooled[0].float()
+            hidden = emphasize(hidden, upload(torch.tensor(weights), device))
+        if not self.pooled:
+            return hidden, None
+        if (projected := getattr(out, "text_embeds", None)) is not None:
+            return hidden, projected[0].float()
+        last = getattr(model, "text_model", model).final_layer_norm(out.hidden_states[-1])
+        return hidden, last[0, rows[0].index(tokenizer.eos_token_id)].float()
 
 
 def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
@@ -113,7 +128,7 @@ def _chunks(tokenizer: Any, spans: Sequence[Weighted], size: int) -> Chunks:
     return chunks[:-1] if len(chunks) > 1 and not chunks[-1] else chunks
 
 
-def _emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
+def emphasize(hidden: Tensor, weights: Tensor) -> Tensor:
     """Scale hidden states (chunks, tokens, width) by weights (chunks, tokens); each chunk keeps its mean (A1111)."""
     scaled = hidden * weights.unsqueeze(-1)
     ratios = scaled.mean(dim=(1, 2)) / hidden.mean(dim=(1, 2))

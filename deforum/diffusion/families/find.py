@@ -23,6 +23,8 @@ MODELS: tuple[Kind, ...] = ("checkpoint", "diffusion_model")
 """Kinds of file that `model` may name."""
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
+_TOKENIZERS = {"tokenizer.json", "spiece.model", "tokenizer.model"}
+"""Files that hold a whole tokenizer."""
 _MOST_CHANNELS = 100_000  # of a layer, or words of a vocabulary: no network has more
 _WAYS = 'give "embedded", a diffusers model folder, a .safetensors file, or a hub name such as "owner/name"'
 
@@ -79,14 +81,16 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
     index = read_config(folder / "model_index.json")
     families = _families(str(folder), index)
     parts = families[0]  # families of one pipeline have the same parts
-    if lost := [part for part in parts.text_encoders if index.get(part) in (None, [None, None]) and part in index]:
+    lost = [part for part in parts.text_encoders if part in index and index.get(part) in (None, [None, None])]
+    encoders = tuple(part for part in parts.text_encoders if not (part in lost and part in parts.optional))
+    if lost := [part for part in lost if part not in parts.optional]:
         raise UserError(
             f"{folder}: it has no {', no '.join(lost)}: the SDXL refiner or another model that cannot paint a picture "
             f"alone; give the base model"
         )
-    needed = (parts.network, "vae", *parts.text_encoders)
+    needed = (parts.network, "vae", *encoders)
     fp16 = tuple(part for part in needed if _weights(folder / part, "fp16") and not _weights(folder / part, ""))
-    problems = list(_missing(folder, parts, fp16))
+    problems = list(_missing(folder, needed, fp16))
     if problems:
         raise UserError(Problem(problem) for problem in problems)
     for part in needed:
@@ -95,7 +99,9 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
     configs = {part: read_config(folder / part / "config.json") for part in needed}
     for part, config in configs.items():
         check_network(folder / part / "config.json", config)
-    for part in parts.text_encoders:
+    for part in encoders:
+        if "CLIP" not in str(configs[part].get("architectures", "CLIP")):
+            continue
         words = whole(folder / part / "config.json", configs[part], "vocab_size", 49408, _MOST_CHANNELS * 10)
         _check_vocabulary(folder / part.replace("text_encoder", "tokenizer"), words)
     network, vae = configs[parts.network], configs["vae"]
@@ -108,7 +114,7 @@ def check_folder(name: str, folder: Path, prediction: str | None = None) -> Mode
             f"{folder}: the {family.network_name} takes {taken} channels and the autoencoder makes {made}: an "
             f"inpainting or other special model; use a plain text-to-image model"
         )
-    _check_schedule(folder / "scheduler" / "scheduler_config.json", prediction)
+    _check_schedule(folder / "scheduler" / "scheduler_config.json", prediction, family)
     size = native_size(network, vae, family)
     return ModelSource(name, "folder", folder, family.name, prediction, None, size, fp16)
 
@@ -119,6 +125,8 @@ def native_size(network: Mapping[str, Any], vae: Mapping[str, Any], family: Fami
     `sample_size` counts latents, as a number or as height and width. A network without one has its family's.
     """
     latents = network.get("sample_size")
+    if latents is None and family.size:
+        return family.size, family.size
     if latents is None:
         latents = read_config(CONFIGS / family.name / family.network / "config.json")["sample_size"]
     height, width = latents if isinstance(latents, list) else (latents, latents)
@@ -169,11 +177,11 @@ def _check_vocabulary(folder: Path, words: int) -> None:
             )
 
 
-def _check_schedule(path: Path, prediction: str | None) -> None:
-    from deforum.diffusion.sampling.sigmas import NoiseSchedule
+def _check_schedule(path: Path, prediction: str | None, family: Family) -> None:
+    from deforum.diffusion.sampling.flow import read_schedule
 
     try:
-        NoiseSchedule.from_config(read_config(path), prediction)
+        read_schedule(read_config(path), prediction, family.spacing)
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -239,17 +247,17 @@ def _size_of_file(family: Family, prediction: str | None) -> tuple[int, int]:
     return native_size(network, vae, family)
 
 
-def _missing(folder: Path, family: Family, fp16: tuple[str, ...]) -> Iterator[str]:
+def _missing(folder: Path, parts: Sequence[str], fp16: tuple[str, ...]) -> Iterator[str]:
     """Yield a message for each missing file. Without a tokenizer a model would load and fail at the first prompt."""
-    for part in (family.network, "vae", *family.text_encoders):
+    for part in parts:
         if not (folder / part / "config.json").is_file():
             yield f"{folder}: {part}/config.json is missing; is the model's download complete?"
         elif not _weights(folder / part, "fp16" if part in fp16 else ""):
             yield f"{folder}: {part}/ has no weights (.safetensors or .bin); is the model's download complete?"
-    for part in family.text_encoders:
+    for part in (part for part in parts if part.startswith("text_encoder")):
         tokenizer = part.replace("text_encoder", "tokenizer")
         files = {file.name for file in (folder / tokenizer).glob("*")}
-        if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= files:
+        if not files & _TOKENIZERS and not {"vocab.json", "merges.txt"} <= files:
             yield (
                 f"{folder}: {tokenizer}/ has neither tokenizer.json nor vocab.json with merges.txt; without them "
                 f"prompts cannot be read. Copy the folder {tokenizer}/ from the model's origin"

@@ -18,7 +18,7 @@ from deforum.diffusion.memory import count_weights
 from deforum.errors import UserError
 from deforum.models.captured import Captured, CudaRecord, compiler
 from deforum.models.catalogue import find_function
-from deforum.models.device import choose_device, choose_dtype
+from deforum.models.device import DTYPES, choose_device, choose_dtype
 from deforum.models.faster import SMALL
 from deforum.models.hub import fetch
 from deforum.models.offload import size_of
@@ -58,6 +58,8 @@ def load_model(
     dtype = choose_dtype(precision, target)
     if source.kind == "hub":
         source = replace(_fetch(source), tiny_vae=source.tiny_vae)
+    if precision == "auto" and target.type != "cpu":
+        dtype = DTYPES[FAMILIES[source.family].precision]
     if precision == "auto" and target.type == "cpu" and 4 * count_weights(source) <= SMALL:
         dtype = torch.float32  # packed, a small network is as fast as in bf16
     load: Load = find_function(FAMILIES[source.family].load)

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from deforum.diffusion.families import single_file
+from deforum.diffusion.families import FAMILIES, single_file
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.networks import read_part
+from deforum.diffusion.sampling.flow import read_schedule
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.models.catalogue import find_function
 from deforum.models.config import read_config
@@ -31,6 +32,9 @@ class Parts:
     def __getitem__(self, name: str) -> Any:
         return self.modules[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.modules
+
 
 def read_parts(source: ModelSource, classes: Mapping[str, str], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
     """Load a folder or a single file: networks and text encoders in `dtype`, the autoencoder in float32.
@@ -42,12 +46,16 @@ def read_parts(source: ModelSource, classes: Mapping[str, str], pads: Mapping[st
     if source.kind == "file":
         with _quiet(), without_network():
             return _read_file(source, classes, pads, dtype)
-    modules = {
-        name: _part(source, name, cls, torch.float32 if name == "vae" else dtype) for name, cls in classes.items()
-    }
     assert source.path is not None
+    absent = {part for part in FAMILIES[source.family].optional if not (source.path / part).is_dir()}
+    absent |= {part.replace("text_encoder", "tokenizer") for part in absent}
+    modules = {
+        name: _part(source, name, cls, torch.float32 if name == "vae" else dtype)
+        for name, cls in classes.items()
+        if name not in absent
+    }
     config = read_config(source.path / "scheduler" / "scheduler_config.json")
-    return Parts(modules, NoiseSchedule.from_config(config, source.prediction))
+    return Parts(modules, read_schedule(config, source.prediction, FAMILIES[source.family].spacing))
 
 
 def _read_file(source: ModelSource, classes: Mapping[str, str], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:

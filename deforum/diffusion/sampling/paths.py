@@ -34,9 +34,11 @@ class Path:
 def path_of(schedule: NoiseSchedule, sampler: Sampler, steps: int, run: int | None, *, exact: bool) -> Path:
     """Return the levels of a diffusion that runs `run` of its `steps` steps, see `steps.count_steps`.
 
-    `run` is None for text to image. Unless `exact`, samplers over timesteps visit those of the A1111 web UI.
+    `run` is None for text to image; otherwise the levels are those `for_init`. Unless `exact`, samplers over timesteps
+    visit those of the A1111 web UI, except for flow matching, which has none there.
     """
-    if sampler.timesteps and not exact:
+    schedule = schedule if run is None else schedule.for_init()
+    if sampler.timesteps and not exact and schedule.prediction != "flow":
         return _over_timesteps(schedule, sampler, steps, run)
     sigmas = visit(schedule, sampler.grid, steps, skip_penultimate=sampler.skip_penultimate)
     sigmas = sigmas[steps - (steps if run is None else run) :]

@@ -18,6 +18,8 @@ from deforum.limits import TIMESTEPS
 Sigmas = NDArray[np.float64]
 
 
+PURE = 1e4
+"""The level that stands for pure noise, without a share of the picture; solvers leave it as `solvers.solve` does."""
 _CONTINUOUS_LEVELS = 1000  # levels that stand for a continuous range of them
 
 
@@ -43,7 +45,7 @@ class NoiseSchedule:
         Raises ValueError for a config that is broken, or whose kind of noise no sampler here knows.
         """
         name = str(config.get("_class_name", ""))
-        if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
+        if is_flow(config):
             raise ValueError("a flow-matching model; expected one trained on noise levels (epsilon or v-prediction)")
         if name in _OTHER_NOISE:
             raise ValueError(f"{name}: a kind of noise that no sampler here knows; use another model")
@@ -65,6 +67,14 @@ class NoiseSchedule:
             reads_log=config.get("timestep_type") == "continuous" and kind == "v_prediction",
             trailing=config.get("timestep_spacing") == "trailing",
         )
+
+    def at_size(self, width: int, height: int) -> NoiseSchedule:
+        """Return the levels for pictures of width x height px."""
+        return self
+
+    def for_init(self) -> NoiseSchedule:
+        """Return the levels that are visited from an init."""
+        return self
 
     def scales_at(self, sigma: float) -> tuple[float, float, float]:
         """Return c_in, c_skip and c_out at a noise level: x0 = c_skip x + c_out network(c_in x).
@@ -90,6 +100,24 @@ class NoiseSchedule:
     def sigma_at(self, time: float | NDArray[np.float64]) -> Sigmas:
         """Return the noise level at a time (fractional timestep), interpolated in log sigma and clamped."""
         return np.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
+
+    def even(self, steps: int) -> Sigmas:
+        """Return `steps` levels as the model's own sampling spaces them, from the highest."""
+        return self.sigma_at(np.linspace(len(self.sigmas) - 1, 0, steps))
+
+    def ends(self) -> tuple[float, float]:
+        """Return the lowest and the highest level, as numbers between which a grid is spread, see `spread`."""
+        return float(self.sigmas[0]), float(self.sigmas[-1])
+
+    def spread(self, values: NDArray[np.float64]) -> Sigmas:
+        """Return the levels of numbers between `ends`."""
+        return values
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    """Whether a diffusers `scheduler_config.json` is of a flow-matching model."""
+    name = str(config.get("_class_name", ""))
+    return name.startswith("FlowMatch") or bool(config.get("use_flow_sigmas"))
 
 
 def visit(schedule: NoiseSchedule, grid: str, steps: int, *, skip_penultimate: bool = False) -> tuple[float, ...]:
@@ -176,19 +204,19 @@ _OTHER_NOISE = frozenset((
 
 def _normal(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Evenly spaced timesteps from the highest level to the lowest (k-diffusion's default)."""
-    return schedule.sigma_at(np.linspace(len(schedule.sigmas) - 1, 0, steps))
+    return schedule.even(steps)
 
 
 def _karras(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Karras et al. 2022 (arXiv 2206.00364), equation 5, with rho = 7."""
-    high, low = schedule.sigmas[-1] ** (1 / 7), schedule.sigmas[0] ** (1 / 7)
-    levels: Sigmas = (high + np.linspace(0, 1, steps) * (low - high)) ** 7
-    return levels
+    low, high = (end ** (1 / 7) for end in schedule.ends())
+    return schedule.spread((high + np.linspace(0, 1, steps) * (low - high)) ** 7)
 
 
 def _exponential(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Evenly spaced in log sigma."""
-    return np.exp(np.linspace(np.log(schedule.sigmas[-1]), np.log(schedule.sigmas[0]), steps))
+    low, high = schedule.ends()
+    return schedule.spread(np.exp(np.linspace(np.log(high), np.log(low), steps)))
 
 
 def _sgm_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:

@@ -10,13 +10,13 @@ et al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, expm1, log, sqrt
 
 import numpy as np
 import torch
 
-from deforum.diffusion.sampling.sigmas import NoiseSchedule
+from deforum.diffusion.sampling.sigmas import PURE, NoiseSchedule
 
 Tensor = torch.Tensor
 
@@ -45,6 +45,22 @@ class Walk:
 
 
 Solver = Callable[[Tensor, Walk], Tensor]
+
+
+def solve(solver: str, x: Tensor, walk: Walk) -> Tensor:
+    """Run a solver, a key of `SOLVERS`, from latents x (B, C, h, w) at the first level of a walk to its last.
+
+    From pure noise (`PURE`) no solver's step of higher order has a meaning, and large numbers would cancel: the step to
+    the second level is its limit of first order. Fresh noise takes the place of the start's as `eta` says.
+    """
+    first, *rest = walk.sigmas
+    if first < PURE or solver in _FROM_PURE_NOISE:
+        return SOLVERS[solver](x, walk)
+    x0 = walk.denoise(x, first)
+    up = rest[0] * min(walk.eta, 1.0)
+    x0 = x0 + x * (sqrt(rest[0] ** 2 - up**2) / first)
+    x = walk.hold(x0 + walk.noise() * up if up > 0 else x0, rest[0])
+    return SOLVERS[solver](x, replace(walk, sigmas=tuple(rest))) if len(rest) > 1 else x
 
 
 def split(sigma: float, target: float, eta: float) -> tuple[float, float]:
@@ -361,3 +377,5 @@ SOLVERS: dict[str, Solver] = {
     )
 }
 """Solvers by name, the keys that `samplers.SAMPLERS` uses."""
+_FROM_PURE_NOISE = ("lcm",)
+"""Solvers that know what to do with pure noise: they replace it."""
