@@ -148,7 +148,9 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         resolve_sampler,
         sampler_note,
     )
+    from deforum.diffusion.families.find import with_refiner
     from deforum.diffusion.families.tiny import with_tiny
+    from deforum.diffusion.families.usual import few_step_note, networks_in
     from deforum.diffusion.training_limits import size_notes, with_size, word_notes
 
     given = settings = resolve(settings)
@@ -168,18 +170,28 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     prediction = None if settings.prediction_type == "auto" else settings.prediction_type
     with downloads(allowed=allow_download):
         roots = look(lambda settings: roots_of(settings.models_dir)) or ()
-        model = look(lambda settings: resolve_model(settings.model, prediction=prediction, roots=roots))
+        model = look(
+            lambda settings: resolve_model(
+                settings.model, prediction=prediction, roots=roots, vae=settings.vae, text_encoder=settings.text_encoder
+            )
+        )
         if model is not None:
             settings = with_size(settings, model)
             own = model
-            model = look(lambda settings: with_tiny(own, settings.tiny_vae))
+            model = look(
+                lambda settings: with_refiner(
+                    with_tiny(own, settings.tiny_vae), settings.refiner, settings.refiner_switch_at, roots
+                )
+            )
         found = {feature.name: look(feature.find) for feature in switched_on(settings)}
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)
     texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
-    says = [*size_notes(given, model), *word_notes(texts, model)]
+    says = [*model.notes, *size_notes(given, model), *word_notes(texts, model)]
     says += [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
+    most = {name: float(max(getattr(timeline.curves, name))) for name in ("steps", "cfg_scale")}
+    says.append(few_step_note(model, networks_in(texts), **most))
     for feature in switched_on(settings):
         says += feature.notes(settings, found[feature.name])
     return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(map(printable, filter(None, says)))))

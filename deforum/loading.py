@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -114,9 +114,30 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
     settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
+    if "model" in given:
+        settings = _sampled_as_usual(settings, given, found)
     is_file = source.values is None
     notes = (*found.notes, *_explain_idle(settings, given, old_file), *_explain_empty(settings, is_file, text))
     return Loaded(settings, tuple(map(printable, notes)))
+
+
+def _sampled_as_usual(settings: Settings, given: Collection[str], found: Findings) -> Settings:
+    """Fill in the steps, CFG and sampler that are not given, as the model was made for, where it can be found."""
+    from deforum.diffusion import resolve_model
+    from deforum.diffusion.training_limits import with_sampling
+    from deforum.models.places import roots_of
+
+    if {"steps", "cfg_scale", "sampler"} <= set(given):
+        return settings
+    try:
+        model = resolve_model(
+            settings.model, roots=roots_of(settings.models_dir), vae=settings.vae, text_encoder=settings.text_encoder
+        )
+    except UserError:
+        return settings  # the check of the run says why
+    settings, note = with_sampling(settings, model, given)
+    found.notes.extend([note] if note else [])
+    return settings
 
 
 def _as_document(values: Mapping[str, object], source: str, found: Findings) -> document.Mapping:

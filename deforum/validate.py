@@ -6,6 +6,7 @@ No model is loaded and no picture is read.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -111,7 +112,7 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             continue
         path = files.find(text or "")
         if path is not None:
-            found[name] = str(path.resolve())
+            found[name] = os.path.abspath(path)  # a link keeps its name, which may tell what it is
         elif needs_file(name, settings, Sampling(settings)):
             origin = origins.get(name, Origin(name, Place("")))
             what = files.missing(text or "", declaration.words)

@@ -23,6 +23,7 @@ from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.frame import frame, frame_arguments
+from deforum.cli.models import models, models_arguments
 from deforum.cli.post import step_arguments, step_command
 from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
@@ -180,6 +181,10 @@ COMMANDS: dict[str, Command] = {
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,
         "[NAME ...]", needs_file=False,
+    ),
+    "models": Command(
+        "list the models in folders: kind, family, size, digest, trigger words", models, models_arguments,
+        "[DIR ...] [--kind KIND] [--digest]", needs_file=False,
     ),
     "diff": Command(
         "show how two files differ in what they render (exit status 1 if they do)", commands.diff,

@@ -96,10 +96,13 @@ def _shortage(settings: Settings, reason: str) -> str:
 
 
 def count_weights(model: ModelSource) -> int:
-    """Count the numbers in the weights of a model that is here."""
+    """Count the numbers in the weights of a model that is here, with its refiner and the parts that lie apart."""
     assert model.path is not None
+    apart = [path for path in (model.vae, *(path for _, path in model.text_encoders)) if path is not None]
+    beside = [file for path in apart for file in ([path] if path.is_file() else path.glob("*.safetensors"))]
+    more = sum(map(_weights_in, beside)) + (count_weights(model.refiner) if model.refiner else 0)
     if model.path.is_file():
-        return _weights_in(model.path)
+        return _weights_in(model.path) + more
     family = FAMILIES[model.family]
     chosen: list[Path] = []
     for part in (family.network, "vae", *family.text_encoders):
@@ -109,7 +112,7 @@ def count_weights(model: ModelSource) -> int:
             if found:
                 chosen += found
                 break
-    return sum(map(_weights_in, chosen))
+    return sum(map(_weights_in, chosen)) + more
 
 
 def _weights_in(file: Path) -> int:

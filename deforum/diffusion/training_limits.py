@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from deforum.diffusion.families.find import ModelSource
+from deforum.diffusion.families.usual import usual_of
 from deforum.diffusion.prompts.syntax import strip_networks
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.prompts import EXPRESSION, split_negative
+from schedules import NumberSchedule, parse_number, parse_text
 
 DEFORUM_SIZE = (512, 512)
 """Width and height of Deforum where a file does not give them."""
@@ -44,6 +46,29 @@ def with_size(settings: Settings, model: ModelSource) -> Settings:
         width=width if settings.width is None else settings.width,
         height=height if settings.height is None else settings.height,
     )
+
+
+def with_sampling(settings: Settings, model: ModelSource, given: Collection[str]) -> tuple[Settings, str]:
+    """Fill in steps, CFG and sampler that are not `given` with those that a model was made for; a note, or "" for none.
+
+    With Deforum's profile they stay as they are.
+    """
+    usual = usual_of(model) if PROFILES[settings.profile].size_of_model else None
+    if usual is None:
+        return settings, ""
+    changed: dict[str, str] = {}
+    numbers = {"steps": f"{usual.steps}", "cfg_scale": f"{usual.cfg_scale:g}"}
+    params: dict[str, NumberSchedule] = {}
+    for name, text in numbers.items():
+        own = parse_number(text, name=name)
+        if name not in given and getattr(settings.params, name).text != own.text:
+            params[name], changed[name] = own, text
+    settings = replace(settings, params=replace(settings.params, **params))
+    sampler = parse_text(usual.sampler, name="sampler")
+    if "sampler" not in given and settings.sampler.text != sampler.text:
+        settings, changed["sampler"] = replace(settings, sampler=sampler), usual.sampler
+    told = ", ".join(f"{name} {text}" for name, text in changed.items())
+    return settings, f"{told}: not given, and usual for {_title(model)}" if told else ""
 
 
 def size_notes(given: Settings, model: ModelSource) -> Iterator[str]:

@@ -85,12 +85,14 @@ class Entry:
         return self.path.relative_to(self.place.folder).as_posix()
 
 
-def roots_of(models_dir: str | None, environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Return the folders of a setting `models_dir`, then those of the environment variable `VARIABLE`.
+def roots_of(models_dir: str | None, environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Return the folders of a setting `models_dir`, then those of the variable `VARIABLE` of the environment.
 
-    Several are separated by ; (or by the system's separator of paths). Raises UserError for one that is not there.
+    `environment` None: the process's. Several are separated by ; (or by the system's separator of paths). Raises
+    UserError for one that is not there.
     """
     found: dict[Path, None] = {}
+    environment = os.environ if environment is None else environment
     for text, where in ((models_dir, "models_dir"), (environment.get(VARIABLE), VARIABLE)):
         for part in _split(text or ""):
             path = to_path(part)

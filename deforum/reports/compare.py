@@ -93,7 +93,15 @@ def _sized(settings: Settings) -> Settings:
     if settings.width is not None and settings.height is not None:
         return settings
     try:
-        return with_size(settings, resolve_model(settings.model, roots=roots_of(settings.models_dir)))
+        return with_size(
+            settings,
+            resolve_model(
+                settings.model,
+                roots=roots_of(settings.models_dir),
+                vae=settings.vae,
+                text_encoder=settings.text_encoder,
+            ),
+        )
     except UserError:
         return settings
 

@@ -59,7 +59,7 @@ FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
     ("freeu_", "FreeU", "freeu_enabled"),
     ("kohya_hrfix_", "Kohya's high-resolution fix", "kohya_hrfix_enabled"),
     ("wan_", "Wan video models", ""),
-    ("distilled_cfg_scale", "guidance of Flux models", ""),
+    ("distilled_cfg_scale", "distilled guidance", ""),
     ("scheduler_schedule", "a scheduler schedule", "enable_scheduler_scheduling"),
 )
 """Settings of forks for features that are not supported; a note says so where they are turned on."""

@@ -187,6 +187,20 @@ class Settings:
         "Folder in which models of all kinds are looked for by name: that of the A1111 or Forge web UI or of ComfyUI, "
         "an extra_model_paths.yaml, or any folder of models. Several are separated by ;. The folders of the "
         "environment variable DEFORUM_MODELS_DIR come after it. The command models lists what is there.", path=True)
+    vae: str = _diffusion("", "",
+        "Autoencoder in place of the model's own, or for a model file that has none: a file, a folder, or the name of "
+        "one in models_dir. Empty: the model's own.", path=True)
+    text_encoder: str = _diffusion("", "",
+        "Text encoders for a model file that has none, as ComfyUI keeps them (clip_l, t5xxl, qwen_3_4b): files, or "
+        "names in models_dir, several separated by ;. Empty: the model's own, or those in models_dir that fit.",
+        path=True)
+    refiner: str = _diffusion("", "",
+        "A second model that paints the last, finest noise levels of each frame, such as Stable Diffusion's refiner: a "
+        "file, a folder, or a name, as for model. Empty: none.", path=True)
+    refiner_switch_at: float = _diffusion(0.8, "share",
+        "Share of the noise levels, from the highest, after which the refiner paints. 0.8 leaves it the last fifth. "
+        "With a strength of 0.65 a frame begins at 0.68.", 0, 1,
+        acts=when("refiner is given", lambda settings, sampled: bool(settings.refiner)))
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = _diffusion("auto", "",
         "What the model's network predicts. auto takes what the model says, or finds it by what the network makes of "
         "noise. Set it where pictures are burnt or stay noise: v_prediction for models trained with v-prediction.")

@@ -30,16 +30,16 @@ def config(family: Family, name: str) -> dict[str, Any]:
 def test_every_row_is_complete(family: Family) -> None:
     assert FAMILIES[family.name] is family
     assert family.title and family.network and family.network_name
-    assert family.pipelines and family.text_encoders
-    assert all(value for name, value in vars(family.file).items() if name != "has_labels")
+    assert bool(family.pipelines) == family.paints and family.text_encoders
+    assert all(value for name, value in vars(family.file).items() if name not in ("has_labels", "mark"))
     assert callable(find_function(family.load))
 
 
 @ROWS
 def test_every_row_describes_its_shipped_configs(family: Family) -> None:
-    assert config(family, "model_index.json")["_class_name"] in family.pipelines
+    assert config(family, "model_index.json")["_class_name"] in (family.pipelines or FAMILIES["sdxl"].pipelines)
     network, vae = config(family, f"{family.network}/config.json"), config(family, "vae/config.json")
-    assert network["in_channels"] == family.file.channels
+    assert network["in_channels"] * family.file.cells == family.file.channels
     assert network["in_channels"] == vae.get("latent_channels", 4) * family.channels_per_latent
     assert family.network_config.items() <= network.items()
     for part in family.text_encoders:
@@ -57,10 +57,10 @@ def test_families_of_a_pipeline_have_the_same_parts(pipeline: str) -> None:
 
 def test_messages_name_families_in_few_words() -> None:
     rows = list(FAMILIES.values())
-    assert any_of() == "Stable Diffusion 1.x, 2.x or XL"
+    assert any_of() == "Flux.1, Lumina 2, Stable Diffusion 1.x, 2.x, 3.x, XL or Z-Image"
     assert any_of(rows[:1]) == rows[0].title
     more = [replace(rows[0], title=title) for title in ("Flux", "Stable Diffusion 3")]
-    assert any_of([*rows, *more]) == "Flux, Stable Diffusion 1.x, 2.x, 3 or XL"
+    assert any_of([FAMILIES["sd1"], FAMILIES["sdxl"], *more]) == "Flux, Stable Diffusion 1.x, 3 or XL"
 
 
 def test_the_table_needs_neither_torch_nor_diffusers() -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deforum.diffusion import load_diffuser, resolve_model
+from deforum.diffusion.families import any_of
 from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.stable_diffusion import look_at_prediction
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
@@ -159,11 +160,11 @@ def test_a_folder_of_fp16_files_alone_is_taken(folders: dict[str, Path], tmp_pat
 
 def test_other_kinds_of_folder(folders: dict[str, Path], tmp_path: Path) -> None:
     assert "no model_index.json" in refuse(folders["sd1"] / "unet")
-    flux = copy(folders["sd1"], tmp_path / "flux")
-    (flux / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    assert "a FluxPipeline; expected Stable Diffusion 1.x, 2.x or XL" in refuse(flux)
-    (flux / "model_index.json").write_text("{")
-    assert "cannot be read as JSON" in refuse(flux)
+    other = copy(folders["sd1"], tmp_path / "other")
+    (other / "model_index.json").write_text('{"_class_name": "KolorsPipeline"}')
+    assert f"a KolorsPipeline; expected {any_of()}" in refuse(other)
+    (other / "model_index.json").write_text("{")
+    assert "cannot be read as JSON" in refuse(other)
     painter = copy(folders["sd1"], tmp_path / "inpainting")
     config = json.loads((painter / "unet/config.json").read_text())
     (painter / "unet/config.json").write_text(json.dumps(config | {"in_channels": 9}))
@@ -173,8 +174,8 @@ def test_other_kinds_of_folder(folders: dict[str, Path], tmp_path: Path) -> None
 OTHER_FILES = {
     "lora_unet_down_blocks_0.lora_up.weight": "a LoRA",
     "control_model.input_blocks.0.0.weight": "a ControlNet",
-    "model.diffusion_model.double_blocks.0.img_attn.qkv.weight": "a Flux model",
-    "model.diffusion_model.joint_blocks.0.x.weight": "a Stable Diffusion 3 model",
+    "model.diffusion_model.double_blocks.0.img_attn.qkv.weight": "a transformer like that of Flux.1",
+    "model.diffusion_model.joint_blocks.0.x.weight": "a transformer like that of Stable Diffusion 3.x",
     "down_blocks.0.resnets.0.conv1.weight": "one part of a diffusers model",
     "first_stage_model.decoder.conv_in.weight": "an autoencoder alone",
     "something": "no UNet, no text encoder, no autoencoder",
@@ -185,7 +186,7 @@ OTHER_FILES = {
 def test_other_kinds_of_file(key: str, what: str, tmp_path: Path) -> None:
     save_file({key: torch.zeros(1)}, tmp_path / "x.safetensors")
     message = refuse(tmp_path / "x.safetensors")
-    assert what in message and "expected a Stable Diffusion 1.x, 2.x or XL checkpoint" in message
+    assert what in message and f"expected a {any_of()} checkpoint" in message
 
 
 def test_files_with_parts_missing_or_of_another_shape(models: dict[str, Tiny], tmp_path: Path) -> None:

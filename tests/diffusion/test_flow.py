@@ -46,9 +46,10 @@ def denoiser(schedule: NoiseSchedule) -> Any:
 
 
 def theirs(config: dict[str, Any], steps: int, **given: Any) -> Any:
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    import diffusers
 
-    scheduler = FlowMatchEulerDiscreteScheduler(**config)
+    make: Any = diffusers.FlowMatchEulerDiscreteScheduler
+    scheduler = make(**config)
     scheduler.set_timesteps(steps, **given)
     return scheduler
 
@@ -60,8 +61,9 @@ def mu_of(config: dict[str, Any], width: int, height: int) -> dict[str, float]:
     if not config.get("use_dynamic_shifting"):
         return {}
     tokens = (height // 16) * (width // 16)
+    shift: Any = calculate_shift
     ends = [config.get(name, usual) for name, usual in (("base_image_seq_len", 256), ("max_image_seq_len", 4096))]
-    return {"mu": calculate_shift(tokens, *ends, config["base_shift"], config["max_shift"])}
+    return {"mu": shift(tokens, *ends, config["base_shift"], config["max_shift"])}
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20, 28])
@@ -191,7 +193,7 @@ def test_times_and_levels_are_inverse() -> None:
     schedule = FlowSchedule.of(3.0)
     for time in (0.0, 12.5, 500.0, 998.0, 999.0):
         assert schedule.time_of(float(schedule.sigma_at(time))) == pytest.approx(time, abs=1e-6)
-    assert np.allclose(schedule.sigma_at(np.arange(1000)), schedule.sigmas)
+    assert np.allclose(schedule.sigma_at(np.arange(1000.0)), schedule.sigmas)
 
 
 def test_the_dynamic_shift_is_that_of_the_pipelines() -> None:

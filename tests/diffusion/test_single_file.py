@@ -327,7 +327,7 @@ REFUSED: dict[str, tuple[Callable[[Weights], Weights], str]] = {
     "motion": (only("down_blocks.0.motion_modules.0.x.weight"), "an AnimateDiff motion module"),
     "ip adapter": (only("ip_adapter.1.to_k_ip.weight"), "an IP-Adapter"),
     "controlnet": (only("controlnet_cond_embedding.conv_in.weight"), "a ControlNet"),
-    "bare flux": (only("double_blocks.0.img_attn.qkv.weight"), "a Flux model"),
+    "bare flux": (only("double_blocks.0.img_attn.qkv.weight"), "a transformer like that of Flux.1"),
     "upscaler": (only("params_ema.conv_first.weight"), "an upscaler"),
 }
 

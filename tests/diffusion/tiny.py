@@ -115,7 +115,7 @@ class Tiny:
         """The weights under the original training code's names."""
         weights = {f"model.diffusion_model.{_ldm_unet(k, self.unet)}": v for k, v in self.unet.state_dict().items()}
         for key, value in self.vae.state_dict().items():
-            name = _ldm_vae(key, len(self.vae.config.block_out_channels))
+            name = ldm_vae(key, len(self.vae.config.block_out_channels))
             is_projection = "attn_1" in name and name.endswith("weight") and value.ndim == 2
             weights[f"first_stage_model.{name}"] = value[:, :, None, None] if is_projection else value
         if self.family == "sd2":
@@ -218,7 +218,7 @@ def _inner(kind: str, rest: str) -> str:
     return f"{_RESNET[name]}.{leaf}"
 
 
-def _ldm_vae(key: str, blocks: int) -> str:
+def ldm_vae(key: str, blocks: int) -> str:
     key = re.sub(r"up_blocks\.(\d+)", lambda m: f"up.{blocks - 1 - int(m[1])}", key)
     key = re.sub(r"down_blocks\.(\d+)", r"down.\1", key)
     key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)

@@ -14,8 +14,8 @@ from deforum.diffusion.families import FAMILIES
 from deforum.diffusion.families.vocabulary import clip_tokenizer
 
 WORDS = ["a", "red", "house", "blue", "green", "sea", "with", "hills", "ugly", "of", "the", "and"]
-T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2, "vocab_size": 100}
-CLIP = {
+T5: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2, "vocab_size": 100}
+CLIP: dict[str, Any] = {
     "vocab_size": 49408, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64,
     "eos_token_id": 49407,
 }  # fmt: skip
@@ -96,8 +96,8 @@ def text_parts(family: str) -> dict[str, Any]:
         T5EncoderModel,
     )
 
-    def clip(cls: Any, width: int) -> Any:
-        return cls(CLIPTextConfig(**CLIP, hidden_size=width, projection_dim=width))
+    def clip(cls: Any, width: int, layers: int = 3) -> Any:
+        return cls(CLIPTextConfig(**CLIP | {"num_hidden_layers": layers}, hidden_size=width, projection_dim=width))
 
     language: dict[str, Any] = {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -106,7 +106,7 @@ def text_parts(family: str) -> dict[str, Any]:
     if family == "stable_diffusion_3":
         return {
             "text_encoder": clip(CLIPTextModelWithProjection, 32),
-            "text_encoder_2": clip(CLIPTextModelWithProjection, 48),
+            "text_encoder_2": clip(CLIPTextModelWithProjection, 48, 32),  # as many as CLIP-G has
             "text_encoder_3": T5EncoderModel(T5Config(**T5 | {"d_model": 96})),
             "tokenizer": clip_tokenizer("<|endoftext|>"),
             "tokenizer_2": clip_tokenizer("!"),
@@ -147,8 +147,9 @@ class TinyFlow:
 
 def build_flow(family: str, seed: int = 0, **config: Any) -> TinyFlow:
     """Make a model of random weights; `config` changes the transformer's."""
-    import diffusers
+    import diffusers as library
 
+    diffusers: Any = library
     torch.manual_seed(seed)
     classes = {
         "stable_diffusion_3": diffusers.SD3Transformer2DModel,
@@ -167,6 +168,6 @@ def build_flow(family: str, seed: int = 0, **config: Any) -> TinyFlow:
         up_block_types=["UpDecoderBlock2D"] * 4, layers_per_block=1, norm_num_groups=8, sample_size=64,
         latent_channels=16, scaling_factor=0.36, shift_factor=0.11, use_quant_conv=False, use_post_quant_conv=False,
     )  # fmt: skip
-    parts = {"transformer": transformer.eval(), "vae": vae.eval()}
+    parts: dict[str, Any] = {"transformer": transformer.eval(), "vae": vae.eval()}
     parts |= {name: part.eval() if name.startswith("text") else part for name, part in text_parts(family).items()}
     return TinyFlow(family, parts, {"_class_name": "FlowMatchEulerDiscreteScheduler", **SCHEDULERS[family]})

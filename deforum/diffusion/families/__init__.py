@@ -57,18 +57,24 @@ class Family:
     """Folder: subfolders of the text encoders; each has a tokenizer in the corresponding folder "tokenizer..."."""
     optional: tuple[str, ...] = ()
     """Text encoders that a model may lack."""
+    slots: Mapping[str, str] = field(default_factory=dict)
+    """Text encoders that may be in files of their own: key of `apart.SLOTS` by the name of the part in a folder."""
     spacing: Literal["linspace", "trailing"] | None = None
     """The family's models are flow-matching, with steps spaced so (see `sampling.flow`); None: they are not."""
     size: int = 0
     """Native width and height in px of a network whose configuration has no `sample_size`; 0: its configurations'."""
     precision: str = "fp16"
     """The precision that `auto` stands for on a graphics card; transformers overflow in fp16."""
+    paints: bool = True
+    """Whether its models paint pictures alone; a refiner only ends the painting of another model."""
     usual_prediction: str | None = "epsilon"
     """Prediction type of a single file that does not state one; None: the loader determines it."""
     other_sizes: Mapping[str, int] = field(default_factory=dict)
     """Single file: native width and height in px by prediction type, where they differ from its configurations."""
 
 
+REFINER = "sdxl_refiner"
+"""Key of the one family that does not paint alone."""
 _STABLE_DIFFUSION = "deforum.diffusion.families.stable_diffusion:load"
 _SD_PIPELINES = (
     "StableDiffusionPipeline",
@@ -111,12 +117,13 @@ def _flow(
     pipelines: str,
     file: SingleFile,
     *,
-    text_encoders: tuple[str, ...] = ("text_encoder",),
+    slots: tuple[str, ...],
     optional: tuple[str, ...] = (),
     spacing: Literal["linspace", "trailing"] = "trailing",
     channels_per_latent: int = 1,
 ) -> Family:
     """Return the row of a family of flow-matching transformers, trained at 1024x1024."""
+    text_encoders = ("text_encoder", "text_encoder_2", "text_encoder_3")[: len(slots)]
     return Family(
         name=name,
         title=title,
@@ -127,6 +134,7 @@ def _flow(
         network_name="transformer",
         channels_per_latent=channels_per_latent,
         text_encoders=text_encoders,
+        slots=dict(zip(text_encoders, slots, strict=True)),
         optional=optional,
         spacing=spacing,
         size=1024,
@@ -139,21 +147,22 @@ _ROWS = (
     _flow(
         "stable_diffusion_3", "Stable Diffusion 3.x", "StableDiffusion3 StableDiffusion3Img2Img",
         _dit("joint_blocks.", "x_embedder.proj.weight", 16, text_encoder="clip_g"),
-        text_encoders=("text_encoder", "text_encoder_2", "text_encoder_3"), optional=("text_encoder_3",),
-        spacing="linspace",
+        slots=("clip_l", "clip_g", "t5xxl"), optional=("text_encoder_3",), spacing="linspace",
     ),
     _flow(
         "flux", "Flux.1", "Flux FluxImg2Img",
         _dit("double_blocks.", "img_in.weight", 64, text_encoder="t5xxl"),
-        text_encoders=("text_encoder", "text_encoder_2"), channels_per_latent=4,
+        slots=("clip_l", "t5xxl"), channels_per_latent=4,
     ),
     _flow(
         "z_image", "Z-Image", "ZImage ZImageImg2Img",
         _dit("layers.", "x_embedder.weight", 64, text_encoder="qwen3_4b", cells=4, mark="cap_pad_token"),
+        slots=("qwen3_4b",),
     ),
     _flow(
         "lumina_2", "Lumina 2", "Lumina2 Lumina2Text2Img",
         _dit("layers.", "x_embedder.weight", 64, text_encoder="gemma2_2b", cells=4),
+        slots=("gemma2_2b",),
     ),
     Family(
         name="sdxl",
@@ -163,6 +172,15 @@ _ROWS = (
         load="deforum.diffusion.families.stable_diffusion_xl:load",
         text_encoders=("text_encoder", "text_encoder_2"),
         usual_prediction=None,
+    ),
+    Family(
+        name=REFINER,
+        title="Stable Diffusion XL refiner",
+        pipelines=(),  # its folders name XL's pipelines, and lack the first text encoder
+        file=_ldm("conditioner.embedders.0.model.", has_labels=True),
+        load="deforum.diffusion.families.stable_diffusion_xl:load_refiner",
+        text_encoders=("text_encoder_2",),
+        paints=False,
     ),
     Family(
         name="sd2",
@@ -189,7 +207,7 @@ FAMILIES: Mapping[str, Family] = {family.name: family for family in _ROWS}
 
 def any_of(families: Iterable[Family] = _ROWS) -> str:
     """Join the families' titles for a message: "Stable Diffusion 1.x, 2.x or XL"."""
-    words = sorted(family.title.rsplit(" ", 1) for family in families)
+    words = sorted(family.title.rsplit(" ", 1) for family in families if family.paints)
     names: list[str] = []
     for _, group in groupby(words, key=lambda title: title[:-1]):
         first, *others = group

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deforum.diffusion.families import FAMILIES, Family, any_of
+from deforum.diffusion.families import FAMILIES, REFINER, Family, any_of
+from deforum.diffusion.families.apart import slots_within
 from deforum.errors import UserError
 from deforum.models.pickled import SIZES
 from deforum.models.weights import Header, read_header
@@ -18,8 +19,8 @@ _OTHER_MODELS = (
         r"conditioner\.embedders\.0\.model\.",
         "the SDXL refiner, which cannot paint a picture alone; give the base model",
     ),
-    (r"model\.diffusion_model\.joint_blocks\.", "a Stable Diffusion 3 model"),
-    (r"model\.diffusion_model\.double_blocks\.", "a Flux model"),
+    (r"model\.diffusion_model\.double_stream_modulation_img\.", "a Flux.2 model"),
+    (r"model\.diffusion_model\.(double_layers|joint_transformer_blocks)\.", "an AuraFlow model"),
     (r"cond_stage_model\.roberta\.", "an AltDiffusion model"),
     (r"embedder\.model\.|noise_augmentor\.", "an unCLIP model, which paints after a picture"),
 )
@@ -34,8 +35,6 @@ _OTHER_FILES = (
     (r"image_proj\.|ip_adapter\.", "an IP-Adapter"),
     (r".*motion_modules\.", "an AnimateDiff motion module"),
     *_OTHER_MODELS,
-    (r"double_blocks\.", "a Flux model"),
-    (r"joint_blocks\.", "a Stable Diffusion 3 model"),
     (r"(input|middle|output)_blocks?\.", f"a UNet alone; {_ALONE}"),
     (
         r"model_ema\.",
@@ -44,14 +43,17 @@ _OTHER_FILES = (
     (r"down_blocks\.|text_model\.", _PART),
     (r"vision_model\.", "an image encoder alone"),
     (r"first_stage_model\.|encoder\.(conv_in|down)|decoder\.(conv_in|up)", "an autoencoder alone"),
-    (r"encoder\.block\.|shared\.weight$", "a T5 text encoder alone"),
+    (r"encoder\.block\.|shared\.weight$|model\.layers\.\d+\.(self_attn|mlp)\.", "a text encoder alone"),
     (r"emb_params|string_to_param|clip_[lg]$", "a textual inversion"),
     (r"params_ema|conv_first\.|body\.\d+\.(rdb|weight|bias)", "an upscaler"),
     (r"encoder\.", "an autoencoder alone"),
 )
 """Kinds of file in which no known network was found."""
-_KNOWN = f"expected a {any_of()} checkpoint with UNet, text encoder and autoencoder"
+_KNOWN = f"expected a {any_of()} checkpoint"
 _NETWORK = "model.diffusion_model."
+_TRANSFORMER_STARTS = ("double_blocks.", "joint_blocks.", "noise_refiner.")
+"""Names in the file of a transformer alone."""
+_CHECKPOINT_STARTS = (_NETWORK, "vae.", "first_stage_model.", "text_encoders.")
 _YAML = 1 << 20  # bytes of a file beside the model that are read
 
 EDM_MARKS = ("edm_mean", "edm_std")
@@ -69,15 +71,48 @@ class Checkpoint:
     """See `NoiseSchedule.prediction`; None where the file does not say it."""
     zero_snr: bool
     """Whether it was trained up to pure noise (zero terminal SNR)."""
+    encoders: frozenset[str] = frozenset()
+    """Keys of `apart.SLOTS` of the text encoders that it holds, where they may be apart."""
+    has_autoencoder: bool = True
 
 
-def inspect_checkpoint(path: Path) -> Checkpoint:
-    """Return what a `.safetensors` or `.ckpt` file says of its model; raises UserError if it is unsupported."""
+def inspect_checkpoint(path: Path, *, refines: bool = False) -> Checkpoint:
+    """Return what a `.safetensors` or `.ckpt` file says of its model; raises UserError if it is unsupported.
+
+    Only where it `refines` another model's pictures may it be XL's refiner.
+    """
     header = read_header(path)
-    family = _family(path, header.shapes)
+    names = today_names(header.shapes)
+    if refines and any(name.startswith(FAMILIES[REFINER].file.text_encoder) for name in header.shapes):
+        _check_kinds(path, header)
+        return Checkpoint(FAMILIES[REFINER], *_said(path, header))
+    family = _family(path, {names[name]: shape for name, shape in header.shapes.items()})
     _check_kinds(path, header)
+    if family.spacing is not None:
+        found = names.values()
+        has_autoencoder = any(name.startswith(family.file.autoencoder) for name in found)
+        return Checkpoint(family, None, False, slots_within(found), has_autoencoder)
     prediction, zero_snr = _said(path, header)
     return Checkpoint(family, prediction, zero_snr)
+
+
+def today_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of a file's weights by which families are known, by the names in the file.
+
+    They differ for transformers, which may lie in a file of their own, without the prefix of a checkpoint, and whose
+    autoencoder has another prefix there.
+    """
+    given = list(names)
+    alone = any(name.startswith(_TRANSFORMER_STARTS) for name in given)
+    made: dict[str, str] = {}
+    for name in given:
+        if name.startswith("diffusion_model.") or (alone and not name.startswith(_CHECKPOINT_STARTS)):
+            made[name] = f"{_NETWORK}{name.removeprefix('diffusion_model.')}"
+        elif name.startswith("vae."):
+            made[name] = f"first_stage_model.{name.removeprefix('vae.')}"
+        else:
+            made[name] = name
+    return made
 
 
 def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
@@ -89,7 +124,11 @@ def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
         parts = {family.network_name: file.network, "text encoder": file.text_encoder, "autoencoder": file.autoencoder}
         return [part for part, prefix in parts.items() if not has(prefix)]
 
-    family = min(FAMILIES.values(), key=lambda family: len(missing(family)))
+    for flow in FAMILIES.values():
+        if flow.spacing is not None and has(flow.file.network) and (not flow.file.mark or flow.file.mark in shapes):
+            return _checked_transformer(path, flow, shapes)
+    complete = [family for family in FAMILIES.values() if family.spacing is None and family.paints]
+    family = min(complete, key=lambda family: len(missing(family)))
     if lacks := missing(family):
         others = _OTHER_FILES if family.network_name in lacks else _OTHER_MODELS
         if other := next((what for start, what in others if any(re.match(start, key) for key in shapes)), None):
@@ -107,6 +146,27 @@ def _family(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
     if not family.file.has_labels and any(key.startswith(f"{_NETWORK}label_emb.") for key in shapes):
         raise UserError(
             f"{path}: this is an unCLIP model, which paints after a picture; use a plain text-to-image model"
+        )
+    return family
+
+
+def _checked_transformer(path: Path, family: Family, shapes: Mapping[str, tuple[int, ...]]) -> Family:
+    """Raise UserError for a transformer that is like those of a family and none of them."""
+    from deforum.diffusion.families.layouts import LAYOUTS
+
+    inner = {name.removeprefix(_NETWORK): shape for name, shape in shapes.items() if name.startswith(_NETWORK)}
+    try:
+        LAYOUTS[family.name].describe(inner)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{path}: a transformer like that of {family.title}, and another one ({str(error)[:80]}); {_KNOWN}"
+        ) from None
+    channels = shapes[family.file.first_layer][1]
+    if channels != family.file.channels:
+        raise UserError(
+            f"{path}: this is a special model (its transformer takes {channels} channels instead of "
+            f"{family.file.channels}: inpainting, depth, edges or another picture); use the plain text-to-image model "
+            f"that it was made from"
         )
     return family
 

@@ -55,6 +55,13 @@ class ClipReader:
         """The number of tokens in the encoders' context, including the start and end tokens."""
         return min(int(model.config.max_position_embeddings) for model in self.modules)
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The widths of an embedding's tokens and of its pooled embedding; 0 for none."""
+        last = self.encoders[-1].model.config
+        pooled = int(getattr(last, "projection_dim", 0) or last.hidden_size) if self.pooled else 0
+        return sum(int(model.config.hidden_size) for model in self.modules), pooled
+
     def read(self, spans: Sequence[Weighted], clip_skip: int) -> Embedding:
         """Return the embedding of a parsed prompt; `clip_skip` 2 takes the last layer but one, and so on."""
         chunks = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deforum.diffusion.families import FAMILIES, Family, any_of
+from deforum.diffusion.families import FAMILIES, REFINER, Family, any_of, apart
 from deforum.diffusion.families.checkpoint import inspect_checkpoint
 from deforum.embedded import DIFFUSION
 from deforum.errors import Problem, UserError
@@ -52,34 +52,83 @@ class ModelSource:
     """For a folder: the subfolders that have their weights as `.fp16.` files only."""
     zero_snr: bool = False
     """For a file: whether it was trained up to pure noise (zero terminal SNR)."""
+    vae: Path | None = None
+    """A file or folder of another autoencoder, which stands in for its own, or for the one that a file lacks."""
+    text_encoders: tuple[tuple[str, Path], ...] = ()
+    """Files or folders of text encoders, which stand in for its own or for those that a file lacks: the name of the
+    part in a diffusers folder, and the path."""
+    refiner: ModelSource | None = None
+    """A model that ends the painting of each frame."""
+    refiner_switch_at: float = 1.0
+    """Share of the noise levels, from the highest, after which the refiner paints."""
+    notes: tuple[str, ...] = ()
+    """What was chosen for the user, a line each."""
     tiny_vae: tuple[Path, ...] = ()
     """Files of a tiny autoencoder that stands in for its own, see `families.tiny`: one, or encoder and decoder."""
 
 
 def resolve_model(
-    model: str, where: str = "", *, prediction: str | None = None, roots: Sequence[Path] = ()
+    model: str,
+    where: str = "",
+    *,
+    prediction: str | None = None,
+    roots: Sequence[Path] = (),
+    vae: str = "",
+    text_encoder: str = "",
+    refines: bool = False,
 ) -> ModelSource:
     """Find a model: "embedded", a diffusers folder, a `.safetensors` (or `.ckpt`) file, or a hub name "owner/name".
 
     `roots` are folders in which it is looked for by name, see `deforum.models.library`. `prediction` ("epsilon",
-    "v_prediction", "sample") overrides the model's own prediction type. A hub name is looked up in the local cache;
-    where `hub.downloads` allows it, `load_diffuser` downloads it. Raises UserError with every fault found, each at
-    `where`. Does not import torch.
+    "v_prediction", "sample") overrides the model's own prediction type. `vae` and `text_encoder` name files of parts
+    that lie apart, see `deforum.diffusion.families.apart`. `refines`: it may be XL's refiner. A hub name is looked up
+    in the local cache; where `hub.downloads` allows it, `load_diffuser` downloads it. Raises UserError with every fault
+    found, each at `where`. Does not import torch.
     """
     try:
         if prediction is not None and prediction not in PREDICTIONS:
             raise UserError(f"prediction is {prediction!r}; expected one of {', '.join(PREDICTIONS)}")
-        return _resolve(model.strip(), prediction, roots)
+        return _with_parts(
+            _resolve(model.strip(), prediction, roots, refines), vae.strip(), text_encoder.strip(), roots
+        )
     except UserError as error:
         if not where:
             raise
         raise UserError(Problem(problem.message, where) for problem in error.problems) from None
 
 
-def check_folder(name: str, folder: Path, prediction: str | None = None) -> ModelSource:
+def with_refiner(model: ModelSource, refiner: str, switch_at: float, roots: Sequence[Path] = ()) -> ModelSource:
+    """Return a model whose frames a refiner ends, a name as for `resolve_model`; "" for none. Raises UserError."""
+    if not refiner.strip():
+        return model
+    try:
+        found = resolve_model(refiner, roots=roots, refines=True)
+    except UserError as error:
+        raise UserError(Problem(f"refiner: {problem.message}", problem.where) for problem in error.problems) from None
+    both = FAMILIES.get(model.family), FAMILIES.get(found.family)
+    channels = [
+        read_config((each.config or each.path or Path()) / "vae" / "config.json").get("latent_channels", 4)
+        for each in (model, found)
+        if each.path is not None
+    ]
+    if (
+        None in both
+        or any(family is not None and family.spacing is not None for family in both)
+        or len({*channels}) > 1
+    ):
+        raise UserError(
+            f"refiner: {refiner} cannot refine what {model.name} paints; expected a model with the same latents, such "
+            f"as the SDXL refiner for Stable Diffusion XL"
+        )
+    return replace(model, refiner=found, refiner_switch_at=switch_at)
+
+
+def check_folder(name: str, folder: Path, prediction: str | None = None, *, refines: bool = False) -> ModelSource:
     """Check that a diffusers pipeline folder is complete and supported; raises UserError with every missing file."""
     index = read_config(folder / "model_index.json")
     families = _families(str(folder), index)
+    if refines and index.get("text_encoder") in (None, [None, None]) and "text_encoder_2" in families[0].text_encoders:
+        families = [FAMILIES[REFINER]]
     parts = families[0]  # families of one pipeline have the same parts
     lost = [part for part in parts.text_encoders if part in index and index.get(part) in (None, [None, None])]
     encoders = tuple(part for part in parts.text_encoders if not (part in lost and part in parts.optional))
@@ -199,7 +248,7 @@ def _fits(wanted: Mapping[str, object], config: Mapping[str, object]) -> bool:
     return all(config.get(key) == value for key, value in wanted.items())
 
 
-def _resolve(model: str, prediction: str | None, roots: Sequence[Path]) -> ModelSource:
+def _resolve(model: str, prediction: str | None, roots: Sequence[Path], refines: bool = False) -> ModelSource:
     if model == "embedded":
         if not (DIFFUSION / "model_index.json").is_file():
             raise UserError(
@@ -216,26 +265,65 @@ def _resolve(model: str, prediction: str | None, roots: Sequence[Path]) -> Model
                 f"{model}: no model_index.json in this folder; expected a diffusers model folder, which "
                 f"has one beside unet/, vae/ and text_encoder/"
             )
-        return check_folder(model, path, prediction)
+        return check_folder(model, path, prediction, refines=refines)
     if path is not None and path.is_file():
         if path.suffix.lower() not in (*SAFETENSORS, ".ckpt"):
             raise UserError(f"{model}: a model file must be .safetensors (or .ckpt); {_WAYS}")
-        found = inspect_checkpoint(path)
+        found = inspect_checkpoint(path, refines=refines)
         prediction = prediction or found.prediction or found.family.usual_prediction
         config = CONFIGS / found.family.name
         size = _size_of_file(found.family, prediction)
-        return ModelSource(model, "file", path, found.family.name, prediction, config, size, zero_snr=found.zero_snr)
+        source = ModelSource(model, "file", path, found.family.name, prediction, config, size, zero_snr=found.zero_snr)
+        if found.family.spacing is not None and prediction is not None:
+            raise UserError(f"prediction_type is {prediction}, and {model} is a flow-matching model; set it to auto")
+        return source
     if model.lower().endswith(SUFFIXES) or not hub.is_name(model):
         if roots:
             raise library.missing(MODELS, model, roots)
         raise UserError(f"{cut(model)}: no such model file or folder; {_WAYS}")
     cached = hub.find_cached(model, "model_index.json")
     if cached is not None:
-        return check_folder(model, cached, prediction)
+        return check_folder(model, cached, prediction, refines=refines)
     hub.expect_on_hub(model, "a folder or .safetensors file")
     family = _families(model, read_config(hub.fetch_file(model, "model_index.json")))[0]
     network, vae = (read_config(hub.fetch_file(model, f"{part}/config.json")) for part in (family.network, "vae"))
     return ModelSource(model, "hub", None, "", prediction, None, native_size(network, vae, family))
+
+
+def _with_parts(source: ModelSource, vae: str, text_encoder: str, roots: Sequence[Path]) -> ModelSource:
+    """Return the model with the parts that the user names, and those that its file lacks. Raises UserError."""
+    if source.path is None or (source.kind == "folder" and not vae and not text_encoder):
+        if vae or text_encoder:
+            raise UserError(
+                f"{source.name}: it has to be here before its {'vae' if vae else 'text_encoder'} is replaced"
+            )
+        return source
+    family, title = FAMILIES[source.family], FAMILIES[source.family].title
+    inside, has_vae, is_file = frozenset(family.slots.values()), True, source.kind == "file"
+    if is_file:
+        found = inspect_checkpoint(source.path, refines=source.family == REFINER)
+        inside, has_vae = found.encoders if family.slots else frozenset(), found.has_autoencoder
+    channels = read_config((source.config or source.path) / "vae" / "config.json").get("latent_channels", 4)
+    problems, notes, path, encoders = list[Problem](), list[str](), None, dict[str, Path]()
+    try:
+        encoders = apart.find_encoders(text_encoder, family, inside, title, roots, required=is_file)
+    except UserError as error:
+        problems += error.problems
+    try:
+        if vae:
+            path = apart.find_vae(vae, channels, title, roots)
+        elif not has_vae:
+            path = apart.only_vae(channels, title, roots)
+            notes.append(f"vae: {path} is used, the only one that fits {title}")
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(problems)
+    parts = {slot: part for part, slot in family.slots.items()}
+    given = tuple((parts[slot], file) for slot, file in encoders.items())
+    if not text_encoder:
+        notes += [f"text_encoder: {file} is used" for _, file in given]
+    return replace(source, vae=path, text_encoders=given, notes=(*source.notes, *notes))
 
 
 def _size_of_file(family: Family, prediction: str | None) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from deforum.diffusion.autoencoder import skip_silent
 from deforum.diffusion.families import FAMILIES, any_of
 from deforum.diffusion.families.find import ModelSource, check_folder
 from deforum.diffusion.families.model import Model
+from deforum.diffusion.families.refined import refined
 from deforum.diffusion.families.stable_diffusion import with_precision
 from deforum.diffusion.families.tiny import check_likeness, load_tiny
 from deforum.diffusion.memory import count_weights
@@ -57,7 +58,12 @@ def load_model(
     room = room_of(target) if room is None else room
     dtype = choose_dtype(precision, target)
     if source.kind == "hub":
-        source = replace(_fetch(source), tiny_vae=source.tiny_vae)
+        source = replace(
+            _fetch(source),
+            tiny_vae=source.tiny_vae,
+            refiner=source.refiner,
+            refiner_switch_at=source.refiner_switch_at,
+        )
     if precision == "auto" and target.type != "cpu":
         dtype = DTYPES[FAMILIES[source.family].precision]
     if precision == "auto" and target.type == "cpu" and 4 * count_weights(source) <= SMALL:
@@ -65,6 +71,9 @@ def load_model(
     load: Load = find_function(FAMILIES[source.family].load)
     try:
         model = load(source, dtype)
+        if source.refiner is not None:
+            load_refiner: Load = find_function(FAMILIES[source.refiner.family].load)
+            model = refined(model, load_refiner(source.refiner, dtype), source.refiner_switch_at)
     except UserError:
         raise
     except Exception as error:
@@ -84,6 +93,8 @@ def load_model(
         model = model.with_autoencoder(with_precision(tiny, dtype))
     else:
         skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
+    if tiling and FAMILIES[source.family].network == "transformer":
+        _log.warning("tiling: a transformer sees where the edges are; pictures of %s may not tile", source.name)
     for module in (*model.networks, model.vae):
         module.to(memory_format=torch.channels_last)
         if tiling:

@@ -105,4 +105,5 @@ class Lumina2(TransformerModel):
         pulling = weights.clamp(min=0)
         prompts = (out * pulling).sum(0) / pulling.sum(0).clamp(min=1e-6)
         wanted, found = (each.norm(dim=-1, keepdim=True) for each in (prompts, guided))
-        return guided * (wanted / found.clamp(min=1e-12))
+        normed: Tensor = guided * (wanted / found.clamp(min=1e-12))
+        return normed

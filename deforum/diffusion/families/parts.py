@@ -6,16 +6,18 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from deforum.diffusion.families import FAMILIES, single_file
-from deforum.diffusion.families.find import ModelSource
+from deforum.diffusion.families.find import CONFIGS, ModelSource
 from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.networks import read_part
 from deforum.diffusion.sampling.flow import read_schedule
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
+from deforum.errors import UserError
 from deforum.models.catalogue import find_function
 from deforum.models.config import read_config
 from deforum.models.hub import without_network
@@ -49,35 +51,83 @@ def read_parts(source: ModelSource, classes: Mapping[str, str], pads: Mapping[st
     assert source.path is not None
     absent = {part for part in FAMILIES[source.family].optional if not (source.path / part).is_dir()}
     absent |= {part.replace("text_encoder", "tokenizer") for part in absent}
+    given = {**dict(source.text_encoders), **({} if source.vae is None else {"vae": source.vae})}
     modules = {
         name: _part(source, name, cls, torch.float32 if name == "vae" else dtype)
         for name, cls in classes.items()
-        if name not in absent
+        if name not in absent and name not in given
     }
+    modules |= {name: _part_apart(source, name, path, classes[name], dtype) for name, path in given.items()}
     config = read_config(source.path / "scheduler" / "scheduler_config.json")
     return Parts(modules, read_schedule(config, source.prediction, FAMILIES[source.family].spacing))
 
 
 def _read_file(source: ModelSource, classes: Mapping[str, str], pads: Mapping[str, str], dtype: torch.dtype) -> Parts:
     assert source.path is not None and source.config is not None
-    weights, config = single_file.read_file(source.path, dtype), source.config
-    modules: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in pads.items()}
+    family, config = FAMILIES[source.family], source.config
+    weights = single_file.read_file(source.path, dtype)
+    apart = {**dict(source.text_encoders), **({} if source.vae is None else {"vae": source.vae})}
+    modules: dict[str, Any] = {}
     for name, path in classes.items():
-        cls = find_function(path)
-        if name == "vae":
-            modules[name] = single_file.build_autoencoder(cls, weights, config)
+        if name.startswith("tokenizer"):
+            continue
+        if name in apart:
+            modules[name] = _part_apart(source, name, apart[name], path, dtype)
+        elif name in family.optional and not single_file.has_encoder(weights, family.slots[name]):
+            continue
+        elif name == "vae":
+            modules[name] = single_file.build_autoencoder(find_function(path), weights, config)
+        elif name in family.slots:
+            modules[name] = single_file.build_encoder(
+                find_function(path), weights, config, name, family.slots[name], dtype
+            )
         elif name.startswith("text_encoder"):
-            modules[name] = single_file.build_text_encoder(cls, weights, config, name, dtype)
-        elif not name.startswith("tokenizer"):
-            modules[name] = single_file.build_network(cls, weights, config, dtype)
+            modules[name] = single_file.build_text_encoder(find_function(path), weights, config, name, dtype)
+        elif family.spacing is not None:
+            modules[name] = single_file.build_transformer(find_function(path), weights, config, family.name, dtype)
+        else:
+            modules[name] = single_file.build_network(find_function(path), weights, config, dtype)
     for name, part in modules.items():
-        lacking = [key for key, weight in part.named_parameters() if weight.is_meta] if name not in pads else []
+        lacking = [key for key, weight in part.named_parameters() if weight.is_meta]
         if lacking:
             raise ValueError(f"the {name} lacks {len(lacking)} weights, among them {lacking[0]}")
+    for name, path in classes.items():
+        encoder = name.replace("tokenizer", "text_encoder")
+        if name.startswith("tokenizer") and encoder in modules:
+            modules[name] = (
+                clip_tokenizer(pads[name])
+                if name in pads
+                else single_file.tokenizer_of(family.slots[encoder], apart.get(encoder), find_function(path))
+            )
     usual = read_config(config / "scheduler" / "scheduler_config.json")
+    if family.spacing is not None:
+        network = modules[family.network].config
+        has_guidance = getattr(network, "guidance_embeds", None)
+        return Parts(modules, read_schedule(single_file.flow_scheduler(usual, has_guidance), None, family.spacing))
     described = single_file.read_scheduler(weights, usual, zero_snr=source.zero_snr)
     schedule = NoiseSchedule.from_config(described, source.prediction)
     return Parts(modules, dataclasses.replace(schedule, prediction=source.prediction or ""))
+
+
+def _part_apart(source: ModelSource, name: str, path: Path, cls: str, dtype: torch.dtype) -> Any:
+    """Load a part from a file or folder of its own; the model's or its family's configuration describes it."""
+    with _quiet(), without_network():
+        config = (CONFIGS / source.family) if source.config is None else source.config
+        if source.path is not None and source.path.is_dir():
+            config = source.path
+        if name == "vae" and path.is_dir():
+            part = find_function(cls).from_pretrained(path, torch_dtype=torch.float32, local_files_only=True)
+        elif name == "vae":
+            weights = single_file.under(path, "first_stage_model.", torch.float32)
+            part = single_file.build_autoencoder(find_function(cls), weights, config)
+        else:
+            slot = FAMILIES[source.family].slots[name]
+            weights = single_file.under(path, f"text_encoders.{slot}.transformer.", dtype)
+            part = single_file.build_encoder(find_function(cls), weights, config, name, slot, dtype)
+    lacking = [key for key, weight in part.named_parameters() if weight.is_meta]
+    if lacking:
+        raise UserError(f"{path}: lacks {len(lacking)} weights of the {name}, among them {lacking[0]}")
+    return part
 
 
 def read_index(source: ModelSource) -> dict[str, Any]:

@@ -46,6 +46,24 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
     )
 
 
+def load_refiner(source: ModelSource, dtype: torch.dtype) -> Model:
+    """Load XL's refiner onto the CPU, without its autoencoder, which is the base model's."""
+    classes = {
+        "text_encoder_2": "transformers:CLIPTextModelWithProjection",
+        "tokenizer_2": "transformers:CLIPTokenizer",
+        "unet": "diffusers:UNet2DConditionModel",
+    }
+    parts = read_parts(source, classes, {"tokenizer_2": "!"}, dtype)
+    encoder = Encoder(parts["text_encoder_2"], parts["tokenizer_2"])
+    return StableDiffusionXL(
+        unet=parts["unet"],
+        vae=None,
+        text=ClipReader((encoder,), usual=2, final_norm=False, pooled=True),
+        schedule=parts.schedule,
+        aesthetics=bool(read_index(source).get("requires_aesthetics_score", True)),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class StableDiffusionXL(StableDiffusion):
     """A `Model` whose UNet is also conditioned on the pooled prompt embedding and on sizes."""

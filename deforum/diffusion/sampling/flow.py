@@ -68,7 +68,7 @@ class FlowSchedule(NoiseSchedule):
         for name in _UNSUPPORTED:
             if config.get(name):
                 raise ValueError(f"{name} is {str(config[name])[:60]}: levels of a model that is not supported")
-        shift = _number(config, "shift" if "shift" in config else "flow_shift", 1.0)
+        shift = _number(config, "flow_shift" if config.get("use_flow_sigmas") else "shift", 1.0)
         dynamic = None
         if config.get("use_dynamic_shifting"):
             kind = config.get("time_shift_type", "exponential")
