@@ -17,7 +17,7 @@ from deforum.diffusion.networks.files import Config
 
 Tensor = torch.Tensor
 
-_READ = frozenset(
+READ = frozenset(
     {
         "act_fn",
         "addition_embed_type",
@@ -41,7 +41,8 @@ _READ = frozenset(
         "use_linear_projection",
     }
 )
-_ACCEPTED: dict[str, tuple[Any, ...]] = {
+"""Names of a configuration that the network reads."""
+ACCEPTED: dict[str, tuple[Any, ...]] = {
     "addition_time_embed_dim": (None,),
     "attention_type": ("default",),
     "center_input_sample": (False,),
@@ -71,7 +72,8 @@ _ACCEPTED: dict[str, tuple[Any, ...]] = {
     "timestep_post_act": (None,),
     "upcast_attention": (False, None, True),  # torch's attention, which diffusers uses too, decides that itself
 }
-_DOWN, _UP = ("DownBlock2D", "CrossAttnDownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
+"""Other names, with the values that they may have."""
+DOWN, UP = ("DownBlock2D", "CrossAttnDownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
 
 
 @dataclass(eq=False)
@@ -81,72 +83,29 @@ class Predicted:
     sample: Tensor
 
 
-class UNet(nn.Module):
-    """A denoising UNet conditioned on time and on the tokens of a prompt."""
+class Encoder(nn.Module):
+    """The way down of a UNet, which ControlNets share with it: its blocks, and the embedding of time and prompt."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         widths: list[int] = config.block_out_channels
-        count, groups, eps = len(widths), config.get("norm_num_groups", 32), config.get("norm_eps", 1e-5)
-        heads = _each(config.get("num_attention_heads") or config.attention_head_dim, count)
-        layers = _each(config.get("layers_per_block", 2), count)
-        depths = _each(config.get("transformer_layers_per_block", 1), count)
-        contexts = _each(config.cross_attention_dim, count)
-        linear, time = bool(config.get("use_linear_projection", False)), 4 * widths[0]
-
-        def resnet(channels_in: int, channels: int) -> Resnet:
-            return Resnet(channels_in, channels, groups=groups, eps=eps, time=time)
-
-        def transformer(level: int) -> Transformer:
-            return Transformer(
-                widths[level], heads[level], contexts[level], depth=depths[level], groups=groups, linear=linear
-            )
-
+        count, time = len(widths), 4 * widths[0]
+        layers, make = each(config.get("layers_per_block", 2), count), _Blocks(config)
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], time, config.get("time_cond_proj_dim"))
-        self.add_embedding = (
-            TextEmbedding(config.cross_attention_dim, time, config.get("addition_embed_type_num_heads", 64))
-            if config.get("addition_embed_type") == "text"
-            else None
-        )
+        self.add_embedding = _added_embedding(config, time)
         self.down_blocks = nn.ModuleList()
         for level, kind in enumerate(config.down_block_types):
             before = [widths[max(level - 1, 0)], *[widths[level]] * (layers[level] - 1)]
             self.down_blocks.append(
                 DownLevel(
-                    [resnet(channels, widths[level]) for channels in before],
-                    [transformer(level) for _ in before] if "Cross" in kind else [],
+                    [make.resnet(channels, widths[level]) for channels in before],
+                    [make.transformer(level) for _ in before] if "Cross" in kind else [],
                     Downsample(widths[level], padding=1) if level < count - 1 else None,
                 )
             )
-        self.mid_block = Middle([resnet(widths[-1], widths[-1]) for _ in range(2)], transformer(count - 1))
-        self.up_blocks = nn.ModuleList()
-        for level, kind in zip(reversed(range(count)), config.up_block_types, strict=True):
-            width, number = widths[level], layers[level] + 1
-            coming = [widths[min(level + 1, count - 1)], *[width] * (number - 1)]
-            skipped = [*[width] * (number - 1), widths[max(level - 1, 0)]]
-            self.up_blocks.append(
-                UpLevel(
-                    [resnet(a + b, width) for a, b in zip(coming, skipped, strict=True)],
-                    [transformer(level) for _ in coming] if "Cross" in kind else [],
-                    Upsample(width) if level > 0 else None,
-                )
-            )
-        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps)
-        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
-
-    @staticmethod
-    def covers(config: Config) -> bool:
-        """Whether the network of this configuration is of this form."""
-        return (
-            config.only(_ACCEPTED, _READ)
-            and config.get("act_fn", "silu") == "silu"
-            and config.get("addition_embed_type") in (None, "text")
-            and all(kind in _DOWN for kind in config.down_block_types)
-            and all(kind in _UP for kind in config.up_block_types)
-            and isinstance(config.cross_attention_dim, int)
-        )
+        self.mid_block = Middle([make.resnet(widths[-1], widths[-1]) for _ in range(2)], make.transformer(count - 1))
 
     @property
     def device(self) -> torch.device:
@@ -155,23 +114,6 @@ class UNet(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.conv_in.weight.dtype
-
-    def forward(
-        self,
-        x: Tensor,
-        time: Tensor | float,
-        encoder_hidden_states: Tensor,
-        timestep_cond: Tensor | None = None,
-    ) -> Predicted:
-        """Predict noise, v or x0, (B, C, h, w), from scaled noisy latents of that shape.
-
-        `time` is a training step (B,) or one for all; `encoder_hidden_states` are the prompts' tokens
-        (B, tokens, width); `timestep_cond` is an embedding of the guidance scale, for models that take one.
-        """
-        embedding = self.embed(x, time, timestep_cond)
-        if self.add_embedding is not None:
-            embedding = embedding + self.add_embedding(encoder_hidden_states)
-        return Predicted(self.run(x, embedding, encoder_hidden_states))
 
     def embed(self, x: Tensor, time: Tensor | float, guidance: Tensor | None = None) -> Tensor:
         """Return the embedding (B, width) of a time, and of the guidance scale, for latents `x`."""
@@ -184,18 +126,131 @@ class UNet(nn.Module):
         embedding: Tensor = self.time_embedding(waves.to(x.dtype), guidance)
         return embedding
 
-    def run(self, x: Tensor, embedding: Any, context: Any) -> Tensor:
-        """Run the blocks on latents, with what those need of time and prompts."""
-        x = self.conv_in(x)
+    def descend(
+        self, x: Tensor, embedding: Any, context: Any, features: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the blocks after the first convolution down to the lowest resolution.
+
+        Return the result, and what the way up joins. `features` are added to the result of each level, as a
+        T2I-Adapter's are; there may be fewer than levels.
+        """
         skips = [x]
-        for block in self.down_blocks:
-            x, made = block(x, embedding, context)
+        for block, feature in zip_longest(self.down_blocks, features[: len(self.down_blocks)]):
+            x, made = block(x, embedding, context, feature)
             skips += made
-        x = self.mid_block(x, embedding, context)
+        return self.mid_block(x, embedding, context), skips
+
+
+class UNet(Encoder):
+    """A denoising UNet conditioned on time and on the tokens of a prompt."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        widths: list[int] = config.block_out_channels
+        count, groups, eps = len(widths), config.get("norm_num_groups", 32), config.get("norm_eps", 1e-5)
+        layers, make = each(config.get("layers_per_block", 2), count), _Blocks(config)
+        self.up_blocks = nn.ModuleList()
+        for level, kind in zip(reversed(range(count)), config.up_block_types, strict=True):
+            width, number = widths[level], layers[level] + 1
+            coming = [widths[min(level + 1, count - 1)], *[width] * (number - 1)]
+            skipped = [*[width] * (number - 1), widths[max(level - 1, 0)]]
+            self.up_blocks.append(
+                UpLevel(
+                    [make.resnet(a + b, width) for a, b in zip(coming, skipped, strict=True)],
+                    [make.transformer(level) for _ in coming] if "Cross" in kind else [],
+                    Upsample(width) if level > 0 else None,
+                )
+            )
+        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps)
+        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+
+    @staticmethod
+    def covers(config: Config) -> bool:
+        """Whether the network of this configuration is of this form."""
+        return (
+            config.only(ACCEPTED, READ)
+            and config.get("act_fn", "silu") == "silu"
+            and config.get("addition_embed_type") in (None, "text")
+            and all(kind in DOWN for kind in config.down_block_types)
+            and all(kind in UP for kind in config.up_block_types)
+            and isinstance(config.cross_attention_dim, int)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor | float,
+        encoder_hidden_states: Tensor,
+        timestep_cond: Tensor | None = None,
+        down_block_additional_residuals: Sequence[Tensor] = (),
+        mid_block_additional_residual: Tensor | None = None,
+        down_intrablock_additional_residuals: Sequence[Tensor] = (),
+    ) -> Predicted:
+        """Predict noise, v or x0, (B, C, h, w), from scaled noisy latents of that shape.
+
+        `time` is a training step (B,) or one for all; `encoder_hidden_states` are the prompts' tokens
+        (B, tokens, width); `timestep_cond` is an embedding of the guidance scale, for models that take one.
+        """
+        embedding = self.embed(x, time, timestep_cond)
+        if self.add_embedding is not None:
+            embedding = embedding + self.add_embedding(encoder_hidden_states)
+        middle = () if mid_block_additional_residual is None else (mid_block_additional_residual,)
+        residuals = (*down_block_additional_residuals, *middle)
+        return Predicted(self.run(x, embedding, encoder_hidden_states, residuals, down_intrablock_additional_residuals))
+
+    def run(
+        self, x: Tensor, embedding: Any, context: Any, residuals: Sequence[Tensor] = (), features: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Run the blocks on latents, with what those need of time and prompts.
+
+        `residuals` are added to what the way up joins, the last of them to the result of the middle; none, or as many
+        as there are. `features`: see `descend`.
+        """
+        x, skips = self.descend(self.conv_in(x), embedding, context, features)
+        if residuals:
+            *given, middle = residuals
+            x = x + middle
+            skips = [skip + residual for skip, residual in zip(skips, given, strict=True)]
         for block in self.up_blocks:
             x = block(x, embedding, context, skips)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
         return out
+
+
+class _Blocks:
+    """Makes the blocks of a configuration."""
+
+    def __init__(self, config: Config) -> None:
+        count = len(config.block_out_channels)
+        self._widths, self._groups = config.block_out_channels, config.get("norm_num_groups", 32)
+        self._eps = config.get("norm_eps", 1e-5)
+        self._heads = each(config.get("num_attention_heads") or config.attention_head_dim, count)
+        self._depths = each(config.get("transformer_layers_per_block", 1), count)
+        self._contexts = each(config.cross_attention_dim, count)
+        self._linear = bool(config.get("use_linear_projection", False))
+
+    def resnet(self, channels_in: int, channels: int) -> Resnet:
+        return Resnet(channels_in, channels, groups=self._groups, eps=self._eps, time=4 * self._widths[0])
+
+    def transformer(self, level: int) -> Transformer:
+        return Transformer(
+            self._widths[level],
+            self._heads[level],
+            self._contexts[level],
+            depth=self._depths[level],
+            groups=self._groups,
+            linear=self._linear,
+        )
+
+
+def _added_embedding(config: Config, time: int) -> nn.Module | None:
+    """Return what embeds more than the time: all tokens of the prompt ("text"), or its pooled embedding and sizes."""
+    kind = config.get("addition_embed_type")
+    if kind == "text":
+        return TextEmbedding(config.cross_attention_dim, time, config.get("addition_embed_type_num_heads", 64))
+    if kind == "text_time":
+        return TimeEmbedding(config.projection_class_embeddings_input_dim, time, None)
+    return None
 
 
 class DownLevel(nn.Module):
@@ -209,16 +264,25 @@ class DownLevel(nn.Module):
         self.attentions = nn.ModuleList(attentions)
         self.downsamplers = nn.ModuleList([downsampler] if downsampler else [])
 
-    def forward(self, x: Tensor, embedding: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the result, and what the way up joins: the result of each block."""
-        made = []
+    def forward(
+        self, x: Tensor, embedding: Tensor, context: Tensor, feature: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the result, and what the way up joins: the result of each block.
+
+        A `feature` is added to the last block with attention, or, in a level without, to the level's result.
+        """
+        made: list[Tensor] = []
         for resnet, attention in zip_longest(self.resnets, self.attentions):
             x = resnet(x, embedding)
             x = x if attention is None else attention(x, context)
             made.append(x)
+        if feature is not None and self.attentions:
+            made[-1] = x = x + feature
         for sampler in self.downsamplers:
             x = sampler(x)
             made.append(x)
+        if feature is not None and not self.attentions:
+            made[-1] = x = x + feature
         return x, made
 
 
@@ -325,5 +389,6 @@ def sinusoids(times: Tensor, width: int, *, cosine_first: bool, shift: float) ->
     return torch.cat(parts, dim=-1)
 
 
-def _each(value: Any, count: int) -> list[Any]:
+def each(value: Any, count: int) -> list[Any]:
+    """Return the value of each resolution, where a configuration has one for all of them too."""
     return list(value) if isinstance(value, (list, tuple)) else [value] * count
