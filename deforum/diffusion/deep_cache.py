@@ -7,6 +7,7 @@ last block on the way up; an evaluation that is given it computes the first bloc
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -95,6 +96,34 @@ class DeepCache(nn.Module):
             return getattr(super().__getattr__("unet"), name)
 
 
+@dataclass(frozen=True, eq=False)
+class Added:
+    """What adapters add to an evaluation of a UNet; nothing by default."""
+
+    residuals: tuple[Any, ...] = ()
+    """Of ControlNets: for each result that the way up joins, and last for the middle; tensors, or numbers."""
+    features: tuple[Tensor, ...] = ()
+    """Of T2I-Adapters: for each level of the way down, the finest first."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The UNet's arguments for them."""
+        found: dict[str, Any] = {}
+        if self.residuals:
+            *joined, middle = self.residuals
+            found |= {"down_block_additional_residuals": joined, "mid_block_additional_residual": middle}
+        return found | ({"down_intrablock_additional_residuals": list(self.features)} if self.features else {})
+
+    def of_first_level(self, unet: Any) -> Added:
+        """Return what is added to the first level alone: the others get nothing."""
+        count = 1 + len(unet.down_blocks[0].resnets)
+        rest = (0.0,) * (len(self.residuals) - count)
+        return Added((*self.residuals[:count], *rest), self.features[:1])
+
+
+NOTHING = Added()
+
+
 class CachedSteps:
     """The evaluations of one frame's sampling: a full one first, and again after every `interval` evaluations."""
 
@@ -102,10 +131,11 @@ class CachedSteps:
         self._unet, self._interval = unet, interval
         self._count, self._deep = 0, torch.empty(0)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, *args: Any, added: Added = NOTHING, **kwargs: Any) -> Tensor:
         """Evaluate a `DeepCache`; returns the prediction."""
         deep = self._deep if self._count % self._interval else None
         self._count += 1
+        added = added if deep is None else added.of_first_level(self._unet)
         sample: Tensor
-        sample, self._deep = self._unet(*args, deep=deep, **kwargs)
+        sample, self._deep = self._unet(*args, deep=deep, **kwargs, **added.arguments)
         return sample

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from deforum.diffusion.adapters.controlnet import acting
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull
@@ -60,6 +61,8 @@ class Plan:
     tokens: tuple[int, ...]
     """Length of the embeddings in tokens, in each step; a single one where no prompt changes. Padding them to a longer
     one in the batch would change the picture."""
+    units: tuple[tuple[int, str], ...] = ()
+    """The control units that act, by identity and priority."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,12 @@ class Diffuser:
         on the diffuser's device. Raises RenderError where a stage gives NaN, Inf or a blank picture.
         """
         return self.diffuse_batch([init], [frame], width=width, height=height, paints=[paint])[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the model's network."""
+        dtype: torch.dtype = self._model.networks[0].dtype
+        return dtype
 
     @torch.inference_mode()
     def diffuse_batch(
@@ -218,7 +227,8 @@ class Diffuser:
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
         conditionings = self._conditionings(frame, max(run, 1), steps)
         tokens = tuple(len(each.pulls[0].embedding.tokens) for each in conditionings)
-        plan = Plan(sampler, steps, run, eta, start, tokens)
+        units = tuple((id(control.unit), control.priority) for control in frame.controls)
+        plan = Plan(sampler, steps, run, eta, start, tokens, units)
         return Task(init, frame, conditionings, plan, None if cells is None else paint, cells)
 
     def _diffuse(
@@ -267,14 +277,16 @@ class Diffuser:
         def sample() -> tuple[Tensor, list[Fault]]:
             finite: list[Fault] = []
             predictors: dict[tuple[int, ...], Denoise] = {}
+            controls = [acting(task.frame.controls, sigmas) for task in tasks]
 
             def denoise(x: Tensor, sigma: float) -> Tensor:
                 step = step_at(sigma, sigmas)
                 conditionings = [task.conditionings[min(step, len(task.conditionings) - 1)] for task in tasks]
-                acting = tuple(map(id, conditionings))
-                if acting not in predictors:
-                    predictors[acting] = model.denoiser(conditionings, *padded)
-                x0 = predictors[acting](held(x, sigma), sigma)
+                key = tuple(map(id, conditionings))
+                if key not in predictors:
+                    given = [replace(each, controls=own) for each, own in zip(conditionings, controls, strict=True)]
+                    predictors[key] = model.denoiser(given, *padded)
+                x0 = predictors[key](held(x, sigma), sigma)
                 finite.append(not_finite(x0))
                 return x0
 
@@ -299,7 +311,8 @@ class Diffuser:
             return latents, faults
 
         with stage("denoise", index):
-            latents = guarded(f"the {model.network_name}", index, model.networks, sample)
+            networks = [*model.networks, *(each for control in frames[0].controls for each in control.unit.modules)]
+            latents = guarded(f"the {model.network_name}", index, networks, sample)
         with self._with_all_cores():
             pictures = self._door.decode(latents, width, height, index, may_be_blank=may_be_blank)
         if plan.start != "image":

@@ -13,3 +13,6 @@ FINISHING: Path = Path(__file__).parent / "finishing"
 
 FINISHING_FACTOR = 2
 """Size of a finished frame, in sizes of the frame."""
+
+CONTROL: Path = Path(__file__).parent / "control"
+"""The folder of the ControlNet for outlines, outlines.safetensors, a Control-LoRA for the diffusion model."""

@@ -114,9 +114,13 @@ class Captured(nn.Module):
             self._graphs.popitem(last=False)
         with torch.inference_mode():
             own = [torch.empty_like(leaf).copy_(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-            args, kwargs = tree_unflatten(own, form)
+
+            def compute() -> Any:
+                args, kwargs = tree_unflatten(own, form)  # anew: networks may take things off their lists
+                return self._compute(*args, **kwargs)
+
             try:
-                replay, result = self._record(lambda: self._compute(*args, **kwargs))
+                replay, result = self._record(compute)
             except Exception as error:
                 reason = "out of memory" if is_out_of_memory(error) else str(error).partition("\n")[0][:200]
                 _log.warning("%s: no CUDA graph could be recorded (%s); going on without", self._name, reason)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 Tensor = torch.Tensor
-Run = Callable[..., Tensor]
+Run = Callable[..., Any]
+"""Returns a tensor, or a tuple of them."""
 
 SMALL = 256 * 2**20
 """Bytes of weights up to which a network may be held twice, in its own form and in the faster one."""
@@ -46,7 +47,7 @@ class Faster:
         self._form: Run | None = None
         self._equal: dict[tuple[Any, ...], bool] = {}
 
-    def __call__(self, *inputs: Tensor | None) -> Tensor:
+    def __call__(self, *inputs: Tensor | None) -> Any:
         state = self._look()
         if state is None:
             return self._plain(*inputs)
@@ -75,17 +76,24 @@ class Faster:
 
     def _try(self, inputs: tuple[Tensor | None, ...]) -> bool:
         """Make the faster form, unless it is there, and compare."""
-        right = self._plain(*inputs)
-        if not right.isfinite().all():
+        right = _all_of(self._plain(*inputs))
+        if not all(each.isfinite().all() for each in right):
             return False
         try:
             if self._form is None:
                 self._form = self._make()
-            made = self._form(*inputs)
-            error = float((made - right).abs().max() / right.abs().max().clamp(min=1))
+            made = _all_of(self._form(*inputs))
+            error = max(
+                float((one - other).abs().max() / other.abs().max().clamp(min=1))
+                for one, other in zip(made, right, strict=True)
+            )
             problem = "" if error <= TOLERANCE else f"it differs by {error:.1e}"
         except Exception as reason:  # operations of other versions of torch, or of other processors
             problem = str(reason).splitlines()[0][:200] or type(reason).__name__
         if problem and not any(equal is False for equal in self._equal.values()):
             _log.warning("%s runs in its slower form; the faster one fails here: %s", self._name, problem)
         return not problem
+
+
+def _all_of(result: Any) -> tuple[Tensor, ...]:
+    return (result,) if isinstance(result, Tensor) else tuple(result)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deforum.settings.params import Params
+from deforum.timeline.control import Control
 from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 
@@ -32,6 +33,8 @@ class Frame:
     """Positions of the noise of its seeds; None: fixed to the screen."""
     loras: tuple[LoraWord, ...] = ()
     """Those that its positive prompts name, with weights that hold for this frame."""
+    controls: tuple[Control, ...] = ()
+    """The control units that act on it, whose weights are not 0."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 

@@ -35,6 +35,7 @@ def frame(
     subseed: int = 2,
     sampler: str = "Euler",
     starts_empty: bool = False,
+    controls: tuple[Any, ...] = (),
     **params: float,
 ) -> Any:
     """A frame with what the diffuser reads of it."""
@@ -48,6 +49,7 @@ def frame(
         sampler=sampler,
         params=values,
         noise_map=None,
+        controls=controls,
         starts_empty=starts_empty,
     )
 
@@ -113,7 +115,7 @@ class Tiny:
 
     def ldm(self) -> dict[str, torch.Tensor]:
         """The weights under the original training code's names."""
-        weights = {f"model.diffusion_model.{_ldm_unet(k, self.unet)}": v for k, v in self.unet.state_dict().items()}
+        weights = {f"model.diffusion_model.{ldm_unet(k, self.unet)}": v for k, v in self.unet.state_dict().items()}
         for key, value in self.vae.state_dict().items():
             name = ldm_vae(key, len(self.vae.config.block_out_channels))
             is_projection = "attn_1" in name and name.endswith("weight") and value.ndim == 2
@@ -190,7 +192,8 @@ _UNET_ENDS = {
 }
 
 
-def _ldm_unet(key: str, unet: Any) -> str:
+def ldm_unet(key: str, unet: Any) -> str:
+    """The original training code's name of a UNet's weight."""
     layers = unet.config.layers_per_block
     for name, ldm in _UNET_ENDS.items():
         if key.startswith(name + "."):

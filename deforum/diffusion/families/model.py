@@ -32,6 +32,8 @@ class Conditioning:
     """At least one; the embeddings of all frames of a batch have the same length."""
     guidance: float
     """The guidance scale, for models that take it as an input; for others it is part of the pulls' weights."""
+    controls: tuple[Any, ...] = ()
+    """Control units that act, see `adapters.controlnet.Acting`; the frames of a batch have the same ones."""
 
 
 class Model(Protocol):

@@ -11,12 +11,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from deforum.diffusion.deep_cache import CachedSteps, DeepCache
+from deforum.diffusion.adapters.controlnet import Controls, Inputs
+from deforum.diffusion.deep_cache import Added, CachedSteps, DeepCache
 from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.families.parts import read_parts
 from deforum.diffusion.networks.packed import PackedUNet, is_packable
+from deforum.diffusion.networks.unet import UNet
 from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 from deforum.models.device import execution_device
@@ -98,12 +100,17 @@ class StableDiffusion:
         if self.reads_guidance:
             extra["timestep_cond"] = self._guidance([frame.guidance for frame in frames]).repeat(rounds, 1)
         evaluate = self._evaluate(context, extra)
+        added = extra.get("added_cond_kwargs", {})
+        inputs = Inputs(context, added.get("text_embeds"), added.get("time_ids"))
+        controls = Controls(
+            [frame.controls for frame in frames], [pull.is_negative for pull in order], inputs, unet.dtype, self.device
+        )
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             c_in, c_skip, c_out = schedule.scales_at(sigma)
             given = (x * c_in).to(unet.dtype).repeat(rounds, 1, 1, 1).contiguous(memory_format=torch.channels_last)
             time = torch.full((len(given),), schedule.network_time(sigma), device=x.device)
-            out = evaluate(given, time).float()
+            out = evaluate(given, time, controls.at(given, time, sigma)).float()
             out = (out.view(rounds, len(frames), *out.shape[1:]) * weights).sum(0)
             x0: Tensor = x * c_skip + out * c_out
             return x0
@@ -138,23 +145,32 @@ class StableDiffusion:
         )
         return replace(self, schedule=replace(self.schedule, prediction=prediction))
 
-    def _evaluate(self, context: Tensor, extra: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return the UNet as a function of latents and times, for tokens and additional inputs."""
+    def _evaluate(self, context: Tensor, extra: Mapping[str, Any]) -> Callable[[Tensor, Tensor, Added], Tensor]:
+        """Return the UNet as a function of latents and times and what is added, for tokens and additional inputs."""
         if self.step_cache > 1:
             steps = CachedSteps(self.unet, self.step_cache)
-            return lambda x, time: steps(x, time, encoder_hidden_states=context, **extra)
+            return lambda x, time, added: steps(x, time, added=added, encoder_hidden_states=context, **extra)
         if set(extra) <= {"timestep_cond"}:
-            return lambda x, time: self.fast(x, time, context, extra.get("timestep_cond"))
-        return lambda x, time: self.unet(x, time, encoder_hidden_states=context, **extra).sample
+            guidance = extra.get("timestep_cond")
+            if not isinstance(self.unet, UNet):
+                return lambda x, time, added: self._plain(x, time, context, guidance, added)
+            return lambda x, time, added: self.fast(x, time, context, guidance, *added.residuals, *added.features)
+        return lambda x, time, added: (
+            self.unet(x, time, encoder_hidden_states=context, **extra, **added.arguments).sample
+        )
+
+    def _plain(self, x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None, added: Added) -> Tensor:
+        extra = {} if guidance is None else {"timestep_cond": guidance}
+        out: Tensor = self.unet(x, time, encoder_hidden_states=tokens, **extra, **added.arguments).sample
+        return out
 
     @cached_property
     def fast(self) -> Faster:
-        """The UNet as a function of latents, times, tokens and the embedded guidance scale."""
+        """The UNet as a function of latents, times, tokens, the embedded guidance scale, and what is added."""
 
-        def plain(x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None) -> Tensor:
-            extra = {} if guidance is None else {"timestep_cond": guidance}
-            out: Tensor = self.unet(x, time, encoder_hidden_states=tokens, **extra).sample
-            return out
+        def plain(x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None, *added: Tensor) -> Tensor:
+            residuals, features = self.unet.apart(added)
+            return self._plain(x, time, tokens, guidance, Added(tuple(residuals), tuple(features)))
 
         return Faster("the UNet", self.unet, plain, lambda: PackedUNet(self.unet), is_packable)
 

@@ -46,6 +46,10 @@ class PictureEmbedding(nn.Module):
             self.blocks.append(nn.Conv2d(before, after, 3, padding=1, stride=2))
         self.conv_out = nn.Conv2d(widths[-1], out, 3, padding=1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.conv_in.weight.dtype
+
     def forward(self, picture: Tensor) -> Tensor:
         x = F.silu(self.conv_in(picture))
         for block in self.blocks:
@@ -83,11 +87,6 @@ class ControlNet(Encoder):
             and isinstance(config.cross_attention_dim, int)
         )
 
-    def see(self, picture: Tensor) -> Tensor:
-        """Return the features of control pictures (B, 3, H, W) in 0..1, which are the same in every step."""
-        features: Tensor = self.controlnet_cond_embedding(picture)
-        return features
-
     def forward(
         self,
         x: Tensor,
@@ -99,8 +98,9 @@ class ControlNet(Encoder):
     ) -> tuple[Tensor, ...]:
         """Return what to add to the results that the UNet's way up joins, and last to that of its middle.
 
-        `x`, `time` and `tokens` are those of the UNet; `features` are those of `see`. `pooled` (B, width) is the pooled
-        prompt and `sizes` (B, 6) the size conditioning of XL.
+        `x`, `time` and `tokens` are those of the UNet; `features` are what `controlnet_cond_embedding` makes of control
+        pictures (B, 3, H, W), the same in every step. `pooled` (B, width) is the pooled prompt and `sizes` (B, 6) the
+        size conditioning of XL.
         """
         embedding = self.embed(x, time)
         more = self.more(tokens, pooled, sizes)

@@ -16,7 +16,7 @@ Results are those of the plain modules, except for rounding. For float32 on a CP
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from deforum.diffusion.networks import blocks
 from deforum.diffusion.networks.autoencoder_kl import AutoencoderKL
-from deforum.diffusion.networks.unet import UNet
+from deforum.diffusion.networks.controlnet import ControlNet
+from deforum.diffusion.networks.unet import TimeEmbedding, UNet
 from deforum.models.packing import Conv, Linear, Makers, Part, is_supported, pack
 
 Tensor = torch.Tensor
@@ -203,7 +204,7 @@ class PackedUNet:
     at each operation where other threads need a core now and then.
     """
 
-    def __init__(self, unet: UNet) -> None:
+    def __init__(self, unet: UNet | ControlNet) -> None:
         self._unet, self._packed = unet, pack(unet, PACKED)
         parts = list(self._packed.modules())
         self._attentions = [part for part in parts if isinstance(part, PromptAttention)]
@@ -215,8 +216,11 @@ class PackedUNet:
         self._idle: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
         """Crews that no thread uses now."""
 
-    def __call__(self, x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None = None) -> Tensor:
-        """Predict as `UNet.forward` does, for times (B,). What the tokens alone decide is computed once for them."""
+    def __call__(self, x: Tensor, time: Tensor, tokens: Tensor, guidance: Tensor | None = None, *added: Tensor) -> Any:
+        """Predict as `UNet.forward` does, for times (B,). What the tokens alone decide is computed once for them.
+
+        `added` are residuals, features or both, see `UNet.apart`.
+        """
         cores = torch.get_num_threads()
         crews = min(cores, len(x))
         bounds = [len(x) * crew // crews for crew in range(crews + 1)]
@@ -225,13 +229,13 @@ class PackedUNet:
         if known is None or known[0] is not tokens:
             known = self._known.read = tokens, [self._read(tokens[row]) for row in rows]
         given = [
-            (x[row], time[row], read, None if guidance is None else guidance[row])
+            (x[row], time[row], read, None if guidance is None else guidance[row], [each[row] for each in added])
             for row, read in zip(rows, known[1], strict=True)
         ]
         if crews == 1:
             return self._run(*given[0])
         with self._crew(crews, cores) as pool:
-            return torch.cat(list(pool.map(self._work, given)))
+            return _rejoined(list(pool.map(self._work, given)))
 
     @contextmanager
     def _crew(self, crews: int, cores: int) -> Iterator[ThreadPoolExecutor]:
@@ -249,7 +253,7 @@ class PackedUNet:
             idle.append(pool)
 
     @torch.inference_mode()
-    def _work(self, given: tuple[Tensor, Tensor, Read, Tensor | None]) -> Tensor:
+    def _work(self, given: tuple[Tensor, Tensor, Read, Tensor | None, Sequence[Tensor]]) -> Any:
         return self._run(*given)
 
     def _read(self, tokens: Tensor) -> Read:
@@ -257,19 +261,37 @@ class PackedUNet:
         embedding = None if self._unet.add_embedding is None else self._unet.add_embedding(tokens)
         return {attention: attention.read(tokens) for attention in self._attentions}, embedding
 
-    def _run(self, x: Tensor, time: Tensor, read: Read, guidance: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, time: Tensor, read: Read, guidance: Tensor | None, added: Sequence[Tensor]) -> Any:
         keys, text = read
         embedding = self._unet.embed(x, time, guidance)
         embedding = embedding if text is None else embedding + text
         projected = torch.split(self._times(F.silu(embedding))[:, :, None, None], self._widths, dim=1)
-        made: Tensor = self._packed.run(x, dict(zip(self._resnets, projected, strict=True)), keys)
-        return made
+        return self._evaluate(x, dict(zip(self._resnets, projected, strict=True)), keys, added)
+
+    def _evaluate(self, x: Tensor, times: Mapping[nn.Module, Tensor], keys: Keys, added: Sequence[Tensor]) -> Any:
+        return self._packed.run(x, times, keys, *self._packed.apart(added))
+
+
+class PackedControlNet(PackedUNet):
+    """A ControlNet in packed form, called as `ControlNet.forward` is, with None for the guidance scale."""
+
+    def _evaluate(self, x: Tensor, times: Mapping[nn.Module, Tensor], keys: Keys, added: Sequence[Tensor]) -> Any:
+        [features] = added
+        return self._packed.run(x, times, keys, features)
+
+
+def _rejoined(parts: Sequence[Any]) -> Any:
+    """Join results of parts of a batch: tensors, or tuples of them."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
 def is_packable(network: Any) -> bool:
-    """Whether `PACKED` and `PackedUNet` cover a network where and as it is: one of ours in float32 on a CPU."""
+    """Whether the packed forms cover a network where and as it is: one of ours in float32 on a CPU."""
     return (
-        isinstance(network, UNet | AutoencoderKL)
+        isinstance(network, UNet | AutoencoderKL | ControlNet)
+        and not isinstance(getattr(network, "add_embedding", None), TimeEmbedding)  # of XL, which is large
         and network.device.type == "cpu"
         and "computes_on" not in network.__dict__  # it waits there for its turn on a graphics card
         and network.dtype == torch.float32

@@ -198,6 +198,15 @@ class UNet(Encoder):
         residuals = (*down_block_additional_residuals, *middle)
         return Predicted(self.run(x, embedding, encoder_hidden_states, residuals, down_intrablock_additional_residuals))
 
+    def apart(self, added: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Split what is added into residuals and features: `residuals`, then `features`, each of which may be missing.
+
+        There are more residuals than resolutions, and at most as many features.
+        """
+        residuals = 2 + sum(len(block.resnets) + len(block.downsamplers) for block in self.down_blocks)
+        split = residuals if len(added) >= residuals else 0
+        return added[:split], added[split:]
+
     def run(
         self, x: Tensor, embedding: Any, context: Any, residuals: Sequence[Tensor] = (), features: Sequence[Tensor] = ()
     ) -> Tensor:

@@ -1,0 +1,255 @@
+"""Finding control units: which kind a file or folder is, and whether it fits the model. Does not import torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from deforum.diffusion.adapters.names import modules_of, renamed
+from deforum.diffusion.families import FAMILIES
+from deforum.diffusion.families.find import ModelSource
+from deforum.embedded import CONTROL
+from deforum.errors import UserError
+from deforum.models import hub
+from deforum.models.catalogue import existing
+from deforum.models.config import check_network, read_config
+from deforum.models.weights import SUFFIXES, Header, read_header
+from schedules.quoting import cut
+
+Kind = Literal["controlnet", "control-lora", "union", "t2i-adapter"]
+
+FOLDERS = (Path("models/ControlNet"), Path("models/controlnet"))
+"""Where models are looked for by name, relative to the working folder."""
+PREFIX = "control_model."
+"""Of the weights in files of the original training code."""
+EMBEDDED = "embedded"
+
+_HASH = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]$")
+_OTHERS = (
+    (r"lllite_", "a ControlNet-LLLite, which is not supported; use a ControlNet or a Control-LoRA"),
+    (r"image_proj\.|ip_adapter\.", "an IP-Adapter"),
+    (r".*motion_modules\.", "a SparseCtrl or AnimateDiff module"),
+    (r"model\.diffusion_model\.", "a whole diffusion model"),
+    (r"lora_(unet|te)|.*\.lora_[AB]\.", "a LoRA"),
+    (r"(controlnet_x_embedder|controlnet_blocks|double_blocks|pos_embed_input|transformer_blocks\.\d+\.)",
+     "a ControlNet for a transformer (Flux, SD3)"),
+)  # fmt: skip
+"""Kinds of file in which no unit is: (pattern of a weight's name, what it is)."""
+_EXPECTED = "expected a ControlNet, Control-LoRA or T2I-Adapter: a diffusers folder, or a .safetensors or .pth file"
+
+
+@dataclass(frozen=True)
+class ControlSource:
+    """A unit that was found and looks complete, not loaded yet."""
+
+    name: str
+    """As the user gave it."""
+    kind: Kind
+    file: Path
+    config: Mapping[str, Any] = field(hash=False)
+    """Of its network, as in a diffusers folder."""
+    base: ModelSource
+    """The model that it acts on."""
+    pools: bool
+    """Whether it acts by means over the picture, as networks that take over a style do."""
+    task: int | None = None
+    """Of a union: the index of the kind of picture."""
+
+    def for_task(self, task: int) -> ControlSource:
+        """Return the union for one kind of picture."""
+        return replace(self, task=task)
+
+
+def find_control(name: str, base: ModelSource, *, folder: Path | None = None) -> ControlSource:
+    """Find a unit for a model: "embedded", a path, or a name below `FOLDERS`; `folder` is that of the settings file.
+
+    A name may be a part of the file's name, and may end in a hash in brackets, as the web UI writes it.
+    Raises UserError.
+    """
+    if name.strip() == EMBEDDED:
+        return _embedded(base)
+    path = _located(name, folder)
+    if path is None:
+        looked = " and ".join(str(each) for each in FOLDERS)
+        raise UserError(f"{cut(name)}: there is no control model of this name (as a path, or in {looked}); {_EXPECTED}")
+    return look_at(name, path, base)
+
+
+def _located(name: str, folder: Path | None) -> Path | None:
+    text = _HASH.sub("", name.strip())
+    for written in (name.strip(), text):
+        for start in filter(None, (folder, Path())):
+            path = existing(str(start / Path(written).expanduser())) if written else None
+            if path is not None:
+                return path
+    if not text or "/" in text or "\\" in text:
+        return hub.find_cached(text, "config.json") if hub.is_name(text) else None
+    files = [file for root in FOLDERS if root.is_dir() for file in sorted(root.rglob("*")) if _is_model(file)]
+    wanted = text.casefold().removesuffix(".safetensors").removesuffix(".pth")
+    exact = [file for file in files if file.stem.casefold() == wanted or file.name.casefold() == text.casefold()]
+    parts = sorted((file for file in files if wanted in file.stem.casefold()), key=lambda file: len(file.stem))
+    return next(iter([*exact, *parts]), None)
+
+
+def _is_model(path: Path) -> bool:
+    return (path.suffix.lower() in SUFFIXES and path.is_file()) or (path / "config.json").is_file()
+
+
+def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:
+    """Recognise the unit in a file or folder. Raises UserError where there is none, or it is made for another model."""
+    config: dict[str, Any] = {}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{path}: no config.json in this folder; {_EXPECTED}")
+        config = read_config(path / "config.json")
+        check_network(path / "config.json", config)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        whole = [file for file in files if ".fp16" not in file.name] or files
+        if not whole:
+            raise UserError(f"{path}: no weights in this folder (.safetensors or .bin); is its download complete?")
+        path = whole[0]
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: not a file of weights; {_EXPECTED}")
+    header = read_header(path)
+    kind = _kind(path, header.shapes)
+    unet = unet_config(base)
+    if kind == "t2i-adapter":
+        config = config or _adapter_config(header)
+    elif not config:
+        config = _network_config(path, header, unet)
+    pools = bool(config.get("global_pool_conditions")) or "shuffle" in path.stem.casefold()
+    source = ControlSource(name, kind, path, config, base, pools)
+    _check_fit(source, header, unet)
+    return source
+
+
+def _embedded(base: ModelSource) -> ControlSource:
+    if base.name != EMBEDDED:
+        raise UserError(
+            f"{EMBEDDED}: this control model acts on the embedded diffusion model alone; give one for yours"
+        )
+    file = CONTROL / "outlines.safetensors"
+    if not file.is_file():
+        raise UserError("the embedded control model is missing from this installation; install the package again")
+    return look_at(EMBEDDED, file, base)
+
+
+def unet_config(base: ModelSource) -> dict[str, Any]:
+    """Read the configuration of a model's UNet; empty for a model not fetched yet, or without a UNet."""
+    folder = base.path if base.config is None else base.config
+    if folder is None or base.family not in FAMILIES:
+        return {}
+    path = folder / FAMILIES[base.family].network / "config.json"
+    return read_config(path) if path.is_file() else {}
+
+
+def _kind(path: Path, shapes: Iterable[str]) -> Kind:
+    names = [name.removeprefix(PREFIX) for name in shapes]
+    known = set(names)
+    if "lora_controlnet" in known:
+        return "control-lora"
+    if "task_embedding" in known:
+        return "union"
+    if "controlnet_cond_embedding.conv_in.weight" in known or "input_hint_block.0.weight" in known:
+        return "controlnet"
+    if {"adapter.body.0.resnets.0.block1.weight", "body.0.block1.weight", "body.0.body.0.block1.weight"} & known:
+        return "t2i-adapter"
+    what = next((what for start, what in _OTHERS if any(re.match(start, name) for name in names)), "")
+    raise UserError(f"{path}: {f'this is {what}' if what else 'no control model was found in it'}; {_EXPECTED}")
+
+
+def todays_names(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of a file's weights in diffusers' names, for a network of this configuration."""
+    modules = dict(modules_of(config))
+    listed = list(names)
+    if any(name.startswith(PREFIX) for name in listed):
+        listed = [name for name in listed if name.startswith(PREFIX)]  # beside the whole model that it was trained on
+    return {name: renamed(name.removeprefix(PREFIX), modules) for name in listed}
+
+
+def _network_config(path: Path, header: Header, unet: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a ControlNet in a single file: of the model's UNet, with its own layers' widths."""
+    if not unet:
+        raise UserError(f"{path}: a single file of a ControlNet needs a model of Stable Diffusion 1, 2 or XL")
+    config = {name: value for name, value in unet.items() if not name.startswith(("up_", "_", "out_", "sample_size"))}
+    config["conditioning_embedding_out_channels"] = [16] * 4
+    shapes = {name.removeprefix(PREFIX): shape for name, shape in header.shapes.items()}
+    widths = [shape[0] for shape in _hint_layers(shapes)]
+    if len(widths) < 2:
+        raise UserError(f"{path}: its layers that read the picture are missing; fetch it again")
+    # conv_in, then pairs that keep and change the width, then the last layer.
+    config["conditioning_embedding_out_channels"] = [widths[0], *widths[2:-1:2]]
+    config["conditioning_channels"] = _hint_layers(shapes)[0][1]
+    named = todays_names(header.shapes, config)
+    found = {named[name]: shape for name, shape in header.shapes.items() if name in named}
+    levels = range(len(config["block_out_channels"]))
+    if not any(name == "lora_controlnet" for name in named):
+        depths = [_depth(found, f"down_blocks.{level}.attentions.0.transformer_blocks.") for level in levels]
+        usual = config.get("transformer_layers_per_block", 1)
+        usual = list(usual) if isinstance(usual, list) else [usual] * len(depths)
+        middle = _depth(found, "mid_block.attentions.0.transformer_blocks.")
+        config["down_block_types"] = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths]
+        config["transformer_layers_per_block"] = [
+            *(depth or other for depth, other in zip(depths[:-1], usual, strict=False)),
+            middle or depths[-1] or usual[-1],
+        ]
+        if not middle:
+            config["mid_block_type"] = "UNetMidBlock2D"
+    return config
+
+
+def _hint_layers(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the shapes of the convolutions that read the control picture, in order."""
+    todays = "controlnet_cond_embedding."
+    if f"{todays}conv_in.weight" in shapes:
+        names = [f"{todays}conv_in", *(f"{todays}blocks.{i}" for i in range(64)), f"{todays}conv_out"]
+    else:
+        names = [f"input_hint_block.{i}" for i in range(0, 128, 2)]
+    return [shapes[f"{name}.weight"] for name in names if f"{name}.weight" in shapes]
+
+
+def _depth(shapes: Iterable[str], prefix: str) -> int:
+    numbers = {int(name.removeprefix(prefix).split(".")[0]) for name in shapes if name.startswith(prefix)}
+    return max(numbers, default=-1) + 1
+
+
+def _adapter_config(header: Header) -> dict[str, Any]:
+    """Return the configuration of a T2I-Adapter in a single file; see `load.adapter_names` for its names."""
+    shapes = {name.removeprefix("adapter."): shape for name, shape in header.shapes.items()}
+    out, taken = shapes.get("conv_in.weight", (320, 192))[:2]
+    if any(name.startswith("body.0.body.") for name in shapes):
+        return {"adapter_type": "light_adapter", "in_channels": 3, "channels": [320, 640, 1280],
+                "num_res_blocks": 4, "downscale_factor": 8}  # fmt: skip
+    # XL's have 16x16 px in a cell, the others 8x8; adapters of lines have one channel.
+    is_xl = taken in (768, 256)
+    channels = taken // (256 if is_xl else 64)
+    widths = [out, 2 * out, 4 * out, 4 * out]
+    return {"adapter_type": "full_adapter_xl" if is_xl else "full_adapter", "in_channels": channels,
+            "channels": widths, "num_res_blocks": 2, "downscale_factor": 16 if is_xl else 8}  # fmt: skip
+
+
+def _check_fit(source: ControlSource, header: Header, unet: Mapping[str, Any]) -> None:
+    """Raise UserError for a unit that is made for another family than the model."""
+    if not unet:
+        return
+    title = FAMILIES[source.base.family].title
+    wide = unet["block_out_channels"]
+    if source.kind == "t2i-adapter":
+        is_xl = source.config.get("adapter_type") == "full_adapter_xl"
+        if is_xl != (source.base.family == "sdxl"):
+            made = "Stable Diffusion XL" if is_xl else "Stable Diffusion 1 or 2"
+            raise UserError(f"{source.file}: a T2I-Adapter for {made}; the model is {title}")
+        return
+    named = header.shapes if source.kind == "union" else None
+    renames = {name: name for name in header.shapes} if named else todays_names(header.shapes, source.config)
+    read = {shape[1] for name, shape in header.shapes.items()
+            if renames.get(name, "").endswith("attn2.to_k.weight") and len(shape) == 2}  # fmt: skip
+    first = next((shape for name, shape in header.shapes.items() if renames.get(name) == "conv_in.weight"), None)
+    context = unet.get("cross_attention_dim")
+    others = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}
+    if (read and read != {context}) or (first is not None and tuple(first[:2]) != (wide[0], unet["in_channels"])):
+        made = others.get(next(iter(read)), "another model") if read else "another model"
+        raise UserError(f"{source.file}: made for {made}; the model is {title}")

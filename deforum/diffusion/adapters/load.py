@@ -1,0 +1,195 @@
+"""Loading of control units that were found by `adapters.find`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from deforum.diffusion.adapters.controlnet import AdapterUnit, LibraryUnit, OwnUnit, Unit
+from deforum.diffusion.adapters.find import ControlSource, todays_names
+from deforum.diffusion.families.parts import read_parts
+from deforum.diffusion.networks.controlnet import ControlNet
+from deforum.diffusion.networks.files import Config
+from deforum.diffusion.networks.packed import PackedControlNet, is_packable
+from deforum.errors import UserError
+from deforum.models.captured import Captured, CudaRecord
+from deforum.models.faster import Faster
+from deforum.models.hub import without_network
+from deforum.models.room import Room, room_of
+from deforum.models.weights import read_weights
+
+Tensor = torch.Tensor
+Weights = dict[str, Tensor]
+
+
+def load_units(wanted: tuple[tuple[ControlSource, ...], torch.dtype], device: torch.device) -> tuple[Unit, ...]:
+    """Load units onto a device in a precision; the same file is loaded once. Raises UserError for damaged files."""
+    sources, dtype = wanted
+    known: dict[ControlSource, Unit] = {}
+    for source in sources:
+        if source not in known:
+            known[source] = _load(source, dtype, room_of(device))
+    return tuple(known[source] for source in sources)
+
+
+def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
+    makes: Mapping[str, Callable[[ControlSource, torch.dtype], nn.Module]] = {
+        "controlnet": _network, "control-lora": _network, "union": _union, "t2i-adapter": _adapter,
+    }  # fmt: skip
+    try:
+        network: Any = makes[source.kind](source, dtype)
+    except UserError:
+        raise
+    except Exception as error:
+        # The libraries raise many types for damaged and mismatched files and configurations.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{source.file}: cannot be loaded ({reason}); fetch it again, or use another") from error
+    network.to(memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
+    if source.kind == "t2i-adapter":
+        room.adopt(network)
+        return AdapterUnit(network, int(source.config.get("in_channels", 3)))
+    if not isinstance(network, ControlNet):
+        return LibraryUnit(_fast(Flat(network, source.task), room), source.pools)
+    reader = network.controlnet_cond_embedding
+    del network.controlnet_cond_embedding
+    room.adopt(reader)
+    fast = _fast(network, room)
+
+    def plain(x: Tensor, time: Tensor, tokens: Tensor, guidance: None, *rest: Tensor | None) -> Any:
+        return fast(x, time, tokens, *rest)
+
+    run = Faster("the ControlNet", fast, plain, lambda: PackedControlNet(network), is_packable)
+    return OwnUnit(fast, reader, run, source.pools)
+
+
+def _fast(network: Any, room: Room) -> Any:
+    """Place a network, and record it as CUDA graphs where it stays on a card."""
+    room.adopt(network, streams=True)
+    if room.device.type != "cuda" or room.mode != "full":
+        return network
+    made = Captured(network, "the ControlNet", record=CudaRecord())
+    room.register(made)
+    room.wrap(made)
+    return made
+
+
+class Flat(nn.Module):
+    """A ControlNet of the library, which returns its residuals as one tuple, that of the middle last."""
+
+    def __init__(self, network: Any, task: int | None) -> None:
+        """`task` is the kind of picture for the union of several networks."""
+        super().__init__()
+        self.network, self._task = network, task
+
+    @property
+    def dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    def forward(self, x: Tensor, time: Tensor, tokens: Tensor, picture: Tensor, **added: Tensor) -> tuple[Tensor, ...]:
+        more: dict[str, Any] = {"added_cond_kwargs": added} if added else {}
+        if self._task is None:
+            more["controlnet_cond"] = picture
+        else:
+            kinds = torch.zeros((len(x), self.network.config.num_control_type), dtype=x.dtype, device=x.device)
+            kinds[:, self._task] = 1
+            more |= {"controlnet_cond": [picture], "control_type": kinds, "control_type_idx": [self._task],
+                     "conditioning_scale": [1.0]}  # fmt: skip
+        joined, middle = self.network(x, time, encoder_hidden_states=tokens, return_dict=False, **more)
+        return (*joined, middle)
+
+
+def _network(source: ControlSource, dtype: torch.dtype) -> nn.Module:
+    weights = _with_todays_names(source)
+    if source.kind == "control-lora":
+        weights = _joined(source, weights, dtype)
+    config = Config({name: value for name, value in source.config.items() if value is not None})
+    if ControlNet.covers(config):
+        with torch.device("meta"):
+            network: nn.Module = ControlNet(config)
+    else:
+        from diffusers import ControlNetModel
+
+        with torch.device("meta"):
+            network = ControlNetModel.from_config(dict(source.config))  # type: ignore[assignment]
+    return _filled(source, network, weights, dtype)
+
+
+def _union(source: ControlSource, dtype: torch.dtype) -> nn.Module:
+    from diffusers import ControlNetUnionModel
+
+    made = dict(source.config)
+    with torch.device("meta"):
+        network: Any = ControlNetUnionModel.from_config(made)
+    return _filled(source, network, read_weights(source.file), dtype)
+
+
+def _adapter(source: ControlSource, dtype: torch.dtype) -> nn.Module:
+    from diffusers import T2IAdapter
+
+    weights = {adapter_name(name): weight for name, weight in read_weights(source.file).items()}
+    with torch.device("meta"), without_network():
+        network: Any = T2IAdapter.from_config(dict(source.config))
+    return _filled(source, network, weights, dtype)
+
+
+def adapter_name(name: str) -> str:
+    """Return today's name of a weight of a T2I-Adapter: the first files count residual blocks through all levels."""
+    rest = name.removeprefix("adapter.")
+    light = re.fullmatch(r"body\.(\d+)\.body\.(\d+)\.(.+)", rest)
+    if light:
+        return f"adapter.body.{light[1]}.resnets.{light[2]}.{light[3]}"
+    full = re.fullmatch(r"body\.(\d+)\.(block\d\..+)", rest)
+    if full:
+        return f"adapter.body.{int(full[1]) // 2}.resnets.{int(full[1]) % 2}.{full[2]}"
+    joint = re.fullmatch(r"body\.(\d+)\.in_conv\.(.+)", rest)
+    if joint and not name.startswith("adapter."):
+        return f"adapter.body.{int(joint[1]) // 2}.in_conv.{joint[2]}"
+    return f"adapter.{rest}"
+
+
+def _with_todays_names(source: ControlSource) -> Weights:
+    weights = read_weights(source.file)
+    names = todays_names(weights, source.config)
+    return {todays: weights[name] for name, todays in names.items()}
+
+
+def _joined(source: ControlSource, own: Weights, dtype: torch.dtype) -> Weights:
+    """Return the weights of a Control-LoRA's network: those of the model's UNet, plus the products of its matrices."""
+    unet = read_parts(source.base, {"unet": "diffusers:UNet2DConditionModel"}, {}, dtype)["unet"]
+    base: Weights = unet.state_dict()
+    made = {
+        name: weight for name, weight in base.items() if not name.startswith(("up_blocks.", "conv_out", "conv_norm"))
+    }
+    for name, weight in own.items():
+        stem, _, kind = name.rpartition(".")
+        if kind == "up":
+            layer = base[f"{stem}.weight"]
+            change = weight.float().flatten(1) @ own[f"{stem}.down"].float().flatten(1)
+            made[f"{stem}.weight"] = (layer.float() + change.view(layer.shape)).to(layer.dtype)
+        elif kind != "down" and name != "lora_controlnet":
+            made[name] = weight
+    return made
+
+
+def _filled(source: ControlSource, network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+    """Put weights into a network on "meta". Raises UserError where some are missing or have another shape."""
+    given = {name: weight.to(dtype) for name, weight in weights.items()}
+    try:
+        lacking, _ = network.load_state_dict(given, strict=False, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{source.file}: does not fit {source.base.name} ({reason})") from None
+    if lacking:
+        raise UserError(
+            f"{source.file}: lacks {len(lacking)} weights, among them {lacking[0]}; fetch it again, or use another"
+        )
+    for name, buffer in network.named_buffers():
+        if buffer.is_meta:
+            raise UserError(f"{source.file}: lacks {name}; fetch it again, or use another")
+    return network
