@@ -216,6 +216,8 @@ class LoadedModel:
     device: torch.device
     cell: int
     """px per cell of the latents, in each direction."""
+    dtype: torch.dtype | None = None
+    """The precision of its network; None: float32."""
 
 
 def _loading(prepared: Prepared) -> partial[Diffuser]:
@@ -261,7 +263,7 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
     painter = partial(
         diffuser.diffuse_batch, width=width, height=height, seed_size=seed_size if all(seed_size) else None
     )
-    return LoadedModel(painter, diffuser.device, diffuser.factor)
+    return LoadedModel(painter, diffuser.device, diffuser.factor, diffuser.dtype)
 
 
 def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animation:
@@ -282,7 +284,7 @@ def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Anim
     from deforum.diffusion.diffuser import batch_size
 
     settings = prepared.settings
-    kit = Kit(settings, PROFILES[settings.profile], model.device, model.cell, models)
+    kit = Kit(settings, PROFILES[settings.profile], model.device, model.cell, models, model.dtype)
     room = settings.batch_size or batch_size(model.device, *settings.size)
     stages = stages_of(settings, model.painter, model.device, room=room)
     for feature in switched_on(settings):

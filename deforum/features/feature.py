@@ -101,6 +101,8 @@ class Kit:
     cell: int
     """px per latent cell, in each direction."""
     models: KeptModels
+    dtype: torch.dtype | None = None
+    """The precision of the diffusion model's network; None: float32."""
 
     def load(self, loader: Callable[[S, torch.device], T], source: S) -> T:
         """Load a model, or reuse the one kept from the last run."""

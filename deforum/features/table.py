@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deforum.features import clip_length, flows, guided_images, hybrid, video_input
+from deforum.features import clip_length, controlnet, flows, guided_images, hybrid, video_input
 from deforum.features.depth import check_lens, find_depth
 from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
@@ -141,6 +141,18 @@ MASKS = Feature(
     without=masks.without,
 )
 
+CONTROL = Feature(
+    "control units",
+    is_on=controlnet.is_on,
+    find=controlnet.find_units,
+    attach="deforum.features.controlnet.attach:attach",
+    notes=controlnet.notes,
+    check=controlnet.check,
+    locate=controlnet.locate,
+    without=controlnet.without,
+)
+"""After the masks, whose mask the unit for inpainting sees; it is nevertheless the innermost, next to the model."""
+
 ECHO = Feature(
     "echo",
     is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
@@ -172,6 +184,7 @@ FEATURES: tuple[Feature, ...] = (
     HYBRID,
     MOVING_NOISE,
     MASKS,
+    CONTROL,
     ECHO,
     SYMMETRY,
 )

@@ -132,6 +132,10 @@ SAMPLER_BY_INDEX: tuple[str, ...] = (
     "DPM++ SDE Karras", "DDIM",
 )  # fmt: skip
 
+CONTROL_DEFAULTS: Mapping[str, str] = {"processor_res": "64", "threshold_a": "64", "threshold_b": "64"}
+"""Values of a control unit that are missing in Deforum's files: what its sliders show before a module is chosen."""
+FORGE_CONTROL_DEFAULTS: Mapping[str, str] = {"pixel_perfect": "true", "loopback_mode": "true"}
+
 UNITS = frozenset(map(str, range(1, 100)))
 """Numbers of ControlNet units, as in cn_1_enabled."""
 
@@ -323,9 +327,14 @@ class _Translator:
         for name in names:
             self.left.pop(name, None)
 
+    def is_forge(self) -> bool:
+        """Whether the file is one of the Forge fork's."""
+        return any(key.text.strip().startswith(("wan_", "keyframe_distribution", "distilled_cfg"))
+                   for key, _ in self.root.entries)  # fmt: skip
+
     def fill_defaults(self) -> None:
         """Add Deforum's defaults for names that are missing in the file."""
-        forge = any(name.startswith(("wan_", "keyframe_distribution", "distilled_cfg")) for name in self.left)
+        forge = self.is_forge()
         # Files older than the setting legacy_colormatch were made with the old colour match.
         defaults = {"legacy_colormatch": "true", "depth_algorithm": "Midas-3-Hybrid", "clip_fit": "stretch"}
         defaults |= FORGE_DEFAULTS if forge else {}
@@ -510,15 +519,21 @@ class _Translator:
     def take_controls(self) -> None:
         """Take the enabled ControlNet units; drop the others."""
         names = [name for name in self.left if name.startswith("cn_")]
+        units: set[str] = set()
         for name in names:
             _, number, setting = name.split("_", 2) if name.count("_") > 1 else (name, "", "")
             if setting not in CONTROLS or number not in UNITS or not self.flag(f"cn_{number}_enabled", False):
                 continue
+            units.add(number)
             if setting == "resize_mode":
                 text = self.text(name)
                 self.put(name, MEANINGS["cn_resize_mode"].get(text.casefold(), text), name)
             else:
                 self.given[name] = (name, self.left[name])
+        for number in sorted(units, key=int):
+            for setting, text in (CONTROL_DEFAULTS | (FORGE_CONTROL_DEFAULTS if self.is_forge() else {})).items():
+                if f"cn_{number}_{setting}" not in self.given:
+                    self.put(f"cn_{number}_{setting}", text, f"cn_{number}_enabled")
         self.drop(*names)
 
     def take_guided_images(self) -> None:

@@ -54,7 +54,7 @@ SECTIONS: Mapping[str, str] = {
     "video_input": "The clip that Video Input and hybrid video read.",
     "hybrid": "Motion and pictures of a clip mixed into the animation.",
     "guided": "Keyframe pictures that guide the animation.",
-    "controlnet": "ControlNet units, cn_1_enabled and so on, in any number.",
+    "controlnet": "Control units (ControlNet, T2I-Adapter), cn_1_enabled and so on; or in short, the list control.",
     "parseq": "Schedules from a Parseq manifest.",
     "files": "Output files: folder, video, frames and sound.",
 }
@@ -87,7 +87,7 @@ _video = partial(option, section="video_input")
 _colors = partial(option, section="feedback", modes=WITH_COLORS)
 _hybrid = partial(option, section="hybrid", modes=GOING_ON)
 _guided = partial(option, section="guided", modes=GOING_ON)
-_control = partial(option, section="controlnet", pending="ControlNet")
+_control = partial(option, section="controlnet")
 _parseq = partial(option, section="parseq", pending="Parseq")
 _files = partial(option, section="files")
 
@@ -113,30 +113,53 @@ def _texts(name: str, text: str) -> TextSchedule:
 
 @dataclass(frozen=True)
 class ControlUnit:
-    """One ControlNet unit; in files its settings are called cn_1_enabled and so on."""
+    """One control unit; in files its settings are called cn_1_enabled and so on, or stand in the list `control`."""
 
     # fmt: off
     enabled: bool = _control(False, "", "Uses the unit.")
-    overwrite_frames: bool = _control(True, "", "Reads the clip again in each run.")
-    vid_path: str = _control("", "path", "Clip, picture or folder that guides the unit.")
-    mask_vid_path: str = _control("", "path", "Clip, picture or folder with the unit's mask.")
-    low_vram: bool = _control(False, "", "Uses less GPU memory.")
-    pixel_perfect: bool = _control(False, "", "Chooses the preprocessor's resolution automatically.")
-    module: str = _control("none", "", "Preprocessor.")
-    model: str = _control("None", "", "ControlNet model.")
-    weight: NumberSchedule = _control(parse_number("1", name="weight"), "factor", "Control weight.")
+    model: str = _control("None", "",
+        "Control model: embedded (outlines, for the embedded diffusion model), a diffusers folder or a .safetensors or "
+        ".pth file of a ControlNet, Control-LoRA, union of ControlNets or T2I-Adapter, or its name in "
+        "models/ControlNet.")
+    vid_path: str = _control("", "path", "Clip, picture or folder of pictures that guides the unit.")
+    source: Literal["clip", "init", "previous"] = _control("clip", "",
+        "What guides the unit: clip is vid_path, init is the picture that is about to be painted over, previous the "
+        "frame before it, moved by the camera.")
+    loopback_mode: bool = _control(False, "", "Deforum's name for source: init.")
+    mask_vid_path: str = _control("", "path",
+        "Clip, picture or folder of masks: the unit acts where they are white.")
+    module: str = _control("none", "",
+        "Preprocessor, which makes the control picture: none takes the picture as it is; invert, canny, blur, "
+        "threshold, tile, shuffle, recolor_luminance, color, scribble_xdog, lineart_standard, mlsd, depth, normal_map, "
+        "optical_flow, inpaint; others, such as openpose, need the package controlnet-aux.")
+    weight: NumberSchedule = _control(parse_number("1", name="weight"), "factor",
+        "How strongly the unit acts. 0 is off, 1 is usual, more follows the control picture more closely.")
     guidance_start: NumberSchedule = _control(parse_number("0", name="guidance_start"), "share",
         "Share of the steps after which the unit starts.", 0, 1)
     guidance_end: NumberSchedule = _control(parse_number("1", name="guidance_end"), "share",
-        "Share of the steps after which the unit stops.", 0, 1)
-    processor_res: int = _control(64, "px", "Resolution of the preprocessor.")
-    threshold_a: float = _control(64.0, "", "First threshold of the preprocessor.")
-    threshold_b: float = _control(64.0, "", "Second threshold of the preprocessor.")
-    resize_mode: Literal["Inner Fit (Scale to Fit)", "Outer Fit (Shrink to Fit)", "Just Resize"] = _control(
-        "Inner Fit (Scale to Fit)", "", "How the clip is fitted to the frame.")
+        "Share of the steps after which the unit stops; 0.6 leaves the details to the prompt.", 0, 1)
     control_mode: Literal["Balanced", "My prompt is more important", "ControlNet is more important"] = _control(
-        "Balanced", "", "Whether the prompt or ControlNet prevails.")
-    loopback_mode: bool = _control(False, "", "Uses the previous frame instead of a clip.")
+        "Balanced", "",
+        "What prevails. My prompt is more important: the unit acts less in the finer layers. ControlNet is more "
+        "important: so too, and it acts on the prompt's part of the guidance alone, which cfg_scale amplifies.")
+    processor_res: int | None = _control(None, "px",
+        "Shorter side of the picture that the preprocessor sees, which decides how fine its lines are; null is the "
+        "size at which it is used.", 16, 8192)
+    pixel_perfect: bool = _control(False, "", "Like processor_res: null.")
+    threshold_a: float | None = _control(None, "",
+        "First value of the preprocessor: canny's lower threshold, blur's sigma in px, threshold's level, tile's "
+        "factor; null is its usual one.")
+    threshold_b: float | None = _control(None, "",
+        "Second value of the preprocessor: canny's upper threshold; null is its usual one.")
+    resize_mode: Literal["Inner Fit (Scale to Fit)", "Outer Fit (Shrink to Fit)", "Just Resize"] = _control(
+        "Inner Fit (Scale to Fit)", "",
+        "How a clip of another aspect ratio is fitted to the frame: inner crops it, outer adds borders, just resize "
+        "distorts it.")
+    control_type: Literal["auto", "openpose", "depth", "softedge", "canny", "normal", "segment", "tile",
+        "inpaint"] = _control("auto", "",
+        "Union of ControlNets: the kind of control picture; auto is that of the preprocessor.")
+    overwrite_frames: bool = _control(True, "", "Has no effect: the clip is read while it is needed.")
+    low_vram: bool = _control(False, "", "Has no effect: see memory.")
     # fmt: on
 
 

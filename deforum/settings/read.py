@@ -15,6 +15,7 @@ from typing import Any
 from deforum.errors import Problem, UserError
 from deforum.settings import document
 from deforum.settings.chains import read_chain
+from deforum.settings.control_list import CONTROL_LIST, unfold
 from deforum.settings.declare import Declaration
 from deforum.settings.deforum_files import DISSOLVED, FOREIGN, host_choice
 from deforum.settings.document import Node, Place, Scalar, check_text
@@ -89,6 +90,9 @@ def is_json(path: Path, text: str) -> bool:
 def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
     """Yield the settings of a YAML file, inside and outside of sections."""
     for key, node in root.entries:
+        if key.text == CONTROL_LIST:
+            yield from _units(key, node, found)
+            continue
         is_section = key.text in SECTIONS and key.text
         if not is_section and not _looks_like_a_section(key.text, node):
             yield Given(key.text, key.place, node)
@@ -104,11 +108,22 @@ def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
 
 def _inside(section: str, node: document.Mapping, found: Findings) -> Iterator[Given]:
     for key, value in node.entries:
-        if key.text in SECTIONS and key.text:
+        if key.text == CONTROL_LIST:
+            yield from _units(key, value, found)
+        elif key.text in SECTIONS and key.text:
             what = "sections stand side by side, each on a line without indentation"
             found.refuse(f"{key.text}: this section is inside the section {section}; {what}", key.place)
         else:
             yield Given(key.text, key.place, value)
+
+
+def _units(key: Scalar, node: Node, found: Findings) -> Iterator[Given]:
+    """Yield the settings of a list of control units."""
+    try:
+        for name, place, value in unfold(node, key.place):
+            yield Given(name, place, value)
+    except Wrong as wrong:
+        found.problems.append(wrong.problem)
 
 
 def _looks_like_a_section(name: str, node: Node) -> bool:
@@ -232,7 +247,15 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
     for name in [name for name in values if _CONTROL_NAME.fullmatch(name)]:
         number, setting = name[3:].split("_", 1)
         controls.setdefault(int(number), {})[setting] = values.pop(name)
+    if old_file and not lenient:
+        controls = {number: _without_slider_positions(unit) for number, unit in controls.items()}
     units = [ControlUnit(**controls.get(number, {})) for number in range(1, max(controls, default=0) + 1)]
     while units and units[-1] == ControlUnit():
         units.pop()
     return Settings(params=params, control_units=tuple(units), **values), origins
+
+
+def _without_slider_positions(unit: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the values of a Deforum file that its sliders have before a preprocessor is chosen: 64."""
+    sliders = ("processor_res", "threshold_a", "threshold_b")
+    return {name: value for name, value in unit.items() if not (name in sliders and value == 64)}
