@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -226,6 +227,8 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
         idle = bool(switches) and name not in switches and all(values[switch][2] for switch in switches)
         if not in_mode(each, settings):
             other_mode.setdefault(" or ".join(each.modes), []).append(name)
+        elif (unit := _unit_that_is_off(name, settings)) and not old_file:
+            switched_off.setdefault(f"{unit} is on", []).append(name)
         elif each.pending and not idle:
             waiting.setdefault(each.pending, []).append(name)
         elif name in DECLARATIONS and not is_switched_on(name, settings, sampling):
@@ -243,6 +246,13 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
     if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():
             yield f"without effect in {settings.animation_mode} mode, only in {modes}: {', '.join(names)}"
+
+
+def _unit_that_is_off(name: str, settings: Settings) -> str:
+    """Return the switch of the control unit that a setting belongs to, where it is off; "" otherwise."""
+    found = re.fullmatch(r"(cn_(\d+)_)\w+", name)
+    units = settings.control_units
+    return f"{found[1]}enabled" if found and int(found[2]) <= len(units) and not units[int(found[2]) - 1].enabled else ""
 
 
 def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str]:

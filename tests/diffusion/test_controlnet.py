@@ -11,19 +11,24 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from safetensors.torch import save_file
 
 from deforum.diffusion import load_diffuser, resolve_model
-from deforum.diffusion.adapters.controlnet import Acting, acting
-from deforum.diffusion.adapters.find import find_control
+from deforum.diffusion.adapters.controlnet import Acting, Controls, Inputs, _Prepared, acting
+from deforum.diffusion.adapters.find import find_control, todays_names
 from deforum.diffusion.adapters.load import load_units
 from deforum.diffusion.diffuser import Diffuser
+from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.load import load_model
+from deforum.diffusion.networks.controlnet import ControlNet
+from deforum.diffusion.networks.files import Config
+from deforum.diffusion.networks.packed import PackedControlNet, PackedUNet
 from deforum.diffusion.noise import starting_noise
 from deforum.errors import UserError
 from deforum.timeline.control import Control
 from deforum.timeline.prompts import Prompt
-from tests.diffusion.tiny import Tiny, build, frame, ldm_unet, picture
+from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
 
 CPU = torch.device("cpu")
 HINTS = (8, 16)  # the tiny autoencoders halve the size once
@@ -31,13 +36,8 @@ FAMILIES = ("sd1", "sd2", "sdxl")
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Tiny, Path]]:
-    """Tiny models whose text has the width of the real ones, by which control models are told apart."""
-    found = {}
-    for family, width in (("sd1", 32), ("sd2", 32), ("sdxl", 80)):
-        tiny = build(family, cross_attention_dim=width)
-        found[family] = tiny, tiny.save_folder(tmp_path_factory.mktemp("base") / family)
-    return found
+def bases(models: dict[str, Tiny], folders: dict[str, Path]) -> dict[str, tuple[Tiny, Path]]:
+    return {family: (models[family], folders[family]) for family in FAMILIES}
 
 
 def network_of(tiny: Tiny, seed: int = 3, **more: Any) -> Any:
@@ -55,7 +55,7 @@ def ldm(network: Any, unet: Any, prefix: str = "control_model.") -> dict[str, to
     for key, weight in network.state_dict().items():
         if key.startswith("controlnet_cond_embedding."):
             rest = key.removeprefix("controlnet_cond_embedding.")
-            last = 2 * (2 * (len(HINTS) - 1) + 1)
+            last = 2 * (len(network.controlnet_cond_embedding.blocks) + 1)
             name = rest.replace("conv_in", "0").replace("conv_out", str(last))
             if name.startswith("blocks."):
                 _, number, leaf = name.split(".")
@@ -68,7 +68,7 @@ def ldm(network: Any, unet: Any, prefix: str = "control_model.") -> dict[str, to
             name = key.replace("controlnet_mid_block", "middle_block_out.0")
         else:
             name = ldm_unet(key, unet)
-        named[prefix + name] = weight.clone()
+        named[prefix + name] = weight if weight.is_meta else weight.clone()
     return named
 
 
@@ -118,9 +118,11 @@ def test_same_picture_as_diffusers_pipeline(
     network = network_of(tiny)
     network.save_pretrained(tmp_path)
     names = {
-        (True, True): "StableDiffusionXLControlNetImg2ImgPipeline", (True, False): "StableDiffusionXLControlNetPipeline",
-        (False, True): "StableDiffusionControlNetImg2ImgPipeline", (False, False): "StableDiffusionControlNetPipeline",
-    }  # fmt: skip
+        (True, True): "StableDiffusionXLControlNetImg2ImgPipeline",
+        (True, False): "StableDiffusionXLControlNetPipeline",
+        (False, True): "StableDiffusionControlNetImg2ImgPipeline",
+        (False, False): "StableDiffusionControlNetPipeline",
+    }
     is_xl = family == "sdxl"
     more = {} if is_xl else {"safety_checker": None, "feature_extractor": None}
     pipe = getattr(diffusers, names[is_xl, from_image]).from_pretrained(folder, controlnet=network, **more)
@@ -262,9 +264,9 @@ def test_control_lora_is_the_unet_with_its_matrices(bases: dict[str, tuple[Tiny,
 def test_union_is_that_of_diffusers(
     bases: dict[str, tuple[Tiny, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny, folder = bases["sdxl"]
+    folder = bases["sdxl"][1]
     torch.manual_seed(4)
-    network = diffusers.ControlNetUnionModel.from_unet(tiny.unet) if False else diffusers.ControlNetUnionModel(
+    network = diffusers.ControlNetUnionModel(
         in_channels=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), block_out_channels=(32, 64),
         layers_per_block=1, norm_num_groups=8, cross_attention_dim=80, attention_head_dim=(2, 4),
         transformer_layers_per_block=(1, 2), use_linear_projection=True, addition_embed_type="text_time",
@@ -288,6 +290,7 @@ def test_union_is_that_of_diffusers(
         theirs = pipe(
             prompt="a red house", negative_prompt="fog", num_inference_steps=6, guidance_scale=4.0, output_type="pt",
             image=latents.detach(), control_image=[hint()[None]], control_mode=[3], strength=0.5,
+            controlnet_conditioning_scale=1.0,
             original_size=(32, 32), target_size=(32, 32), width=32, height=32,
         ).images[0]  # fmt: skip
     source = find_control(str(tmp_path), resolve_model(str(folder)))
@@ -313,7 +316,7 @@ ADAPTERS = {
 def test_t2i_adapter_is_that_of_diffusers(
     is_file: bool, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny, folder = bases["sd1"]
+    folder = bases["sd1"][1]
     torch.manual_seed(6)
     network = diffusers.T2IAdapter(**ADAPTERS["sd1"])
     for weight in network.parameters():
@@ -342,9 +345,280 @@ def test_t2i_adapter_is_that_of_diffusers(
     with torch.inference_mode():
         theirs = pipe(
             prompt="a red house", negative_prompt="fog", image=hint()[None], num_inference_steps=6, guidance_scale=4.0,
-            output_type="pt", width=32, height=32, adapter_conditioning_scale=0.6,
+            output_type="np", width=32, height=32, adapter_conditioning_scale=0.6,
         ).images[0]  # fmt: skip
     diffuser = diffuser_of(folder)
     ours = show(diffuser, None, on((control(unit_of(tmp_path, folder), 0.6),)))
-    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert torch.allclose(ours, torch.from_numpy(theirs).permute(2, 0, 1), atol=1e-4)  # it knows no tensors
     assert not torch.allclose(ours, show(diffuser, None, on(())), atol=1e-3)
+
+
+# --- when and how strongly --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "steps", "wanted"),
+    [
+        (0, 1, 4, [0, 1, 2, 3]),
+        (0, 0, 4, [0]),  # both ends are included
+        (0, 0.5, 4, [0, 1, 2]),
+        (0.5, 1, 4, [2, 3]),
+        (0.5, 0.5, 4, [2]),
+        (0.51, 0.74, 4, []),
+        (1, 1, 4, []),  # n / N is never 1
+        (0.2, 0.6, 10, [2, 3, 4, 5, 6]),
+        (0.3, 0.3, 10, [3]),  # as numbers that binary fractions do not hold
+        (0, 1, 1, [0]),
+    ],
+)
+def test_the_range_of_steps_includes_its_ends(start: float, end: float, steps: int, wanted: list[int]) -> None:
+    sigmas = [float(2 ** (4 - i)) for i in range(steps)] + [0.0]
+    [found] = acting((Control(None, hint(), 0.8, start, end),), sigmas)
+    assert [n for n in range(steps) if found.at(sigmas[n])] == wanted
+    # A solver that looks between two levels is within the earlier one's step.
+    assert [n for n in range(steps) if found.at((sigmas[n] * max(sigmas[n + 1], 0.01)) ** 0.5)] == wanted
+    assert {found.at(sigma) for sigma in sigmas} <= {0.0, 0.8}
+
+
+def residuals(unit: Any, priority: Any, weight: float = 1.0, *, mask: Any = None, cfg_rows: int = 2) -> Any:
+    """What a unit adds to two rows, the first of a negative prompt, at a step at which it acts."""
+    torch.manual_seed(0)
+    inputs = Inputs(torch.randn(cfg_rows, 77, 32))
+    controls = (Acting(Control(unit, hint(), weight, 0.0, 1.0, priority, mask), 0.0, 100.0),)
+    x, time = torch.randn(cfg_rows, 4, 16, 16), torch.full((cfg_rows,), 300.0)
+    with torch.inference_mode():
+        found = Controls([controls], [True, False][-cfg_rows:], inputs, torch.float32, CPU)
+        return found.at(x, time, 1.0)
+
+
+def test_priorities_weigh_residuals_as_the_web_ui_does(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit = unit_of(tmp_path, folder)
+    plain, soft, control_first = (residuals(unit, each).residuals for each in ("balanced", "prompt", "control"))
+    last = len(plain) - 1
+    for index, (one, other, third) in enumerate(zip(plain, soft, control_first, strict=True)):
+        assert torch.allclose(other, one * 0.825 ** (last - index), rtol=1e-5)
+        assert torch.allclose(third[1], other[1], atol=1e-6) and not third[0].any()  # the prompt's half alone
+    assert torch.allclose(residuals(unit, "balanced", 0.3).residuals[1], plain[1] * 0.3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "first"), [(13, 12), (10, 12), (8, 7)])
+def test_soft_weights_of_published_networks(count: int, first: int) -> None:
+    found = _Prepared(
+        SimpleNamespace(is_feature=False), (SimpleNamespace(control=Control(None, hint(), 1, 0, 1, "prompt")),),  # type: ignore[arg-type]
+        None, (), Inputs(hint()), None, None,
+    )._factors(count)  # fmt: skip
+    assert found == pytest.approx([0.825 ** (first - i) for i in range(count)])
+
+
+def test_a_mask_keeps_a_unit_to_its_region(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit, mask = unit_of(tmp_path, folder), torch.zeros(32, 32)
+    mask[:, 16:] = 1
+    plain, masked = residuals(unit, "balanced").residuals, residuals(unit, "balanced", mask=mask).residuals
+    for one, other in zip(plain, masked, strict=True):
+        half = one.shape[3] // 2
+        assert not other[..., :half].any() and torch.equal(other[..., half:], one[..., half:])
+
+
+def test_a_style_network_acts_by_means_on_the_prompt_alone(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path / "plain")
+    save_file(ldm(network_of(tiny), tiny.unet), tmp_path / "control_v11e_sd15_shuffle.safetensors")
+    plain = residuals(unit_of(tmp_path / "plain", folder), "balanced").residuals
+    pooled = residuals(unit_of(tmp_path / "control_v11e_sd15_shuffle.safetensors", folder), "balanced").residuals
+    for one, other in zip(plain, pooled, strict=True):
+        mean = one[1].mean((1, 2), keepdim=True).expand_as(one[1])
+        assert torch.allclose(other[1], mean, atol=1e-5) and not other[0].any()
+
+
+def test_a_frame_of_a_batch_is_what_it_is_alone(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit, diffuser = unit_of(tmp_path, folder), diffuser_of(folder)
+    frames = [
+        on((), index=0),
+        on((control(unit),), index=1),
+        on((control(unit, 0.4, picture=hint(0.5), end=0.3),), index=2),
+        on((control(unit, priority="prompt"), control(unit, 0.2)), index=3),
+        on((), index=4),
+    ]
+    together = diffuser.diffuse_batch([picture()] * 5, frames, width=32, height=32)
+    for each, made in zip(frames, together, strict=True):
+        assert torch.allclose(made, show(diffuser, picture(), each), atol=2e-5)
+    assert torch.equal(together[0], together[4])
+    assert not torch.allclose(together[1], together[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_cached_steps_get_the_residuals_of_their_level(
+    steps: int, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path
+) -> None:
+    """Both our UNet and the library's: between full evaluations the first level alone is computed."""
+    pictures = []
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path / "net")
+    tiny.save_file(tmp_path / "whole.safetensors")
+    unit = unit_of(tmp_path / "net", folder)
+    source = resolve_model(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        for library in (False, True):
+            if library:
+                patch.setattr("deforum.diffusion.families.parts.read_part", lambda *_: None)
+            model = load_model(source, "cpu", "fp32", step_cache=steps)
+            diffuser = Diffuser(model, exact_step_count=True)
+            pictures.append(show(diffuser, picture(), on((control(unit),))))
+    assert torch.allclose(*pictures, atol=1e-4)
+    full = show(diffuser_of(folder), picture(), on((control(unit),)))
+    plain = show(
+        Diffuser(load_model(source, "cpu", "fp32", step_cache=steps), exact_step_count=True), picture(), on(())
+    )
+    assert not torch.allclose(pictures[0], plain, atol=1e-3) and not torch.equal(pictures[0], full)
+
+
+def test_half_precision_and_a_retry_in_float32(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    source = find_control(str(tmp_path), resolve_model(str(folder)))
+    [half] = load_units(((source,), torch.bfloat16), CPU)
+    right = show(diffuser_of(folder), picture(), on((control(unit_of(tmp_path, folder)),)))
+    diffuser = load_diffuser(resolve_model(str(folder)), device="cpu", precision="bf16", exact_step_count=True)
+    assert {module.dtype for module in half.modules} == {torch.bfloat16} == {
+        diffuser.dtype
+    } or diffuser.dtype == torch.float32
+    made = show(diffuser, picture(), on((control(half),)))
+    assert torch.allclose(made, right, atol=0.1) and not torch.equal(made, right)
+    # Values beyond the range of a half: once in float32, the picture is there.
+    broken = [True]
+
+    def overflow(module: Any, given: Any, made: Any) -> Any:
+        if broken and module.dtype != torch.float32:
+            return tuple(torch.full_like(each, torch.inf) for each in made)
+        return made
+
+    with torch.no_grad():
+        handle = half.network.register_forward_hook(overflow)
+    assert torch.isfinite(show(diffuser, picture(), on((control(half),)))).all()
+    handle.remove()
+    assert {module.dtype for module in half.modules} == {torch.bfloat16}
+
+
+def test_packed_networks_give_the_same(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit = unit_of(tmp_path, folder)
+    torch.manual_seed(0)
+    x, time, tokens = torch.randn(2, 4, 16, 16), torch.tensor([9.0, 800.0]), torch.randn(2, 77, 32)
+    with torch.inference_mode():
+        seen = unit.see(torch.stack([hint(), hint(0.4)]))
+        plain = unit.network(x, time, tokens, seen)
+        for one, other in zip(plain, PackedControlNet(unit.network)(x, time, tokens, None, seen), strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+        model: Any = load_model(resolve_model(str(folder)), "cpu", "fp32")
+        features = [torch.randn(2, 32, 16, 16), torch.randn(2, 64, 8, 8)]
+        for residuals, levels in ((plain, ()), ((), features), (plain, features)):
+            middle = residuals[-1] if residuals else None
+            right = model.unet(x, time, tokens, None, residuals[:-1], middle, levels).sample
+            found = PackedUNet(model.unet)(x, time, tokens, None, *residuals, *levels)
+            assert torch.allclose(found, right, atol=1e-5)
+            theirs = tiny.unet(
+                x, time, tokens, down_block_additional_residuals=residuals[:-1] or None,
+                mid_block_additional_residual=middle,
+                down_intrablock_additional_residuals=list(levels) or None,
+            ).sample  # fmt: skip
+            assert torch.allclose(theirs, right, atol=1e-5)
+
+
+# --- files that are something else ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"lllite_unet_x.weight": 1}, "ControlNet-LLLite"),
+        ({"image_proj.proj.weight": 1}, "an IP-Adapter"),
+        ({"model.diffusion_model.x.weight": 1}, "a whole diffusion model"),
+        ({"lora_unet_x.lora_up.weight": 1}, "a LoRA"),
+        ({"controlnet_x_embedder.weight": 1}, "for a transformer"),
+        ({"something": 1}, "no control model was found"),
+    ],
+)
+def test_other_files_are_named(
+    weights: dict[str, int], says: str, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    save_file({name: torch.zeros(2, 2) for name in weights}, path)
+    with pytest.raises(UserError, match=says):
+        find_control(str(path), resolve_model(str(bases["sd1"][1])))
+
+
+def test_a_unit_of_another_family_is_refused(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    for made, given in (("sd1", "sdxl"), ("sdxl", "sd1")):
+        network_of(bases[made][0]).save_pretrained(tmp_path / made)
+        with pytest.raises(UserError, match="made for another model; the model is Stable Diffusion"):
+            find_control(str(tmp_path / made), resolve_model(str(bases[given][1])))
+    with pytest.raises(UserError, match="acts on the embedded diffusion model alone"):
+        find_control("embedded", resolve_model(str(bases["sd1"][1])))
+    with pytest.raises(UserError, match="no control model of this name"):
+        find_control("control_sd15_canny [fef5e48e]", resolve_model(str(bases["sd1"][1])))
+
+
+def test_missing_weights_are_an_error(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, folder = bases["sd1"]
+    weights = ldm(network_of(tiny), tiny.unet)
+    weights.pop("control_model.zero_convs.1.0.weight")
+    save_file(weights, tmp_path / "net.safetensors")
+    with pytest.raises(UserError, match=r"lacks 1 weights, among them controlnet_down_blocks\.1\.weight"):
+        unit_of(tmp_path / "net.safetensors", folder)
+
+
+def test_names_are_found_as_the_web_ui_finds_them(
+    bases: dict[str, tuple[Tiny, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, folder = bases["sd1"]
+    base = resolve_model(str(folder))
+    (tmp_path / "models/ControlNet/v11").mkdir(parents=True)
+    for name in ("v11/control_v11p_sd15_canny", "control_v11p_sd15_canny_fp16", "control_v11f1p_sd15_depth"):
+        save_file(ldm(network_of(tiny), tiny.unet), tmp_path / f"models/ControlNet/{name}.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for written, stem in {
+        "control_v11p_sd15_canny [d14c016b]": "control_v11p_sd15_canny",
+        "control_v11p_sd15_canny_fp16": "control_v11p_sd15_canny_fp16",
+        "Canny": "control_v11p_sd15_canny",  # a part of the name: the shortest one
+        "control_v11f1p_sd15_depth.safetensors": "control_v11f1p_sd15_depth",
+    }.items():
+        assert find_control(written, base).file.stem == stem
+
+
+# --- the real layouts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_networks_of_real_size_have_the_weights_of_the_real_files(family: str) -> None:
+    """Names and shapes of diffusers' class, which reads the published files, and the names of lllyasviel's layout."""
+    config = json.loads((CONFIGS / family / "unet" / "config.json").read_text())
+    keys = ("in_channels", "down_block_types", "block_out_channels", "layers_per_block", "cross_attention_dim",
+            "attention_head_dim", "use_linear_projection", "addition_embed_type", "addition_time_embed_dim",
+            "projection_class_embeddings_input_dim", "transformer_layers_per_block")  # fmt: skip
+    made = {key: config[key] for key in keys if config.get(key) is not None}
+    with torch.device("meta"):
+        theirs = diffusers.ControlNetModel(**made)
+        ours = ControlNet(Config(made))
+    shapes = {name: tuple(weight.shape) for name, weight in theirs.state_dict().items()}
+    assert {name: tuple(weight.shape) for name, weight in ours.state_dict().items()} == shapes
+    # The published files have the names of the training code, which diffusers' converter reads too.
+    original = ldm(theirs, SimpleNamespace(config=SimpleNamespace(**made)), "control_model.")
+    assert len(original) == len(shapes) == REAL_COUNTS[family]
+    converted = convert_controlnet_checkpoint(dict(original), dict(theirs.config))  # type: ignore[no-untyped-call]
+    named = todays_names(original, made)
+    assert set(named.values()) == set(shapes)
+    # (It leaves out the conditioning on sizes.)
+    read = {name: todays for name, todays in named.items() if not todays.startswith("add_embedding")}
+    assert set(read.values()) == set(converted)
+    assert all(converted[todays] is original[name] for name, todays in read.items())
+
+
+REAL_COUNTS = {"sd1": 340, "sd2": 340, "sdxl": 844}
+"""Tensors in the published files."""

@@ -21,6 +21,9 @@ REAL = Path(os.environ.get("DEFORUM_REAL", Path(__file__).parents[3] / "shared" 
 REAL_FILES = sorted((REAL / "settings").glob("*.txt"))
 needs_real_files = pytest.mark.skipif(not REAL_FILES, reason=f"no real settings files in {REAL} (set DEFORUM_REAL)")
 
+SLIDERS: dict[str, Any] = {"processor_res": 64, "threshold_a": 64.0, "threshold_b": 64.0}
+"""What Deforum's sliders show before a preprocessor is chosen."""
+
 
 def load_text(tmp_path: Path, text: str, *overrides: str, name: str = "a.txt") -> Loaded:
     path = tmp_path / name
@@ -208,9 +211,14 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
         # ControlNet: idle units say nothing
         ({"cn_1_model": "x", "cn_1_enabled": False}, "control_units", ()),
         ({"cn_1_enabled": True, "cn_1_hello": 1, "cn_x": 2, "cn_x_y": 3}, "control_units",
-         (ControlUnit(enabled=True),)),
+         (ControlUnit(enabled=True, **SLIDERS),)),
         ({"cn_2_enabled": True, "cn_2_weight": 0.5, "cn_2_resize_mode": "Envelope (Outer Fit)"}, "control_units",
-         (ControlUnit(), ControlUnit(enabled=True, weight=parse_number(0.5), resize_mode="Outer Fit (Shrink to Fit)"))),
+         (ControlUnit(), ControlUnit(enabled=True, weight=parse_number(0.5), resize_mode="Outer Fit (Shrink to Fit)",
+                                     **SLIDERS))),
+        ({"cn_1_enabled": True, "cn_1_processor_res": 512, "profile": "corrected"}, "control_units",
+         (ControlUnit(enabled=True, processor_res=512),)),
+        ({"cn_1_enabled": True, "keyframe_distribution": "Off"}, "control_units",
+         (ControlUnit(enabled=True, pixel_perfect=True, loopback_mode=True, **SLIDERS),)),
     ],
 )  # fmt: skip
 def test_values(tmp_path: Path, file: dict[str, Any], name: str, value: object) -> None:
@@ -292,8 +300,6 @@ def test_prompts(
          ("the prompts contain the positive and negative prompt already; these are not added again",)),
         ({"r_upscale_video": True, "r_upscale_factor": "x4"}, ()),
         ({"fov_schedule": "0: (40)"}, ()),
-        ({"cn_1_enabled": True, "cn_1_model": "canny"},
-         ("without effect, as ControlNet is not supported yet: cn_1_enabled, cn_1_model",)),
         ({"frame_interpolation_x_amount": "Disabled"}, ()),
         ({"strength_schedule": "0: (1.2)"},
          ("strength_schedule is 1.2 at frame 0 (and 119 more); expected 0..1 (share); "
