@@ -252,7 +252,9 @@ def _unit_that_is_off(name: str, settings: Settings) -> str:
     """Return the switch of the control unit that a setting belongs to, where it is off; "" otherwise."""
     found = re.fullmatch(r"(cn_(\d+)_)\w+", name)
     units = settings.control_units
-    return f"{found[1]}enabled" if found and int(found[2]) <= len(units) and not units[int(found[2]) - 1].enabled else ""
+    return (
+        f"{found[1]}enabled" if found and int(found[2]) <= len(units) and not units[int(found[2]) - 1].enabled else ""
+    )
 
 
 def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str]:

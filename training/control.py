@@ -162,13 +162,15 @@ def _key(name: str) -> str:
 @torch.no_grad()
 def _begin(network: ControlNet) -> None:
     """Begin the layers that a UNet does not have: those behind the blocks with zero, those before at random."""
-    for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
+    behind: list[Any] = [*network.controlnet_down_blocks, network.controlnet_mid_block]
+    for layer in behind:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
     for layer in network.controlnet_cond_embedding.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     nn.init.normal_(network.controlnet_cond_embedding.conv_out.weight, std=0.02)
 
 
@@ -217,7 +219,8 @@ def loss_of(
             () if model is None else model(noisy, steps, states, shown.contiguous(memory_format=torch.channels_last))
         )
         made = unet(noisy, steps, states, None, residuals[:-1], residuals[-1] if residuals else None).sample.float()
-    return (made - (alpha * eps - sigma * clean)).square().mean()
+    loss: Tensor = (made - (alpha * eps - sigma * clean)).square().mean()
+    return loss
 
 
 @torch.no_grad()
@@ -266,7 +269,7 @@ def train(args: argparse.Namespace) -> None:
     rng, saved, total = np.random.default_rng([step, 3]), time.monotonic(), 0.0
 
     def keep() -> None:
-        parts = {"model": model, "average": average, "optimizer": optimizer}
+        parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer}
         state = {name: part.state_dict() for name, part in parts.items()}
         progress.save(state | {"step": step, "spent": budget.spent}, checkpoint)
         print(
@@ -281,7 +284,7 @@ def train(args: argparse.Namespace) -> None:
         steps = noise.draw(torch.from_numpy(rng.random(args.batch, dtype=np.float32)), **LEVELS)
         loss = loss_of(model, unet, noise, given, steps, torch.randn_like(given[0]))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -315,7 +318,8 @@ def main() -> None:
     device.add_argument(parser)
     args = parser.parse_args()
     if args.export:
-        config = LowRank(load_model(resolve_model("embedded"), "cpu", "fp32").unet).network[0].config
+        embedded: Any = load_model(resolve_model("embedded"), "cpu", "fp32")
+        config = LowRank(embedded.unet).network[0].config
         export(progress.load(args.data / "control.ckpt")["average"], config, args.export / "outlines.safetensors")
         return
     prepare(args.data, args.pictures, args.heldout)

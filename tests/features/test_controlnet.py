@@ -204,6 +204,7 @@ def test_inpaint_marks_what_is_painted() -> None:
         ("reference_only", "without a control model"),
         ("ip-adapter_clip_sd15", "belongs to an IP-Adapter"),
         ("instant_id_face_embedding", "InstantID"),
+        ("oneformer_ade20k", "give them, with module: none"),
         ("xyzzy", "expected one of none, invert, canny"),
     ],
 )
@@ -213,7 +214,7 @@ def test_unknown_modules_say_what_they_are(name: str, says: str) -> None:
 
 
 def test_annotators_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = find_preprocessor("dw_openpose_full" if "dw_openpose_full" in PREPROCESSORS else "openpose_full")
+    row = find_preprocessor("dw_openpose_full")
     monkeypatch.setattr(annotators, "is_installed", lambda: False)
     with pytest.raises(UserError, match=r"controlnet-aux: pip install 'deforum\[annotators\]'"):
         annotators.check(row.name, row.annotator)
@@ -221,6 +222,13 @@ def test_annotators_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("deforum.models.hub.find_cached", lambda *_: None)
     with pytest.raises(UserError, match="nothing is downloaded without --allow-download"):
         annotators.check(row.name, row.annotator)
+
+
+def test_options_are_of_names_that_annotators_have() -> None:
+    assert all(PREPROCESSORS[name].annotator for name in annotators.OPTIONS)
+    assert {row.annotator for row in PREPROCESSORS.values() if row.annotator} == {
+        *annotators.FILES, *annotators.WITHOUT_WEIGHTS
+    }  # fmt: skip
 
 
 def test_an_annotator_gets_the_picture_and_gives_one_of_its_size() -> None:

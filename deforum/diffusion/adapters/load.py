@@ -17,6 +17,7 @@ from deforum.diffusion.networks.files import Config
 from deforum.diffusion.networks.packed import PackedControlNet, is_packable
 from deforum.errors import UserError
 from deforum.models.captured import Captured, CudaRecord
+from deforum.models.catalogue import find_function
 from deforum.models.faster import Faster
 from deforum.models.hub import without_network
 from deforum.models.room import Room, room_of
@@ -113,29 +114,25 @@ def _network(source: ControlSource, dtype: torch.dtype) -> nn.Module:
         with torch.device("meta"):
             network: nn.Module = ControlNet(config)
     else:
-        from diffusers import ControlNetModel
-
-        with torch.device("meta"):
-            network = ControlNetModel.from_config(dict(source.config))  # type: ignore[assignment]
+        network = _of_library("ControlNetModel", source.config)
     return _filled(source, network, weights, dtype)
 
 
 def _union(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    from diffusers import ControlNetUnionModel
-
-    made = dict(source.config)
-    with torch.device("meta"):
-        network: Any = ControlNetUnionModel.from_config(made)
-    return _filled(source, network, read_weights(source.file), dtype)
+    return _filled(source, _of_library("ControlNetUnionModel", source.config), read_weights(source.file), dtype)
 
 
 def _adapter(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    from diffusers import T2IAdapter
-
     weights = {adapter_name(name): weight for name, weight in read_weights(source.file).items()}
+    return _filled(source, _of_library("T2IAdapter", source.config), weights, dtype)
+
+
+def _of_library(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """Make a network of diffusers without its weights."""
+    cls: Any = find_function(f"diffusers:{name}")
     with torch.device("meta"), without_network():
-        network: Any = T2IAdapter.from_config(dict(source.config))
-    return _filled(source, network, weights, dtype)
+        network: nn.Module = cls.from_config(dict(config))
+    return network
 
 
 def adapter_name(name: str) -> str:
@@ -177,7 +174,7 @@ def _joined(source: ControlSource, own: Weights, dtype: torch.dtype) -> Weights:
     return made
 
 
-def _filled(source: ControlSource, network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+def _filled(source: ControlSource, network: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
     """Put weights into a network on "meta". Raises UserError where some are missing or have another shape."""
     given = {name: weight.to(dtype) for name, weight in weights.items()}
     try:

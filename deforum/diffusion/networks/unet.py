@@ -203,7 +203,8 @@ class UNet(Encoder):
 
         There are more residuals than resolutions, and at most as many features.
         """
-        residuals = 2 + sum(len(block.resnets) + len(block.downsamplers) for block in self.down_blocks)
+        levels: list[Any] = list(self.down_blocks)
+        residuals = 2 + sum(len(level.resnets) + len(level.downsamplers) for level in levels)
         split = residuals if len(added) >= residuals else 0
         return added[:split], added[split:]
 

@@ -83,7 +83,8 @@ def curve_of(name: str, unit: ControlUnit, settings: Settings) -> NDArray[np.flo
         if not settings.is_lenient:
             raise
         curve = as_in_a_longer_run(schedule, settings.max_frames, variables)
-    return np.clip(curve, *CONTROLS[name].bounds)
+    clipped: NDArray[np.float64] = np.clip(curve, *CONTROLS[name].bounds)
+    return clipped
 
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -134,7 +135,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
                 "this has to name a clip, a picture or a folder; or set source: init, the picture that is painted over"
             )
             problems.append((f"cn_{number}_vid_path", f"cn_{number}_vid_path: {what}"))
-        units[number - 1] = replace(unit, **found)
+        units[number - 1] = replace(unit, **found)  # type: ignore[arg-type]
     return replace(settings, control_units=tuple(units)), problems
 
 
@@ -181,7 +182,8 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
     from deforum.diffusion.adapters.find import find_control
     from deforum.flow import resolve_flow
 
-    prefix, problems = f"cn_{number}_", []
+    prefix = f"cn_{number}_"
+    problems: list[Problem] = []
 
     def named(name: str, error: UserError) -> None:
         problems.extend(Problem(f"{prefix}{name}: {problem.message}") for problem in error.problems)

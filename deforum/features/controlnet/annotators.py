@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -47,6 +48,24 @@ FILES = {
     "SamDetector": "mobile_sam.pt",
 }
 """A file of each annotator's weights, by which it is known to be here."""
+
+
+OPTIONS: Mapping[str, Mapping[str, bool]] = {
+    "openpose_full": {"include_hand": True, "include_face": True},
+    "dw_openpose_full": {"include_hand": True, "include_face": True},
+    "openpose_hand": {"include_hand": True},
+    "openpose_face": {"include_face": True},
+    "openpose_faceonly": {"include_body": False, "include_face": True},
+    "hed_safe": {"safe": True},
+    "softedge_hedsafe": {"safe": True},
+    "pidinet_safe": {"safe": True},
+    "softedge_pidisafe": {"safe": True},
+    "scribble_hed": {"scribble": True},
+    "pidinet_scribble": {"scribble": True},
+    "scribble_pidinet": {"scribble": True},
+    "lineart_coarse": {"coarse": True},
+}
+"""Options of the annotators by the module's name."""
 
 
 def load(annotator: str, device: Device) -> Any:

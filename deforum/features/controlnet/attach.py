@@ -83,6 +83,8 @@ class Guide:
     falls_back: bool
     """Whether a frame after the end of the clip is guided by the picture that is painted over, as in Deforum."""
     annotator: Any = None
+    options: Mapping[str, bool] = field(default_factory=dict)
+    """Of the annotator."""
     _known: tuple[int, Image] | None = field(default=None, init=False)
     """The control picture of a frame of the clip, by its index: clips are held and pictures stay."""
 
@@ -153,7 +155,7 @@ class Guide:
             self.flow,
             before,
             mask,
-            {"annotator": self.annotator, "options": {}},
+            {"annotator": self.annotator, "options": self.options},
         )
         run: Callable[[Image, Given], Image] = find_function(row.run)
         return fitted(run(image, given), self.size, unit.resize_mode)
@@ -179,10 +181,12 @@ def _guide(source: UnitSource, unit: Any, kit: Kit, masked: Masked | None) -> Gu
         fit = {OUTER: "fit", STRETCH: "stretch"}.get(source.settings.resize_mode, "fill")
         mask = open_clip(source.mask, *size, fit=fit, device=kit.device)  # type: ignore[arg-type]
     annotator: Any = None
+    options: Mapping[str, bool] = {}
     if source.preprocessor.annotator:
-        from deforum.features.controlnet.annotators import load
+        from deforum.features.controlnet.annotators import OPTIONS, load
 
         annotator = kit.load(load, source.preprocessor.annotator)
+        options = OPTIONS.get(source.settings.module.strip().casefold(), {})
     return Guide(
         source,
         unit,
@@ -195,6 +199,7 @@ def _guide(source: UnitSource, unit: Any, kit: Kit, masked: Masked | None) -> Gu
         masked,
         settings.is_lenient,
         annotator,
+        options,
     )
 
 

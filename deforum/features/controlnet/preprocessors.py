@@ -97,7 +97,7 @@ _ROWS: tuple[Preprocessor, ...] = (
     _own("normal_map", "normal_midas", "normal", a=Slider(0.4, 0, 1), task="normal", needs="depth"),
     _own("optical_flow", needs="flow"),
     _own("inpaint", "inpaint_global_harmonious", "inpaint_only", "inpaint_only+lama", task="inpaint", needs="mask"),
-    _aux("openpose", "openpose_full", "openpose_hand", "openpose_face", "openpose_faceonly",
+    _aux("openpose", "openpose_full", "openpose_hand", "openpose_face", "openpose_faceonly", "dw_openpose_full",
          annotator="OpenposeDetector", task="openpose"),
     _aux("hed", "softedge_hed", "hed_safe", "softedge_hedsafe", "scribble_hed", annotator="HEDdetector",
          task="softedge"),
@@ -121,6 +121,10 @@ ELSEWHERE: Mapping[str, str] = {
     "ip-adapter": "belongs to an IP-Adapter, which is no control unit",
     "clip_vision": "belongs to a style adapter, which is not supported",
     "instant_id": "belongs to InstantID, which is not supported",
+    **dict.fromkeys(
+        ("densepose", "animal_openpose", "segmentation", "seg_", "oneformer", "anime_face_segment"),
+        "is not in controlnet-aux; make the control pictures elsewhere and give them, with module: none",
+    ),
 }
 """Beginnings of other modules' names -> what they are."""
 
