@@ -561,7 +561,7 @@ def test_a_unit_of_another_family_is_refused(bases: dict[str, tuple[Tiny, Path]]
             find_control(str(tmp_path / made), resolve_model(str(bases[given][1])))
     with pytest.raises(UserError, match="acts on the embedded diffusion model alone"):
         find_control("embedded", resolve_model(str(bases["sd1"][1])))
-    with pytest.raises(UserError, match="no control model of this name"):
+    with pytest.raises(UserError, match="there is no ControlNet"):
         find_control("control_sd15_canny [fef5e48e]", resolve_model(str(bases["sd1"][1])))
 
 

@@ -353,7 +353,7 @@ def test_what_is_missing_is_said_before_a_render(tmp_path: Path) -> None:
     for unit, says in (
         ("{model: embedded, image: no.mp4}", "cn_1_vid_path: there is no file 'no.mp4'"),
         ("{model: embedded}", "cn_1_vid_path: this has to name a clip"),
-        ("{model: no.safetensors, image: a.png}", "cn_1_model: no.safetensors: there is no control model"),
+        ("{model: no.safetensors, image: a.png}", "cn_1_model: there is no ControlNet 'no.safetensors'"),
         ("{model: None, image: a.png}", "cn_1_model: this has to name a control model"),
         ("{model: embedded, image: a.png, preprocessor: openpose}", "cn_1_module: openpose needs the package"),
     ):
@@ -372,7 +372,9 @@ def test_deforums_files_go_without_units_that_are_not_here(tmp_path: Path) -> No
     loaded = load(tmp_path / "a.txt")
     assert [unit.enabled for unit in loaded.settings.control_units] == [False, True]
     [said] = [note for note in loaded.report if "cn_1" in note]
-    assert "there is no control model of this name" in said and said.endswith("The animation goes without this unit")
+    assert "there is no ControlNet 'control_x [12345678]'" in said and said.endswith(
+        "The animation goes without this unit"
+    )
     notes = [note for note in prepare(loaded.settings).notes if "cn_2" in note]
     assert notes and "64 is what Deforum's sliders show" in notes[0]
     [source] = prepare(loaded.settings).found["control units"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,10 @@ from deforum.diffusion.families import FAMILIES
 from deforum.diffusion.families.find import ModelSource
 from deforum.embedded import CONTROL
 from deforum.errors import UserError
-from deforum.models import hub
-from deforum.models.catalogue import existing
+from deforum.models import library
 from deforum.models.config import check_network, read_config
+from deforum.models.places import entries
 from deforum.models.weights import SUFFIXES, Header, read_header
-from schedules.quoting import cut
 
 Kind = Literal["controlnet", "control-lora", "union", "t2i-adapter"]
 
@@ -63,39 +62,33 @@ class ControlSource:
         return replace(self, task=task)
 
 
-def find_control(name: str, base: ModelSource, *, folder: Path | None = None) -> ControlSource:
-    """Find a unit for a model: "embedded", a path, or a name below `FOLDERS`; `folder` is that of the settings file.
+def find_control(name: str, base: ModelSource, *, roots: Sequence[Path] = ()) -> ControlSource:
+    """Find a unit for a model: "embedded", a path, or a name below `roots` and `FOLDERS`, see `models.library`.
 
-    A name may be a part of the file's name, and may end in a hash in brackets, as the web UI writes it.
-    Raises UserError.
+    As in the web UI, a name may be a part of a file's name, of which the shortest is taken, and a hash in brackets
+    that is that of another file does not count. Raises UserError.
     """
     if name.strip() == EMBEDDED:
         return _embedded(base)
-    path = _located(name, folder)
+    places = (*roots, *(folder for folder in FOLDERS if folder.is_dir()))
+    bare = _HASH.sub("", name.strip())
+    try:
+        path = library.look_up("controlnet", name, places)
+    except UserError:
+        path = library.look_up("controlnet", bare, places) if bare else None
+    path = path or _by_part(bare, places)
     if path is None:
-        looked = " and ".join(str(each) for each in FOLDERS)
-        raise UserError(f"{cut(name)}: there is no control model of this name (as a path, or in {looked}); {_EXPECTED}")
+        raise library.missing("controlnet", name, places)
     return look_at(name, path, base)
 
 
-def _located(name: str, folder: Path | None) -> Path | None:
-    text = _HASH.sub("", name.strip())
-    for written in (name.strip(), text):
-        for start in filter(None, (folder, Path())):
-            path = existing(str(start / Path(written).expanduser())) if written else None
-            if path is not None:
-                return path
-    if not text or "/" in text or "\\" in text:
-        return hub.find_cached(text, "config.json") if hub.is_name(text) else None
-    files = [file for root in FOLDERS if root.is_dir() for file in sorted(root.rglob("*")) if _is_model(file)]
-    wanted = text.casefold().removesuffix(".safetensors").removesuffix(".pth")
-    exact = [file for file in files if file.stem.casefold() == wanted or file.name.casefold() == text.casefold()]
-    parts = sorted((file for file in files if wanted in file.stem.casefold()), key=lambda file: len(file.stem))
-    return next(iter([*exact, *parts]), None)
-
-
-def _is_model(path: Path) -> bool:
-    return (path.suffix.lower() in SUFFIXES and path.is_file()) or (path / "config.json").is_file()
+def _by_part(name: str, roots: Sequence[Path]) -> Path | None:
+    """Return the model whose name has this text in it; the shortest of several."""
+    wanted = name.casefold()
+    if not wanted or "/" in wanted or "\\" in wanted:
+        return None
+    there = [entry.path for entry in entries(("controlnet",), roots) if wanted in entry.path.stem.casefold()]
+    return min(there, key=lambda path: (len(path.stem), path), default=None)
 
 
 def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:

@@ -181,6 +181,7 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
     from deforum.diffusion import resolve_model
     from deforum.diffusion.adapters.find import find_control
     from deforum.flow import resolve_flow
+    from deforum.models.places import roots_of
 
     prefix = f"cn_{number}_"
     problems: list[Problem] = []
@@ -202,8 +203,8 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
     try:
         if unit.model.strip().casefold() in NO_MODEL:
             raise UserError("this has to name a control model, such as embedded, a file, or a diffusers folder")
-        base = resolve_model(settings.model)
-        model = find_control(unit.model, base)
+        roots = roots_of(settings.models_dir)
+        model = find_control(unit.model, resolve_model(settings.model, roots=roots), roots=roots)
         if model.kind == "union" and row is not None:
             model = model.for_task(_task(unit, row))
     except UserError as error:
