@@ -18,6 +18,8 @@ SECONDS_PER_FINISHED = 0.55e-6, 1.1e-6
 """Seconds of finishing a frame per pixel of the animation: plain, and with another look."""
 BYTES_PER_FINISHED = 300, 520
 """Memory of finishing a frame per pixel of the animation, likewise."""
+CONTROLLED = 0.4
+"""Time of a control unit's network in a step, in steps."""
 LARGEST_MEASURED = 1024 * 1024
 """Frames of more px take longer than in proportion, as attention does; no time is given for them."""
 
@@ -27,7 +29,7 @@ def memory(prepared: Prepared, *, tiled: bool = False) -> int | None:
 
     `tiled`: as if frames were decoded in tiles, as they are with memory: lowest.
     """
-    from deforum.diffusion.memory import BATCH_ON_CPU, estimate_memory
+    from deforum.diffusion.memory import BATCH_ON_CPU, estimate_memory, weights_in
 
     settings = prepared.settings
     on_gpu = renders_on_gpu(settings.device)
@@ -37,7 +39,11 @@ def memory(prepared: Prepared, *, tiled: bool = False) -> int | None:
     needed = estimate_memory(
         prepared.model, *settings.size, batch=batch, half=half, tiled=tiled or settings.memory == "lowest"
     )
-    if needed is None or not settings.finishes or on_gpu:
+    if needed is None:
+        return None
+    files = {unit.model.file for unit in prepared.found.get("control units") or ()}
+    needed += sum(map(weights_in, files)) * (2 if half else 4)
+    if not settings.finishes or on_gpu:
         return needed
     width, height = settings.size
     return needed + BYTES_PER_FINISHED[settings.finish_look != "plain"] * width * height
@@ -74,7 +80,9 @@ def seconds_on_two_cores(prepared: Prepared) -> float | None:
         from_noise = not settings.mode.goes_on or key.index == 0
         steps = int(key.params.steps + 1e-6)
         run = count_steps(steps, None if from_noise else key.params.strength, exact=exact)
-        seconds += (SECONDS_PER_FRAME + run * SECONDS_PER_STEP) * size * (1 + settings.diffusion_redo)
+        units = sum(unit.weight[key.index] != 0 for unit in prepared.found.get("control units") or ())
+        a_step = SECONDS_PER_STEP * (1 + CONTROLLED * units)
+        seconds += (SECONDS_PER_FRAME + run * a_step) * size * (1 + settings.diffusion_redo)
         seconds += SECONDS_PER_IN_BETWEEN * size * (len(span.frames) - 1)
     if settings.finishes:
         seconds += SECONDS_PER_FINISHED[settings.finish_look != "plain"] * size * len(prepared.timeline)

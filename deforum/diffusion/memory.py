@@ -100,9 +100,9 @@ def count_weights(model: ModelSource) -> int:
     assert model.path is not None
     apart = [path for path in (model.vae, *(path for _, path in model.text_encoders)) if path is not None]
     beside = [file for path in apart for file in ([path] if path.is_file() else path.glob("*.safetensors"))]
-    more = sum(map(_weights_in, beside)) + (count_weights(model.refiner) if model.refiner else 0)
+    more = sum(map(weights_in, beside)) + (count_weights(model.refiner) if model.refiner else 0)
     if model.path.is_file():
-        return _weights_in(model.path) + more
+        return weights_in(model.path) + more
     family = FAMILIES[model.family]
     chosen: list[Path] = []
     for part in (family.network, "vae", *family.text_encoders):
@@ -112,10 +112,10 @@ def count_weights(model: ModelSource) -> int:
             if found:
                 chosen += found
                 break
-    return sum(map(_weights_in, chosen)) + more
+    return sum(map(weights_in, chosen)) + more
 
 
-def _weights_in(file: Path) -> int:
+def weights_in(file: Path) -> int:
     """Count the numbers in a file of weights: by the header of a .safetensors file, else as if they had 16 bits."""
     size = file.stat().st_size
     if file.suffix != ".safetensors":

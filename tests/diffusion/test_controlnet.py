@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from deforum.diffusion.networks.files import Config
 from deforum.diffusion.networks.packed import PackedControlNet, PackedUNet
 from deforum.diffusion.noise import starting_noise
 from deforum.errors import UserError
+from deforum.models.captured import Captured
+from deforum.models.room import Room
 from deforum.timeline.control import Control
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
@@ -529,6 +532,60 @@ def test_packed_networks_give_the_same(bases: dict[str, tuple[Tiny, Path]], tmp_
                 down_intrablock_additional_residuals=list(levels) or None,
             ).sample  # fmt: skip
             assert torch.allclose(theirs, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["low", "lowest"])
+@pytest.mark.parametrize("kind", ["controlnet", "t2i"])
+def test_units_that_wait_on_the_host_give_the_same(
+    kind: str, mode: Any, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, folder = bases["sd1"]
+    if kind == "t2i":
+        torch.manual_seed(6)
+        adapter: Any = diffusers.T2IAdapter(**ADAPTERS["sd1"])
+        adapter.save_pretrained(tmp_path)
+    else:
+        network_of(tiny).save_pretrained(tmp_path)
+    monkeypatch.setattr("deforum.diffusion.networks.packed.is_supported", lambda: False)
+    diffuser = diffuser_of(folder)
+    wanted = show(diffuser, picture(), on((control(unit_of(tmp_path, folder)),)))
+    room = Room(CPU, lambda: 0, moves=True, mode=mode)
+    monkeypatch.setattr("deforum.diffusion.adapters.load.room_of", lambda device: room)
+    unit = unit_of(tmp_path, folder)
+    assert any(hasattr(part, "_hf_hook") for module in unit.modules for part in module.modules())
+    for _ in range(2):
+        assert torch.equal(show(diffuser, picture(), on((control(unit),))), wanted)
+
+
+def test_recorded_networks_take_and_give_residuals(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    """As with CUDA graphs: what is recorded at the second use of a shape is repeated on the same addresses."""
+    tiny, folder = bases["sdxl"]
+    network_of(tiny).save_pretrained(tmp_path)
+    recorded = []
+
+    def record(work: Callable[[], Any]) -> tuple[Callable[[], object], Any]:
+        work()  # as a recording does, to warm up
+        result = work()
+        recorded.append(work)
+        leaves = result if isinstance(result, tuple) else (result.sample,)
+
+        def replay() -> None:
+            again = work()
+            for place, value in zip(leaves, again if isinstance(again, tuple) else (again.sample,), strict=True):
+                place.copy_(value)
+
+        return replay, result
+
+    unit = unit_of(tmp_path, folder)
+    wanted = show(diffuser_of(folder), picture(), on((control(unit),)))
+    model = load_model(resolve_model(str(folder)), "cpu", "fp32")
+    model = model.wrapped(lambda network: Captured(network, "the UNet", record=record))
+    fast = dataclasses.replace(unit, network=(net := Captured(unit.network, "the ControlNet", record=record)))
+    fast = dataclasses.replace(fast, run=lambda x, time, tokens, guidance, *rest: net(x, time, tokens, *rest))
+    diffuser = Diffuser(model, exact_step_count=True)
+    for _ in range(2):
+        assert torch.allclose(show(diffuser, picture(), on((control(fast),))), wanted, atol=1e-5)
+    assert len(recorded) == 2
 
 
 # --- files that are something else ------------------------------------------------------------------------------------

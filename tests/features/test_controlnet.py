@@ -216,7 +216,7 @@ def test_unknown_modules_say_what_they_are(name: str, says: str) -> None:
 def test_annotators_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     row = find_preprocessor("dw_openpose_full")
     monkeypatch.setattr(annotators, "is_installed", lambda: False)
-    with pytest.raises(UserError, match=r"controlnet-aux: pip install 'deforum\[annotators\]'"):
+    with pytest.raises(UserError, match=r"controlnet-aux: pip install 'deforum-renderer\[annotators\]'"):
         annotators.check(row.name, row.annotator)
     monkeypatch.setattr(annotators, "is_installed", lambda: True)
     monkeypatch.setattr("deforum.models.hub.find_cached", lambda *_: None)

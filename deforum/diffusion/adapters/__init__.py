@@ -1,5 +1,5 @@
-"""Adapters that change a loaded model: LoRA, ControlNet, IP-Adapter and others. None is supported yet.
+"""Adapters that act on a loaded model: control units (ControlNet, T2I-Adapter) and others.
 
-An adapter wraps the denoiser (x, sigma) -> x0 that `Model.denoiser` returns, or the `Model` itself. Each adapter is a
-module in this package; the families' modules are not changed.
+An adapter wraps the denoiser (x, sigma) -> x0 that `Model.denoiser` returns, or the `Model` itself, or acts by way of a
+frame's `Conditioning`, as control units do. Each adapter is a module in this package.
 """

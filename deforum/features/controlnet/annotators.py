@@ -16,7 +16,7 @@ from deforum.pixels.image import Device, Image, from_bytes, to_bytes
 
 WEIGHTS = "lllyasviel/Annotators"
 """Where the weights of most annotators are on the model hub."""
-INSTALL = "pip install 'deforum[annotators]'"
+INSTALL = "pip install 'deforum-renderer[annotators]'"
 
 
 def is_installed() -> bool:
