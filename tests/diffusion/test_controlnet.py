@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.adapters.controlnet import Acting, Controls, Inputs, _Prepared, acting
-from deforum.diffusion.adapters.find import find_control, todays_names
+from deforum.diffusion.adapters.find import _adapter_config, find_control
 from deforum.diffusion.adapters.load import load_units
+from deforum.diffusion.adapters.names import adapter_names, todays_names
 from deforum.diffusion.diffuser import Diffuser
 from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.load import load_model
@@ -29,6 +30,7 @@ from deforum.diffusion.noise import starting_noise
 from deforum.errors import UserError
 from deforum.models.captured import Captured
 from deforum.models.room import Room
+from deforum.models.weights import Header
 from deforum.timeline.control import Control
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
@@ -301,6 +303,10 @@ def test_union_is_that_of_diffusers(
     [unit] = load_units(((source.for_task(3),), torch.float32), CPU)
     ours = show(diffuser_of(folder), picture(), on((control(unit),)))
     assert torch.allclose(ours, theirs, atol=1e-4)
+    # A file alone says the number of kinds by its weights.
+    [file] = tmp_path.glob("*.safetensors")
+    alone = find_control(str(file.rename(tmp_path.with_name("union.safetensors"))), resolve_model(str(folder)))
+    assert (alone.kind, alone.config["num_control_type"], alone.config["num_trans_channel"]) == ("union", 6, 32)
 
 
 ADAPTERS = {
@@ -679,3 +685,36 @@ def test_networks_of_real_size_have_the_weights_of_the_real_files(family: str) -
 
 REAL_COUNTS = {"sd1": 340, "sd2": 340, "sdxl": 844}
 """Tensors in the published files."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "cell"),
+    [("full_adapter", [320, 640, 1280, 1280], 8), ("full_adapter_xl", [320, 640, 1280, 1280], 16),
+     ("light_adapter", [320, 640, 1280], 8)],
+)  # fmt: skip
+def test_adapters_of_real_size_are_known_by_their_weights(
+    kind: str, channels: list[int], cell: int, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path
+) -> None:
+    blocks = 4 if kind == "light_adapter" else 2
+    made: Any = diffusers.T2IAdapter
+    with torch.device("meta"):
+        network = made(
+            in_channels=3, channels=channels, num_res_blocks=blocks, downscale_factor=cell, adapter_type=kind
+        )
+    named = {}
+    for name in network.state_dict():  # as TencentARC's files have them
+        level, *rest = name.removeprefix("adapter.body.").split(".")
+        if not level.isdecimal():
+            named[name.removeprefix("adapter.")] = name
+        elif kind == "light_adapter":
+            named[".".join(["body", level, *("body" if part == "resnets" else part for part in rest)])] = name
+        elif rest[0] == "resnets":
+            named[".".join(["body", str(2 * int(level) + int(rest[1])), *rest[2:]])] = name
+        else:
+            named[".".join(["body", str(2 * int(level)), *rest])] = name
+    assert adapter_names(named) == named
+    assert adapter_names(network.state_dict()) == {name: name for name in network.state_dict()}
+    shapes = {old: tuple(network.state_dict()[new].shape) for old, new in named.items()}
+    config = _adapter_config(Header(shapes, {}))
+    wanted = {"adapter_type": kind, "channels": channels, "num_res_blocks": blocks, "downscale_factor": cell}
+    assert config == {**wanted, "in_channels": 3}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deforum.diffusion.adapters.names import modules_of, renamed
+from deforum.diffusion.adapters.names import PREFIX, todays_names
 from deforum.diffusion.families import FAMILIES
 from deforum.diffusion.families.find import ModelSource
 from deforum.embedded import CONTROL
@@ -22,8 +22,6 @@ Kind = Literal["controlnet", "control-lora", "union", "t2i-adapter"]
 
 FOLDERS = (Path("models/ControlNet"), Path("models/controlnet"))
 """Where models are looked for by name, relative to the working folder."""
-PREFIX = "control_model."
-"""Of the weights in files of the original training code."""
 EMBEDDED = "embedded"
 
 _HASH = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]$")
@@ -154,15 +152,6 @@ def _kind(path: Path, shapes: Iterable[str]) -> Kind:
     raise UserError(f"{path}: {f'this is {what}' if what else 'no control model was found in it'}; {_EXPECTED}")
 
 
-def todays_names(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of a file's weights in diffusers' names, for a network of this configuration."""
-    modules = dict(modules_of(config))
-    listed = list(names)
-    if any(name.startswith(PREFIX) for name in listed):
-        listed = [name for name in listed if name.startswith(PREFIX)]  # beside the whole model that it was trained on
-    return {name: renamed(name.removeprefix(PREFIX), modules) for name in listed}
-
-
 def _network_config(path: Path, header: Header, unet: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a ControlNet in a single file: of the model's UNet, with its own layers' widths."""
     if not unet:
@@ -176,6 +165,8 @@ def _network_config(path: Path, header: Header, unet: Mapping[str, Any]) -> dict
     # conv_in, then pairs that keep and change the width, then the last layer.
     config["conditioning_embedding_out_channels"] = [widths[0], *widths[2:-1:2]]
     config["conditioning_channels"] = _hint_layers(shapes)[0][1]
+    if "task_embedding" in shapes:
+        config["num_control_type"], config["num_trans_channel"] = shapes["task_embedding"]
     named = todays_names(header.shapes, config)
     found = {named[name]: shape for name, shape in header.shapes.items() if name in named}
     levels = range(len(config["block_out_channels"]))
@@ -210,7 +201,7 @@ def _depth(shapes: Iterable[str], prefix: str) -> int:
 
 
 def _adapter_config(header: Header) -> dict[str, Any]:
-    """Return the configuration of a T2I-Adapter in a single file; see `load.adapter_names` for its names."""
+    """Return the configuration of a T2I-Adapter in a single file, of TencentARC or with diffusers' names."""
     shapes = {name.removeprefix("adapter."): shape for name, shape in header.shapes.items()}
     out, taken = shapes.get("conv_in.weight", (320, 192))[:2]
     if any(name.startswith("body.0.body.") for name in shapes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch
 from torch import nn
 
 from deforum.diffusion.adapters.controlnet import AdapterUnit, LibraryUnit, OwnUnit, Unit
-from deforum.diffusion.adapters.find import ControlSource, todays_names
+from deforum.diffusion.adapters.find import ControlSource
+from deforum.diffusion.adapters.names import adapter_names, todays_names
 from deforum.diffusion.families.parts import read_parts
 from deforum.diffusion.networks.controlnet import ControlNet
 from deforum.diffusion.networks.files import Config
@@ -123,7 +123,9 @@ def _union(source: ControlSource, dtype: torch.dtype) -> nn.Module:
 
 
 def _adapter(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    weights = {adapter_name(name): weight for name, weight in read_weights(source.file).items()}
+    weights = read_weights(source.file)
+    names = adapter_names(weights)
+    weights = {names[name]: weight for name, weight in weights.items()}
     return _filled(source, _of_library("T2IAdapter", source.config), weights, dtype)
 
 
@@ -133,21 +135,6 @@ def _of_library(name: str, config: Mapping[str, Any]) -> nn.Module:
     with torch.device("meta"), without_network():
         network: nn.Module = cls.from_config(dict(config))
     return network
-
-
-def adapter_name(name: str) -> str:
-    """Return today's name of a weight of a T2I-Adapter: the first files count residual blocks through all levels."""
-    rest = name.removeprefix("adapter.")
-    light = re.fullmatch(r"body\.(\d+)\.body\.(\d+)\.(.+)", rest)
-    if light:
-        return f"adapter.body.{light[1]}.resnets.{light[2]}.{light[3]}"
-    full = re.fullmatch(r"body\.(\d+)\.(block\d\..+)", rest)
-    if full:
-        return f"adapter.body.{int(full[1]) // 2}.resnets.{int(full[1]) % 2}.{full[2]}"
-    joint = re.fullmatch(r"body\.(\d+)\.in_conv\.(.+)", rest)
-    if joint and not name.startswith("adapter."):
-        return f"adapter.body.{int(joint[1]) // 2}.in_conv.{joint[2]}"
-    return f"adapter.{rest}"
 
 
 def _with_todays_names(source: ControlSource) -> Weights:

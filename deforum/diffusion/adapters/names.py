@@ -1,10 +1,13 @@
-"""Names of a ControlNet's weights: those of the original training code (and of Control-LoRAs) in those of diffusers."""
+"""Names of the weights of ControlNets and T2I-Adapters: those of the original training codes in those of diffusers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+PREFIX = "control_model."
+"""Of the weights of a ControlNet in files of the original training code."""
 _RESNET = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
@@ -58,3 +61,35 @@ def renamed(name: str, modules: Mapping[str, str]) -> str:
         if module in modules:
             return ".".join([modules[module], *parts[count:]])
     return name
+
+
+def todays_names(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of a file's weights in diffusers' names, for a network of this configuration."""
+    modules = dict(modules_of(config))
+    listed = list(names)
+    if any(name.startswith(PREFIX) for name in listed):
+        listed = [name for name in listed if name.startswith(PREFIX)]  # beside the whole model that it was trained on
+    return {name: renamed(name.removeprefix(PREFIX), modules) for name in listed}
+
+
+def adapter_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of a T2I-Adapter's weights in diffusers' names.
+
+    TencentARC's full adapters count residual blocks through all levels, two in each; the light ones count in levels.
+    """
+    listed = {name: name.removeprefix("adapter.") for name in names}
+    is_new = any(name.startswith("adapter.") for name in listed)
+    is_light = any(re.match(r"body\.\d+\.body\.", name) for name in listed.values())
+
+    def todays(name: str) -> str:
+        if is_new:
+            return name
+        if is_light:
+            return re.sub(r"^(body\.\d+)\.body\.", r"\1.resnets.", name)
+        found = re.fullmatch(r"body\.(\d+)\.(.+)", name)
+        if found is None:
+            return name
+        level, block = divmod(int(found[1]), 2)
+        return f"body.{level}." + (found[2] if found[2].startswith("in_conv") else f"resnets.{block}.{found[2]}")
+
+    return {name: f"adapter.{todays(rest)}" for name, rest in listed.items()}
