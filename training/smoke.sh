@@ -26,6 +26,8 @@ $python -m training.finishing --data "$out" --stage mean --minutes 0.1
 $python -m training.finishing --data "$out" --stage teach
 $python -m training.finishing --data "$out" --stage firm --minutes 0.2
 $python -m training.finishing --data "$out" --stage firm --export "$out/finishing-model"
+$python -m training.control --data "$out/control" --pictures 32 --heldout 16 --minutes 0.2 --batch 4
+$python -m training.control --data "$out/control" --export "$out/control-model"
 $python -m training.depth --data "$out" --pictures 24 --heldout 8 --minutes 0.1 --batch 4
 $python -m training.depth --data "$out" --evaluate
 echo "all stages ran; pictures are in $out/evaluation"

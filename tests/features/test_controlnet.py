@@ -226,9 +226,7 @@ def test_annotators_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_options_are_of_names_that_annotators_have() -> None:
     assert all(PREPROCESSORS[name].annotator for name in annotators.OPTIONS)
-    assert {row.annotator for row in PREPROCESSORS.values() if row.annotator} == {
-        *annotators.FILES, *annotators.WITHOUT_WEIGHTS
-    }  # fmt: skip
+    assert {row.annotator for row in PREPROCESSORS.values() if row.annotator} == set(annotators.WEIGHTS)
 
 
 def test_an_annotator_gets_the_picture_and_gives_one_of_its_size() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -11,12 +13,41 @@ import numpy as np
 from deforum.errors import UserError
 from deforum.features.controlnet.filters import Given
 from deforum.models import hub
+from deforum.models.catalogue import find_function
 from deforum.models.hub import without_network
 from deforum.pixels.image import Device, Image, from_bytes, to_bytes
 
-WEIGHTS = "lllyasviel/Annotators"
-"""Where the weights of most annotators are on the model hub."""
+ANNOTATORS = "lllyasviel/Annotators"
 INSTALL = "pip install 'deforum-renderer[annotators]'"
+OTHERWISE = "or make the control pictures elsewhere and give them, with module: none"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where an annotator's weights are on the model hub."""
+
+    file: str
+    """Its file, or the first of them."""
+    hub: str = ANNOTATORS
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Of its from_pretrained, beside the folder."""
+
+
+WEIGHTS: Mapping[str, Weights | None] = {
+    "OpenposeDetector": Weights("body_pose_model.pth"),
+    "HEDdetector": Weights("ControlNetHED.pth"),
+    "PidiNetDetector": Weights("table5_pidinet.pth"),
+    "TEEDdetector": Weights("5_model.pth", "fal-ai/teed", {"filename": "5_model.pth"}),
+    "AnylineDetector": Weights("Anyline/MTEED.pth", "TheMistoAI/MistoLine", {"filename": "MTEED.pth"}),
+    "LineartDetector": Weights("sk_model.pth"),
+    "LineartAnimeDetector": Weights("netG.pth"),
+    "NormalBaeDetector": Weights("scannet.pt"),
+    "MediapipeFaceDetector": None,  # they come with mediapipe
+    "SamDetector": Weights(
+        "mobile_sam.pt", "dhkim2810/MobileSAM", {"model_type": "vit_t", "filename": "mobile_sam.pt"}
+    ),
+}
+"""By the classes of controlnet-aux."""
 
 
 def is_installed() -> bool:
@@ -28,26 +59,11 @@ def is_installed() -> bool:
 
 def check(name: str, annotator: str) -> None:
     """Raise UserError where an annotator or its weights are not here."""
-    otherwise = "or make the control pictures elsewhere and give them, with module: none"
     if not is_installed():
-        raise UserError(f"{name} needs the package controlnet-aux: {INSTALL}; {otherwise}")
-    if annotator not in WITHOUT_WEIGHTS and hub.find_cached(WEIGHTS, FILES[annotator]) is None:
-        hub.expect_on_hub(WEIGHTS, otherwise)
-
-
-WITHOUT_WEIGHTS = ("MediapipeFaceDetector",)
-FILES = {
-    "OpenposeDetector": "body_pose_model.pth",
-    "HEDdetector": "ControlNetHED.pth",
-    "PidiNetDetector": "table5_pidinet.pth",
-    "TEEDdetector": "7_model.pth",
-    "AnylineDetector": "MTEED.pth",
-    "LineartDetector": "sk_model.pth",
-    "LineartAnimeDetector": "netG.pth",
-    "NormalBaeDetector": "scannet.pt",
-    "SamDetector": "mobile_sam.pt",
-}
-"""A file of each annotator's weights, by which it is known to be here."""
+        raise UserError(f"{name} needs the package controlnet-aux: {INSTALL}; {OTHERWISE}")
+    weights = WEIGHTS[annotator]
+    if weights is not None and hub.find_cached(weights.hub, weights.file) is None:
+        hub.expect_on_hub(weights.hub, OTHERWISE.removeprefix("or "))
 
 
 OPTIONS: Mapping[str, Mapping[str, bool]] = {
@@ -69,22 +85,19 @@ OPTIONS: Mapping[str, Mapping[str, bool]] = {
 
 
 def load(annotator: str, device: Device) -> Any:
-    """Load an annotator of controlnet-aux. Raises UserError where its weights cannot be read."""
-    import controlnet_aux
-
-    cls: Any = getattr(controlnet_aux, annotator, None)
-    if cls is None:
-        raise UserError(f"the installed controlnet-aux has no {annotator}; {INSTALL} --upgrade")
-    if annotator in WITHOUT_WEIGHTS:
-        return cls()
-    folder = hub.find_cached(WEIGHTS, FILES[annotator])
+    """Load an annotator of controlnet-aux. Raises UserError where it, or its weights, cannot be read."""
+    weights = WEIGHTS[annotator]
     try:
-        with without_network():
-            made = cls.from_pretrained(WEIGHTS if folder is None else str(folder))
+        cls: Any = find_function(f"controlnet_aux:{annotator}")
+        if weights is None:
+            return cls()
+        folder = hub.find_cached(weights.hub, weights.file)
+        with nullcontext() if folder is None else without_network():
+            made = cls.from_pretrained(weights.hub if folder is None else str(folder), **weights.arguments)
     except Exception as error:
         # It raises what torch, the hub library and its own code raise for missing and damaged files.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{annotator} cannot be loaded from {WEIGHTS} ({reason}); fetch it again") from error
+        raise UserError(f"{annotator} of controlnet-aux cannot be loaded ({reason}); {OTHERWISE}") from error
     return made.to(device) if hasattr(made, "to") else made
 
 
