@@ -158,7 +158,11 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
         except UserError as error:
             found.problems.extend(error.problems)
             continue
-        yield Given(inner if dot and section in SECTIONS else name.strip(), place, node)
+        written = inner if dot and section in SECTIONS else name.strip()
+        if written == CONTROL_LIST:
+            yield from _units(Scalar(written, place), node, found)
+        else:
+            yield Given(written, place, node)
 
 
 def _canonical(name: str) -> str | None:

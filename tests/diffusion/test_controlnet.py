@@ -563,6 +563,18 @@ def test_units_that_wait_on_the_host_give_the_same(
         assert torch.equal(show(diffuser, picture(), on((control(unit),))), wanted)
 
 
+def test_a_unit_that_does_not_fit_beside_the_model_waits_on_the_host(
+    bases: dict[str, tuple[Tiny, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    for free, mode in ((1000, "low"), (10**9, "full"), (0, "full")):  # 0: not known
+        room = Room(CPU, lambda free=free: free, moves=True)  # type: ignore[misc]
+        monkeypatch.setattr("deforum.diffusion.adapters.load.room_of", lambda device, room=room: room)
+        unit_of(tmp_path, folder)
+        assert room.mode == mode
+
+
 def test_recorded_networks_take_and_give_residuals(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
     """As with CUDA graphs: what is recorded at the second use of a shape is repeated on the same addresses."""
     tiny, folder = bases["sdxl"]

@@ -316,6 +316,9 @@ control:
     inside = f"controlnet:\n{short.replace(chr(10), chr(10) + '  ')}"
     (tmp_path / "d.yaml").write_text(inside)
     assert load(tmp_path / "d.yaml", to_render=False).settings == other.settings
+    (tmp_path / "e.yaml").write_text("prompts: {0: a}\n")
+    asked = load(tmp_path / "e.yaml", ["control=[{model: x, image: init}]"], to_render=False)
+    assert asked.settings.control_units == (ControlUnit(enabled=True, model="x", source="init"),)
     changed = load(tmp_path / "b.yaml", ["cn_1_weight=0.2"], to_render=False)
     assert changed.settings.control_units[0].weight == parse_number(0.2, name="weight")
 

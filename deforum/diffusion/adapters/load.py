@@ -20,6 +20,7 @@ from deforum.models.captured import Captured, CudaRecord
 from deforum.models.catalogue import find_function
 from deforum.models.faster import Faster
 from deforum.models.hub import without_network
+from deforum.models.offload import size_of
 from deforum.models.room import Room, room_of
 from deforum.models.weights import read_weights
 
@@ -51,6 +52,8 @@ def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
         raise UserError(f"{source.file}: cannot be loaded ({reason}); fetch it again, or use another") from error
     network.to(memory_format=torch.channels_last)
     network.eval().requires_grad_(False)
+    if room.moves and room.mode == "full" and 0 < room.free() < size_of(network):
+        room.lower()  # it does not fit beside the model
     if source.kind == "t2i-adapter":
         room.adopt(network)
         return AdapterUnit(network, int(source.config.get("in_channels", 3)))
