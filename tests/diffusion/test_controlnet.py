@@ -412,13 +412,13 @@ def test_priorities_weigh_residuals_as_the_web_ui_does(bases: dict[str, tuple[Ti
     assert torch.allclose(residuals(unit, "balanced", 0.3).residuals[1], plain[1] * 0.3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("count", "first"), [(13, 12), (10, 12), (8, 7)])
-def test_soft_weights_of_published_networks(count: int, first: int) -> None:
+@pytest.mark.parametrize(("count", "first", "step"), [(13, 12, 1), (10, 12, 1), (8, 7, 1), (25, 12, 0.5)])
+def test_soft_weights_of_published_networks(count: int, first: int, step: float) -> None:
     found = _Prepared(
         SimpleNamespace(is_feature=False), (SimpleNamespace(control=Control(None, hint(), 1, 0, 1, "prompt")),),  # type: ignore[arg-type]
         None, (), Inputs(hint()), None, None,
     )._factors(count)  # fmt: skip
-    assert found == pytest.approx([0.825 ** (first - i) for i in range(count)])
+    assert found == pytest.approx([0.825 ** (first - step * i) for i in range(count)])
 
 
 def test_a_mask_keeps_a_unit_to_its_region(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
@@ -616,7 +616,7 @@ def test_recorded_networks_take_and_give_residuals(bases: dict[str, tuple[Tiny, 
         ({"image_proj.proj.weight": 1}, "an IP-Adapter"),
         ({"model.diffusion_model.x.weight": 1}, "a whole diffusion model"),
         ({"lora_unet_x.lora_up.weight": 1}, "a LoRA"),
-        ({"controlnet_x_embedder.weight": 1}, "for a transformer"),
+        ({"controlnet_x_embedder.weight": 1}, "made for Flux.1; the model is Stable Diffusion 1.x"),
         ({"something": 1}, "no control model was found"),
     ],
 )

@@ -21,7 +21,7 @@ from deforum.errors import UserError
 from deforum.features.controlnet import annotators, curve_of
 from deforum.features.controlnet.attach import Guide, controlled, fitted, work_size
 from deforum.features.controlnet.filters import Given
-from deforum.features.controlnet.preprocessors import PREPROCESSORS, find_preprocessor
+from deforum.features.controlnet.preprocessors import FLUX_TASKS, PREPROCESSORS, TASKS, find_preprocessor
 from deforum.loading import load
 from deforum.models.catalogue import find_function
 from deforum.pixels.image import Image, from_bytes, to_bytes
@@ -211,6 +211,18 @@ def test_inpaint_marks_what_is_painted() -> None:
 def test_unknown_modules_say_what_they_are(name: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         find_preprocessor(name)
+
+
+def test_a_union_is_told_the_kind_of_picture() -> None:
+    from deforum.features.controlnet import _task
+
+    canny, none = PREPROCESSORS["canny"], PREPROCESSORS["none"]
+    assert (_task(ControlUnit(), canny, TASKS), _task(ControlUnit(), canny, FLUX_TASKS)) == (3, 0)
+    assert _task(ControlUnit(control_type="depth"), canny, FLUX_TASKS) == 2
+    for unit, row, tasks in ((ControlUnit(), none, TASKS), (ControlUnit(control_type="normal"), canny, FLUX_TASKS)):
+        with pytest.raises(UserError, match="set control_type to one of"):
+            _task(unit, row, tasks)
+    assert {row.task for row in PREPROCESSORS.values()} <= {"", *TASKS}
 
 
 def test_annotators_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:

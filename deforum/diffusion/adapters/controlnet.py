@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
@@ -25,9 +26,11 @@ Tensor = torch.Tensor
 
 SOFT = 0.825
 """Ratio of the weights of two neighbouring residuals where the prompt or the control picture prevails."""
-PUBLISHED = {10: 12, 13: 12}
-"""Number of a network's residuals -> exponent of the first weight; the others have one less each. XL's ten residuals
-have the first weights of the thirteen of Stable Diffusion 1. Other networks end at 1."""
+FIRST = 12
+"""Exponent of the first weight of the thirteen residuals of Stable Diffusion 1; each has one less, the last 0. So do
+networks with fewer residuals, but XL's: its ten have the first ten weights. Those with more go in smaller steps."""
+XL = 10
+"""Number of XL's residuals."""
 ADAPTER_SOFT = (0.25, 0.62, 0.825, 1.0)
 """Weights of a T2I-Adapter's features where the prompt or the control picture prevails."""
 
@@ -41,13 +44,15 @@ class Inputs:
     tokens: Tensor
     """(B, tokens, width)."""
     pooled: Tensor | None = None
-    """(B, width), XL's."""
+    """(B, width): XL's and the transformers'."""
     sizes: Tensor | None = None
     """(B, 6) px, XL's."""
+    guidance: Tensor | None = None
+    """(B,), of networks that take the guidance scale."""
 
     def rows(self, chosen: Tensor) -> Inputs:
-        parts = (None if each is None else each[chosen] for each in (self.tokens, self.pooled, self.sizes))
-        return Inputs(*parts)  # type: ignore[arg-type]
+        given = self.tokens, self.pooled, self.sizes, self.guidance
+        return Inputs(*(None if each is None else each[chosen] for each in given))  # type: ignore[arg-type]
 
 
 class Unit(Protocol):
@@ -65,8 +70,11 @@ class Unit(Protocol):
     def is_feature(self) -> bool:
         """Whether `evaluate` gives features of levels, of a T2I-Adapter, in place of residuals."""
 
-    def see(self, pictures: Tensor) -> Any:
-        """Return what is the same in all steps, from pictures (F, 3, H, W) on the device in the unit's precision."""
+    def see(self, pictures: Tensor, vae: Any) -> Any:
+        """Return what is the same in all steps, from pictures (F, 3, H, W) on the device in the unit's precision.
+
+        `vae` is the model's autoencoder, as diffusers' AutoencoderKL, for units that see latents.
+        """
 
     def spread(self, seen: Any, rows: Tensor) -> Any:
         """Return the result of `see` for rows of a batch, given the frame of each."""
@@ -131,7 +139,7 @@ class _Prepared:
         own = (x, time) if self.rows is None else (x[self.rows], time[self.rows])
         found = self.unit.evaluate(self.seen, *own, self.inputs)
         return tuple(
-            self._whole(self._weighted(each, factor, weights), len(x))
+            self._whole(self._weighted(each, factor, weights, x.shape[2:]), len(x))
             for each, factor in zip(found, self._factors(len(found)), strict=True)
         )
 
@@ -140,28 +148,32 @@ class _Prepared:
             return (1.0,) * count
         if self.unit.is_feature:
             return ADAPTER_SOFT[:count]
-        first = PUBLISHED.get(count, count - 1)
-        return [SOFT ** (first - index) for index in range(count)]
+        last = FIRST if count == XL else count - 1
+        step = min(1.0, FIRST / max(last, 1))
+        return [SOFT ** (step * (last - index)) for index in range(count)]
 
-    def _weighted(self, made: Tensor, factor: float, weights: Sequence[float]) -> Tensor:
+    def _weighted(self, made: Tensor, factor: float, weights: Sequence[float], size: torch.Size) -> Tensor:
         if len(set(weights)) > 1:
-            made = made * upload(torch.tensor(weights), made.device).to(made.dtype).view(-1, 1, 1, 1) * factor
+            each = upload(torch.tensor(weights), made.device).to(made.dtype)
+            made = made * each.view(-1, *[1] * (made.ndim - 1)) * factor
         elif weights[0] * factor != 1:
             made = made * (weights[0] * factor)
-        return made if self.mask is None else made * self._masked(made)
+        return made if self.mask is None else made * self._masked(made, size)
 
-    def _masked(self, made: Tensor) -> Tensor:
-        size = made.shape[2:]
+    def _masked(self, made: Tensor, latents: torch.Size) -> Tensor:
+        """Return the mask at the size of a feature map, or for tokens, each of which is a cell of 2x2 latents."""
+        size = made.shape[2:] if made.ndim == 4 else torch.Size([-(-side // 2) for side in latents])
         if size not in self.masks:
             assert self.mask is not None
             self.masks[size] = interpolate(self.mask, size=size, mode="area").to(made.dtype)
-        return self.masks[size]
+        return self.masks[size] if made.ndim == 4 else self.masks[size].flatten(2).transpose(1, 2)
 
     def _whole(self, made: Tensor, count: int) -> Tensor:
         """Put the rows of a unit that acts on some into those of the batch; the others are 0."""
         if self.rows is None:
             return made
-        whole = made.new_zeros((count, *made.shape[1:])).contiguous(memory_format=torch.channels_last)
+        whole = made.new_zeros((count, *made.shape[1:]))
+        whole = whole.contiguous(memory_format=torch.channels_last) if made.ndim == 4 else whole
         return whole.index_copy_(0, self.rows, made)
 
 
@@ -175,10 +187,11 @@ class Controls:
         inputs: Inputs,
         dtype: torch.dtype,
         device: torch.device,
+        vae: Any = None,
     ) -> None:
-        """`negative` tells of each row of the batch whether it is a negative prompt's."""
+        """`negative` tells of each row of the batch whether it is a negative prompt's; `vae`: see `Unit.see`."""
         self._dtype = dtype
-        self._units = [_prepared(controls, negative, inputs, device) for controls in zip(*frames, strict=True)]
+        self._units = [_prepared(controls, negative, inputs, device, vae) for controls in zip(*frames, strict=True)]
 
     def at(self, x: Tensor, time: Tensor, sigma: float) -> Added:
         """Return what the units add to the network's evaluation of scaled latents x (B, C, h, w) at times (B,)."""
@@ -192,7 +205,9 @@ class Controls:
         return added
 
 
-def _prepared(controls: Sequence[Acting], negative: Sequence[bool], inputs: Inputs, device: torch.device) -> _Prepared:
+def _prepared(
+    controls: Sequence[Acting], negative: Sequence[bool], inputs: Inputs, device: torch.device, vae: Any
+) -> _Prepared:
     unit: Unit = controls[0].control.unit
     network = unit.modules[0]
     dtype: torch.dtype = next(network.parameters()).dtype
@@ -204,7 +219,7 @@ def _prepared(controls: Sequence[Acting], negative: Sequence[bool], inputs: Inpu
         inputs = inputs.rows(chosen)
     order = upload(torch.tensor(rows), device)
     pictures = torch.stack([upload(each.control.picture, device) for each in controls])
-    seen = unit.spread(unit.see(pictures.to(dtype, memory_format=torch.channels_last)), order)
+    seen = unit.spread(unit.see(pictures.to(dtype, memory_format=torch.channels_last), vae), order)
     masks = [each.control.mask for each in controls]
     mask: Tensor | None = None
     if any(each is not None for each in masks):
@@ -214,10 +229,9 @@ def _prepared(controls: Sequence[Acting], negative: Sequence[bool], inputs: Inpu
 
 
 def _sum(one: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Add residuals or features of two units; one of them may have none."""
-    if not one or not other:
-        return tuple(one or other)
-    return tuple(a + b for a, b in zip(one, other, strict=True))
+    """Add residuals or features of two units; one of them may have none, or none for a model's last blocks."""
+    pairs = zip_longest(one, other)
+    return tuple(b if a is None else a if b is None else a + b for a, b in pairs)
 
 
 # --- the kinds of units -----------------------------------------------------------------------------------------------
@@ -245,7 +259,7 @@ class OwnUnit:
     def is_conditional(self) -> bool:
         return self.pools
 
-    def see(self, pictures: Tensor) -> Tensor:
+    def see(self, pictures: Tensor, vae: Any = None) -> Tensor:
         features: Tensor = self.reader(pictures)
         return features
 
@@ -280,7 +294,7 @@ class LibraryUnit:
     def is_conditional(self) -> bool:
         return self.pools
 
-    def see(self, pictures: Tensor) -> Tensor:
+    def see(self, pictures: Tensor, vae: Any = None) -> Tensor:
         return pictures
 
     def spread(self, seen: Tensor, rows: Tensor) -> Tensor:
@@ -310,7 +324,7 @@ class AdapterUnit:
     def modules(self) -> tuple[Any, ...]:
         return (self.network,)
 
-    def see(self, pictures: Tensor) -> Sequence[Tensor]:
+    def see(self, pictures: Tensor, vae: Any = None) -> Sequence[Tensor]:
         features: Sequence[Tensor] = self.network(pictures[:, : self.channels])
         return features
 

@@ -18,7 +18,7 @@ from deforum.models.config import check_network, read_config
 from deforum.models.places import entries
 from deforum.models.weights import SUFFIXES, Header, read_header
 
-Kind = Literal["controlnet", "control-lora", "union", "t2i-adapter"]
+Kind = Literal["controlnet", "control-lora", "union", "t2i-adapter", "sd3", "flux"]
 
 FOLDERS = (Path("models/ControlNet"), Path("models/controlnet"))
 """Where models are looked for by name, relative to the working folder."""
@@ -31,10 +31,10 @@ _OTHERS = (
     (r".*motion_modules\.", "a SparseCtrl or AnimateDiff module"),
     (r"model\.diffusion_model\.", "a whole diffusion model"),
     (r"lora_(unet|te)|.*\.lora_[AB]\.", "a LoRA"),
-    (r"(controlnet_x_embedder|controlnet_blocks|double_blocks|pos_embed_input|transformer_blocks\.\d+\.)",
-     "a ControlNet for a transformer (Flux, SD3)"),
 )  # fmt: skip
 """Kinds of file in which no unit is: (pattern of a weight's name, what it is)."""
+FAMILY_OF: Mapping[Kind, str] = {"sd3": "stable_diffusion_3", "flux": "flux"}
+"""The family of models that a kind is made for, where it is one."""
 _EXPECTED = "expected a ControlNet, Control-LoRA or T2I-Adapter: a diffusers folder, or a .safetensors or .pth file"
 
 
@@ -54,6 +54,11 @@ class ControlSource:
     """Whether it acts by means over the picture, as networks that take over a style do."""
     task: int | None = None
     """Of a union: the index of the kind of picture."""
+
+    @property
+    def is_union(self) -> bool:
+        """Whether it has to be told the kind of control picture, see `for_task`."""
+        return self.kind == "union" or bool(self.config.get("num_mode"))
 
     def for_task(self, task: int) -> ControlSource:
         """Return the union for one kind of picture."""
@@ -107,13 +112,22 @@ def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:
     header = read_header(path)
     kind = _kind(path, header.shapes)
     unet = unet_config(base)
-    if kind == "t2i-adapter":
+    wanted = FAMILY_OF.get(kind)
+    if wanted is not None:
+        if wanted != base.family:
+            raise UserError(f"{path}: made for {FAMILIES[wanted].title}; the model is {FAMILIES[base.family].title}")
+        if not config:
+            raise UserError(f"{path}: give the folder that it is in with its config.json, which says how it is built")
+    elif unet and "block_out_channels" not in unet:
+        raise UserError(f"{path}: made for a UNet; the model is {FAMILIES[base.family].title}")
+    elif kind == "t2i-adapter":
         config = config or _adapter_config(header)
     elif not config:
         config = _network_config(path, header, unet)
     pools = bool(config.get("global_pool_conditions")) or "shuffle" in path.stem.casefold()
     source = ControlSource(name, kind, path, config, base, pools)
-    _check_fit(source, header, unet)
+    if wanted is None:
+        _check_fit(source, header, unet)
     return source
 
 
@@ -129,7 +143,7 @@ def _embedded(base: ModelSource) -> ControlSource:
 
 
 def unet_config(base: ModelSource) -> dict[str, Any]:
-    """Read the configuration of a model's UNet; empty for a model not fetched yet, or without a UNet."""
+    """Read the configuration of a model's UNet or transformer; empty for a model not fetched yet."""
     folder = base.path if base.config is None else base.config
     if folder is None or base.family not in FAMILIES:
         return {}
@@ -146,6 +160,10 @@ def _kind(path: Path, shapes: Iterable[str]) -> Kind:
         return "union"
     if "controlnet_cond_embedding.conv_in.weight" in known or "input_hint_block.0.weight" in known:
         return "controlnet"
+    if "pos_embed_input.proj.weight" in known:
+        return "sd3"
+    if "controlnet_x_embedder.weight" in known:
+        return "flux"
     if {"adapter.body.0.resnets.0.block1.weight", "body.0.block1.weight", "body.0.body.0.block1.weight"} & known:
         return "t2i-adapter"
     what = next((what for start, what in _OTHERS if any(re.match(start, name) for name in names)), "")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from deforum.diffusion.adapters.controlnet import AdapterUnit, LibraryUnit, OwnUnit, Unit
-from deforum.diffusion.adapters.find import ControlSource
+from deforum.diffusion.adapters.find import ControlSource, unet_config
 from deforum.diffusion.adapters.names import adapter_names, todays_names
 from deforum.diffusion.families.parts import read_parts
 from deforum.diffusion.networks.controlnet import ControlNet
@@ -41,6 +41,7 @@ def load_units(wanted: tuple[tuple[ControlSource, ...], torch.dtype], device: to
 def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
     makes: Mapping[str, Callable[[ControlSource, torch.dtype], nn.Module]] = {
         "controlnet": _network, "control-lora": _network, "union": _union, "t2i-adapter": _adapter,
+        "sd3": _transformer, "flux": _transformer,
     }  # fmt: skip
     try:
         network: Any = makes[source.kind](source, dtype)
@@ -54,6 +55,8 @@ def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
     network.eval().requires_grad_(False)
     if room.moves and room.mode == "full" and 0 < room.free() < size_of(network):
         room.lower()  # it does not fit beside the model
+    if source.kind in TRANSFORMERS:
+        return _of_transformer(source, _fast(network, room), dtype)
     if source.kind == "t2i-adapter":
         room.adopt(network)
         return AdapterUnit(network, int(source.config.get("in_channels", 3)))
@@ -69,6 +72,29 @@ def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
 
     run = Faster("the ControlNet", fast, plain, lambda: PackedControlNet(network), is_packable)
     return OwnUnit(fast, reader, run, source.pools)
+
+
+TRANSFORMERS = {"sd3": "SD3ControlNetModel", "flux": "FluxControlNetModel"}
+"""The library's classes."""
+
+
+def _transformer(source: ControlSource, dtype: torch.dtype) -> nn.Module:
+    return _filled(source, _of_library(TRANSFORMERS[source.kind], source.config), read_weights(source.file), dtype)
+
+
+def _of_transformer(source: ControlSource, network: Any, dtype: torch.dtype) -> Unit:
+    """Make the unit of a transformer's ControlNet."""
+    from deforum.diffusion.adapters.transformers import FluxUnit, StableDiffusion3Unit
+
+    model = unet_config(source.base)
+    blocks = int(model.get("num_layers", 24 if source.kind == "sd3" else 19))
+    if source.kind == "flux":
+        return FluxUnit(network, blocks, int(model.get("num_single_layers", 38)), source.task)
+    embed: Any = None
+    if not source.config.get("use_pos_embed", True):
+        transformer = read_parts(source.base, {"transformer": "diffusers:SD3Transformer2DModel"}, {}, dtype)
+        embed = transformer["transformer"].pos_embed.to(next(network.parameters()).device)
+    return StableDiffusion3Unit(network, blocks, 0, embed=embed)
 
 
 def _fast(network: Any, room: Room) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from deforum.diffusion.deep_cache import Added
 from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.language import run, tokenize
@@ -80,19 +81,22 @@ class Flux(TransformerModel):
         network = self.transformer
         tokens = stacked([pull.embedding.tokens for pull in order], network)
         pooled = stacked([pull.embedding.pooled for pull in order], network)
+        blocks = len(network.transformer_blocks)
         text_places = tokens.new_zeros((tokens.shape[1], 3))
         scales = upload(torch.tensor(guidance, dtype=torch.float32), self.device) if self.reads_guidance else None
 
-        def evaluate(x: Tensor, time: float) -> Tensor:
+        def evaluate(x: Tensor, time: float, added: Added) -> Tensor:
             rows, columns = x.shape[-2] // 2, x.shape[-1] // 2
             out: Tensor = network(
-                hidden_states=_packed(x),
+                hidden_states=packed_cells(x),
                 timestep=timesteps(time / 1000, x),
                 guidance=scales,
                 pooled_projections=pooled,
                 encoder_hidden_states=tokens,
+                controlnet_block_samples=list(added.residuals[:blocks]) or None,
+                controlnet_single_block_samples=list(added.residuals[blocks:]) or None,
                 txt_ids=text_places,
-                img_ids=_places(rows, columns, x),
+                img_ids=places(rows, columns, x),
                 return_dict=False,
             )[0]
             return _unpacked(out, rows, columns)
@@ -100,7 +104,7 @@ class Flux(TransformerModel):
         return evaluate
 
 
-def _packed(x: Tensor) -> Tensor:
+def packed_cells(x: Tensor) -> Tensor:
     """Pack latents (N, C, h, w) into tokens (N, h/2 * w/2, 4C)."""
     count, channels, height, width = x.shape
     cells = x.view(count, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
@@ -108,12 +112,12 @@ def _packed(x: Tensor) -> Tensor:
 
 
 def _unpacked(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """Undo `_packed`."""
+    """Undo `packed_cells`."""
     cells = tokens.view(len(tokens), rows, columns, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return cells.reshape(len(tokens), -1, 2 * rows, 2 * columns)
 
 
-def _places(rows: int, columns: int, like: Tensor) -> Tensor:
+def places(rows: int, columns: int, like: Tensor) -> Tensor:
     """Return the places of picture tokens, (rows * columns, 3): 0, row, column."""
     y, x = torch.meshgrid(
         torch.arange(rows, device=like.device), torch.arange(columns, device=like.device), indexing="ij"

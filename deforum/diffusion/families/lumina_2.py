@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from deforum.diffusion.deep_cache import Added
 from deforum.diffusion.families.clip import Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.language import run, tokenize
@@ -85,7 +86,7 @@ class Lumina2(TransformerModel):
         tokens = stacked([pull.embedding.tokens for pull in order], network)
         mask = tokens.any(-1)
 
-        def evaluate(x: Tensor, time: float) -> Tensor:
+        def evaluate(x: Tensor, time: float, added: Added) -> Tensor:
             out: Tensor = network(
                 hidden_states=x,
                 timestep=timesteps(1 - time / 1000, x),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from deforum.diffusion.deep_cache import Added
 from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.language import run, tokenize
@@ -87,12 +88,13 @@ class StableDiffusion3(TransformerModel):
         tokens = stacked([pull.embedding.tokens for pull in order], network)
         pooled = stacked([pull.embedding.pooled for pull in order], network)
 
-        def evaluate(x: Tensor, time: float) -> Tensor:
+        def evaluate(x: Tensor, time: float, added: Added) -> Tensor:
             out: Tensor = network(
                 hidden_states=x,
                 timestep=timesteps(time, x),
                 encoder_hidden_states=tokens,
                 pooled_projections=pooled,
+                block_controlnet_hidden_states=list(added.residuals) or None,
                 return_dict=False,
             )[0]
             return out

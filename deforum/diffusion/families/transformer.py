@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import torch
 
+from deforum.diffusion.adapters.controlnet import Controls, Inputs
+from deforum.diffusion.deep_cache import NOTHING, Added
 from deforum.diffusion.families.model import Conditioning, Denoise, Pull, in_rounds
 from deforum.diffusion.prompts.encode import TextReader
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
@@ -15,8 +17,10 @@ from deforum.models.device import execution_device
 from deforum.models.transfer import upload
 
 Tensor = torch.Tensor
-Velocity = Callable[[Tensor, float], Tensor]
-"""(x, time) -> velocity: x and the result (N, C, h, w), in the network's precision; the time is in 0..1000."""
+Velocity = Callable[[Tensor, float, Added], Tensor]
+"""(x, time, added) -> velocity: x and the result (N, C, h, w), in the network's precision; the time is in 0..1000.
+
+What control units add are tokens of the picture, for each block of two streams, then for each of one stream."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +56,17 @@ class TransformerModel:
         weights = torch.tensor([[pull.weight for pull in row] for row in table])
         weights = upload(weights, self.device).view(rounds, len(frames), 1, 1, 1)
         guidance = [frame.guidance for frame in frames] * rounds
-        evaluate = self._evaluate([pull for row in table for pull in row], guidance)
+        order = [pull for row in table for pull in row]
+        evaluate = self._evaluate(order, guidance)
+        controls = self._controls(frames, order, guidance)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             c_in, c_skip, c_out = schedule.scales_at(sigma)
             rows, columns = x.shape[-2:]
             given = _even(x * c_in).to(dtype).repeat(rounds, 1, 1, 1)
-            out = evaluate(given, schedule.network_time(sigma)).float()[..., :rows, :columns]
+            time = schedule.network_time(sigma)
+            added = NOTHING if controls is None else controls.at(given, timesteps(time, given), sigma)
+            out = evaluate(given, time, added).float()[..., :rows, :columns]
             x0: Tensor = x * c_skip + self._guided(out.view(rounds, len(frames), *out.shape[1:]), weights) * c_out
             return x0
 
@@ -76,6 +84,22 @@ class TransformerModel:
 
     def settled(self, name: str) -> Self:
         return self
+
+    def _controls(
+        self, frames: Sequence[Conditioning], order: Sequence[Pull], guidance: Sequence[float]
+    ) -> Controls | None:
+        """Return the control units of a batch; None without any."""
+        if not frames[0].controls:
+            return None
+        network, device = self.transformer, self.device
+        scales = upload(torch.tensor(guidance, dtype=torch.float32), device) if self.reads_guidance else None
+        tokens, pooled = (
+            stacked(values, network)
+            for values in ([pull.embedding.tokens for pull in order], [pull.embedding.pooled for pull in order])
+        )
+        negative = [pull.is_negative for pull in order]
+        inputs = Inputs(tokens, pooled, guidance=scales)
+        return Controls([frame.controls for frame in frames], negative, inputs, network.dtype, device, self.vae)
 
     def _evaluate(self, order: Sequence[Pull], guidance: Sequence[float]) -> Velocity:
         """Return the transformer as a function of latents and time, for a batch of pulls with their guidance scales."""

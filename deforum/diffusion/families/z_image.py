@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from deforum.diffusion.deep_cache import Added
 from deforum.diffusion.families.clip import Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.language import run, tokenize
@@ -75,7 +76,7 @@ class ZImage(TransformerModel):
         network = self.transformer
         prompts = [pull.embedding.tokens[pull.embedding.tokens.any(-1)].to(network.dtype) for pull in order]
 
-        def evaluate(x: Tensor, time: float) -> Tensor:
+        def evaluate(x: Tensor, time: float, added: Added) -> Tensor:
             pictures = list(x[:, :, None].unbind(0))  # a video of one frame each
             out = network(pictures, timesteps(1 - time / 1000, x), prompts, return_dict=False)[0]
             return -torch.stack(list(out)).squeeze(2)

@@ -7,7 +7,7 @@ This module works before anything is loaded; `preprocessors` has the table of wh
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.features.controlnet.preprocessors import TASKS, Preprocessor, find_preprocessor
+from deforum.features.controlnet.preprocessors import FLUX_TASKS, TASKS, Preprocessor, find_preprocessor
 from deforum.features.depth import depth_named
 from deforum.settings.files import Lookup
 from deforum.settings.options import CONTROLS, ControlUnit, Settings
@@ -205,8 +205,8 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
             raise UserError("this has to name a control model, such as embedded, a file, or a diffusers folder")
         roots = roots_of(settings.models_dir)
         model = find_control(unit.model, resolve_model(settings.model, roots=roots), roots=roots)
-        if model.kind == "union" and row is not None:
-            model = model.for_task(_task(unit, row))
+        if model.is_union and row is not None:
+            model = model.for_task(_task(unit, row, FLUX_TASKS if model.kind == "flux" else TASKS))
     except UserError as error:
         named("model", error)
     try:
@@ -227,14 +227,14 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
     return UnitSource(number, unit, model, row, clip, mask, depth, flow, weight, start, end)
 
 
-def _task(unit: ControlUnit, row: Preprocessor) -> int:
+def _task(unit: ControlUnit, row: Preprocessor, tasks: Mapping[str, int]) -> int:
     kind = unit.control_type if unit.control_type != "auto" else row.task
-    if not kind:
-        kinds = ", ".join(TASKS)
+    if kind not in tasks:
+        kinds = ", ".join(tasks)
         raise UserError(
             f"a union of ControlNets has to be told the kind of its control picture: set control_type to one of {kinds}"
         )
-    return TASKS[kind]
+    return tasks[kind]
 
 
 def _clip(path: str, name: str, settings: Settings) -> ClipSource:

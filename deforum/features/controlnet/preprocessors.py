@@ -19,6 +19,8 @@ TASKS: Mapping[str, int] = {
     "openpose": 0, "depth": 1, "softedge": 2, "canny": 3, "normal": 4, "segment": 5, "tile": 6, "inpaint": 7,
 }  # fmt: skip
 """Kinds of control picture of a union of ControlNets, with their indices in xinsir's networks."""
+FLUX_TASKS: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "openpose": 4}
+"""Likewise, in InstantX's networks for Flux."""
 
 
 @dataclass(frozen=True)
