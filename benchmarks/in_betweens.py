@@ -39,7 +39,7 @@ from deforum.timeline.frame import Frame
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 MODES = {"2D": "quickstart", "3D": "flythrough"}
 T = TypeVar("T")
-LEAST, MOST_MS = 0.85, 10.0
+LEAST, MOST_MS = 0.85, 20.0
 MARGIN = 8  # px
 
 

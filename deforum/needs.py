@@ -12,7 +12,7 @@ SECONDS_PER_FRAME = 5.2e-6
 """Seconds of a diffused frame per pixel, besides its steps: encoding, decoding, and all that moves it."""
 SECONDS_PER_STEP = 0.6e-6
 """Seconds of a step per pixel."""
-SECONDS_PER_IN_BETWEEN = 0.15e-6
+SECONDS_PER_IN_BETWEEN = 0.3e-6
 """Seconds of an in-between per pixel."""
 SECONDS_PER_FINISHED = 0.55e-6, 1.1e-6
 """Seconds of finishing a frame per pixel of the animation: plain, and with another look."""
