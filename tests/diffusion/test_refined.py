@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from deforum.diffusion import load_diffuser, resolve_model
+from deforum.diffusion.adapters.find import find_control
+from deforum.diffusion.adapters.load import load_units
 from deforum.diffusion.families.find import CONFIGS, ModelSource, with_refiner
 from deforum.errors import UserError
+from deforum.timeline.control import Control
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, build, frame
 
@@ -33,9 +36,9 @@ def refiner_folder(refiner: Tiny, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def painted(source: ModelSource) -> torch.Tensor:
+def painted(source: ModelSource, *controls: Control) -> torch.Tensor:
     diffuser = load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True)
-    return diffuser(None, frame(PROMPT, steps=10), width=32, height=32)
+    return diffuser(None, frame(PROMPT, steps=10, controls=controls), width=32, height=32)
 
 
 def right(base: Tiny, refiner: Tiny, switch_at: float) -> torch.Tensor:
@@ -85,6 +88,25 @@ def test_base_and_refiner_paint_what_the_pipelines_paint(
 def test_a_refiner_that_never_paints_changes_nothing(folders: dict[str, Path], refiner_folder: Path) -> None:
     plain = resolve_model(str(folders["sdxl"]))
     assert torch.equal(painted(with_refiner(plain, str(refiner_folder), 1.0)), painted(plain))
+
+
+def test_control_units_act_on_the_base_alone(
+    models: dict[str, Tiny], folders: dict[str, Path], refiner_folder: Path, tmp_path: Path
+) -> None:
+    import diffusers
+
+    network: Any = diffusers.ControlNetModel.from_unet(models["sdxl"].unet, conditioning_embedding_out_channels=(8, 16))
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.08)
+    network.save_pretrained(tmp_path)
+    plain = resolve_model(str(folders["sdxl"]))
+    [unit] = load_units(((find_control(str(tmp_path), plain),), torch.float32), torch.device("cpu"))
+    control = Control(unit, torch.ones(3, 32, 32), 1.0, 0.0, 1.0)
+    never, half = (with_refiner(plain, str(refiner_folder), switch_at) for switch_at in (1.0, 0.5))
+    assert torch.equal(painted(never, control), painted(plain, control))
+    assert not torch.allclose(painted(half, control), painted(half), atol=1e-3)
+    refined_alone = with_refiner(plain, str(refiner_folder), 0.0)
+    assert torch.equal(painted(refined_alone, control), painted(refined_alone))
 
 
 def test_any_model_of_the_same_latents_refines(folders: dict[str, Path]) -> None:

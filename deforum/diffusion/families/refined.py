@@ -100,6 +100,7 @@ class Refined:
                             for pull, parts in zip(frame.pulls, each, strict=True)
                         ),
                         frame.guidance,
+                        frame.controls if side == 0 else (),  # control units are made for the base model
                     )
                     for frame, each in zip(frames, apart, strict=True)
                 ],
