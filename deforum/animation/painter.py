@@ -136,12 +136,12 @@ class _Request:
     """Opacity of the painted region when pasted back, (h, w)."""
 
     def told(self, frame: Frame) -> Frame:
-        """Return the frame for the model: of an enlarged region, without the noise map, and control pictures of it."""
+        """Return the frame for the model: of an enlarged region, on the plain grid and noise, with control pictures of it."""
         if self.box is None or self.init is None:
             return frame
         box, (height, width) = self.box, self.init.shape[1:]
         controls = [control.seen(lambda whole: resize(whole[:, *box], height, width)) for control in frame.controls]
-        return replace(frame, noise_map=None, controls=tuple(controls))
+        return replace(frame, noise_map=None, grid=(0, 0), controls=tuple(controls))
 
     def finish(self, picture: Image) -> Image:
         if self.box is None or self.whole is None or self.share is None:

@@ -12,6 +12,7 @@ from itertools import groupby, pairwise
 from typing import Literal
 
 import torch
+from torch.nn.functional import pad
 
 from deforum.diffusion.adapters.controlnet import acting
 from deforum.diffusion.autoencoder import Autoencoder
@@ -145,7 +146,11 @@ class Diffuser:
         `seed_size`: width and height in px at which the starting noise is drawn, see `noise.starting_noise`.
         """
         paints = [None] * len(frames) if paints is None else paints
-
+        if any(frame.grid != (0, 0) for frame in frames):
+            shifted = [
+                self._on_its_grid(*each, width, height, seed_size) for each in zip(inits, frames, paints, strict=True)
+            ]
+            return [picture for pictures in shifted for picture in pictures]
         if len(frames) == 1:
             # Its faults, those of its prompts too, are read once. A try that ran out of memory leaves none to read.
             def work() -> list[Image]:
@@ -158,6 +163,34 @@ class Diffuser:
         # The caller may modify pictures in place, which inference-mode tensors do not allow: return ordinary ones.
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
+
+    def _on_its_grid(
+        self,
+        init: Image | None,
+        frame: Frame,
+        paint: Paint | None,
+        width: int,
+        height: int,
+        seed_size: tuple[int, int] | None,
+    ) -> list[Image]:
+        """Diffuse a frame on the grid that it asks for, as part of a picture that is larger by one cell; a list of it.
+
+        The picture is mirrored into the margins; in them is painted as beside them.
+        """
+        (left, top), cell = frame.grid, self.factor
+        around = left, cell - left, top, cell - top
+        size = width + cell, height + cell
+        noise_map = None if frame.noise_map is None else frame.noise_map.within(left, top, *size)
+        placed = replace(frame, grid=(0, 0), noise_map=noise_map)
+        if init is not None:
+            init = pad(init[None], around, mode="reflect" if min(init.shape[1:]) > cell else "replicate")[0]
+        if paint is not None:
+            paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
+        [picture] = self.diffuse_batch(
+            [init], [placed], width=size[0], height=size[1], paints=[paint], seed_size=seed_size
+        )
+        inner = picture[:, top : top + height, left : left + width]
+        return [inner.contiguous(memory_format=torch.channels_last)]
 
     def _diffuse_groups(
         self,

@@ -127,6 +127,12 @@ MOVING_NOISE = Feature(
     attach="deforum.features.moving_noise:attach",
 )
 
+MOVING_GRID = Feature(
+    "moving grid",
+    is_on=lambda settings: settings.moves_grid,
+    attach="deforum.features.moving_grid:attach",
+)
+
 MASKS = Feature(
     "masks",
     is_on=lambda settings: bool(masks.active(settings)),
@@ -183,6 +189,7 @@ FEATURES: tuple[Feature, ...] = (
     GUIDED_IMAGES,
     HYBRID,
     MOVING_NOISE,
+    MOVING_GRID,
     MASKS,
     CONTROL,
     ECHO,

@@ -49,6 +49,19 @@ class NoiseMap:
         numbers = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
         return NoiseMap(spacing, numbers, np.zeros((2, rows, columns), np.float32))
 
+    def within(self, left: int, top: int, width: int, height: int) -> NoiseMap:
+        """Return the map of a larger picture of width x height px, in which this one's begins at (left, top) px.
+
+        The places around it have negative numbers, and do not move. `left` and `top` are whole spacings.
+        """
+        rows, columns = -(-height // self.spacing), -(-width // self.spacing)
+        numbers = -1 - np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+        beside = np.zeros((2, rows, columns), np.float32)
+        down, across = (slice(at // self.spacing, at // self.spacing + count)
+                        for at, count in zip((top, left), self.numbers.shape, strict=True))  # fmt: skip
+        numbers[down, across], beside[:, down, across] = self.numbers, self.beside
+        return NoiseMap(self.spacing, numbers, beside)
+
     def moved(self, came: Chart, index: int) -> NoiseMap:
         """Move the places to frame `index`; `came` maps its pixels to the frame before, with their coverage.
 

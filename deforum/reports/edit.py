@@ -103,7 +103,7 @@ CONSTANTS: Mapping[str, Read] = {
     **dict.fromkeys(("border", "enable_perspective_flip", "padding_mode", "sampling_mode", "midas_weight",
                      "aspect_ratio_use_old_formula", "depth_algorithm", "use_depth_warping"), Read.MOVED),
     **dict.fromkeys(("noise_type", "noise_keeps_mean", "perlin_w", "perlin_h", "perlin_octaves", "perlin_persistence",
-                     "optical_flow_cadence", "legacy_colormatch"), Read.REPAINTED),
+                     "optical_flow_cadence", "legacy_colormatch", "latent_grid"), Read.REPAINTED),
     "echo_blend": Read.TRAILED,
 }  # fmt: skip
 """When constants are read; the others act from frame 0 on."""

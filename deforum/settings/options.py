@@ -262,6 +262,11 @@ class Settings:
         "VAE loses less detail in img2img. Each costs one decoding and one encoding. -1 is 1 with the corrected "
         "profile, in frames that keep at least 0.4 of the previous one (with a lower strength it makes no difference "
         "that can be seen), and 0 with profile: deforum.", -1, 4)
+    latent_grid: Literal["auto", "fixed", "moving"] = _diffusion("auto", "",
+        "moving shifts the grid of the model's latents by other px in each painted frame while the camera moves: on a "
+        "fixed grid edges settle on its cells, and slow motion is lost. A frame takes longer by one row and one column "
+        "of cells. auto is moving with the embedded model and the corrected profile, and fixed otherwise.",
+        modes=GOING_ON)
     tiling: bool = _diffusion(False, "", "Makes seamless tiles: opposite edges fit together.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
@@ -574,6 +579,13 @@ class Settings:
         """Whether frames are finished before they are written."""
         by_itself = self.model == "embedded" and PROFILES[self.profile].finishes_frames
         return self.finish == "embedded" or (self.finish == "auto" and by_itself)
+
+    @property
+    def moves_grid(self) -> bool:
+        """Whether the grid of the latents moves from frame to frame."""
+        by_itself = self.model == "embedded" and PROFILES[self.profile].moves_grid
+        wanted = self.latent_grid == "moving" or (self.latent_grid == "auto" and by_itself)
+        return wanted and self.mode.goes_on
 
     @property
     def written_size(self) -> tuple[int, int]:

@@ -63,6 +63,8 @@ class Profile:
     """Hybrid video: unreliable flow of a clip is set to 0. (Deforum: it is multiplied by -0.75.)"""
     finishes_frames: bool
     """Frames of the embedded model are finished before they are written. (Deforum: written as they are.)"""
+    moves_grid: bool
+    """The embedded model's latents have another grid in each frame while the camera moves. (Deforum: always one.)"""
 
 
 PROFILES: dict[str, Profile] = {
@@ -92,6 +94,7 @@ PROFILES: dict[str, Profile] = {
         flow_is_bicubic=True,
         doubtful_flow_rests=True,
         finishes_frames=True,
+        moves_grid=True,
     ),
     "deforum": Profile(
         name="deforum",
@@ -119,5 +122,6 @@ PROFILES: dict[str, Profile] = {
         flow_is_bicubic=False,
         doubtful_flow_rests=False,
         finishes_frames=False,
+        moves_grid=False,
     ),
 }

@@ -35,6 +35,8 @@ class Frame:
     """Those that its positive prompts name, with weights that hold for this frame."""
     controls: tuple[Control, ...] = ()
     """The control units that act on it, whose weights are not 0."""
+    grid: tuple[int, int] = (0, 0)
+    """By how many px to the left and up the grid of the model's latents begins; less than a cell."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 

@@ -50,6 +50,7 @@ def frame(
         params=values,
         noise_map=None,
         controls=controls,
+        grid=(0, 0),
         starts_empty=starts_empty,
     )
 

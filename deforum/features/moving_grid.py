@@ -1,0 +1,63 @@
+"""A grid of latents that moves: other places of the picture are on its cells in each painted frame.
+
+A model paints edges where the cells of its latents suggest them: an edge that the camera moved by a pixel is painted
+back onto the grid. A motion of a fraction of a cell per frame is lost in this way, frame by frame, and the picture
+holds still. On another grid in each frame edges are drawn to other places, evenly to all sides, and what remains is the
+motion. (Against the blocks of wavelets the same is known as cycle spinning: Coifman and Donoho, "Translation-invariant
+de-noising", 1995.)
+
+While the camera rests the grid does too, as edges that settle keep a still picture calm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from deforum.animation.parts import Diffuse, Moment
+from deforum.animation.stages import Stages
+from deforum.features.feature import Kit
+from deforum.pixels.image import Image
+from deforum.settings.options import Settings
+from deforum.settings.params import Params
+
+PHASES = 4  # positions of the grid within a cell, along each axis; places of moving noise are as many
+SEQUENCE = (0.7548776662466927, 0.5698402909980532)
+"""Steps of M. Roberts' R2 sequence, "The Unreasonable Effectiveness of Quasirandom Sequences" (2018), whose points fill
+the square evenly from the first ones on."""
+STILL: dict[str, dict[str, float]] = {
+    "2D": {"zoom": 1, "angle": 0, "translation_x": 0, "translation_y": 0},
+    "3D": {"translation_x": 0, "translation_y": 0, "translation_z": 0,
+           "rotation_3d_x": 0, "rotation_3d_y": 0, "rotation_3d_z": 0},
+}  # fmt: skip
+
+
+def attach(stages: Stages, found: None, kit: Kit) -> Stages:
+    """Let the grid of the latents move."""
+
+    def with_grid(diffuse: Diffuse) -> Diffuse:
+        def placed(moment: Moment) -> Moment:
+            if moment.warp is None or not moves(kit.settings, moment.frame.params):
+                return moment
+            return replace(moment, frame=replace(moment.frame, grid=grid_of(moment.frame.index, kit.cell)))
+
+        def diffused(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+            return diffuse(inits, [placed(moment) for moment in moments])
+
+        return diffused
+
+    return replace(stages, around=[*stages.around, with_grid])
+
+
+def grid_of(index: int, cell: int) -> tuple[int, int]:
+    """Return by how many px to the left and up of frame `index` the grid begins; `cell` is the width of a cell."""
+    step = max(1, cell // PHASES)
+    across, down = (int(index * part % 1 * (cell // step)) * step for part in SEQUENCE)
+    return across, down
+
+
+def moves(settings: Settings, params: Params[float]) -> bool:
+    """Whether the camera moves at a frame: by its own parameters, or as a clip does."""
+    still = STILL.get(settings.animation_mode, {})
+    by_itself = any(getattr(params, name) != value for name, value in still.items())
+    return by_itself or settings.enable_perspective_flip or settings.hybrid_motion != "None"

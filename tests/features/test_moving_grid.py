@@ -1,0 +1,151 @@
+"""The moving grid of latents: when it moves, where to, what the model is told, and that motion comes through."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deforum.animation.painter import each
+from deforum.build import build
+from deforum.diffusion import load_diffuser, resolve_model
+from deforum.diffusion.diffuser import Diffuser
+from deforum.diffusion.noise import noise_at
+from deforum.diffusion.pixel_strength import Paint
+from deforum.features.moving_grid import PHASES, grid_of
+from deforum.features.table import switched_on
+from deforum.features.table import timeline_of as sample
+from deforum.motion.noise_map import NoiseMap
+from deforum.pixels.image import Image, to_bytes
+from deforum.settings.options import Settings
+from deforum.timeline.frame import Frame
+from tests.diffusion.tiny import build as build_tiny
+from tests.diffusion.tiny import picture
+from tests.helpers import STILL, Make, assembled, settings_maker
+from training.stability import growth
+
+SIZE = 64
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    small = {"width": SIZE, "height": SIZE, "cadence": 1, "max_frames": 4, "translation_z": 0}
+    return settings_maker(tmp_path, STILL | small)
+
+
+@dataclass
+class Log:
+    """Paints what it is given, and remembers the frames that it was told."""
+
+    frames: list[Frame] = field(default_factory=list)
+
+    def __call__(self, init: Image | None, frame: Frame) -> Image:
+        self.frames.append(frame)
+        return torch.full((3, SIZE, SIZE), 0.5) if init is None else init
+
+
+def grids(settings: Settings) -> list[tuple[int, int]]:
+    log = Log()
+    for _ in assembled(settings, each(log)).frames():
+        pass
+    return [frame.grid for frame in log.frames]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moves"),
+    [
+        ({"zoom": 1.02}, True),
+        ({"translation_x": 1}, True),
+        ({"angle": "0: (0), 3: (1)"}, True),
+        ({"animation_mode": "3D", "depth_algorithm": "none", "translation_z": 2}, True),
+        ({"animation_mode": "3D", "depth_algorithm": "none", "rotation_3d_y": 1}, True),
+        ({"animation_mode": "3D", "depth_algorithm": "none", "zoom": 1.02}, False),  # which does not act in 3D
+        ({}, False),
+        ({"translation_z": 2}, False),  # nor this in 2D
+        ({"zoom": 1.02, "latent_grid": "fixed"}, False),
+        ({"zoom": 1.02, "profile": "deforum"}, False),
+        ({"zoom": 1.02, "profile": "deforum", "latent_grid": "moving"}, True),
+        ({"zoom": 1.02, "animation_mode": "Interpolation", "latent_grid": "moving"}, False),
+    ],
+)
+def test_when_it_moves(settings: Make, changes: dict[str, object], moves: bool) -> None:
+    first, *others = grids(settings(**changes))
+    assert first == (0, 0)
+    assert any(grid != (0, 0) for grid in others) == moves
+
+
+@pytest.mark.parametrize(("model", "grid", "on"), [
+    ("embedded", "auto", True), ("runwayml/model", "auto", False), ("runwayml/model", "moving", True),
+])  # fmt: skip
+def test_by_itself_only_with_the_embedded_model(model: str, grid: str, on: bool) -> None:
+    chosen = replace(Settings(), model=model, latent_grid=grid, animation_mode="2D")  # type: ignore[arg-type]
+    assert any(feature.name == "moving grid" for feature in switched_on(chosen)) == on
+
+
+@pytest.mark.parametrize("cell", [8, 16])
+def test_all_places_in_a_cell_are_visited_evenly(cell: int) -> None:
+    for every in (1, 2, 3):  # cadences
+        found = Counter(grid_of(every * k, cell) for k in range(160))
+        step = cell // PHASES
+        assert set(found) == set(itertools.product(range(0, cell, step), repeat=2))
+        assert max(found.values()) <= 2 * min(found.values())
+        assert all(a != b for a, b in itertools.pairwise(grid_of(every * k, cell) for k in range(160)))
+
+
+def test_noise_that_moves_stays_where_it_is_in_the_picture() -> None:
+    noise_map = NoiseMap.of(SIZE, SIZE, 16)
+    here = noise_at(noise_map, 3, 0, (4, 4, 4), 16)
+    larger = noise_map.within(0, 0, SIZE + 16, SIZE + 16)
+    assert len(np.unique(larger.numbers)) == larger.numbers.size
+    assert np.array_equal(noise_at(larger, 3, 0, (4, 5, 5), 16)[:, :4, :4], here)
+    # By a whole cell the noise is the same one cell on; by a quarter the cells share three quarters of their places.
+    assert np.array_equal(noise_at(noise_map.within(16, 16, 80, 80), 3, 0, (4, 5, 5), 16)[:, 1:, 1:], here)
+    quarter = noise_at(noise_map.within(4, 0, 80, 80), 3, 0, (64, 5, 5), 16)[:, :4, 1:4]
+    alike = float((quarter * noise_at(noise_map, 3, 0, (64, 4, 4), 16)[:, :, 1:]).mean())
+    assert alike == pytest.approx(0.75, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Diffuser:
+    folder = build_tiny("sd1").save_folder(tmp_path_factory.mktemp("models") / "sd1")
+    return load_diffuser(resolve_model(str(folder)), device="cpu", precision="fp32", exact_step_count=True)
+
+
+def test_a_frame_on_another_grid_is_part_of_a_larger_one(tiny: Diffuser, settings: Make) -> None:
+    cell = tiny.factor
+    frame = replace(sample(settings(steps=4))[1], grid=(1, 0), noise_map=NoiseMap.of(32, 48, cell))
+    init = picture(32, 48)
+    shown = tiny(init, frame, width=32, height=48)
+    assert shown.shape == init.shape
+    assert torch.equal(shown, tiny(init, frame, width=32, height=48))
+    around = torch.nn.functional.pad(init[None], (1, cell - 1, 0, cell), mode="reflect")[0]
+    assert frame.noise_map is not None
+    larger = replace(frame, grid=(0, 0), noise_map=frame.noise_map.within(1, 0, 32 + cell, 48 + cell))
+    whole = tiny(around, larger, width=32 + cell, height=48 + cell)
+    assert torch.equal(shown, whole[:, :48, 1:33])
+    # What is kept whole stays what it was, wherever the grid is.
+    kept = tiny(init, frame, width=32, height=48, paint=Paint(torch.ones(48, 32)))
+    assert torch.equal(kept, init)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "seeds", [{"seed_behavior": "iter"}, {"seed_behavior": "fixed", "noise_follows_camera": "true"}]
+)
+def test_motion_comes_through(settings: Make, seeds: dict[str, object]) -> None:
+    """The embedded model, on a grid that is nailed to the screen and on one that is not."""
+
+    def grows(grid: str) -> float:
+        chosen = settings(
+            width=192, height=192, max_frames=24, zoom=1.02, strength=0.6, steps=6, cfg_scale=4, latent_grid=grid,
+            prompts={0: "snowy mountains with a calm lake, on a clear day"}, **seeds,
+        )  # fmt: skip
+        shown = [to_bytes(image) for _, image in build(chosen).frames()]
+        return float(np.mean([growth(*pair) for pair in itertools.pairwise(shown)]))
+
+    assert grows("moving") > 1.5 * grows("fixed")
