@@ -40,7 +40,7 @@ from training.learner import Learner
 
 WEIGHTS = "finishing.safetensors"
 CROP = 96  # px of the frame
-PAIRS = 2  # of frames that follow each other, per step
+PAIRS = 2  # of frames that follow each other, per step, if not said otherwise
 PEAKS = (0.003, 7e-4)  # learning rates: matrices, others
 CRITIC_RATE = 4e-4
 ALONE, RAMP, LEAVES = 0.1, 0.1, 0.75  # shares of the training: the critic joins, comes in, and leaves
@@ -155,7 +155,8 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
 class Batches:
     """Random crops of frames that follow each other; with ``taught`` also of what the teacher made of them."""
 
-    def __init__(self, folder: Path, seed: int, taught: bool) -> None:
+    def __init__(self, folder: Path, seed: int, taught: bool, count: int = PAIRS) -> None:
+        self._count = count
         self._taught = np.load(folder / "train" / "firm.npy", mmap_mode="r") if taught else None
         self._pairs, self._rng = PairSet(folder / "train"), np.random.default_rng(seed)
         self._drawn = np.load(folder / "drawn.npy", mmap_mode="r")
@@ -166,12 +167,12 @@ class Batches:
         return len(self._pairs)
 
     def draw(self) -> Batch:
-        """Return 2 x `PAIRS` frames, first those before; targets, known parts, moves, and what was taught."""
+        """Return the frames of pairs, first those before; targets, known parts, moves, and what was taught."""
         rng, sets = self._rng, self._pairs
         frames, targets, seen, moves, taught = [], [], [], [], []
-        corners = 4 * rng.integers(0, (SIZE - CROP) // 4 + 1, (PAIRS, 2))
+        corners = 4 * rng.integers(0, (SIZE - CROP) // 4 + 1, (self._count, 2))
         places = [(int(rng.choice(self._later)), *corner) for corner in corners]
-        flips = rng.random(PAIRS) < 0.5
+        flips = rng.random(self._count) < 0.5
         for back in (1, 0):
             for (k, y, x), flip in zip(places, flips, strict=True):
                 side = -1 if flip else 1
@@ -192,7 +193,7 @@ class Batches:
         """Return crops of drawn pictures as they were drawn, as many as frames, of the size of finished ones."""
         side, rng = FACTOR * CROP, self._rng
         crops = []
-        for _ in range(2 * PAIRS):
+        for _ in range(2 * self._count):
             y, x = rng.integers(0, FACTOR * SIZE - side + 1, 2)
             crop = self._drawn[int(rng.integers(len(self._drawn))), y : y + side, x : x + side]
             crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
@@ -254,7 +255,9 @@ def heldout_loss(net: nn.Module, pairs: PairSet, count: int = 16) -> float:
     return float(np.mean(found))
 
 
-def train(data: Path, minutes: float, start: Path | None = None, *, firm: bool = False, seed: int = 0) -> FinishingNet:
+def train(
+    data: Path, minutes: float, start: Path | None = None, *, firm: bool = False, seed: int = 0, pairs: int = PAIRS
+) -> FinishingNet:
     """Train the mean, or with ``firm`` what was taught, from the weights in a folder; return the averaged network."""
     folder = data / "finishing"
     heldout = PairSet(folder / "heldout")
@@ -267,7 +270,7 @@ def train(data: Path, minutes: float, start: Path | None = None, *, firm: bool =
         net, average, (matrices, PEAKS[0]), [(others, PEAKS[1])], folder / checkpoint_of(firm), decay=0.998
     )
     adversary = Adversary(folder / "critic.pt")
-    batches = Batches(folder, seed + learner.step, firm)
+    batches = Batches(folder, seed + learner.step, firm, pairs)
     budget = progress.Budget(minutes, learner.spent)
     losses_now = heldout_loss(Bicubic(), heldout), heldout_loss(average, heldout)
     print(f"{len(batches)} frames; held-out loss of bicubic frames {losses_now[0]:.5f}, so far {losses_now[1]:.5f}")
@@ -318,6 +321,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--start", type=Path, nargs="*", default=[], help="folders of weights to start from")
     parser.add_argument("--frames", type=int, default=400, help="frames that are made firm")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of frames per step")
     parser.add_argument("--export", type=Path, help="write the stage's weights into this folder, and do not train")
     device.add_argument(parser)
     args = parser.parse_args()
@@ -331,7 +335,7 @@ def main() -> None:
             export(args.data, mean, firm=False)
         teach(args.data, args.start or [mean], args.frames)
     else:
-        train(args.data, args.minutes, *(args.start or [mean] * firm)[:1], firm=firm)
+        train(args.data, args.minutes, *(args.start or [mean] * firm)[:1], firm=firm, pairs=args.pairs)
         print("done")
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ class PairSet:
                 arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(create, *shape))
             else:
                 arrays[name] = np.load(path, mmap_mode="r")
+        self.arrays = arrays
         self.inputs, self.targets = arrays["inputs"], arrays["targets"]
         self.seen, self.steps = arrays["seen"], arrays["steps"]
         described = folder / "facts.json"
@@ -177,6 +180,32 @@ def make_pairs(folder: Path, runs: int, minutes: float, start: int = 0, seed: in
     return pairs
 
 
+def make_in_parallel(folder: Path, runs: int, minutes: float, workers: int, start: int = 0) -> PairSet:
+    """Make pairs as `make_pairs` does, in processes of their own, each with its share of the runs."""
+    each = -(-runs // workers)
+    parts = [folder / f"part_{k}" for k in range(workers)]
+    jobs = [(part, each, minutes, start + k * each) for k, part in enumerate(parts)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(_make_part, jobs, chunksize=1)
+    made = [PairSet(part) for part in parts]
+    pairs = PairSet(folder, create=sum(map(len, made)))
+    begins = 0
+    for k, part in enumerate(made):
+        for name, array in pairs.arrays.items():
+            array[begins : begins + len(part)] = part.arrays[name][: len(part)]
+        pairs.facts += [facts | {"run": k * each + facts["run"]} for facts in part.facts]
+        begins += len(part)
+        shutil.rmtree(part.folder)
+    pairs.save()
+    return pairs
+
+
+def _make_part(job: tuple[Path, int, float, int]) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    make_pairs(*job)
+
+
 def draw_pictures(folder: Path, count: int, start: int = 0, seed: int = SEED) -> None:
     """Write ``drawn.npy``: pictures of the world ``seed`` from ``start`` as they are drawn, (N, 2H, 2W, 3) uint8."""
     side = FACTOR * SIZE
@@ -198,12 +227,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--heldout", type=int, default=8, help="runs")
     parser.add_argument("--pictures", type=int, default=500, help="drawn ones for the critic")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     made = make_pairs(args.data / "finishing" / "heldout", args.heldout, args.minutes, start=10**6)
     print(f"{len(made)} held-out frames", flush=True)
-    made = make_pairs(args.data / "finishing" / "train", args.runs, args.minutes)
+    folder = args.data / "finishing" / "train"
+    if args.workers > 1:
+        made = make_in_parallel(folder, args.runs, args.minutes, args.workers)
+    else:
+        made = make_pairs(folder, args.runs, args.minutes)
     print(f"{len(made)} frames", flush=True)
     draw_pictures(args.data / "finishing", args.pictures, start=2 * 10**6)
 

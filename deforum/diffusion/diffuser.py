@@ -189,8 +189,8 @@ class Diffuser:
         [picture] = self.diffuse_batch(
             [init], [placed], width=size[0], height=size[1], paints=[paint], seed_size=seed_size
         )
-        inner = picture[:, top : top + height, left : left + width]
-        return [inner.contiguous(memory_format=torch.channels_last)]
+        inner = picture[None, :, top : top + height, left : left + width]
+        return list(inner.contiguous(memory_format=torch.channels_last))
 
     def _diffuse_groups(
         self,

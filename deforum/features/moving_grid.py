@@ -18,13 +18,11 @@ from deforum.animation.parts import Diffuse, Moment
 from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
 from deforum.pixels.image import Image
+from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 
 PHASES = 4  # positions of the grid within a cell, along each axis; places of moving noise are as many
-SEQUENCE = (0.7548776662466927, 0.5698402909980532)
-"""Steps of M. Roberts' R2 sequence, "The Unreasonable Effectiveness of Quasirandom Sequences" (2018), whose points fill
-the square evenly from the first ones on."""
 STILL: dict[str, dict[str, float]] = {
     "2D": {"zoom": 1, "angle": 0, "translation_x": 0, "translation_y": 0},
     "3D": {"translation_x": 0, "translation_y": 0, "translation_z": 0,
@@ -52,8 +50,11 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
 def grid_of(index: int, cell: int) -> tuple[int, int]:
     """Return by how many px to the left and up of frame `index` the grid begins; `cell` is the width of a cell."""
     step = max(1, cell // PHASES)
-    across, down = (int(index * part % 1 * (cell // step)) * step for part in SEQUENCE)
-    return across, down
+    place = (
+        derive_seed(0, index, "grid") % (cell // step) ** 2
+    )  # random: an even sequence would wander in one direction
+    down, across = divmod(place, cell // step)
+    return across * step, down * step
 
 
 def moves(settings: Settings, params: Params[float]) -> bool:

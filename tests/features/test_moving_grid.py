@@ -61,7 +61,7 @@ def grids(settings: Settings) -> list[tuple[int, int]]:
     [
         ({"zoom": 1.02}, True),
         ({"translation_x": 1}, True),
-        ({"angle": "0: (0), 3: (1)"}, True),
+        ({"angle": "'0: (0), 3: (1)'"}, True),
         ({"animation_mode": "3D", "depth_algorithm": "none", "translation_z": 2}, True),
         ({"animation_mode": "3D", "depth_algorithm": "none", "rotation_3d_y": 1}, True),
         ({"animation_mode": "3D", "depth_algorithm": "none", "zoom": 1.02}, False),  # which does not act in 3D
@@ -88,13 +88,15 @@ def test_by_itself_only_with_the_embedded_model(model: str, grid: str, on: bool)
 
 
 @pytest.mark.parametrize("cell", [8, 16])
-def test_all_places_in_a_cell_are_visited_evenly(cell: int) -> None:
+def test_all_places_in_a_cell_are_visited_alike(cell: int) -> None:
     for every in (1, 2, 3):  # cadences
-        found = Counter(grid_of(every * k, cell) for k in range(160))
+        visited = [grid_of(every * k, cell) for k in range(800)]
         step = cell // PHASES
-        assert set(found) == set(itertools.product(range(0, cell, step), repeat=2))
-        assert max(found.values()) <= 2 * min(found.values())
-        assert all(a != b for a, b in itertools.pairwise(grid_of(every * k, cell) for k in range(160)))
+        assert set(visited) == set(itertools.product(range(0, cell, step), repeat=2))
+        # 50 each, give or take four deviations; and from one frame to the next the grid wanders in no direction.
+        assert all(20 < count < 80 for count in Counter(visited).values())
+        steps = np.diff(np.array(visited), axis=0)
+        assert np.abs(np.corrcoef(steps[1:, 0], steps[:-1, 0])[0, 1] + 0.5) < 0.15
 
 
 def test_noise_that_moves_stays_where_it_is_in_the_picture() -> None:
