@@ -147,10 +147,7 @@ class Diffuser:
         """
         paints = [None] * len(frames) if paints is None else paints
         if any(frame.grid != (0, 0) for frame in frames):
-            shifted = [
-                self._on_its_grid(*each, width, height, seed_size) for each in zip(inits, frames, paints, strict=True)
-            ]
-            return [picture for pictures in shifted for picture in pictures]
+            return self._on_their_grids(inits, frames, paints, width, height, seed_size)
         if len(frames) == 1:
             # Its faults, those of its prompts too, are read once. A try that ran out of memory leaves none to read.
             def work() -> list[Image]:
@@ -164,33 +161,37 @@ class Diffuser:
         with torch.inference_mode(False):
             return [picture.clone(memory_format=torch.preserve_format) for picture in pictures]
 
-    def _on_its_grid(
+    def _on_their_grids(
         self,
-        init: Image | None,
-        frame: Frame,
-        paint: Paint | None,
+        inits: Sequence[Image | None],
+        frames: Sequence[Frame],
+        paints: Sequence[Paint | None],
         width: int,
         height: int,
         seed_size: tuple[int, int] | None,
     ) -> list[Image]:
-        """Diffuse a frame on the grid that it asks for, as part of a picture that is larger by one cell; a list of it.
+        """Diffuse frames on the grids that they ask for, each as part of a picture that is larger by one cell.
 
-        The picture is mirrored into the margins; in them is painted as beside them.
+        The picture is mirrored into the margins. Consecutive frames with one grid form one batch.
         """
-        (left, top), cell = frame.grid, self.factor
-        around = left, cell - left, top, cell - top
-        size = width + cell, height + cell
-        noise_map = None if frame.noise_map is None else frame.noise_map.within(left, top, *size)
-        placed = replace(frame, grid=(0, 0), noise_map=noise_map)
-        if init is not None:
-            init = pad(init[None], around, mode="reflect" if min(init.shape[1:]) > cell else "replicate")[0]
-        if paint is not None:
-            paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
-        [picture] = self.diffuse_batch(
-            [init], [placed], width=size[0], height=size[1], paints=[paint], seed_size=seed_size
-        )
-        inner = picture[None, :, top : top + height, left : left + width]
-        return list(inner.contiguous(memory_format=torch.channels_last))
+        pictures: list[Image] = []
+        for grid, group in groupby(zip(inits, frames, paints, strict=True), key=lambda each: each[1].grid):
+            # A frame on the plain grid stays as it is.
+            (left, top), cell = grid, self.factor if grid != (0, 0) else 0
+            wide, high = width + cell, height + cell
+            placed = [_placed(*each, (left, cell - left, top, cell - top), (wide, high)) for each in group]
+            larger = self.diffuse_batch(
+                [init for init, _, _ in placed],
+                [frame for _, frame, _ in placed],
+                width=wide,
+                height=high,
+                paints=[paint for _, _, paint in placed],
+                seed_size=seed_size,
+            )
+            with torch.inference_mode(False):
+                inner = (picture[None, :, top : top + height, left : left + width] for picture in larger)
+                pictures += [each.contiguous(memory_format=torch.channels_last)[0] for each in inner]
+        return pictures
 
     def _diffuse_groups(
         self,
@@ -431,6 +432,31 @@ class Diffuser:
         return [
             Pull(embedding, pull.weight, pull.is_negative) for embedding, pull in zip(embeddings, pulls, strict=True)
         ]
+
+
+def _placed(
+    init: Image | None,
+    frame: Frame,
+    paint: Paint | None,
+    around: tuple[int, int, int, int],
+    size: tuple[int, int],
+) -> tuple[Image | None, Frame, Paint | None]:
+    """Put what a frame is diffused from into a larger picture of `size` (width, height).
+
+    `around` are the margins: left, right, top, bottom.
+    """
+    if not any(around):
+        return init, frame, paint
+    left, right, top, bottom = around
+    if init is not None:
+        height, width = init.shape[1:]
+        mode = "reflect" if max(left, right) < width and max(top, bottom) < height else "replicate"
+        init = pad(init[None], around, mode=mode)[0]
+    if frame.noise_map is not None:
+        frame = replace(frame, noise_map=frame.noise_map.within(left, top, *size))
+    if paint is not None:
+        paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
+    return init, replace(frame, grid=(0, 0)), paint
 
 
 def _prepared(init: Image, paint: Paint | None) -> Image:

@@ -18,11 +18,12 @@ from deforum.animation.parts import Diffuse, Moment
 from deforum.animation.stages import Stages
 from deforum.features.feature import Kit
 from deforum.pixels.image import Image
-from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 
-PHASES = 4  # positions of the grid within a cell, along each axis; places of moving noise are as many
+ORDER = (0, 2, 1, 3)
+"""Positions of the grid in quarters of a cell, along each axis, frame after frame: what one draws to one side the next
+draws to the other. (In the order of their size they would drag edges along; random ones let them wander.)"""
 STILL: dict[str, dict[str, float]] = {
     "2D": {"zoom": 1, "angle": 0, "translation_x": 0, "translation_y": 0},
     "3D": {"translation_x": 0, "translation_y": 0, "translation_z": 0,
@@ -37,7 +38,9 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
         def placed(moment: Moment) -> Moment:
             if moment.warp is None or not moves(kit.settings, moment.frame.params):
                 return moment
-            return replace(moment, frame=replace(moment.frame, grid=grid_of(moment.frame.index, kit.cell)))
+            return replace(
+                moment, frame=replace(moment.frame, grid=grid_of(moment.frame.index // kit.settings.cadence, kit.cell))
+            )
 
         def diffused(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
             return diffuse(inits, [placed(moment) for moment in moments])
@@ -47,14 +50,14 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
     return replace(stages, around=[*stages.around, with_grid])
 
 
-def grid_of(index: int, cell: int) -> tuple[int, int]:
-    """Return by how many px to the left and up of frame `index` the grid begins; `cell` is the width of a cell."""
-    step = max(1, cell // PHASES)
-    place = (
-        derive_seed(0, index, "grid") % (cell // step) ** 2
-    )  # random: an even sequence would wander in one direction
-    down, across = divmod(place, cell // step)
-    return across * step, down * step
+def grid_of(count: int, cell: int) -> tuple[int, int]:
+    """Return by how many px to the left and up the grid of the painted frame `count` begins.
+
+    `cell` is the width of a cell. In sixteen frames it is everywhere once.
+    """
+    phases = len(ORDER)
+    across, down = count % phases, (count + count // phases) % phases
+    return ORDER[across] * cell // phases, ORDER[down] * cell // phases
 
 
 def moves(settings: Settings, params: Params[float]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
 from deforum.diffusion.noise import noise_at
 from deforum.diffusion.pixel_strength import Paint
-from deforum.features.moving_grid import PHASES, grid_of
+from deforum.features.moving_grid import grid_of
 from deforum.features.table import switched_on
 from deforum.features.table import timeline_of as sample
 from deforum.motion.noise_map import NoiseMap
@@ -88,15 +87,14 @@ def test_by_itself_only_with_the_embedded_model(model: str, grid: str, on: bool)
 
 
 @pytest.mark.parametrize("cell", [8, 16])
-def test_all_places_in_a_cell_are_visited_alike(cell: int) -> None:
-    for every in (1, 2, 3):  # cadences
-        visited = [grid_of(every * k, cell) for k in range(800)]
-        step = cell // PHASES
-        assert set(visited) == set(itertools.product(range(0, cell, step), repeat=2))
-        # 50 each, give or take four deviations; and from one frame to the next the grid wanders in no direction.
-        assert all(20 < count < 80 for count in Counter(visited).values())
-        steps = np.diff(np.array(visited), axis=0)
-        assert np.abs(np.corrcoef(steps[1:, 0], steps[:-1, 0])[0, 1] + 0.5) < 0.15
+def test_all_places_in_a_cell_are_visited_once_and_in_no_direction(cell: int) -> None:
+    visited = [grid_of(k, cell) for k in range(1, 17)]
+    assert sorted(visited) == sorted(itertools.product(range(0, cell, cell // 4), repeat=2))
+    steps = (np.diff(np.array([*visited, visited[0]]), axis=0) + cell // 2) % cell - cell // 2
+    there, back = (np.count_nonzero(sign * steps > 0, axis=0) for sign in (1, -1))
+    halves = np.count_nonzero(abs(steps) == cell // 2, axis=0)  # to either side
+    assert (halves >= 6).all() and (abs(there + halves - back) <= halves + 2).all()
+    assert [grid_of(k + 16, cell) for k in range(16)] == [grid_of(k, cell) for k in range(16)]
 
 
 def test_noise_that_moves_stays_where_it_is_in_the_picture() -> None:
@@ -130,6 +128,12 @@ def test_a_frame_on_another_grid_is_part_of_a_larger_one(tiny: Diffuser, setting
     larger = replace(frame, grid=(0, 0), noise_map=frame.noise_map.within(1, 0, 32 + cell, 48 + cell))
     whole = tiny(around, larger, width=32 + cell, height=48 + cell)
     assert torch.equal(shown, whole[:, :48, 1:33])
+    # Frames of one grid form one batch, beside others.
+    plain = replace(frame, grid=(0, 0))
+    three = tiny.diffuse_batch([init] * 3, [frame, frame, plain], width=32, height=48)
+    alone = shown, shown, tiny(init, plain, width=32, height=48)
+    assert all(torch.allclose(*pair, atol=1e-5) for pair in zip(three, alone, strict=True))
+    three[0].add_(1)  # an ordinary tensor
     # What is kept whole stays what it was, wherever the grid is.
     kept = tiny(init, frame, width=32, height=48, paint=Paint(torch.ones(48, 32)))
     assert torch.equal(kept, init)
