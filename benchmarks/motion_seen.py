@@ -38,7 +38,7 @@ from deforum.loading import load
 from deforum.models.kept import KeptModels
 from deforum.models.process import settle_process
 from deforum.motion.positions import Positions, follow, pixels
-from deforum.pixels.image import Image, to_bytes
+from deforum.pixels.image import CPU, Image, to_bytes
 
 Array = NDArray[np.float32]
 STYLE: dict[str, Any] = {"model": "embedded", "steps": 8, "cfg_scale": 4, "sampler": "Euler a", "strength": 0.6}
@@ -106,7 +106,7 @@ def steps_of(run: list[Painted], span: int = 1, check: bool = False) -> list[Ste
         moved, covers = run[k].moved, run[k].covers
         assert way is not None and covers is not None and moved is not None
         height, width = run[k].image.shape[:2]
-        flow = (way - pixels(width, height, "cpu")).permute(1, 2, 0).numpy()
+        flow = (way - pixels(width, height, CPU)).permute(1, 2, 0).numpy()
         known = (covers > 0.99).astype(np.float32)
         known[:MARGIN] = known[-MARGIN:] = known[:, :MARGIN] = known[:, -MARGIN:] = 0
         after = gray_of(moved if check else run[k].image)

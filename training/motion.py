@@ -38,7 +38,7 @@ from training.text_to_image import COARSE, Model, Noise, attention, average_with
 LEVELS = (-1.6, 0.9)  # log(sigma/alpha) of the pairs: where animations at strengths of 0.45 to 0.7 start, and below
 GUIDANCE = (1.0, 5.0)  # range of cfg_scale
 FOLLOWS = 0.5  # share of the pairs whose noise moves along
-HELD_OUT = 64  # pairs that are not trained on
+HELD_OUT = 64  # pairs that are not trained on, the last ones; at most a quarter
 
 
 class Pairs:
@@ -52,7 +52,14 @@ class Pairs:
         self._samples = samples
 
     def __len__(self) -> int:
-        return len(self.index)
+        """Return the number of pairs to train on."""
+        return len(self.index) - len(self.heldout)
+
+    @property
+    def heldout(self) -> Tensor:
+        """Indices of the pairs that are not trained on."""
+        count = min(HELD_OUT, len(self.index) // 4)
+        return torch.arange(len(self.index) - count, len(self.index))
 
     def tokens(self, which: Tensor, caption: int = 0) -> Tensor:
         """Return captions (P, 77) of pairs (P,)."""
@@ -120,14 +127,14 @@ def heldout_gain(
     unet: UNet2DConditionModel, noise: Noise, pairs: Pairs, texts: tuple[Tensor, Tensor]
 ) -> dict[str, float]:
     """Return the median share of the change that predictions show on pairs that are not trained on; guidance 4."""
-    which = torch.arange(len(pairs) - HELD_OUT, len(pairs))
+    which = pairs.heldout
     found = {}
     for name, level in (("high", 0.4), ("low", -0.2)):
-        steps = torch.full((HELD_OUT,), int(torch.searchsorted(noise.level, level)))
+        steps = torch.full((len(which),), int(torch.searchsorted(noise.level, level)))
         for kind, follow in (("stays", False), ("follows", True)):
             torch.manual_seed(0)
-            follows = torch.full((HELD_OUT,), follow)
-            guidance = torch.full((HELD_OUT, 1, 1, 1), 4.0)
+            follows = torch.full((len(which),), follow)
+            guidance = torch.full((len(which), 1, 1, 1), 4.0)
             gains = compare(unet, noise, pairs, texts, which, steps, follows, guidance).gain
             found[f"{name} noise {kind}"] = float(gains.median())
     return found
@@ -161,7 +168,7 @@ def train(args: argparse.Namespace) -> None:
     def texts_of(which: Tensor) -> tuple[Tensor, Tensor]:
         return read(samples.empty.long()[None]).expand(len(which), -1, -1), read(pairs.tokens(which))
 
-    known = texts_of(torch.arange(len(pairs) - HELD_OUT, len(pairs)))
+    known = texts_of(pairs.heldout)
 
     def keep() -> None:
         learner.save(budget.spent)
@@ -178,7 +185,7 @@ def train(args: argparse.Namespace) -> None:
         unet.zero_grad()
         ordinary = losses(model, noise, samples, rng, args.batch, (args.view_share, args.loop_share))
         torch.autograd.backward(ordinary.error + ordinary.coarse)
-        which = device.put(rng.integers(0, len(pairs) - HELD_OUT, args.pairs))
+        which = device.put(rng.integers(0, len(pairs), args.pairs))
         levels = device.put(rng.uniform(*LEVELS, args.pairs).astype(np.float32))
         steps = torch.searchsorted(noise.level, levels)
         follows = device.put(rng.random(args.pairs) < FOLLOWS)

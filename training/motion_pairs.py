@@ -23,6 +23,7 @@ from torch import Tensor
 
 from deforum.motion.noise_map import NoiseMap
 from deforum.motion.positions import Chart, inside, map_by, pixels
+from deforum.pixels.image import CPU
 from training import device
 from training.autoencoder import encode, load, write_latents
 from training.linear_pair import PATCH, to_float
@@ -66,7 +67,7 @@ def step_of_camera(size: int, rng: np.random.Generator) -> Matrix:
 def moved_places(step: Matrix, size: int) -> NDArray[np.int16]:
     """Say for each place of the noise after a step which of the places before it is there; -1: a new one."""
     before = NoiseMap.of(size, size, PATCH)
-    positions = map_by(np.linalg.inv(step), pixels(size, size, "cpu"))
+    positions = map_by(np.asarray(np.linalg.inv(step), np.float64), pixels(size, size, CPU))
     after = before.moved(Chart(positions, inside(positions)), 1)
     return np.where(after.numbers < before.numbers.size, after.numbers, -1).astype(np.int16)
 

@@ -15,6 +15,9 @@ $python -m training.text_to_image $size --export "$out/early"
 $python -m training.loop_pairs --data "$out" --pictures 16 --model "$out/early"
 $python -m training.text_to_image $size --minutes 0.25 --batch 8 --processes 1  # resumes
 $python -m training.text_to_image $size --export "$out/diffusion" --mean-with "$out/early"
+$python -m training.motion_pairs --data "$out" --pictures 32 --workers 2
+$python -m training.motion --data "$out" --model "$out/diffusion" --minutes 0.1 --batch 2 --pairs 2
+$python -m training.motion --data "$out" --model "$out/diffusion" --export "$out/moving" --share 0.5
 $python -m training.few_steps --data "$out" --model "$out/diffusion" --minutes 0.1 --batch 2
 $python -m training.few_steps --data "$out" --model "$out/diffusion" --export "$out/few"
 $python -m training.evaluate --data "$out" --model "$out/diffusion" --out "$out/evaluation" --steps 4
