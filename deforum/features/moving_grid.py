@@ -24,6 +24,9 @@ from deforum.settings.params import Params
 ORDER = (0, 2, 1, 3)
 """Positions of the grid in quarters of a cell, along each axis, frame after frame: what one draws to one side the next
 draws to the other. (In the order of their size they would drag edges along; random ones let them wander.)"""
+TURNS = ((0, 1, 2, 3), (0, 2, 3, 1))
+"""For x and y: by what the order is turned round after every four frames, so that nothing adds up, and in sixteen
+frames the grid is everywhere once."""
 STILL: dict[str, dict[str, float]] = {
     "2D": {"zoom": 1, "angle": 0, "translation_x": 0, "translation_y": 0},
     "3D": {"translation_x": 0, "translation_y": 0, "translation_z": 0,
@@ -53,11 +56,11 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
 def grid_of(count: int, cell: int) -> tuple[int, int]:
     """Return by how many px to the left and up the grid of the painted frame `count` begins.
 
-    `cell` is the width of a cell. In sixteen frames it is everywhere once.
+    `cell` is the width of a cell.
     """
-    phases = len(ORDER)
-    across, down = count % phases, (count + count // phases) % phases
-    return ORDER[across] * cell // phases, ORDER[down] * cell // phases
+    place, turn = count % 4, count // 4 % 4
+    across, down = (ORDER[place ^ turns[turn]] * cell // 4 for turns in TURNS)
+    return across, down
 
 
 def moves(settings: Settings, params: Params[float]) -> bool:
