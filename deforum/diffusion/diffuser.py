@@ -447,16 +447,24 @@ def _placed(
     """
     if not any(around):
         return init, frame, paint
-    left, right, top, bottom = around
+    left, _, top, _ = around
     if init is not None:
-        height, width = init.shape[1:]
-        mode = "reflect" if max(left, right) < width and max(top, bottom) < height else "replicate"
-        init = pad(init[None], around, mode=mode)[0]
+        init = _mirrored(init, around)
     if frame.noise_map is not None:
         frame = replace(frame, noise_map=frame.noise_map.within(left, top, *size))
+    # As the init is, so that both still show the same at the same place.
+    controls = [control.seen(lambda whole: _mirrored(whole, around)) for control in frame.controls]
+    frame = replace(frame, controls=tuple(controls))
     if paint is not None:
         paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
     return init, replace(frame, grid=(0, 0)), paint
+
+
+def _mirrored(picture: torch.Tensor, around: tuple[int, int, int, int]) -> torch.Tensor:
+    """Add margins to a picture (C, H, W), mirrored, or where they are wider than it the edge repeated."""
+    height, width = picture.shape[1:]
+    fits = max(around[:2]) < width and max(around[2:]) < height
+    return pad(picture[None], around, mode="reflect" if fits else "replicate")[0]
 
 
 def _prepared(init: Image, paint: Paint | None) -> Image:

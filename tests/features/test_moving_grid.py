@@ -13,7 +13,7 @@ import torch
 from deforum.animation.painter import each
 from deforum.build import build
 from deforum.diffusion import load_diffuser, resolve_model
-from deforum.diffusion.diffuser import Diffuser
+from deforum.diffusion.diffuser import Diffuser, _placed
 from deforum.diffusion.noise import noise_at
 from deforum.diffusion.pixel_strength import Paint
 from deforum.features.moving_grid import grid_of
@@ -22,6 +22,7 @@ from deforum.features.table import timeline_of as sample
 from deforum.motion.noise_map import NoiseMap
 from deforum.pixels.image import Image, to_bytes
 from deforum.settings.options import Settings
+from deforum.timeline.control import Control
 from deforum.timeline.frame import Frame
 from tests.diffusion.tiny import build as build_tiny
 from tests.diffusion.tiny import picture
@@ -145,6 +146,17 @@ def test_a_frame_on_another_grid_is_part_of_a_larger_one(tiny: Diffuser, setting
     # What is kept whole stays what it was, wherever the grid is.
     kept = tiny(init, frame, width=32, height=48, paint=Paint(torch.ones(48, 32)))
     assert torch.equal(kept, init)
+
+
+def test_control_pictures_lie_as_the_picture_does(settings: Make) -> None:
+    init = picture(32, 48)
+    control = Control(unit=None, picture=init, weight=1, start=0, end=1, mask=init[0])
+    frame = replace(sample(settings())[1], grid=(1, 0), controls=(control,))
+    larger, placed, _ = _placed(init, frame, None, (1, 1, 0, 2), (34, 50))
+    assert larger is not None and placed.grid == (0, 0) and larger.shape == (3, 50, 34)
+    [moved] = placed.controls
+    assert torch.equal(moved.picture, larger)
+    assert moved.mask is not None and torch.equal(moved.mask, larger[0])
 
 
 @pytest.mark.long
