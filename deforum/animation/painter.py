@@ -136,7 +136,7 @@ class _Request:
     """Opacity of the painted region when pasted back, (h, w)."""
 
     def told(self, frame: Frame) -> Frame:
-        """Return the frame for the model: of an enlarged region, on plain grid and noise, with control pictures of it."""
+        """Return the frame for the model: of an enlarged region, its part of control pictures, on the plain grid."""
         if self.box is None or self.init is None:
             return frame
         box, (height, width) = self.box, self.init.shape[1:]
