@@ -82,6 +82,10 @@ class StepBegun:
     total: int
     """Number of frames to make."""
 
+    @property
+    def words(self) -> str:
+        return f"{self.text}: {self.total} frame{'s' * (self.total != 1)}"
+
 
 @dataclass(frozen=True)
 class StepFrame:

@@ -72,6 +72,10 @@ LAYERS = Limit(1_000, "layers or blocks", "a part of a model")
 MODEL_FILES = Limit(200_000, "files and folders", "a folder that is searched for models")
 TIMESTEPS = Limit(100_000, "timesteps", "the scheduler of a model")
 
+NETWORK_LIST = Limit(2**22, "bytes", "a network's list of layers, ncnn's .param")
+NETWORK_LAYERS = Limit(20_000, "layers", "a network's list of layers")
+COLOR_TABLE = Limit(2**26, "bytes", "a table of colours, .cube")
+
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 
 LIMITS: tuple[Limit, ...] = (
@@ -79,7 +83,7 @@ LIMITS: tuple[Limit, ...] = (
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
     METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
-    TIMESTEPS, RUN_FILE_SIZE,
+    TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, RUN_FILE_SIZE,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

@@ -48,6 +48,7 @@ def check(arguments: argparse.Namespace) -> int:
     from deforum import needs
     from deforum.cli.observers import about, changed, in_full, size_of
     from deforum.cli.sweep import list_jobs
+    from deforum.post.behind import times_of
     from deforum.rendering import check as check_settings
 
     worst, session, checked = OK, Session(arguments, Stop()), list[dict[str, object]]()
@@ -69,6 +70,8 @@ def check(arguments: argparse.Namespace) -> int:
             session.tell(job.file, note)
         settings = prepared.settings
         console.detail(in_full(settings))
+        for line in times_of(settings):
+            console.detail(f"{job.label}: {line}")
         count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
         console.put(
             f"{job.label}: good: {count} frames of {size_of(settings)}, "

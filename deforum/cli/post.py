@@ -18,7 +18,6 @@ from deforum.program import command_line
 if TYPE_CHECKING:
     from deforum.cli.progress import Progress
     from deforum.events import Event
-    from deforum.post.material import Material
     from deforum.settings.steps import Step
 
 _PREFIX = "step_"
@@ -106,64 +105,30 @@ def _make(
     path: Path, step: Step, overrides: list[str], arguments: argparse.Namespace, stop: Stop, progress: Progress
 ) -> list[Path]:
     from deforum.events import Note, StepBegun, StepFrame
-    from deforum.models.device import choose_device
-    from deforum.models.kept import KeptModels
-    from deforum.models.machine import renders_on_gpu
-    from deforum.models.process import settle_process
-    from deforum.post.making import Making
-    from deforum.post.settle import settled
+    from deforum.post.chain import make_chain
 
     console: Console = arguments.console
-    chain, material = _material(path, overrides, arguments)
-    step = _located(step)
-    on_gpu = renders_on_gpu(material.settings.device)
-    steps, notes = settled((*chain, step), are_finished=material.are_finished, on_gpu=on_gpu)
-    settle_process()
 
     def tell(event: Event) -> None:
         match event:
             case Note(text):
                 console.note(text, path.name)
-            case StepBegun(text, place, total):
+            case StepBegun(text, place, total) as begun:
                 console.emit("step", file=path.name, text=text, path=str(place), total=total)
                 progress.step(0, total)
-                console.say(f"{path.name}: {text}: {total} frames")
+                console.say(f"{path.name}: {begun.words}")
             case StepFrame(done, total):
                 console.emit("step_frame", file=path.name, done=done, total=total)
                 progress.step(done, total)
 
-    for note in (*notes, *material.notes):
-        tell(Note(note))
     try:
         with stop.listening():
             stop.rendering.add(path)
-            device = choose_device(material.settings.device)
-            made = Making(material, tell, stop, KeptModels(), device, arguments.overwrite).make(steps)
+            made = make_chain(
+                path, [step], overrides, output=arguments.output, overwrite=arguments.overwrite, observer=tell,
+                stop=stop,
+            )  # fmt: skip
     finally:
         stop.rendering.discard(path)
         progress.close()
     return list(made.films)
-
-
-def _located(step: Step) -> Step:
-    from deforum.errors import Problem
-    from deforum.settings.files import Lookup
-    from deforum.settings.steps import located
-
-    step, missing = located(step, Lookup(Path()))
-    if missing:
-        raise UserError([Problem(f"{option}: {message}", "command line") for option, message in missing])
-    return step
-
-
-def _material(path: Path, overrides: list[str], arguments: argparse.Namespace) -> tuple[tuple[Step, ...], Material]:
-    """Return what a path names, a run, the frames of a step, or a film; and the steps that it is made by."""
-    from deforum.output.film import plain_film_settings
-    from deforum.output.finished import find_run
-    from deforum.post.material import of_film, of_run
-    from deforum.post.record import chain_of
-
-    if path.is_file():
-        return (), of_film(path, plain_film_settings(overrides), arguments.output)
-    run, chain = chain_of(path)
-    return chain, of_run(find_run(run), None, overrides, arguments.output)

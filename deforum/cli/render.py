@@ -331,9 +331,9 @@ def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
                 progress(0, total)
             case FrameShown(done=done, total=total):
                 progress(done, total)
-            case StepBegun(text, _, total):
+            case StepBegun(total=total) as begun:
                 progress.step(0, total)
-                session.tell(job.file, f"{text}: {total} frames")
+                session.tell(job.file, begun.words)
             case StepFrame(done, total):
                 progress.step(done, total)
 

@@ -56,7 +56,7 @@ def read_header(path: Path) -> Header:
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a file onto the CPU; large files are mapped, not copied. Raises UserError as `read_header`.
 
-    In a pickled file they are those of its "state_dict" or "model", where it has one.
+    In a pickled file they are those of its "state_dict", "model", "params_ema" or "params", where it has one.
     """
     if path.suffix.lower() in SAFETENSORS:
         from safetensors import SafetensorError
@@ -261,8 +261,12 @@ def _bytes(storage: Storage) -> int:
     return storage.count * SIZES[storage.kind]
 
 
+_INNER = ("state_dict", "model", "params_ema", "params")
+"""Names under which checkpoints have their weights; the last two are those of upscalers."""
+
+
 def _views(root: Any) -> Iterator[tuple[str, TensorView]]:
-    """Yield the tensors of a checkpoint by name: those of its "state_dict" or "model", where it has one."""
+    """Yield the tensors of a checkpoint by name: those under a name of _INNER, where it has one."""
     if isinstance(root, dict):
-        inner = next((root[key] for key in ("state_dict", "model") if isinstance(root.get(key), dict)), root)
+        inner = next((root[key] for key in _INNER if isinstance(root.get(key), dict)), root)
         yield from ((str(name), view) for name, view in inner.items() if isinstance(view, TensorView))

@@ -12,11 +12,12 @@ from deforum.models.kept import KeptModels
 from deforum.models.machine import renders_on_gpu
 from deforum.post.making import Making
 from deforum.post.material import of_run
-from deforum.post.plan import check_disk, check_sizes, plan
+from deforum.post.plan import check_disk, check_sizes, plan, takes_of
 from deforum.post.record import POST_FOLDER, film_is_whole, read_step
 from deforum.post.settle import settled
 from deforum.settings.options import Settings
-from deforum.settings.steps import Reel, Step
+from deforum.settings.steps import Reel, Step, Upscale, in_words
+from deforum.upscaling.models import seconds_of
 from deforum.video.formats import exact_fps
 from deforum.video.writer import probe
 
@@ -91,6 +92,22 @@ def check_behind(settings: Settings, count: int, output: Path) -> tuple[list[Pro
     return problems, notes
 
 
+def times_of(settings: Settings) -> list[str]:
+    """Return about how long the networks of the chains take, a line each; settings are those of a prepared run."""
+    found = []
+    width, height = settings.written_size
+    for chain in settings.chains:
+        steps, _ = settle_of(settings, chain)
+        reel = Reel(width, height, settings.max_frames, exact_fps(settings.fps))
+        for step, takes in zip(steps, takes_of(steps, reel), strict=True):
+            if isinstance(step, Upscale):
+                seconds = seconds_of(step.upscaler, takes.width * takes.height) * takes.count
+                where = f"about {seconds / 3600:.1f} hours" if seconds > 7200 else f"about {seconds / 60:.0f} minutes"
+                found += [f"{in_words(step)}: {takes.count} frames of {takes.width}x{takes.height} take {where} of one "
+                          "CPU core"] if seconds > 30 else []  # fmt: skip
+    return found
+
+
 def _check(steps: Sequence[Step], settings: Settings, count: int, output: Path) -> list[Problem]:
     width, height = settings.written_size
     stages = plan(steps, Reel(width, height, count, exact_fps(settings.fps)), film=not settings.skip_video_creation)
@@ -103,7 +120,10 @@ def _check(steps: Sequence[Step], settings: Settings, count: int, output: Path) 
         if stage.is_film:
             try:
                 format = getattr(stage.end, "format", None) or settings.video_format
-                probe(format, stage.gives.width, stage.gives.height, stage.gives.rate)
+                quality, preset = (getattr(stage.end, name, None) for name in ("quality", "preset"))
+                probe(
+                    format, stage.gives.width, stage.gives.height, stage.gives.rate, quality=quality, preset=preset
+                )  # fmt: skip
             except UserError as error:
                 problems += error.problems
     return problems

@@ -73,7 +73,7 @@ class Making:
     def make(self, chain: Sequence[Step]) -> Made:
         """Make what is missing of a chain. Raises UserError, before anything is made wherever possible."""
         material = self.material
-        stages = plan(chain, material.reel, film=not material.settings.skip_video_creation)
+        stages = plan(self._with_films(chain), material.reel, film=False)
         refuse(check_sizes(stages))
         self._check_films(stages)
         known: list[Sequence[str]] = []
@@ -95,6 +95,14 @@ class Making:
             if not place.stage.is_film and not self._keeps(place.stage):
                 self._drop(place)
         return Made(self._films(), self._folders())
+
+    def _with_films(self, chain: Sequence[Step]) -> list[Step]:
+        """Say the format of each film, and end with one unless none are made."""
+        settings = self.material.settings
+        steps = [replace(step, format=step.format or settings.video_format) if isinstance(step, Film) else step
+                 for step in chain]  # fmt: skip
+        ends = isinstance(steps[-1], Film) or settings.skip_video_creation
+        return steps if ends else [*steps, Film(settings.video_format)]
 
     def _films(self) -> tuple[Path, ...]:
         films = [self._film_path(place) for place in self.places if place.stage.is_film]
@@ -380,7 +388,12 @@ def _image(pixels: Pixels, device: Device) -> Image:
 
 def _digest_of_files(stage: Stage) -> str:
     """Return a digest of the files that the options of a stage name; "" where they name none."""
-    paths = [Path(getattr(step, name)) for step in stage.steps
-             for name, declaration in kind_of(step).declared.items() if declaration.path]  # fmt: skip
+    named = [
+        (getattr(step, name), declaration)
+        for step in stage.steps
+        for name, declaration in kind_of(step).declared.items()
+        if declaration.path
+    ]
+    paths = [Path(text) for text, declaration in named if text and text not in declaration.words]
     there = [path for path in paths if path.is_file()]
     return digest(*map(sha256_of, there)) if there else ""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from deforum.settings.declare import Declaration, declarations, option
 from deforum.settings.files import Lookup
 from deforum.settings.yaml_scalars import write_scalar
-from schedules.quoting import cut
+from schedules.quoting import cut, quote
 
 VideoFormat = Literal["h264", "h265", "av1", "webm", "prores", "prores4444", "ffv1", "gif", "webp"]
 FrameFormat = Literal["png", "png16", "jpeg", "webp"]
@@ -105,6 +105,76 @@ class Interpolate:
 
 
 @dataclass(frozen=True)
+class Denoise:
+    """Options of denoise."""
+
+    amount: float = _step(0.3, "share", "How much noise and flicker is removed; 0.2 is ffmpeg's own amount.", 0.01, 1)
+
+
+@dataclass(frozen=True)
+class Grain:
+    """Options of grain."""
+
+    amount: float = _step(0.02, "share", "Standard deviation of the noise. Try 0.01 to 0.05.", 0, 0.5)
+    size: float = _step(1.0, "px", "Size of the grain; larger is softer. Try 2 for frames above 1000 px.", 1, 32)
+    color: bool = _step(False, "", "Whether each colour has a grain of its own.")
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Options of grade."""
+
+    lut: str = _step("", "path", "A table of colours, .cube, of one or three dimensions.", path=True)
+    amount: float = _step(1.0, "share", "How much of it.", 0, 1)
+
+
+@dataclass(frozen=True)
+class Vignette:
+    """Options of vignette."""
+
+    amount: float = _step(0.3, "share", "How much darker the corners become.", 0, 1)
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Options of fade."""
+
+    seconds: float = _step(1.0, "s", "How long it takes.", 0.01, 600)
+    ends: Literal["both", "in", "out"] = _step("both", "", "Fade in at the beginning, out at the end, or both.")
+    color: str = _step("black", "", "The colour, such as white or #203040.")
+    sound: bool = _step(True, "", "Whether sound fades too.")
+
+
+@dataclass(frozen=True)
+class Title:
+    """Options of title."""
+
+    text: str = _step("", "", "The text; \\n begins a new line.")
+    seconds: float = _step(3.0, "s", "How long it is shown.", 0.1, 600)
+    size: float = _step(0.08, "share", "Height of the letters, of the frame's; made smaller where text is too wide.",
+        0.01, 1)  # fmt: skip
+    color: str = _step("white", "", "Colour of the letters.")
+    background: str = _step("black", "", "Colour behind them.")
+    font: str = _step("", "path", "A TrueType or OpenType file; without one, a plain font.", path=True)
+    fade: float = _step(0.5, "s", "How long the text takes to appear, and to go.", 0, 60)
+    over: bool = _step(False, "", "Shows the text over the first frames, instead of before them.")
+
+
+@dataclass(frozen=True)
+class EndCard:
+    """Options of end_card."""
+
+    text: str = _step("", "", "The text; \\n begins a new line.")
+    seconds: float = _step(3.0, "s", "How long it is shown.", 0.1, 600)
+    size: float = _step(0.06, "share", "Height of the letters, of the frame's; made smaller where text is too wide.",
+        0.01, 1)  # fmt: skip
+    color: str = _step("white", "", "Colour of the letters.")
+    background: str = _step("black", "", "Colour behind them.")
+    font: str = _step("", "path", "A TrueType or OpenType file; without one, a plain font.", path=True)
+    fade: float = _step(0.5, "s", "How long the text takes to appear, and to go.", 0, 60)
+
+
+@dataclass(frozen=True)
 class Frames:
     """Options of frames."""
 
@@ -120,7 +190,9 @@ class Film:
     preset: str | None = _step(None, "", "As video_preset; null is that of the run.")
 
 
-Step = Finish | Upscale | Interpolate | Frames | Film
+Step = (
+    Finish | Upscale | Interpolate | Denoise | Grain | Grade | Vignette | Fade | Title | EndCard | Frames | Film
+)  # fmt: skip
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -185,6 +257,68 @@ def _stretched(step: Interpolate, reel: Reel) -> Reel:
     return replace(reel, count=reel.count * step.times, rate=rate, sound=sound)
 
 
+def frames_of(seconds: float, reel: Reel) -> int:
+    """Return the number of frames of a time, at least one."""
+    return max(1, round(Fraction(seconds).limit_denominator(1000) * reel.rate))
+
+
+def _is_missing(option: str) -> Callable[[Any], str]:
+    return lambda step: "" if getattr(step, option) else f"{option}: this has to be given"
+
+
+def _complain_of_card(step: Title | EndCard) -> str:
+    return _is_missing("text")(step) or _complain_of_colors(step, "color", "background")
+
+
+def _complain_of_colors(step: Any, *options: str) -> str:
+    from PIL import ImageColor
+
+    for name in options:
+        try:
+            ImageColor.getrgb(getattr(step, name))
+        except ValueError:
+            what = quote(getattr(step, name))
+            return f"{name}: {what} is no colour; expected a name, such as white, or #rrggbb"
+    return ""
+
+
+def _faded(step: Fade, reel: Reel) -> Reel:
+    sound = reel.sound
+    if not step.sound:
+        return reel
+    if step.ends != "out":
+        sound = replace(sound, fade_in=max(step.seconds - sound.delay, 0.0))
+    if step.ends != "in":
+        sound = replace(sound, fade_out=(reel.seconds - step.seconds - sound.delay, step.seconds))
+    return replace(reel, sound=sound)
+
+
+def _titled(step: Title, reel: Reel) -> Reel:
+    if step.over:
+        return reel
+    count = frames_of(step.seconds, reel)
+    sound = replace(reel.sound, delay=reel.sound.delay + float(count / reel.rate))
+    return replace(reel, count=reel.count + count, sound=sound)
+
+
+def _before(step: Title, reel: Reel) -> int:
+    """Return how many frames a title adds."""
+    return 0 if step.over else frames_of(step.seconds, reel)
+
+
+def _uses_of_title(step: Title, reel: Reel, index: int) -> range:
+    before = _before(step, reel)
+    return range(0) if index < before else range(index - before, index - before + 1)
+
+
+def _number(step: Any, reel: Reel, index: int) -> str:
+    return str(index)
+
+
+def _number_of(step: Any, reel: Reel, index: int) -> str:
+    return f"{index} of {reel.count} at {reel.rate}"
+
+
 _ROWS: tuple[StepKind, ...] = (
     StepKind(
         "finish", Finish, "look", "makes frames twice as wide and high by the embedded network",
@@ -199,6 +333,32 @@ _ROWS: tuple[StepKind, ...] = (
         open="deforum.post.between:interpolate", is_kept=True, gives=_stretched,
         uses=lambda step, reel, index: range(index // step.times, min(index // step.times + 2, reel.count)),
         first=lambda step, reel, index: index * step.times,
+    ),
+    StepKind(
+        "denoise", Denoise, "amount", "removes noise and flicker", open="deforum.post.denoise:denoise",
+        uses=lambda step, reel, index: range(index + 1),
+    ),
+    StepKind("grain", Grain, "amount", "adds grain", open="deforum.post.look:grain", varies=_number),
+    StepKind(
+        "grade", Grade, "lut", "grades colours by a .cube table", open="deforum.post.look:grade",
+        check=_is_missing("lut"),
+    ),
+    StepKind("vignette", Vignette, "amount", "darkens the corners", open="deforum.post.look:vignette"),
+    StepKind(
+        "fade", Fade, "seconds", "fades in and out", open="deforum.post.look:fade", gives=_faded, varies=_number_of,
+        check=lambda step: _complain_of_colors(step, "color"),
+    ),
+    StepKind(
+        "title", Title, "text", "shows a title before the first frame, or over the first ones",
+        open="deforum.post.cards:title", gives=_titled, uses=_uses_of_title,
+        first=lambda step, reel, index: index + _before(step, reel) if index else 0,
+        varies=_number_of, check=_complain_of_card,
+    ),
+    StepKind(
+        "end_card", EndCard, "text", "shows a text after the last frame", open="deforum.post.cards:end_card",
+        gives=lambda step, reel: replace(reel, count=reel.count + frames_of(step.seconds, reel)),
+        uses=lambda step, reel, index: range(min(index, reel.count - 1), min(index, reel.count - 1) + 1),
+        varies=_number_of, check=_complain_of_card,
     ),
     StepKind("frames", Frames, "format", "writes the frames so far as picture files", is_kept=True),
     StepKind("film", Film, "format", "makes a film of the frames so far"),
@@ -237,7 +397,7 @@ def given_options(step: Step) -> dict[str, object]:
 def write_step(step: Step) -> str:
     """Return a step as YAML on one line: `film`, `{upscale: 2}`, `{upscale: {factor: 2, upscaler: lanczos}}`."""
     kind, given = kind_of(step), given_options(step)
-    if not given and (not kind.main or kind.name in ("film", "frames", "finish")):
+    if not given:
         return kind.name
     if set(given) <= {kind.main}:
         return f"{{{kind.name}: {write_scalar(getattr(step, kind.main))}}}"

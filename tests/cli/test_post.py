@@ -49,7 +49,7 @@ def test_a_finished_run_is_left_alone_with_its_steps(say: Say) -> None:
     Path("out/sea/post/upscale2/frames/000000003.png").unlink()
     assert say("verify", "out/sea").status == 1
     again = say("--resume", "out/sea")
-    assert "upscale 2, lanczos: 1 frames" in again.err
+    assert "upscale 2, lanczos: 1 frame\n" in again.err
     assert say("verify", "out/sea").status == 0
 
 
@@ -160,6 +160,18 @@ def test_check_meets_it_first(say: Say, settings: str, message: str) -> None:
     done = say("check", "sea.yaml")
     assert done.status == 2
     assert message in done.err
+
+
+def test_check_tells_how_long_networks_take(say: Say) -> None:
+    Path("a.pth").touch()
+    Path("sea.yaml").write_text(
+        SEA + "post: [{upscale: {factor: 2, upscaler: lanczos}}, {upscale: {upscaler: a.pth}}]\n"
+    )
+    done = say("check", "sea.yaml", "-v")
+    if done.status == 2:
+        assert "needs a package that is not installed" in done.err
+    else:
+        assert "upscale 2, " in done.err and "6 frames of 128x128 take about 2 minutes of one CPU core" in done.err
 
 
 def test_the_library_checks_steps(say: Say) -> None:

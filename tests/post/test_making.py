@@ -35,7 +35,7 @@ def test_frames_and_film_of_a_step(run: Path) -> None:
     made = chained.make(run, TWICE)
     assert made.films == (run / "sea_upscale2.mp4",)
     assert made.folders == (run / "post" / "upscale2",)
-    assert chained.begun == ["upscale 2, lanczos: 4", "film: 4"]
+    assert chained.begun == ["upscale 2, lanczos: 4", "film h264: 4"]
     for index, pixels in enumerate(read_frames(made.folders[0])):
         assert np.abs(pixels.astype(int) - enlarged(chart(index), 2)).max() <= 1
     assert decode(made.films[0], 2 * WIDTH, 2 * HEIGHT).shape[0] == COUNT
@@ -81,7 +81,7 @@ def test_frames_of_changed_frames_are_made_again_and_their_film(run: Path) -> No
     chained.make(run, TWICE)
     shutil.copy(run / "frames" / "000000000.png", run / "frames" / "000000003.png")
     made = chained.make(run, TWICE)
-    assert chained.begun == ["upscale 2, lanczos: 1", "film: 4"]
+    assert chained.begun == ["upscale 2, lanczos: 1", "film h264: 4"]
     frames = read_frames(made.folders[0])
     assert np.array_equal(frames[3], frames[0])
     assert made.films == (run / "sea_upscale2.mp4",)
@@ -92,7 +92,11 @@ def test_other_options_have_a_folder_and_a_film_of_their_own(run: Path) -> None:
     first = chained.make(run, TWICE, Film("gif"))
     second = chained.make(run, TWICE, Film("webp", 50))
     third = chained.make(run, TWICE, Film("webp", 60))
-    assert chained.begun == ["film webp, quality 60: 4"]
+    chained.make(replace(of_run(run), settings=Settings(video_format="webm")), TWICE)
+    chained.make(run, TWICE, Film("gif"))
+    assert chained.begun == []
+    chained.make(run, TWICE, Film("webp", 70))
+    assert chained.begun == ["film webp, quality 70: 4"]
     assert [made.films[0].name for made in (first, second, third)] == [
         "sea_upscale2.gif", "sea_upscale2_2.webp", "sea_upscale2_3.webp",
     ]  # fmt: skip
@@ -111,7 +115,7 @@ def test_a_stop_and_what_goes_on_from_it(run: Path) -> None:
     assert not record.finished
     chained = Chained()
     made = chained.make(run, TWICE)
-    assert chained.begun == ["upscale 2, lanczos: 2", "film: 4"]
+    assert chained.begun == ["upscale 2, lanczos: 2", "film h264: 4"]
     assert [frame.tobytes() for frame in read_frames(made.folders[0])] == whole
 
 
@@ -134,7 +138,7 @@ def test_steps_go_on_from_kept_frames(run: Path) -> None:
     home, chain = chain_of(folder)
     assert (home, chain) == (run, (TWICE,))
     made = chained.make(run, *chain, Upscale(1.5, "lanczos"))
-    assert chained.begun == ["upscale 1.5, lanczos: 4", "film: 4"]
+    assert chained.begun == ["upscale 1.5, lanczos: 4", "film h264: 4"]
     assert read_frames(made.folders[1])[0].shape == (3 * HEIGHT, 3 * WIDTH, 3)
 
 

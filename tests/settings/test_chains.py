@@ -42,8 +42,9 @@ def test_steps_are_read_and_written(written: str, steps: tuple[object, ...]) -> 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_is_written_as_it_is_read(name: str) -> None:
-    plain = STEPS[name].options()
-    assert read(f"[{write_step(plain)}]").post == Chain((plain,))
+    given = {"grade": {"lut": "a.cube"}, "title": {"text": "The sea: a film"}, "end_card": {"text": "end, [1]\\nof 1"}}
+    step = STEPS[name].options(**given.get(name, {}))
+    assert read(f"[{write_step(step)}]").post == Chain((step,))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,8 @@ def test_every_step_is_written_as_it_is_read(name: str) -> None:
         ("[{upscale: 9}]", "a.yaml:2:18: post, upscale: factor: 9 is out of range; expected 1.5..8 (times)"),
         ("[{upscale: {factr: 2}}]", "post, upscale has no option 'factr'; did you mean factor?"),
         ("[{upscale: 2, film: gif}]", "post: a step has one name; put each into { } of its own"),
+        ("[grade]", "a.yaml:2:8: post, grade: lut: this has to be given"),
+        ("[{title: {text: a, color: blu}}]", "post, title: color: 'blu' is no colour"),
         ("[[upscale]]", "a.yaml:2:8: post: expected a list of steps, such as [{upscale: 2}"),
         ("[{film: mp5}]", "post, film: format: 'mp5' is not a choice"),
         ("{upscale: 2, upscale: 3}", "post: 'upscale' is given twice"),
