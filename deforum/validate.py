@@ -110,7 +110,11 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
         text = getattr(settings, name)
         if not declaration.path or text in declaration.words:
             continue
-        path = files.find(text or "")
+        try:
+            path = files.find(text or "") or files.find_model(declaration.models, text or "", settings.models_dir)
+        except UserError as error:
+            problems += placed([(name, str(error))], origins)
+            continue
         if path is not None:
             found[name] = os.path.abspath(path)  # a link keeps its name, which may tell what it is
         elif needs_file(name, settings, Sampling(settings)):
@@ -118,7 +122,7 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             what = files.missing(text or "", declaration.words)
             problems.append(Problem(f"{origin.written}: {what}", str(origin.place)))
     settings = replace(settings, **found)  # type: ignore[arg-type]
-    post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files)
+    post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files, settings.models_dir)
     settings, problems = replace(settings, post=post), problems + lost
     for feature in FEATURES:
         settings, missing = feature.locate(settings, files)
@@ -126,12 +130,12 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
     return settings, problems
 
 
-def locate_steps(chain: Chain, origin: Origin, files: Lookup) -> tuple[Chain, list[Problem]]:
+def locate_steps(chain: Chain, origin: Origin, files: Lookup, models_dir: str) -> tuple[Chain, list[Problem]]:
     """Make the paths in the steps behind the render absolute; also return problems for files that are missing."""
     steps, problems = list[Step](), list[Problem]()
     nodes = origin.node.items if isinstance(origin.node, NodeSequence) else ()
     for number, step in enumerate(chain.steps):
-        found, missing = located(step, files)
+        found, missing = located(step, files, models_dir)
         place = nodes[number].place if number < len(nodes) else origin.place
         before = f"{origin.written}, {kind_of(step).name}"
         problems += [Problem(f"{before}: {option}: {message}", str(place)) for option, message in missing]

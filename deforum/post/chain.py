@@ -44,7 +44,9 @@ def make_chain(
     before, material = _material(path, overrides, output)
     device = material.settings.device
     chain, notes = settled(
-        (*before, *map(_located, steps)), are_finished=material.are_finished, on_gpu=renders_on_gpu(device)
+        (*before, *(_located(step, material.settings.models_dir) for step in steps)),
+        are_finished=material.are_finished,
+        on_gpu=renders_on_gpu(device),
     )
     for note in (*notes, *material.notes):
         observer(Note(note))
@@ -52,8 +54,8 @@ def make_chain(
     return Making(material, observer, stop, models, choose_device(device), overwrite).make(chain)
 
 
-def _located(step: Step) -> Step:
-    step, missing = located(step, Lookup(Path()))
+def _located(step: Step, models_dir: str) -> Step:
+    step, missing = located(step, Lookup(Path()), models_dir)
     if missing:
         raise UserError([Problem(f"{option}: {message}") for option, message in missing])
     return step

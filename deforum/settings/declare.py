@@ -106,6 +106,8 @@ class Declaration:
     """Whether it names a file, relative to the settings file."""
     words: tuple[str, ...]
     """Values of a path that name no file."""
+    models: str
+    """The kind of model that a path may also name, see `deforum.models.library`; "" if it names none."""
     pending: str
     """The feature, not supported yet, that the setting needs to have an effect; "" if it needs none."""
 
@@ -160,7 +162,9 @@ def param(
 ) -> Any:
     """Declare a numeric parameter, sampled at every frame; `old` is a space-separated list of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
-    return dataclasses.field(metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False, "words": ()})
+    return dataclasses.field(
+        metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False, "words": (), "models": ""}
+    )
 
 
 def option(
@@ -177,11 +181,15 @@ def option(
     acts: When | None = None,
     path: bool = False,
     words: str = "",
+    models: str = "",
     pending: str = "",
 ) -> Any:
     """Declare a setting that is constant over the run, or a schedule of texts; `old` and `words` are lists of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
-    metadata = {**common, "multiple": multiple, "odd": False, "least": 0, "path": path, "words": tuple(words.split())}
+    metadata = {
+        **common, "multiple": multiple, "odd": False, "least": 0, "path": path, "words": tuple(words.split()),
+        "models": models,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 

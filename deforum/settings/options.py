@@ -512,8 +512,9 @@ class Settings:
         "kept. Try 2.", 1.5, 8)
     upscaler: str = _files("auto", "",
         "upscale: lanczos, realesr-animevideov3 (fast, clean lines), x4plus (slow, more detail), x4plus-anime (slow, "
-        "flat colours), or a model's file. auto is realesr-animevideov3 where its package is installed, else lanczos.",
-        acts=_UPSCALED, path=True, words=" ".join(UPSCALERS))
+        "flat colours), or a model's file, or its name in models_dir. auto is realesr-animevideov3 where its package "
+        "is installed, else lanczos.",
+        acts=_UPSCALED, path=True, words=" ".join(UPSCALERS), models="upscaler")
     post: Chain = _files(Chain(), "",
         "Steps behind the render, in any order, such as [{upscale: 2}, {grain: 0.02}, {film: h265}]; they follow "
         "upscale and interpolate. Each keeps what it was made from. The steps are listed in docs/post.md.")
@@ -540,7 +541,8 @@ class Settings:
     r_upscale_factor: Literal["x2", "x3", "x4"] = _files("x2", "", "r_upscale_video: the factor.",
         acts=on("r_upscale_video"))
     r_upscale_model: str = _files("realesr-animevideov3", "", "r_upscale_video: the upscaler, as upscaler.",
-        acts=on("r_upscale_video"), path=True, words=" ".join((*UPSCALERS, *OLD_UPSCALERS)))
+        acts=on("r_upscale_video"), path=True, words=" ".join((*UPSCALERS, *OLD_UPSCALERS)),
+        models="upscaler")
     r_upscale_keep_imgs: bool = _files(True, "", "r_upscale_video: keeps the upscaled frames beside the film.",
         acts=on("r_upscale_video"))
     interpolate: int = _files(1, "times",

@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any, Literal
 
+from deforum.errors import UserError
 from deforum.settings.declare import Declaration, declarations, option
 from deforum.settings.files import Lookup
 from deforum.settings.yaml_scalars import write_scalar
@@ -85,7 +86,7 @@ class Upscale:
     upscaler: str = _step("auto", "",
         f"One of {', '.join(UPSCALERS)}, or a model's file (.pth, .safetensors, ncnn's .param). auto is "
         "realesr-animevideov3 where its package is installed, else lanczos.",
-        path=True, words=" ".join(UPSCALERS))  # fmt: skip
+        path=True, words=" ".join(UPSCALERS), models="upscaler")  # fmt: skip
     keep: bool | None = _step(None, "", _KEEP)
 
 
@@ -425,15 +426,19 @@ def in_words(step: Step) -> str:
 # --- files that steps name --------------------------------------------------------------------------------------------
 
 
-def located(step: Step, files: Lookup) -> tuple[Step, list[tuple[str, str]]]:
-    """Make the paths in a step absolute; also return (option, message) for files that are missing."""
+def located(step: Step, files: Lookup, models_dir: str | None = None) -> tuple[Step, list[tuple[str, str]]]:
+    """Make the paths in a step absolute, also of models by name; also return (option, message) for missing files."""
     found: dict[str, str] = {}
     missing: list[tuple[str, str]] = []
     for name, declaration in kind_of(step).declared.items():
         text = getattr(step, name)
         if not declaration.path or not text or text in declaration.words:
             continue
-        path = files.find_file(text)
+        try:
+            path = files.find_file(text) or files.find_model(declaration.models, text, models_dir)
+        except UserError as error:
+            missing.append((name, str(error)))
+            continue
         if path is not None:
             found[name] = str(path.resolve())
         else:

@@ -93,6 +93,19 @@ def test_a_model_file_is_found_beside_the_settings(tmp_path: Path) -> None:
     assert settings.chains == ((Upscale(2.0, str(tmp_path / "my.pth")), *settings.post.steps),)
 
 
+def test_a_model_is_found_by_its_name_in_models_dir(tmp_path: Path) -> None:
+    folder = tmp_path / "webui" / "models" / "ESRGAN"
+    folder.mkdir(parents=True)
+    (folder / "4x-Sharp.pth").touch()
+    (tmp_path / "a.yaml").write_text(
+        f"prompts: a\nmodels_dir: {tmp_path / 'webui'}\nupscale: 2\nupscaler: 4x-sharp\n"
+        "post: [{upscale: {upscaler: 4x-Sharp.pth}}]"
+    )
+    settings = load(tmp_path / "a.yaml").settings
+    assert settings.upscaler == str(folder / "4x-Sharp.pth")
+    assert settings.post.steps == (Upscale(upscaler=str(folder / "4x-Sharp.pth")),)
+
+
 @pytest.mark.parametrize(
     ("values", "chains"),
     [
