@@ -102,7 +102,8 @@ def times_of(settings: Settings) -> list[str]:
         for step, takes in zip(steps, takes_of(steps, reel), strict=True):
             if isinstance(step, Upscale):
                 seconds = seconds_of(step.upscaler, takes.width * takes.height) * takes.count
-                where = f"about {seconds / 3600:.1f} hours" if seconds > 7200 else f"about {seconds / 60:.0f} minutes"
+                unit, size = next((u, n) for u, n in (("hours", 3600), ("minutes", 60), ("s", 1)) if seconds > 2 * n)
+                where = f"about {seconds / size:.0f} {unit}"
                 found += [f"{in_words(step)}: {takes.count} frames of {takes.width}x{takes.height} take {where} of one "
                           "CPU core"] if seconds > 30 else []  # fmt: skip
     return found
