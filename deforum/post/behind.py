@@ -21,6 +21,9 @@ from deforum.upscaling.models import seconds_of
 from deforum.video.formats import exact_fps
 from deforum.video.writer import probe
 
+WORTH_TELLING = 30.0
+"""Seconds that a step takes at least for a line on it."""
+
 
 def make_behind(
     folder: Path,
@@ -100,12 +103,13 @@ def times_of(settings: Settings) -> list[str]:
         steps, _ = settle_of(settings, chain)
         reel = Reel(width, height, settings.max_frames, exact_fps(settings.fps))
         for step, takes in zip(steps, takes_of(steps, reel), strict=True):
+            seconds = 0.0
             if isinstance(step, Upscale):
                 seconds = seconds_of(step.upscaler, takes.width * takes.height) * takes.count
+            if seconds > WORTH_TELLING:
                 unit, size = next((u, n) for u, n in (("hours", 3600), ("minutes", 60), ("s", 1)) if seconds > 2 * n)
-                where = f"about {seconds / size:.0f} {unit}"
-                found += [f"{in_words(step)}: {takes.count} frames of {takes.width}x{takes.height} take {where} of one "
-                          "CPU core"] if seconds > 30 else []  # fmt: skip
+                what = f"{in_words(step)}: {takes.count} frames of {takes.width}x{takes.height}"
+                found.append(f"{what} take about {seconds / size:.0f} {unit} of one CPU core")
     return found
 
 
