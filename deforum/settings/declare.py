@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from deforum.limits import VALUE
+from deforum.models.places import Kind
 
 KeyedTexts = tuple[tuple[str, str], ...]
 """(keyframe expression, text) pairs in the order of the file."""
@@ -106,8 +107,8 @@ class Declaration:
     """Whether it names a file, relative to the settings file."""
     words: tuple[str, ...]
     """Values of a path that name no file."""
-    models: str
-    """The kind of model that a path may also name, see `deforum.models.library`; "" if it names none."""
+    models: Kind | None
+    """The kind of model that a path may also name, see `deforum.models.library`; None if it names none."""
     pending: str
     """The feature, not supported yet, that the setting needs to have an effect; "" if it needs none."""
 
@@ -163,7 +164,7 @@ def param(
     """Declare a numeric parameter, sampled at every frame; `old` is a space-separated list of names."""
     common = _common(default, unit, help, low, high, section, old, modes, acts, pending)
     return dataclasses.field(
-        metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False, "words": (), "models": ""}
+        metadata={**common, "multiple": 1, "odd": odd, "least": least, "path": False, "words": (), "models": None}
     )
 
 
@@ -181,7 +182,7 @@ def option(
     acts: When | None = None,
     path: bool = False,
     words: str = "",
-    models: str = "",
+    models: Kind | None = None,
     pending: str = "",
 ) -> Any:
     """Declare a setting that is constant over the run, or a schedule of texts; `old` and `words` are lists of names."""

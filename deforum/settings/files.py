@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deforum.errors import UserError
 from deforum.models.library import look_up
-from deforum.models.places import KINDS, roots_of
+from deforum.models.places import Kind, roots_of
 from deforum.paths import is_file, is_folder, to_path
 from schedules import nearest
 from schedules.quoting import cut, quote
@@ -38,7 +38,7 @@ class Lookup:
         """Return the first existing file of this name; None if there is none."""
         return next((path for path in self._places(text) if is_file(path)), None)
 
-    def find_model(self, kind: str, text: str, models_dir: str | None) -> Path | None:
+    def find_model(self, kind: Kind | None, text: str, models_dir: str | None) -> Path | None:
         """Return the model of a kind that has this name under `models_dir`; None if none has it.
 
         Raises UserError where several have it.
@@ -47,7 +47,7 @@ class Lookup:
             roots = roots_of(models_dir)
         except UserError:
             return None  # what is wrong with models_dir is told of where models are looked for
-        return look_up(kind, text, roots) if kind in KINDS and text else None
+        return look_up(kind, text, roots) if kind is not None and text else None
 
     def _places(self, text: str) -> tuple[Path, ...]:
         """Return where a file of this name may be; nowhere for a text that cannot be a path."""

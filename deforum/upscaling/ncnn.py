@@ -252,8 +252,16 @@ def _resize(layer: Layer, taken: Taken, weights: Taken) -> torch.Tensor:
 
 
 def _binary(layer: Layer, taken: Taken, weights: Taken) -> torch.Tensor:
-    other = layer.numbers.get(2, 0.0) if layer.whole(1) else taken[1]
-    return {0: torch.add, 1: torch.sub, 2: torch.mul}[layer.whole(0)](taken[0], other)
+    other = torch.full((1,), layer.numbers.get(2, 0.0)).to(taken[0]) if layer.whole(1) else taken[1]
+    match layer.whole(0):
+        case 0:
+            return taken[0] + other
+        case 1:
+            return taken[0] - other
+        case 2:
+            return taken[0] * other
+        case operation:
+            raise ValueError(f"operation {operation} of BinaryOp is not known")
 
 
 def _eltwise(layer: Layer, taken: Taken, weights: Taken) -> torch.Tensor:

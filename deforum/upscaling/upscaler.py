@@ -38,11 +38,11 @@ def load_upscaler(name: str, factor: float, device: Device = CPU) -> Upscaler:
         folder = weights_folder()
         assert folder is not None
         path = folder / f"{row.files[row.scale(factor)]}{NCNN_SUFFIXES[0]}"
-    if path.suffix.lower() in NCNN_SUFFIXES:
-        network, cell = load_ncnn(path).requires_grad_(False).to(device, memory_format=torch.channels_last), 1
-    else:
+    if path.suffix.lower() not in NCNN_SUFFIXES:
         network, cell = _by_spandrel(path, device)
-    return Tiled(network, row.tile, row.overlap, cell)
+        return Tiled(network, row.tile, row.overlap, cell)
+    net = load_ncnn(path).requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    return Tiled(net, row.tile, row.overlap)
 
 
 def lanczos(image: Image, height: int, width: int) -> Image:
