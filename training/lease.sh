@@ -17,6 +17,7 @@ cores=$(nproc --all)
 shipped=deforum/embedded
 export OMP_NUM_THREADS=1 PYTHONPATH=. PYTHONUNBUFFERED=1
 mkdir -p "$results" "$data"
+data=$(cd "$data" && pwd)
 
 of() { awk "BEGIN { n = $1 * $scale; print n < $2 ? $2 : n }"; }    # scaled minutes, at least ...
 many() { awk "BEGIN { n = int($1 * $scale); print n < $2 ? $2 : n }"; }  # scaled counts
@@ -53,7 +54,7 @@ motion() {
     log motion: trained
     $python -m training.evaluate $on --model "$data/moving" --out "$results" --no-numbers
     $python -m benchmarks.motion_seen --frames "$(many 16 4)" --moves "zoom 1.015" "flight 5" --prompts 0 \
-        --set "model=$PWD/$data/moving"
+        --set "model=$data/moving" latent_grid=moving
 }
 
 case $device in cpu) batch=1 samples=8 pairs=4 ;; *) batch=16 samples=256 pairs=64 ;; esac
