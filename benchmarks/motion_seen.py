@@ -196,7 +196,7 @@ def measure(run: list[Painted], check: bool = False) -> Measured:
     return Measured(
         statistics.median(map(gain, steps)),
         best(steps),
-        best(over) if over else 1.0,
+        best(over) if over else float("nan"),  # a run that is too short, or only moved
         statistics.mean(sizes),
         statistics.mean(differs),
         float(np.mean(sharp[-few:]) / np.mean(sharp[:few])),
