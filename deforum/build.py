@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deforum.errors import Problem, UserError
+from deforum.features import ip_adapters, loras, reference
 from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.hybrid import needs_init_image
 from deforum.features.table import settle, switched_on, timeline_of
@@ -148,7 +149,7 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         resolve_sampler,
         sampler_note,
     )
-    from deforum.diffusion.families.find import with_refiner
+    from deforum.diffusion.families.find import token_width, with_refiner
     from deforum.diffusion.families.tiny import with_tiny
     from deforum.diffusion.families.usual import few_step_note, networks_in
     from deforum.diffusion.training_limits import size_notes, with_size, word_notes
@@ -183,7 +184,15 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
                     with_tiny(own, settings.tiny_vae), settings.refiner, settings.refiner_switch_at, roots
                 )
             )
-        found = {feature.name: look(feature.find) for feature in switched_on(settings)}
+        found: dict[str, Any] = {feature.name: look(feature.find) for feature in switched_on(settings)}
+    if model is not None:
+        for name, refusals in (
+            ("LoRAs", loras.refusals),
+            ("IP-Adapters", ip_adapters.refusals),
+            ("reference", reference.refusals),
+        ):
+            if found.get(name) is not None:
+                problems += [Problem(message) for message in refusals(found[name], *token_width(model))]
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)
@@ -238,6 +247,9 @@ def _loading(prepared: Prepared) -> partial[Diffuser]:
         memory=settings.memory,
         compile=settings.compile,
         step_cache=settings.step_cache,
+        loras=prepared.found["LoRAs"].paths if "LoRAs" in prepared.found else (),
+        sees_references="reference" in prepared.found,
+        ip_adapters=prepared.found["IP-Adapters"].paths if "IP-Adapters" in prepared.found else (),
         vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
         refine_from=REFINE_FROM if settings.vae_refinement < 0 else 0.0,
     )

@@ -59,10 +59,7 @@ def differences(then: Settings, now: Settings) -> list[Difference]:
 
 
 def _written(settings: Settings, name: str) -> str:
-    value = next((value for known, _, value, _ in list_values(settings) if known == name), None)
-    if isinstance(value, tuple):
-        return "{" + ", ".join(f"{key}: {text}" for key, text in value) + "}"
-    return write_value(value)
+    return write_value(next((value for known, _, value, _ in list_values(settings) if known == name), None))
 
 
 def resume(

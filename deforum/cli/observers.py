@@ -137,12 +137,15 @@ def about(settings: Settings) -> dict[str, object]:
 
 
 def changed(settings: Settings) -> dict[str, object]:
-    """Return the settings that differ from their defaults: schedules as texts, keyed texts as objects."""
+    """Return the settings that differ from their defaults: schedules as texts, keyed texts and units as objects."""
     from deforum.settings.read import list_values
+    from deforum.settings.units import Unit, changed_values
 
     def plain(value: object) -> object:
+        if isinstance(value, Unit):
+            return {name: plain(each) for name, each in changed_values(value)}
         if isinstance(value, tuple):
-            return dict(value)
+            return dict(value) if all(isinstance(each, tuple) for each in value) else [plain(each) for each in value]
         return getattr(value, "text", value)
 
     return {name: plain(value) for name, _, value, default in list_values(settings) if value != default}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deforum.diffusion.families.find import ModelSource, resolve_model
@@ -40,6 +41,9 @@ def load_diffuser(
     memory: str = "auto",
     compile: str = "off",
     step_cache: int = 1,
+    loras: tuple[tuple[str, Path], ...] = (),
+    ip_adapters: tuple[tuple[Path, Path], ...] = (),
+    sees_references: bool = False,
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
@@ -49,18 +53,39 @@ def load_diffuser(
     `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from` do without. `memory` is
     "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
-    `deep_cache`.
+    `deep_cache`. `loras` are LoRA files by their names in frames. `ip_adapters` are IP-Adapter
+    files, each with the folder of its image encoder. `sees_references`: frames may have a reference.
     Raises UserError for a model that cannot be fetched or loaded.
     """
+    from deforum.diffusion.adapters import reference
+    from deforum.diffusion.adapters.ip_adapter.load import Pictured
+    from deforum.diffusion.adapters.ip_adapter.load import join as join_ip_adapters
+    from deforum.diffusion.adapters.lora.load import Joined, join
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.families.load import load_model
+    from deforum.diffusion.families.model import Model
     from deforum.models.device import choose_device
     from deforum.models.room import room_of
 
     room = room_of(choose_device(device))
+    paths = tuple(dict.fromkeys(path for _, path in loras))
+    joined: dict[Path, Joined] = {}
+    pictured: list[Pictured] = []
+
+    def adapt(model: Model) -> None:
+        joined.update(join(paths, model.networks[0], model.text.modules))
+        if sees_references:
+            reference.prepare(model.networks[0])
+        if ip_adapters:
+            pictured.extend(join_ip_adapters(ip_adapters, model.networks[0]))
+
     model = load_model(
-        source, device, precision, tiling=tiling, memory=memory, room=room, compile=compile, step_cache=step_cache
-    )
+        source, device, precision, tiling=tiling, memory=memory, room=room, compile=compile, step_cache=step_cache,
+        adapt=adapt,
+    )  # fmt: skip
+    for each in pictured:
+        room.adopt(each.encoder)
+        each.project.to(room.device)
     return Diffuser(
         model,
         exact_step_count=exact_step_count,
@@ -69,4 +94,6 @@ def load_diffuser(
         vae_refinement=vae_refinement,
         refine_from=refine_from,
         room=room,
+        loras={name: joined[path] for name, path in loras},
+        pictured=pictured,
     )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch.nn.functional import pad
 
+from deforum.diffusion.adapters import reference
 from deforum.diffusion.adapters.controlnet import acting
+from deforum.diffusion.adapters.ip_adapter.load import Pictured, blended, inputs_of
+from deforum.diffusion.adapters.lora.acting import LEAST, Acting, ForSteps, for_text, loras_of
+from deforum.diffusion.adapters.lora.load import Joined
+from deforum.diffusion.adapters.reference import Bank
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
-from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull
+from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.faults import Fault, RenderError, blank, guarded, is_blank, not_finite, shared, watched
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
@@ -28,6 +34,7 @@ from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import Walk, solve
 from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
+from deforum.models.branches import NOTHING, adapting
 from deforum.models.room import Room, room_of, within_memory
 from deforum.models.transfer import stays_on, upload
 from deforum.pixels.image import Image
@@ -35,6 +42,7 @@ from deforum.profiling import WAITING, in_context, stage, staged
 from deforum.seeds import derive_seed
 from deforum.timeline.edits import is_edited, text_at
 from deforum.timeline.frame import Frame
+from deforum.timeline.image_tracks import INIT, ImageWord
 from deforum.timeline.prompts import Prompt, negatives, positives
 
 Tensor = torch.Tensor
@@ -64,6 +72,11 @@ class Plan:
     one in the batch would change the picture."""
     units: tuple[tuple[int, str], ...] = ()
     """The control units that act, by identity and priority."""
+    loras: tuple[Acting, ...] = ()
+    images: tuple[tuple[int, float], ...] = ()
+    """IP-Adapters that act, by their numbers, and their scales."""
+    refers: bool = False
+    """Whether the frames see a reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +106,11 @@ class Diffuser:
         vae_refinement: int = 0,
         refine_from: float = 0.0,
         room: Room | None = None,
+        loras: Mapping[str, Joined] | None = None,
+        pictured: Sequence[Pictured] = (),
     ) -> None:
-        self._model = model
+        """`loras`: those that the model has branches of, by their names in frames; `pictured`: its IP-Adapters."""
+        self._model, self._loras, self._pictured = model, loras or {}, pictured
         self._exact = exact_step_count
         self._fills = fills_prompts
         self._room = room_of(model.device) if room is None else room
@@ -259,10 +275,15 @@ class Diffuser:
                 cells = cell_steps_on_device(paint.strength, self.factor, steps, exact=exact, timesteps=timesteps)
                 run = count_steps(steps, paint.least, exact=exact, timesteps=timesteps) if paint.least < 1 else 0
         eta = {"ancestral_eta": frame.params.ancestral_eta, "ddim_eta": frame.params.ddim_eta}.get(sampler.eta, 0.0)
-        conditionings = self._conditionings(frame, max(run, 1), steps)
+        loras = loras_of(frame.loras, self._loras)
+        with adapting(for_text(loras)):
+            conditionings = self._conditionings(frame, max(run, 1), steps)
         tokens = tuple(len(each.pulls[0].embedding.tokens) for each in conditionings)
         units = tuple((id(control.unit), control.priority) for control in frame.controls)
-        plan = Plan(sampler, steps, run, eta, start, tokens, units)
+        images = tuple((word.unit, word.scale) for word in _acting_images(frame))
+        word = frame.reference
+        refers = word is not None and word.strength > LEAST and (word.picture != INIT or init is not None)
+        plan = Plan(sampler, steps, run, eta, start, tokens, units, loras, images, refers)
         return Task(init, frame, conditionings, plan, None if cells is None else paint, cells)
 
     def _diffuse(
@@ -306,12 +327,20 @@ class Diffuser:
         else:
             # The standard deviation of x0 + sigma * noise.
             start = start * (sigmas[0] ** 2 + schedule.data**2) ** 0.5
+        seen = self._references(tasks, inits, width, height) if plan.refers else None
         may_be_blank = is_blank(torch.stack(inits), 1 / 255).all() if plan.start == "image" else None
 
         def sample() -> tuple[Tensor, list[Fault]]:
             finite: list[Fault] = []
             predictors: dict[tuple[int, ...], Denoise] = {}
             controls = [acting(task.frame.controls, sigmas) for task in tasks]
+            images = [(self._pictured[unit], scale) for unit, scale in plan.images]
+            inputs = ForSteps(
+                plan.loras,
+                partial(prompt_step, run=plan.run, steps=plan.steps, exact=self._exact),
+                self.device,
+                inputs_of(images, self.device) if images else NOTHING,
+            )
 
             def denoise(x: Tensor, sigma: float) -> Tensor:
                 step = step_at(sigma, sigmas)
@@ -320,7 +349,16 @@ class Diffuser:
                 if key not in predictors:
                     given = [replace(each, controls=own) for each, own in zip(conditionings, controls, strict=True)]
                     predictors[key] = model.denoiser(given, *padded)
-                x0 = predictors[key](held(x, sigma), sigma)
+                if seen is None:
+                    with adapting(inputs.at(step)):
+                        x0 = predictors[key](held(x, sigma), sigma)
+                else:
+                    bank = Bank(self._shares(tasks, conditionings))
+                    with adapting({**inputs.at(step), reference.KEY: bank}):
+                        latents, noise = seen
+                        predictors[key](latents + sigma * noise, sigma)
+                        bank.is_writing = False
+                        x0 = predictors[key](held(x, sigma), sigma)
                 finite.append(not_finite(x0))
                 return x0
 
@@ -376,6 +414,37 @@ class Diffuser:
             own.copy_(torch.where(upload(task.cell_steps > 0, own.device), noise, own))
         return latents
 
+    def _references(
+        self, tasks: Sequence[Task], inits: Sequence[Image], width: int, height: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the latents (B, C, h, w) of the frames' references, and noise for them."""
+        from deforum.pixels.image import read
+
+        pictures, noises = [], []
+        for i, task in enumerate(tasks):
+            word = task.frame.reference
+            assert word is not None
+            is_init = word.picture == INIT
+            pictures.append(inits[i] if is_init else read(Path(word.picture), width, height, self.device))
+        latents, shape = (
+            self._encode(pictures, tasks[0].frame.index, refined=False),
+            self._door.latent_shape(width, height),
+        )
+        for task in tasks:
+            seed = derive_seed(task.frame.seed, 0, "reference")
+            noises.append(draws(shape, seed, task.frame.noise_map, self.factor)())
+        return latents, upload(torch.stack(noises), self.device)
+
+    def _shares(self, tasks: Sequence[Task], conditionings: Sequence[Conditioning]) -> Tensor:
+        """Return the reference's share in each row that the network evaluates, (rows, 1, 1)."""
+        shares = []
+        for row in in_rounds(conditionings):
+            for task, pull in zip(tasks, row, strict=True):
+                word = task.frame.reference
+                assert word is not None
+                shares.append(word.strength * (1 - word.fidelity if pull.is_negative else 1.0))
+        return upload(torch.tensor(shares), self.device).view(-1, 1, 1)
+
     @staged("prompt")
     def _conditionings(self, frame: Frame, run: int, steps: int) -> tuple[Conditioning, ...]:
         """Return the conditioning of each of the `run` steps, as in `Task.conditionings`."""
@@ -430,8 +499,27 @@ class Diffuser:
         else:
             embeddings = as_in_the_web_ui([(pull.embedding, pull.is_negative) for pull in pulls])
         return [
-            Pull(embedding, pull.weight, pull.is_negative) for embedding, pull in zip(embeddings, pulls, strict=True)
+            Pull(self._with_images(embedding, frame, negative=pull.is_negative), pull.weight, pull.is_negative)
+            for embedding, pull in zip(embeddings, pulls, strict=True)
         ]
+
+    def _with_images(self, embedding: Embedding, frame: Frame, *, negative: bool) -> Embedding:
+        """Put the tokens of a frame's pictures behind those of a prompt, see `networks.image_tokens`."""
+        words = _acting_images(frame)
+        if not words:
+            return embedding
+        parts = [
+            blended(
+                self._pictured[word.unit], [(Path(path), weight) for path, weight in word.pictures], negative=negative
+            )
+            for word in words
+        ]
+        tokens = torch.cat([embedding.tokens, *(part.to(embedding.tokens) for part in parts)])
+        return Embedding(tokens, embedding.pooled)
+
+
+def _acting_images(frame: Frame) -> list[ImageWord]:
+    return [word for word in frame.images if abs(word.scale) > LEAST]
 
 
 def _placed(

@@ -16,3 +16,6 @@ FINISHING_FACTOR = 2
 
 CONTROL: Path = Path(__file__).parent / "control"
 """The folder of the ControlNet for outlines, outlines.safetensors, a Control-LoRA for the diffusion model."""
+
+LORAS: Path = Path(__file__).parent / "loras"
+"""The folder of the LoRAs for the diffusion model."""

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from deforum.features import clip_length, controlnet, flows, guided_images, hybrid, video_input
+from deforum.features import (
+    clip_length,
+    controlnet,
+    flows,
+    guided_images,
+    hybrid,
+    ip_adapters,
+    loras,
+    reference,
+    video_input,
+)
 from deforum.features.depth import check_lens, find_depth
 from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
@@ -179,6 +189,35 @@ SYMMETRY = Feature(
     },
 )  # fmt: skip
 
+LORAS = Feature(
+    "LoRAs",
+    is_on=lambda settings: bool(loras.names_in(settings)),
+    find=loras.find,
+    attach="deforum.features.loras:attach",
+    notes=loras.notes,
+    check=loras.check,
+    locate=loras.locate,
+    without=loras.without,
+)
+
+IP_ADAPTERS = Feature(
+    "IP-Adapters",
+    is_on=lambda settings: bool(settings.ip_adapter),
+    find=ip_adapters.find,
+    attach="deforum.features.ip_adapters:attach",
+    check=ip_adapters.check,
+    locate=ip_adapters.locate,
+)
+
+REFERENCE = Feature(
+    "reference",
+    is_on=lambda settings: bool(settings.reference),
+    find=reference.find,
+    attach="deforum.features.reference:attach",
+    check=reference.check,
+    locate=reference.locate,
+)
+
 
 FEATURES: tuple[Feature, ...] = (
     DEPTH,
@@ -194,6 +233,9 @@ FEATURES: tuple[Feature, ...] = (
     CONTROL,
     ECHO,
     SYMMETRY,
+    LORAS,
+    IP_ADAPTERS,
+    REFERENCE,
 )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from deforum.models.branches import PLAIN, adapting, current
 from deforum.models.room import is_out_of_memory
 
 Tensor = torch.Tensor
@@ -90,8 +91,9 @@ class Captured(nn.Module):
         self._seen: set[Hashable] = set()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, form = tree_flatten((args, kwargs))
-        if "computes_on" in self.__dict__ or next(self.network.parameters()).dtype != self._dtype:
+        # What adapters read is copied to its place too: a graph serves for all weights of the same adapters.
+        leaves, form = tree_flatten((args, kwargs, dict(current())))
+        if PLAIN in current() or "computes_on" in self.__dict__ or next(self.network.parameters()).dtype != self._dtype:
             return self.network(*args, **kwargs)
         if self._record is None:
             return self._compute(*args, **kwargs)
@@ -116,8 +118,9 @@ class Captured(nn.Module):
             own = [torch.empty_like(leaf).copy_(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
 
             def compute() -> Any:
-                args, kwargs = tree_unflatten(own, form)  # anew: networks may take things off their lists
-                return self._compute(*args, **kwargs)
+                args, kwargs, inputs = tree_unflatten(own, form)  # anew: networks may take things off their lists
+                with adapting(inputs):
+                    return self._compute(*args, **kwargs)
 
             try:
                 replay, result = self._record(compute)

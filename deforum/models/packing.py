@@ -7,12 +7,17 @@ the arithmetic. For float32 on a CPU, in inference mode.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from deforum.models.branches import Branched, own_type
 
 Tensor = torch.Tensor
 Makers = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
@@ -23,6 +28,9 @@ LARGE = 40_000
 
 MOST = 8
 """Shapes of input for which a convolution keeps its weights."""
+
+SETS = 3
+"""Sets of weights of branches for which a layer keeps merged weights."""
 
 
 def is_supported() -> bool:
@@ -40,14 +48,50 @@ class Part(nn.Module):
         return self.forward(*given)
 
 
+T = TypeVar("T")
+Weights = Sequence[tuple[Tensor, Tensor | None]]
+"""Weight and bias of each of some layers."""
+
+
+class Forms(Generic[T]):
+    """What is made of the weights of some layers: once, and again for each set of weights of their branches.
+
+    Branches of layers on a processor are merged into the weights: each would take as long as a layer, small as it is.
+    Only layers with branches are made again when weights change. The last few sets are kept.
+    """
+
+    def __init__(self, layers: Sequence[Any], make: Callable[[Weights], T]) -> None:
+        self._layers, self._make = layers, make
+        self._branched = [layer for layer in layers if isinstance(layer, Branched)]
+        self._own = make([(layer.weight, layer.bias) for layer in layers])
+        self._merged: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def now(self) -> T:
+        """Return what is made of the weights as they are in this thread now."""
+        key = tuple([layer.acting() for layer in self._branched])
+        if not any(key):
+            return self._own
+        with self._lock:
+            made = self._merged.get(key)
+            if made is None:
+                weights = [
+                    layer.merged() if isinstance(layer, Branched) else (layer.weight, layer.bias)
+                    for layer in self._layers
+                ]
+                made = self._merged[key] = self._make(weights)
+                if len(self._merged) > SETS:
+                    self._merged.popitem(last=False)
+            return made
+
+
 class Conv(Part):
     """Convolution with weights in oneDNN's layout for each shape of input, made when it first occurs."""
 
     def __init__(self, conv: nn.Conv2d, *, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
         """`weight` and `bias` replace those of `conv`, which then gives stride, padding mode and dilation."""
         super().__init__()
-        self.weight, self.bias = (conv.weight, conv.bias) if weight is None else (weight, bias)
-        self._weights: dict[torch.Size, Tensor] = {}
+        given = conv if weight is None else _Given(weight, bias)
         self.padding = conv.padding
         padding = list(map(int, conv.padding))
         self._mode = conv.padding_mode
@@ -55,51 +99,83 @@ class Conv(Part):
         if self._mode != "zeros" and any(padding):
             self._around, padding = [padding[1], padding[1], padding[0], padding[0]], [0, 0]
         self._shape = padding, list(conv.stride), list(conv.dilation), conv.groups
+        self._forms = Forms([given], lambda weights: _Layouts(*weights[0], self._shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._padded(x)
+        x, form = self._padded(x), self._forms.now()
         made: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
-            x, self._layout(x.shape), self.bias, *self._shape, "none", [], ""
+            x, form.layout(x.shape), form.bias, *self._shape, "none", [], ""
         )
         return made
 
     def added(self, x: Tensor, other: Tensor) -> Tensor:
         """Return the convolution of `x` plus `other`."""
-        x = self._padded(x)
+        x, form = self._padded(x), self._forms.now()
         made: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            x, other, self._layout(x.shape), self.bias, *self._shape, "add", None, None, [], ""
+            x, other, form.layout(x.shape), form.bias, *self._shape, "add", None, None, [], ""
         )
         return made
 
     def _padded(self, x: Tensor) -> Tensor:
         return F.pad(x, self._around, mode=self._mode) if self._around else x
 
-    def _layout(self, shape: torch.Size) -> Tensor:
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Weights in place of a layer's own."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Layouts:
+    """A convolution's weight in the layouts for shapes of input."""
+
+    weight: Tensor
+    bias: Tensor | None
+    shape: tuple[Any, ...]
+    made: dict[torch.Size, Tensor] = field(default_factory=dict)
+
+    def layout(self, shape: torch.Size) -> Tensor:
         # A layout for another shape gives the same results, but takes up to 40 times as long.
-        weight = self._weights.get(shape)
+        weight = self.made.get(shape)
         if weight is None:  # two threads may both make it
-            if len(self._weights) >= MOST:
-                self._weights.clear()
-            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, list(shape))
-            self._weights[shape] = weight
+            if len(self.made) >= MOST:
+                self.made.clear()
+            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.shape, list(shape))
+            self.made[shape] = weight
         return weight
 
 
 class Linear(Part):
-    """Linear layer of one or more matrices (out, in), one below the other."""
+    """Linear layers with the same input as one: their outputs stand side by side.
 
-    def __init__(self, *weights: Tensor, bias: Tensor | None = None) -> None:
+    A 1x1 convolution is one over cells.
+    """
+
+    def __init__(self, *layers: Any) -> None:
         super().__init__()
-        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-        self._packed = weight.numel() >= LARGE
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
-        self.bias = bias
+        self._packed = sum(layer.weight.numel() for layer in layers) >= LARGE
+        self._forms = Forms(layers, self._form)
 
     def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self._forms.now()
         if not self._packed:
-            return F.linear(x, self.weight, self.bias)
-        made: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
+            return F.linear(x, weight, bias)
+        made: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
         return made
+
+    def _form(self, weights: Weights) -> tuple[Tensor, Tensor | None]:
+        matrices = [weight.flatten(1) for weight, _ in weights]
+        weight = torch.cat(matrices) if len(matrices) > 1 else matrices[0]
+        biases = [
+            weight.new_zeros(len(matrix)) if bias is None else bias
+            for matrix, (_, bias) in zip(matrices, weights, strict=True)
+        ]
+        has_bias = any(bias is not None for _, bias in weights)
+        bias = (torch.cat(biases) if len(biases) > 1 else biases[0]) if has_bias else None
+        return torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight, bias
 
 
 def pack(module: nn.Module, makers: Makers) -> Any:
@@ -109,7 +185,7 @@ def pack(module: nn.Module, makers: Makers) -> Any:
     """
     if "forward" in vars(module):
         return module  # replaced in this one module, as residual branches by their shortcuts
-    make = makers.get(type(module))
+    make = makers.get(own_type(module))
     if make is not None:
         return make(module)
     copied = copy.copy(module)

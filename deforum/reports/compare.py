@@ -20,6 +20,7 @@ from deforum.reports.tabulate import STAND_IN_SEED
 from deforum.settings.declare import Declaration
 from deforum.settings.options import CONTROLS, DECLARATIONS, OPTIONS, ControlUnit, Settings
 from deforum.settings.params import PARAMS
+from deforum.settings.units import kind_of
 from deforum.settings.yaml_writer import write_value
 from deforum.timeline.prompts import negatives, positives
 from schedules import TextSchedule
@@ -172,7 +173,7 @@ def _compare_one(name: str, declaration: Declaration, a: Side, b: Side) -> Itera
         count = min(len(a.timeline), len(b.timeline))
         texts = [each.sample(len(s.timeline), s.timeline.variables)[:count] for each, s in ((one, a), (other, b))]
         yield from _compare_texts(name, range(count), *texts)
-    elif isinstance(one, tuple):
+    elif isinstance(one, tuple) and kind_of(declaration.type) is None:
         yield f"{name}: {len(one)} | {len(other)} entries, which are not the same"
     elif name == "prompt_blend":
         ways = (a.settings.blending, b.settings.blending)
@@ -218,6 +219,9 @@ def _compare_per_frame(a: Side, b: Side) -> Iterator[str]:
     yield from compared("sampler", lambda frame: _sampler(frame.sampler), pairs)
     yield from compared("prompt", lambda frame: _blend(positives(frame.prompts)), pairs)
     yield from compared("negative prompt", lambda frame: _blend(negatives(frame.prompts)), pairs)
+    yield from compared("reference", lambda frame: str(frame.reference or ""), pairs)
+    yield from compared("ip_adapter", lambda frame: " ".join(map(str, frame.images)), pairs)
+    yield from compared("loras", lambda frame: " ".join(map(str, frame.loras)), pairs)
 
 
 def _blend(prompts: Sequence[tuple[str, float]]) -> str:

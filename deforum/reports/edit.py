@@ -82,7 +82,7 @@ GATES: Mapping[str, str] = {
 BY_FRAMES = {
     "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
     "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
-    "prompt_weighting", "init_images",
+    "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_THE_RUN = {
@@ -185,7 +185,7 @@ def _features(prepared: Prepared) -> tuple[str, ...]:
 
 def _written(settings: Settings, name: str) -> str:
     value = getattr(settings.params if name in PARAMS else settings, name)
-    return value.text if hasattr(value, "text") else write_value(value) if not isinstance(value, tuple) else str(value)
+    return value.text if hasattr(value, "text") else write_value(value)
 
 
 # --- settings that are constant ---------------------------------------------------------------------------------------
@@ -336,6 +336,9 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     yield "sampler", lambda prepared, frame: _sampler(frame.sampler), Read.PAINTED
     yield "prompt", lambda prepared, frame: _blend(positives(frame.prompts)), Read.PAINTED
     yield "negative prompt", lambda prepared, frame: _blend(negatives(frame.prompts)), Read.PAINTED
+    yield "loras", lambda prepared, frame: " ".join(map(str, frame.loras)), Read.PAINTED
+    yield "reference", lambda prepared, frame: str(frame.reference or ""), Read.PAINTED
+    yield "ip_adapter", lambda prepared, frame: " ".join(map(str, frame.images)), Read.PAINTED
     yield "color_renewal", lambda prepared, frame: frame.renewal, Read.PAINTED
     yield "strength_0_no_init", lambda prepared, frame: frame.starts_empty, Read.PAINTED
     for name in ("mask", "noise_mask"):

@@ -13,6 +13,7 @@ from deforum.features.acting import in_words
 from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.settings.steps import Chain
+from deforum.settings.units import kind_of
 from deforum.settings.yaml_writer import write_value
 from schedules import NumberSchedule, TextSchedule, nearest
 from schedules.quoting import quote
@@ -176,6 +177,8 @@ def _kind(declaration: Declaration) -> str:
         bool: "true or false",
     }
     numbers = {int: "whole number", float: "number", str: "text"}
+    if kind_of(declaration.type):
+        return "list"
     return "choice" if declaration.choices else kinds.get(declaration.type) or numbers[declaration.type]
 
 

@@ -81,7 +81,7 @@ class Declaration:
 
     name: str
     type: Any
-    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule or KeyedTexts."""
+    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule, KeyedTexts, or a list of units."""
     optional: bool
     """Whether the value may be None, null in a file."""
     default: Any

@@ -36,6 +36,7 @@ from deforum.settings.steps import (
     Upscale,
     VideoFormat,
 )
+from deforum.settings.units import Unit
 from schedules import NumberSchedule, TextSchedule, parse_number, parse_text
 
 FlowMethod = Literal["None", "RAFT", "DIS Medium", "DIS Fine", "Farneback"]
@@ -166,6 +167,49 @@ class ControlUnit:
 CONTROLS: Mapping[str, Declaration] = declarations(ControlUnit)
 
 
+@dataclass(frozen=True)
+class LoraUnit(Unit):
+    """One LoRA, and how strongly it acts over time."""
+
+    # fmt: off
+    lora: str = _diffusion("", "", "Its name in models_dir, or a file.")
+    weight: NumberSchedule = _diffusion(parse_number("1", name="weight"), "factor",
+        "Weight in the denoising network.", -100, 100)
+    text_encoder: NumberSchedule | None = _diffusion(None, "factor",
+        "Weight in the text encoders; null as in the network.", -100, 100)
+    start: NumberSchedule = _diffusion(parse_number("0", name="start"), "share",
+        "Share of the steps after which it begins to act.", 0, 1)
+    end: NumberSchedule = _diffusion(parse_number("1", name="end"), "share",
+        "Share of the steps after which it acts no more.", 0, 1)
+    # fmt: on
+
+
+@dataclass(frozen=True)
+class PictureUnit(Unit):
+    """One IP-Adapter: pictures that act as prompts do."""
+
+    # fmt: off
+    model: str = _diffusion("", "", "Its name in models_dir, or a file.")
+    images: KeyedTexts = _diffusion((), "path", "Picture by keyframe.")
+    scale: NumberSchedule = _diffusion(parse_number("1", name="scale"), "factor",
+        "How strongly the picture acts; 0 is off.", -10, 10)
+    image_encoder: str = _diffusion("", "path", "Folder of the image encoder that the adapter was trained with.")
+    # fmt: on
+
+
+@dataclass(frozen=True)
+class ReferenceUnit(Unit):
+    """A picture that guides through the network's own attention, without weights."""
+
+    # fmt: off
+    picture: KeyedTexts = _diffusion((), "path", "Picture by keyframe; init is what the frame is painted from.")
+    strength: NumberSchedule = _diffusion(parse_number("1", name="strength"), "share",
+        "How much the attentions see of it; 0 is off.", 0, 1)
+    fidelity: NumberSchedule = _diffusion(parse_number("0.5", name="fidelity"), "share",
+        "How far the negative prompt does without it; with 1 its style is followed most.", 0, 1)
+    # fmt: on
+
+
 @dataclass(frozen=True, repr=False)
 class Settings:
     """Everything a render is made from. Paths are as in the file."""
@@ -229,6 +273,18 @@ class Settings:
         "noise. Set it where pictures are burnt or stay noise: v_prediction for models trained with v-prediction.")
     checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
         "Model by keyframe; replaces `model`.", old="checkpoint_schedule", pending="changing the model during a run")
+    loras: tuple[LoraUnit, ...] = _diffusion((), "",
+        "LoRAs, with weights over time: [{lora: ink, weight: \"0: (0), 40: (1)\"}], or {ink: 0.8}. `lora` is a file or "
+        "the name of one in models_dir; `weight` a schedule; `text_encoder` another one for the text encoders; `start` "
+        "and `end` the share of the steps between which it acts. <lora:name:weight> in prompts adds to it.")
+    ip_adapter: tuple[PictureUnit, ...] = _diffusion((), "",
+        "IP-Adapters, with a picture by keyframe: [{model: ip-adapter_sd15, images: {0: a.png, 40: b.png}, scale: 0.6, "
+        "image_encoder: folder}]. `model` is a file or the name of one in models_dir, `scale` a schedule. Between "
+        "keyframes pictures blend where prompts do (prompt_blend).")
+    reference: tuple[ReferenceUnit, ...] = _diffusion((), "",
+        "A picture whose look is followed, through the network's own attention (reference-only): {picture: a.png, "
+        "strength: 0.8, fidelity: 0.5}. `picture` may change by keyframe, and be init, what a frame is painted from: "
+        "mostly the moved previous frame. It needs no weights, and a second evaluation of the network in each step.")
     sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
         "Sampler by keyframe, such as Euler a or DPM++ 2M Karras.",
         old="sampler_schedule sampler_name")

@@ -11,6 +11,7 @@ from deforum.settings.declare import Declaration, KeyedTexts
 from deforum.settings.document import Mapping, Node, Scalar, Sequence
 from deforum.settings.faults import Wrong, inside, readable, unique
 from deforum.settings.keyed_texts import read_keyed_texts
+from deforum.settings.units import kind_of, read_units
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
 from schedules.quoting import cut, quote
 from schedules.variables import LARGEST_INT
@@ -37,6 +38,9 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return read_keyed_texts(node, name)
+    unit = kind_of(declaration.type)
+    if unit is not None:
+        return read_units(unit, node, name, read_value)
     if (
         declaration.optional
         and isinstance(node, Scalar)

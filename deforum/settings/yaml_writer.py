@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from deforum.settings.declare import Declaration
 from deforum.settings.steps import Chain, write_step
+from deforum.settings.units import Unit, changed_values, kind_of
 from deforum.settings.yaml_scalars import PLAIN, quote, write_scalar
 from schedules import Expression, NumberKeyframe, NumberSchedule, TextSchedule, parse_number
 
@@ -28,6 +29,11 @@ def write_yaml(entries: Iterable[tuple[str, Declaration, object]], sections: Map
 
 
 def _entry(name: str, declaration: Declaration, value: object, indent: str) -> Iterator[str]:
+    if isinstance(value, tuple) and kind_of(declaration.type):
+        yield f"{indent}{name}:" if value else f"{indent}{name}: []"
+        for unit in value:
+            yield f"{indent}  - {_unit(unit)}"
+        return
     if isinstance(value, tuple):
         yield f"{indent}{name}:" if value else f"{indent}{name}: {{}}"
         for key, text in value:
@@ -59,8 +65,20 @@ def write_value(value: object) -> str:
             return _schedule(value)
         case Chain():
             return value.text
+        case Unit():
+            return _unit(value)
+        case tuple():
+            if all(isinstance(each, tuple) for each in value) and value:
+                return "{" + ", ".join(f"{quote(key)}: {quote(text)}" for key, text in value) + "}"
+            return "[" + ", ".join(map(write_value, value)) + "]"
         case _:
             return write_scalar(value)
+
+
+def _unit(unit: Unit) -> str:
+    """Return a unit as a YAML mapping on one line; a text with a comma or a brace stands in quotes."""
+    values = ((name, write_value(value)) for name, value in changed_values(unit))
+    return "{" + ", ".join(f"{name}: {value}" for name, value in values) + "}"
 
 
 def _schedule(schedule: NumberSchedule | TextSchedule) -> str:

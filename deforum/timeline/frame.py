@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deforum.settings.params import Params
 from deforum.timeline.control import Control
+from deforum.timeline.image_tracks import ImageWord, ReferenceWord
 from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 
@@ -37,6 +38,9 @@ class Frame:
     """The control units that act on it, whose weights are not 0."""
     grid: tuple[int, int] = (0, 0)
     """By how many px to the left and up the grid of the model's latents begins; less than a cell."""
+    images: tuple[ImageWord, ...] = ()
+    """The pictures that act as prompts do, with IP-Adapters."""
+    reference: ReferenceWord | None = None
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 

@@ -18,6 +18,8 @@ from deforum.settings.profiles import PROFILES
 from deforum.timeline.curves import sample_curve
 from deforum.timeline.expressions import Fault, PromptTexts, find_faults
 from deforum.timeline.frame import Frame, Span
+from deforum.timeline.image_tracks import ImageTrack, ReferenceTrack, place_images, place_reference
+from deforum.timeline.lora_tracks import LoraTrack, place_loras
 from deforum.timeline.lora_words import LoraWord, join_loras, take_loras
 from deforum.timeline.prompts import NO_PROMPTS, Prompt, PromptTrack, place_prompts, plain_number, prepare
 from deforum.timeline.sub_prompts import split_parts
@@ -58,6 +60,10 @@ class Timeline:
     prompts: PromptTrack
     blend_prompts: bool
     prompt_weighting: Literal["off", "shares", "weights"]
+    loras: tuple[LoraTrack, ...] = ()
+    """Those of the setting; prompts may name more."""
+    images: tuple[ImageTrack, ...] = ()
+    reference: ReferenceTrack | None = None
     starts_empty: bool = False
     """Whether frame 0 is diffused from empty latents, with init_strength."""
 
@@ -88,6 +94,8 @@ class Timeline:
             params=params,
             renewal=self._renewal(index),
             loras=loras,
+            reference=None if self.reference is None else self.reference.at(index),
+            images=tuple(track.at(index, blend=self.blend_prompts) for track in self.images),
             starts_empty=self.starts_empty and index == 0,
         )
 
@@ -97,7 +105,7 @@ class Timeline:
         return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
 
     def _prompts(self, index: int) -> tuple[tuple[Prompt, ...], tuple[LoraWord, ...]]:
-        """Return the prompts of a frame, and the LoRAs that they name."""
+        """Return the prompts of a frame, and the LoRAs that they and the settings name."""
         prompts: list[Prompt] = []
         loras: list[tuple[tuple[LoraWord, ...], float]] = []
         for text, weight in self.prompts.at(index, blend=self.blend_prompts):
@@ -109,6 +117,7 @@ class Timeline:
         if self.prompt_weighting != "off":
             shares = self.prompt_weighting == "shares"
             prompts = [part for prompt in prompts for part in split_parts(prompt, shares=shares)]
+        loras += [((track.at(index),), 1.0) for track in self.loras]
         return tuple(prompts), join_loras(loras)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -198,6 +207,9 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         checkpoints=settings.checkpoint.sample(count, variables),
         prompts=prompts,
         blend_prompts=settings.blending != "hold",
+        loras=place_loras(settings),
+        images=place_images(settings),
+        reference=place_reference(settings),
         starts_empty=starts_empty,
         prompt_weighting=settings.prompt_weighting,
     )

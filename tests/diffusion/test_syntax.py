@@ -109,9 +109,9 @@ def test_composition(text: str, spans: list[tuple[str, float]]) -> None:
 
 
 def test_what_does_not_act_is_said_and_taken_out() -> None:
-    text = "a hill <lora:snow:0.7> [sun:moon:0.5]"
+    text = "a hill <hypernet:snow:0.7> [sun:moon:0.5]"
     (note,) = prompt_notes(text)
-    assert "<lora:snow:0.7>" in note
+    assert "<hypernet:snow:0.7>" in note
     assert strip_networks(text) == "a hill  [sun:moon:0.5]"
     assert prompt_notes("[cat] (a:1.2) [b] a|b [c:d]") == ()
 
@@ -119,7 +119,8 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
 @pytest.mark.parametrize(
     ("text", "notes"),
     [
-        ("a <hypernet:x:1> <foo:bar>", ("<hypernet:x:1>, <foo:bar>: no effect: extra networks are not supported yet",)),
+        ("a <hypernet:x:1> <foo:bar>", (
+            "<hypernet:x:1>, <foo:bar>: no effect: of extra networks, LoRAs are supported (<lora:name:weight>)",)),
         ("a <cat-toy>, <3", ("<cat-toy>: read as words: < and > only mark extra networks",)),
         ("(embedding:bad-hands:1.2), x", (
             "embedding:bad-hands: read as words: embeddings (textual inversion) are not supported yet",)),
@@ -130,7 +131,9 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
         ("(a:inf) (b:-nan) AND c:5000", (
             "weight inf, weight -nan, weight 5000: 1 is used instead; expected a number from -1000 to 1000, as in "
             "(word:1.2)",)),
-        (f"<lora:{'x' * 500}>", (f"<lora:{'x' * 38}…{'x' * 14}>: no effect: extra networks are not supported yet",)),
+        (f"<hyper:{'x' * 500}>", (
+            f"<hyper:{'x' * 37}…{'x' * 14}>: no effect: of extra networks, LoRAs are supported (<lora:name:weight>)",)),
+        ("a <lora:b:0.5> <lyco:c>", ()),
         ("a `t/2` b `sin(t) c\nd", (
             "`sin(t) c: read as words: an expression stands between two back-quotes on one line",)),
         ("(a:1e-3) <3 [b] c:9 (d:inform) `t` (e:`t/2`) ``", ()),

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.vocabulary import clip_tokenizer
+from deforum.timeline.image_tracks import ImageWord, ReferenceWord
+from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 
 PARAMS = {
@@ -36,6 +38,9 @@ def frame(
     sampler: str = "Euler",
     starts_empty: bool = False,
     controls: tuple[Any, ...] = (),
+    loras: tuple[LoraWord, ...] = (),
+    images: tuple[ImageWord, ...] = (),
+    reference: ReferenceWord | None = None,
     **params: float,
 ) -> Any:
     """A frame with what the diffuser reads of it."""
@@ -52,6 +57,9 @@ def frame(
         controls=controls,
         grid=(0, 0),
         starts_empty=starts_empty,
+        loras=loras,
+        images=images,
+        reference=reference,
     )
 
 

@@ -46,14 +46,14 @@ def test_layouts_kept_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     for side in (4, 5, 6, 4):
         x = noise(1, 8, side, side)
         assert torch.allclose(packed(x), conv(x), atol=1e-5)
-    assert len(packed._weights) == 2
+    assert len(packed._forms.now().made) == 2
 
 
 @pytest.mark.parametrize("width", [16, 256])  # plain and packed
 @torch.inference_mode()
 def test_linear_layers(width: int) -> None:
     layers = [nn.Linear(width, width), nn.Linear(width, 2 * width)]
-    packed = Linear(*[layer.weight for layer in layers], bias=torch.cat([layer.bias for layer in layers]))
+    packed = Linear(*layers)
     x = noise(2, 5, width)
     assert torch.allclose(packed(x), torch.cat([layer(x) for layer in layers], dim=-1), atol=1e-5)
 

@@ -19,6 +19,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from deforum.diffusion.deep_cache import Added
+from deforum.diffusion.networks.image_tokens import text_of
 from deforum.models.transfer import upload
 from deforum.timeline.control import Control
 
@@ -268,7 +269,7 @@ class OwnUnit:
 
     def evaluate(self, seen: Tensor, x: Tensor, time: Tensor, inputs: Inputs) -> tuple[Tensor, ...]:
         dtype = seen.dtype
-        tokens = inputs.tokens if inputs.tokens.dtype == dtype else inputs.tokens.to(dtype)
+        tokens = text_of(inputs.tokens).to(dtype)  # the same object where nothing is to do
         found: tuple[Tensor, ...]
         if inputs.pooled is None:
             found = self.run(x.to(dtype), time, tokens, None, seen)
@@ -305,7 +306,7 @@ class LibraryUnit:
         more: Mapping[str, Any] = {}
         if inputs.pooled is not None:
             more = {"text_embeds": inputs.pooled.to(dtype), "time_ids": inputs.sizes}
-        found: tuple[Tensor, ...] = self.network(x.to(dtype), time, inputs.tokens.to(dtype), seen, **more)
+        found: tuple[Tensor, ...] = self.network(x.to(dtype), time, text_of(inputs.tokens).to(dtype), seen, **more)
         return tuple(each.mean((2, 3), keepdim=True).expand_as(each) for each in found) if self.pools else found
 
 

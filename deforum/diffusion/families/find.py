@@ -168,6 +168,19 @@ def check_folder(name: str, folder: Path, prediction: str | None = None, *, refi
     return ModelSource(name, "folder", folder, family.name, prediction, None, size, fp16)
 
 
+def token_width(model: ModelSource) -> tuple[int | None, str]:
+    """Return the width of the prompt's tokens in a model with a UNet (else None), and the title of its family.
+
+    Of a model that has to be downloaded first, (None, "").
+    """
+    folder = model.path if model.config is None else model.config
+    if folder is None:
+        return None, ""
+    family = FAMILIES[model.family]
+    width = read_config(folder / family.network / "config.json").get("cross_attention_dim")
+    return (max(width) if isinstance(width, list) else width), family.title
+
+
 def native_size(network: Mapping[str, Any], vae: Mapping[str, Any], family: Family) -> tuple[int, int]:
     """Return the width and height in px that the configurations of a network and its autoencoder name.
 

@@ -49,10 +49,12 @@ def load_model(
     room: Room | None = None,
     compile: str = "off",
     step_cache: int = 1,
+    adapt: Callable[[Model], object] | None = None,
 ) -> Model:
     """Load a model, see `load_diffuser` for the arguments; raises UserError for damaged or incomplete files.
 
-    `room` is where its modules are placed; None: the one of the device.
+    `room` is where its modules are placed; None: the one of the device. `adapt` adds what adapters have to the whole
+    modules, before they are placed, recorded or packed.
     """
     target = choose_device(device)
     room = room_of(target) if room is None else room
@@ -95,6 +97,8 @@ def load_model(
         skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
     if tiling and FAMILIES[source.family].network == "transformer":
         _log.warning("tiling: a transformer sees where the edges are; pictures of %s may not tile", source.name)
+    if adapt is not None:
+        adapt(model)
     for module in (*model.networks, model.vae):
         module.to(memory_format=torch.channels_last)
         if tiling:

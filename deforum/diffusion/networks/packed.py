@@ -29,12 +29,16 @@ from torch.nn import functional as F
 from deforum.diffusion.networks import blocks
 from deforum.diffusion.networks.autoencoder_kl import AutoencoderKL
 from deforum.diffusion.networks.controlnet import ControlNet
+from deforum.diffusion.networks.image_tokens import ImageAttention, images_of, text_of
 from deforum.diffusion.networks.unet import TimeEmbedding, UNet
-from deforum.models.packing import Conv, Linear, Makers, Part, is_supported, pack
+from deforum.models.branches import Inputs, adapting, current
+from deforum.models.packing import Conv, Forms, Linear, Makers, Part, Weights, is_supported, pack
 
 Tensor = torch.Tensor
-Keys = Mapping[nn.Module, tuple[Tensor, Tensor]]
-"""Key and value (B, heads, tokens, width per head) of the prompts, by the attention that reads them."""
+Seen = list[tuple[Tensor, Tensor, Any]]
+"""Key and value (B, heads, tokens, width per head) of a prompt, then those of pictures, each with a weight."""
+Keys = Mapping[nn.Module, Seen]
+"""By the attention that reads them."""
 Read = tuple[Keys, Tensor | None]
 
 
@@ -43,11 +47,12 @@ class Norm(Part):
 
     def __init__(self, norm: nn.GroupNorm, *, plain: bool = False) -> None:
         super().__init__()
-        self._groups, self.weight, self.bias, self._eps = norm.num_groups, norm.weight, norm.bias, norm.eps
+        self._groups, self._eps = norm.num_groups, norm.eps
+        self._forms = Forms([norm], lambda weights: weights[0])
         self._plain = plain
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.group_norm(x, self._groups, self.weight, self.bias, self._eps)
+        x = torch.group_norm(x, self._groups, *self._forms.now(), self._eps)
         return x if self._plain else torch.ops.aten.silu_.default(x)
 
 
@@ -73,9 +78,8 @@ class SelfAttention(Part):
 
     def __init__(self, attention: blocks.Attention) -> None:
         super().__init__()
-        parts = attention.to_q, attention.to_k, attention.to_v
-        self.read = Linear(*[part.weight for part in parts], bias=_joined([part.bias for part in parts]))
-        self.out, self._heads = _linear(attention.to_out[0]), attention.heads
+        self.read = Linear(attention.to_q, attention.to_k, attention.to_v)
+        self.out, self._heads = Linear(attention.to_out[0]), attention.heads
 
     def forward(self, x: Tensor) -> Tensor:
         batch, count, width = x.shape
@@ -88,20 +92,31 @@ class PromptAttention(Part):
 
     def __init__(self, attention: blocks.Attention) -> None:
         super().__init__()
-        parts = attention.to_k, attention.to_v
-        self._read = Linear(*[part.weight for part in parts], bias=_joined([part.bias for part in parts]))
-        self.query, self.out, self._heads = _linear(attention.to_q), _linear(attention.to_out[0]), attention.heads
+        self._read = Linear(attention.to_k, attention.to_v)
+        self.query, self.out, self._heads = Linear(attention.to_q), Linear(attention.to_out[0]), attention.heads
+        self._images = attention.images if isinstance(attention, ImageAttention) else None
 
-    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return key and value of tokens (B, tokens, width)."""
-        read = self._read(tokens).view(*tokens.shape[:-1], 2, self._heads, -1)
+    def read(self, tokens: Tensor) -> Seen:
+        """Return keys and values of tokens (B, tokens, width)."""
+        text = text_of(tokens)
+        read = self._read(text).view(*text.shape[:-1], 2, self._heads, -1)
         key, value = read.permute(2, 0, 3, 1, 4).unbind()
-        return key, value
+        seen: Seen = [(key, value, 1.0)]
+        for name, pictured, weight in images_of(tokens) if self._images is not None else ():
+            assert self._images is not None
+            parts = self._images[name](pictured)
+            key, value = (part.view(*part.shape[:-1], self._heads, -1).transpose(1, 2) for part in parts)
+            seen.append((key, value, weight))
+        return seen
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
         batch, count, width = x.shape
         query = self.query(x).view(batch, count, self._heads, -1).transpose(1, 2)
-        return self.out(_attend(query, *keys[self]).transpose(1, 2).reshape(batch, count, width))
+        (key, value, _), *pictures = keys[self]
+        found = _attend(query, key, value)
+        for key, value, weight in pictures:
+            found = found + weight * _attend(query, key, value)
+        return self.out(found.transpose(1, 2).reshape(batch, count, width))
 
 
 class TransformerBlock(Part):
@@ -111,7 +126,7 @@ class TransformerBlock(Part):
         super().__init__()
         self.norm1, self.norm2, self.norm3 = block.norm1, block.norm2, block.norm3
         self.attn1, self.attn2 = SelfAttention(block.attn1), PromptAttention(block.attn2)
-        self.gate, self.out = _linear(block.ff.net[0].proj), _linear(block.ff.net[2])
+        self.gate, self.out = Linear(block.ff.net[0].proj), Linear(block.ff.net[2])
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
         x = self.attn1(self.norm1(x)).add_(x)
@@ -127,7 +142,7 @@ class Transformer(Part):
     def __init__(self, block: blocks.Transformer) -> None:
         super().__init__()
         self.norm = Norm(block.norm, plain=True)
-        self.proj_in, self.proj_out = _linear(block.proj_in), _linear(block.proj_out)
+        self.proj_in, self.proj_out = Linear(block.proj_in), Linear(block.proj_out)
         plain: Iterable[Any] = block.transformer_blocks
         self.blocks = nn.ModuleList(TransformerBlock(inner) for inner in plain)
 
@@ -149,18 +164,23 @@ class Upsample(Part):
 
     def __init__(self, block: blocks.Upsample) -> None:
         super().__init__()
+        self._conv, self._channels = (block.conv,), block.conv.out_channels
         self._plain = Conv(block.conv)
-        self._channels = block.conv.out_channels
-        rows = _halves(block.conv.weight.detach(), 2)
+        self._forms = Forms([block.conv], self._quartered)
+
+    def _quartered(self, weights: Weights) -> Conv:
+        """Return the convolution for the four positions."""
+        [(weight, bias)] = weights
+        rows = _halves(weight.detach(), 2)
         weight = torch.cat([part for row in rows for part in _halves(row, 3)])  # (4 * out, in, 2, 2)
-        bias = None if block.conv.bias is None else block.conv.bias.repeat(4)
-        self._quarters = Conv(block.conv, weight=weight.contiguous(memory_format=torch.channels_last), bias=bias)
+        bias = None if bias is None else bias.repeat(4)
+        return Conv(self._conv[0], weight=weight.contiguous(memory_format=torch.channels_last), bias=bias)
 
     def forward(self, x: Tensor, size: torch.Size | None = None) -> Tensor:
         batch, _, height, width = x.shape
         if size is not None and tuple(size) != (2 * height, 2 * width):
             return self._plain(F.interpolate(x, size=size))
-        quarters = self._quarters(x)  # (B, 4 * out, h + 1, w + 1)
+        quarters = self._forms.now()(x)  # (B, 4 * out, h + 1, w + 1)
         shape = batch, self._channels, 2 * height, 2 * width
         made = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         for index, part in enumerate(torch.split(quarters, self._channels, dim=1)):
@@ -176,16 +196,6 @@ def _halves(weight: Tensor, dim: int) -> list[Tensor]:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value)
-
-
-def _linear(layer: Any) -> Linear:
-    """Pack a linear layer, or a 1x1 convolution as one."""
-    return Linear(layer.weight.flatten(1), bias=layer.bias)
-
-
-def _joined(biases: list[Tensor | None]) -> Tensor | None:
-    given = [bias for bias in biases if bias is not None]
-    return torch.cat(given) if given else None
 
 
 PACKED: Makers = {
@@ -210,7 +220,7 @@ class PackedUNet:
         self._attentions = [part for part in parts if isinstance(part, PromptAttention)]
         self._resnets = [part for part in parts if isinstance(part, Resnet)]
         times = [resnet.time for resnet in self._resnets if resnet.time is not None]
-        self._times = Linear(*[time.weight for time in times], bias=torch.cat([time.bias for time in times]))
+        self._times = Linear(*times)
         self._widths = [time.out_features for time in times]
         self._known = threading.local()
         self._idle: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
@@ -225,15 +235,23 @@ class PackedUNet:
         crews = min(cores, len(x))
         bounds = [len(x) * crew // crews for crew in range(crews + 1)]
         rows = [slice(first, last) for first, last in pairwise(bounds)]
-        known: tuple[Tensor, list[Read]] | None = getattr(self._known, "read", None)
-        if known is None or known[0] is not tokens:
-            known = self._known.read = tokens, [self._read(tokens[row]) for row in rows]
+        inputs = current()
+        known: tuple[Tensor, Inputs, list[Read]] | None = getattr(self._known, "read", None)
+        if known is None or known[0] is not tokens or known[1] is not inputs:
+            known = self._known.read = tokens, inputs, [self._read(tokens[row]) for row in rows]
         given = [
-            (x[row], time[row], read, None if guidance is None else guidance[row], [each[row] for each in added])
-            for row, read in zip(rows, known[1], strict=True)
+            (
+                x[row],
+                time[row],
+                read,
+                None if guidance is None else guidance[row],
+                [each[row] for each in added],
+                inputs,
+            )
+            for row, read in zip(rows, known[2], strict=True)
         ]
         if crews == 1:
-            return self._run(*given[0])
+            return self._run(*given[0][:-1])
         with self._crew(crews, cores) as pool:
             return _rejoined(list(pool.map(self._work, given)))
 
@@ -253,12 +271,13 @@ class PackedUNet:
             idle.append(pool)
 
     @torch.inference_mode()
-    def _work(self, given: tuple[Tensor, Tensor, Read, Tensor | None, Sequence[Tensor]]) -> Any:
-        return self._run(*given)
+    def _work(self, given: tuple[Tensor, Tensor, Read, Tensor | None, Sequence[Tensor], Inputs]) -> Any:
+        with adapting(given[-1]):
+            return self._run(*given[:-1])
 
     def _read(self, tokens: Tensor) -> Read:
         """Return keys and values of tokens (B, tokens, width), and their embedding, which is added to the time's."""
-        embedding = None if self._unet.add_embedding is None else self._unet.add_embedding(tokens)
+        embedding = None if self._unet.add_embedding is None else self._unet.add_embedding(text_of(tokens))
         return {attention: attention.read(tokens) for attention in self._attentions}, embedding
 
     def _run(self, x: Tensor, time: Tensor, read: Read, guidance: Tensor | None, added: Sequence[Tensor]) -> Any:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from deforum.diffusion.networks.blocks import Downsample, Resnet, Transformer, Upsample
 from deforum.diffusion.networks.files import Config
+from deforum.diffusion.networks.image_tokens import text_of
 
 Tensor = torch.Tensor
 
@@ -193,7 +194,7 @@ class UNet(Encoder):
         """
         embedding = self.embed(x, time, timestep_cond)
         if self.add_embedding is not None:
-            embedding = embedding + self.add_embedding(encoder_hidden_states)
+            embedding = embedding + self.add_embedding(text_of(encoder_hidden_states))
         middle = () if mid_block_additional_residual is None else (mid_block_additional_residual,)
         residuals = (*down_block_additional_residuals, *middle)
         return Predicted(self.run(x, embedding, encoder_hidden_states, residuals, down_intrablock_additional_residuals))

@@ -17,10 +17,13 @@ from deforum.diffusion.cores import in_turn
 from deforum.diffusion.faults import Fault, guarded, not_finite
 from deforum.diffusion.noise import slerp
 from deforum.diffusion.prompts.syntax import Weighted, parse_attention, prompt_notes, strip_networks
+from deforum.models.branches import current
 
 Tensor = torch.Tensor
 
 _log = logging.getLogger(__name__)
+Key = tuple[str, int, tuple[tuple[str, Any], ...]]
+"""Text, clip_skip, and the inputs of adapters."""
 _CACHED = 64
 """Number of cached embeddings; one of a single chunk takes up to 0.6 MB."""
 
@@ -78,13 +81,13 @@ def _hold_last(embedding: Embedding, length: int) -> Embedding:
 
 
 class PromptEncoder:
-    """Encodes prompts; embeddings are cached by text and clip_skip."""
+    """Encodes prompts; embeddings are cached by text, clip_skip, and the weights of adapters."""
 
     def __init__(self, reader: TextReader, *, spherical: bool) -> None:
         """`spherical`: blend embeddings by spherical instead of linear interpolation."""
         self._reader = reader
         self._spherical = spherical
-        self._cache: OrderedDict[tuple[str, int], Embedding] = OrderedDict()
+        self._cache: OrderedDict[Key, Embedding] = OrderedDict()
         self._noted: set[str] = set()
         self._lock = threading.RLock()
         """Animations that are painted at once share the cache."""
@@ -94,7 +97,7 @@ class PromptEncoder:
 
         Raises RenderError, naming `frame`, where the embedding holds NaN or Inf.
         """
-        key = (text, clip_skip)
+        key = (text, clip_skip, tuple(sorted(current().items())))  # adapters of text encoders, too
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
@@ -108,7 +111,7 @@ class PromptEncoder:
                         "the text encoder",
                         frame,
                         self._reader.modules,
-                        lambda: self._compute(*key),
+                        lambda: self._compute(text, clip_skip),
                         forget=lambda: self._forget(key),
                     )
                 self._cache[key] = found
@@ -150,6 +153,6 @@ class PromptEncoder:
         parts = [embedding.tokens] if embedding.pooled is None else [embedding.tokens, embedding.pooled]
         return embedding, [not_finite(part) for part in parts]
 
-    def _forget(self, key: tuple[str, int]) -> None:
+    def _forget(self, key: Key) -> None:
         with self._lock:
             self._cache.pop(key, None)

@@ -5,7 +5,7 @@
 one thing BREAK another         a new chunk of the text encoder begins
 one thing AND another :0.5      two conditionings, each with its own weight in the guidance
 [from:to:0.5]  [a|b]            changes during the steps of a frame, see `deforum.timeline.edits`
-<lora:name:1>                   an extra network; not supported yet, removed from the prompt
+<hypernet:name:1>               an extra network, removed from the prompt; LoRAs are read before, see `lora_words`
 
 A weight is a number as Python writes it: 1, -0.5, .5, 1e-05, True (1) and False (0); signs before it multiply, so that
 an expression may follow a sign. Every pattern here takes time in proportion to the length of the text.
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from deforum.timeline.lora_words import KINDS
 from schedules.quoting import cut
 
 
@@ -168,7 +169,10 @@ def prompt_notes(text: str) -> tuple[str, ...]:
     tags = list(_TAG.finditer(text))
     words = strip_networks(text)
     notes = (
-        _note([tag[0] for tag in tags if tag["kind"]], "no effect: extra networks are not supported yet"),
+        _note(
+            [tag[0] for tag in tags if tag["kind"] and tag["kind"] not in KINDS],
+            "no effect: of extra networks, LoRAs are supported (<lora:name:weight>)",
+        ),
         _note([tag[0] for tag in tags if not tag["kind"]], "read as words: < and > only mark extra networks"),
         _note(
             [match[0] for match in _EMBEDDING.finditer(words)],
