@@ -68,7 +68,7 @@ def _scale(image: Float) -> float:
     return image.shape[0] / SIZE
 
 
-def _edges(image: Float, width: float) -> Float:
+def find_edges(image: Float, width: float) -> Float:
     """Return the edges of a blurred picture, (H, W) in 0..1; ``width`` is the blur's sigma in units."""
     width = width * _scale(image)
     soft = cv2.GaussianBlur(image, (0, 0), width)
@@ -79,7 +79,7 @@ def _edges(image: Float, width: float) -> Float:
 def _neon(image: Float, rng: np.random.Generator) -> Float:
     """Glowing outlines from magenta to cyan over a dark picture."""
     ends = [rgb(k) for k in ((1.0, 0.15, 0.75), (0.15, 0.9, 1.0))][:: int(rng.choice([-1, 1]))]
-    lines = _edges(image, 1.8)
+    lines = find_edges(image, 1.8)
     glow = np.clip(lines + 0.8 * cv2.GaussianBlur(lines, (0, 0), 6 * _scale(image)), 0, 1.2)[..., None]
     luma = (image @ rgb((0.30, 0.59, 0.11)))[..., None]
     colour = ramp(np.broadcast_to(Grid(len(image)).y / SIZE, image.shape[:2]), ends)
@@ -93,7 +93,7 @@ def _pastel(image: Float, rng: np.random.Generator) -> Float:
     return np.asarray((0.46 + 0.54 * soft**0.8) * tint, np.float32)
 
 
-def _washed(image: Float, contrast: float) -> Float:
+def washed(image: Float, contrast: float) -> Float:
     """Smooth a picture (H, W) or (H, W, 3) but for its edges."""
     scale = _scale(image)
     return np.asarray(cv2.bilateralFilter(np.asarray(image, np.float32), 2 * round(4 * scale) + 1, contrast, 5 * scale))
@@ -101,9 +101,9 @@ def _washed(image: Float, contrast: float) -> Float:
 
 def _watercolour(image: Float, rng: np.random.Generator) -> Float:
     """Pale flat washes with darker rims."""
-    flat = _washed(image, 0.25)
+    flat = washed(image, 0.25)
     washes = 0.85 * (0.25 + 0.75 * flat) + 0.03 * Grid(len(image)).noise(rng, 3.2)[..., None]
-    washes = washes * (1 - 0.35 * _edges(flat, 1.2)[..., None])
+    washes = washes * (1 - 0.35 * find_edges(flat, 1.2)[..., None])
     return np.asarray(washes + 0.15 * flat, np.float32)
 
 
@@ -112,9 +112,9 @@ def _ink(image: Float, rng: np.random.Generator) -> Float:
     luma = np.asarray(image @ rgb((0.30, 0.59, 0.11)), np.float32)
     low, high = np.percentile(luma, (2, 98))
     tone = ((luma - low) / max(float(high - low), 0.1)).clip(0, 1).astype(np.float32)  # also makes nights legible
-    flat = _washed(tone, 0.3)
+    flat = washed(tone, 0.3)
     steps = 0.5 + 0.5 * (smooth((flat - 0.1) * 12) + smooth((flat - 0.28) * 12) + smooth((flat - 0.5) * 12)) / 3
-    lines = _edges(np.asarray(np.repeat(tone[..., None], 3, 2)), 1.3)
+    lines = find_edges(np.asarray(np.repeat(tone[..., None], 3, 2)), 1.3)
     shade = steps * (1 - 0.85 * lines) + 0.02 * Grid(len(image)).noise(rng, 2.4)
     return mix((0.09, 0.08, 0.12), jitter(rng, (0.97, 0.95, 0.89), 0.015), np.clip(shade, 0, 1))
 
@@ -122,7 +122,7 @@ def _ink(image: Float, rng: np.random.Generator) -> Float:
 def _low_poly(image: Float, rng: np.random.Generator) -> Float:
     """Flat triangles between random points, denser at edges; each a little lighter or darker."""
     grid, unit = Grid(len(image)), (SIZE, SIZE)
-    busy = cv2.GaussianBlur(cv2.resize(_edges(image, 1.5), unit, interpolation=cv2.INTER_AREA), (0, 0), 5)
+    busy = cv2.GaussianBlur(cv2.resize(find_edges(image, 1.5), unit, interpolation=cv2.INTER_AREA), (0, 0), 5)
     where = rng.random((SIZE, SIZE)) < 0.0016 + 0.02 * busy
     net = cv2.Subdiv2D((-1, -1, SIZE + 2, SIZE + 2))
     border = [k * SIZE / 8 for k in range(9)]
