@@ -21,6 +21,7 @@ from deforum.models.places import roots_of
 from deforum.models.process import color_tables
 from deforum.pixels.files import check_pictures
 from deforum.profiling import each
+from deforum.settings.modes import MODES
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
@@ -235,6 +236,9 @@ def _loading(prepared: Prepared) -> partial[Diffuser]:
 
     settings = prepared.settings
     profile = PROFILES[settings.profile]
+    is_auto = settings.vae_refinement < 0
+    # Without a loop nothing is encoded twice, and losses do not add up.
+    corrects = profile.true_latents and MODES[settings.animation_mode].goes_on
     return partial(
         load_diffuser,
         prepared.model,
@@ -250,8 +254,9 @@ def _loading(prepared: Prepared) -> partial[Diffuser]:
         loras=prepared.found["LoRAs"].paths if "LoRAs" in prepared.found else (),
         sees_references="reference" in prepared.found,
         ip_adapters=prepared.found["IP-Adapters"].paths if "IP-Adapters" in prepared.found else (),
-        vae_refinement=int(profile.true_latents) if settings.vae_refinement < 0 else settings.vae_refinement,
-        refine_from=REFINE_FROM if settings.vae_refinement < 0 else 0.0,
+        vae_refinement=int(corrects) if is_auto else settings.vae_refinement,
+        refine_from=REFINE_FROM if is_auto else 0.0,
+        compensates=is_auto and corrects,
     )
 
 

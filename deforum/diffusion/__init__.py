@@ -38,6 +38,7 @@ def load_diffuser(
     prompt_blend: str = "linear",
     vae_refinement: int = 0,
     refine_from: float = 0.0,
+    compensates: bool = False,
     memory: str = "auto",
     compile: str = "off",
     step_cache: int = 1,
@@ -50,7 +51,8 @@ def load_diffuser(
     `exact_step_count`: see `steps.count_steps`. `fills_prompts` pads the shorter of prompt and negative prompt with
     chunks of the empty prompt; False: see `encode.as_in_the_web_ui`. `tiling` makes pictures that tile seamlessly.
     `prompt_blend` is the interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see
-    `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from` do without. `memory` is
+    `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from` do without.
+    `compensates` corrects decoded pictures in place of that, for the models that `compensation` covers. `memory` is
     "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
     `deep_cache`. `loras` are LoRA files by their names in frames. `ip_adapters` are IP-Adapter
@@ -93,6 +95,7 @@ def load_diffuser(
         prompt_blend=prompt_blend,
         vae_refinement=vae_refinement,
         refine_from=refine_from,
+        compensates=compensates,
         room=room,
         loras={name: joined[path] for name, path in loras},
         pictured=pictured,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deforum.diffusion.compensation import SHARE, linear_path
 from deforum.diffusion.faults import Fault, blank, guarded, not_finite
 from deforum.diffusion.networks.packed import PACKED, is_packable
 from deforum.diffusion.tiles import in_tiles
@@ -25,17 +26,27 @@ Tensor = torch.Tensor
 class Autoencoder:
     """Wrapper of a diffusers AutoencoderKL: pictures (3, H, W) of any size to latents (C, h, w) and back."""
 
-    def __init__(self, vae: Any, refinement: int = 0, tiled: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        vae: Any,
+        refinement: int = 0,
+        tiled: Callable[[], bool] = lambda: False,
+        *,
+        compensates: bool = False,
+    ) -> None:
         """`refinement` is the number of correction passes over the encoded latents, see `encode`.
 
-        `tiled` says whether pictures are encoded and decoded in tiles, to take less memory; it may change.
+        With `compensates` the decoded pictures are corrected in place of that, see `compensation`, where the
+        autoencoder has a linear path. `tiled` says whether pictures are encoded and decoded in tiles, to take less
+        memory; it may change.
         """
         self._vae = vae
         encode, decode = partial(_encode, vae), partial(_decode, vae)
         self._read = Faster("the encoder", vae, encode, lambda: partial(_encode, pack(vae, PACKED)), is_packable)
         self._draw = Faster("the decoder", vae, decode, lambda: partial(_decode, pack(vae, PACKED)), is_packable)
         self._tiled = tiled
-        self._refinement = refinement
+        self._path = linear_path(vae) if compensates else None
+        self._refinement = refinement if self._path is None else 0
         self._scale, self._shift = _normalisation(vae)
         self._placed: tuple[Tensor, Tensor] = self._shift, self._scale
         self.channels = int(vae.config.latent_channels)
@@ -71,15 +82,11 @@ class Autoencoder:
             mode = "reflect" if below < height and right < width else "replicate"
             batch = torch.nn.functional.pad(batch, (0, right, 0, below), mode=mode)
 
-        def read(pixels: Tensor) -> Tensor:
-            pixels = pixels.to(self._vae.dtype, memory_format=torch.channels_last)
-            return self._run(self._read, pixels, encodes=True)
-
         def work() -> tuple[Tensor, list[Fault]]:
-            wanted = read(batch * 2 - 1)
+            wanted = self._latents(batch * 2 - 1)
             latents = wanted
             for _ in range(self._refinement if refined else 0):
-                latents = latents + wanted - read(self._shown(latents).clamp(-1, 1))
+                latents = latents + wanted - self._latents(self._shown(latents).clamp(-1, 1))
             shift, scale = self._normalisation(latents.device)
             return (latents - shift) * scale, [not_finite(latents)]
 
@@ -97,8 +104,11 @@ class Autoencoder:
 
         def work() -> tuple[Tensor, list[Fault]]:
             shift, scale = self._normalisation(latents.device)
-            batch = self._shown(latents / scale + shift)
+            unscaled = latents / scale + shift
+            batch = self._shown(unscaled)
             faults = [not_finite(batch)]
+            if self._path is not None:
+                batch = batch + SHARE * self._path(unscaled.float() - self._latents(batch.clamp(-1, 1)))
             batch = (batch / 2 + 0.5)[..., :height, :width]
             # Checked before clamping: an overexposed picture, white all over only once it is clamped, is not blank.
             if may_be_blank is not True:
@@ -108,6 +118,11 @@ class Autoencoder:
         with stage("decode", frame):
             batch = guarded("the autoencoder (decoding)", frame, [self._vae], work)
         return list(batch.contiguous(memory_format=torch.channels_last))
+
+    def _latents(self, pixels: Tensor) -> Tensor:
+        """Encode pictures (B, 3, H, W), -1..1, to unscaled latents, float32."""
+        given = pixels.to(self._vae.dtype, memory_format=torch.channels_last)
+        return self._run(self._read, given, encodes=True)
 
     def _shown(self, latents: Tensor) -> Tensor:
         """Decode unscaled latents to pictures (B, 3, H, W), about -1..1, float32."""

@@ -105,6 +105,7 @@ class Diffuser:
         prompt_blend: str = "linear",
         vae_refinement: int = 0,
         refine_from: float = 0.0,
+        compensates: bool = False,
         room: Room | None = None,
         loras: Mapping[str, Joined] | None = None,
         pictured: Sequence[Pictured] = (),
@@ -115,7 +116,9 @@ class Diffuser:
         self._fills = fills_prompts
         self._room = room_of(model.device) if room is None else room
         self._fitting, self._fitted = threading.Lock(), (0, 0)
-        self._door = Autoencoder(model.vae, vae_refinement, lambda: self._room.mode == "lowest")
+        self._door = Autoencoder(
+            model.vae, vae_refinement, lambda: self._room.mode == "lowest", compensates=compensates
+        )
         self._refine_from = refine_from
         self._prompts = PromptEncoder(model.text, spherical=prompt_blend == "spherical")
         self.device: torch.device = model.device

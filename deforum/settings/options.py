@@ -315,9 +315,11 @@ class Settings:
         0, 1024, modes=APART)
     vae_refinement: int = _diffusion(-1, "times",
         "Corrects the encoded latents this many times by comparing what they decode to with the picture, so that the "
-        "VAE loses less detail in img2img. Each costs one decoding and one encoding. -1 is 1 with the corrected "
-        "profile, in frames that keep at least 0.4 of the previous one (with a lower strength it makes no difference "
-        "that can be seen), and 0 with profile: deforum.", -1, 4)
+        "VAE loses less detail in img2img. Each costs one decoding and one encoding. -1 chooses: with the embedded "
+        "model, decoded pictures are corrected for what the next encoding will lose, which costs one encoding; with "
+        "other models it is 1 in frames that keep at least 0.4 of the previous one (with a lower strength it makes no "
+        "difference that can be seen). -1 is 0 with profile: deforum, and where frames are not painted from the one "
+        "before.", -1, 4)
     latent_grid: Literal["auto", "fixed", "moving"] = _diffusion("auto", "",
         "moving shifts the grid of the model's latents by other px in each painted frame while the camera moves: on a "
         "fixed grid edges settle on its cells, and slow motion is lost. A frame takes longer by one row and one column "

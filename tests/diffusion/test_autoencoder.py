@@ -49,30 +49,34 @@ def psnr(images: list[Image], others: list[Image], margin: int = 0) -> float:
     return float(-10 * np.log10(errors).mean())
 
 
-def test_a_refinement_keeps_detail_over_many_passes(vae: AutoencoderKL, drawn: list[Image]) -> None:
+def doors(vae: AutoencoderKL) -> dict[str, Autoencoder]:
+    return {"bare": Autoencoder(vae), "refined": Autoencoder(vae, 1), "compensated": Autoencoder(vae, compensates=True)}
+
+
+def test_corrections_keep_detail_over_many_passes(vae: AutoencoderKL, drawn: list[Image]) -> None:
     lost = {}
-    for refinement in (0, 1):
-        door = Autoencoder(vae, refinement)
+    for name, door in doors(vae).items():
         images = first = passed(door, drawn)
         for _ in range(PASSES - 1):
             images = passed(door, images)
         assert psnr(first, drawn) > 28
-        lost[refinement] = psnr(first, drawn) - psnr(images, drawn)
-    assert lost[1] < 0.8 < 2 < lost[0]
+        lost[name] = psnr(first, drawn) - psnr(images, drawn)
+    assert lost["refined"] < 0.8
+    assert lost["compensated"] < 1.2 < 2 < lost["bare"]
 
 
-def test_a_refinement_does_not_hold_what_moves(vae: AutoencoderKL, drawn: list[Image]) -> None:
+def test_corrections_do_not_hold_what_moves(vae: AutoencoderKL, drawn: list[Image]) -> None:
     """Slow motions are told from wear: pictures come nearer to where they ought to be than without it."""
     reached = {}
-    for refinement in (0, 1):
-        door = Autoencoder(vae, refinement)
+    for name, door in doors(vae).items():
         images = first = passed(door, drawn)
         for _ in range(10):
             images = passed(door, images, 0.4)
         shift = np.array([[1, 0, 4.0], [0, 1, 0]], np.float32)
         wanted = [from_array(cv2.warpAffine(to_array(image), shift, (SIZE, SIZE))) for image in first]
-        reached[refinement] = psnr(images, wanted, 16)
-    assert reached[1] > reached[0] + 1.5
+        reached[name] = psnr(images, wanted, 16)
+    assert reached["refined"] > reached["bare"] + 1.5
+    assert reached["compensated"] > reached["bare"] + 1
 
 
 def test_skipping_silent_branches_changes_nothing(vae: AutoencoderKL, drawn: list[Image]) -> None:
