@@ -1,11 +1,11 @@
 """A plain loop with diffusers, the baseline of quickstart.py: what one would write without this program.
 
-    python -m benchmarks.baseline FOLDER [--frames 24]
+    python -m benchmarks.baseline FOLDER [--frames 24] [--clip FILM]
 
 It has the embedded model's parts in diffusers' pipelines, and examples/quickstart.yaml's size, steps, strength, sampler
-and motion: every second frame is diffused, those between are moved by OpenCV. Frames are written as PNG by Pillow and
-as a film by imageio-ffmpeg, in line. Prints `first SECONDS` when the first frame begins, counted from the clock time in
-BENCHMARK_START.
+and motion: every second frame is diffused, those between are moved by OpenCV. With `--clip` every frame is diffused
+from one of the film. Frames are written as PNG by Pillow and as a film by imageio-ffmpeg, in line. Prints
+`first SECONDS` when the first frame begins, counted from the clock time in BENCHMARK_START.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--clip", type=Path)
     options = parser.parse_args()
 
     import cv2
@@ -53,11 +54,14 @@ def main() -> None:
     film = imageio_ffmpeg.write_frames(str(options.folder / "film.mp4"), (SIZE, SIZE), fps=FPS)
     film.send(None)
     print(f"first {time.time() - float(os.environ.get(START, time.time())):.3f}", flush=True)
-    picture = None
+    picture, clip = None, options.clip and cv2.VideoCapture(str(options.clip))
     for index in range(options.frames):
         random = torch.Generator().manual_seed(SEED + index)
         given = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "generator": random}
-        if picture is None:
+        if clip:
+            levels = cv2.resize(clip.read()[1][..., ::-1], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            picture = again(PROMPT, image=Image.fromarray(levels), strength=1 - KEPT, **given).images[0]
+        elif picture is None:
             picture = first(PROMPT, width=SIZE, height=SIZE, **given).images[0]
         else:
             moved = cv2.warpAffine(

@@ -1,11 +1,12 @@
 """Time `render.py examples/quickstart.yaml` beside a plain diffusers loop (baseline.py), in turn, from start to end.
 
-    python -m benchmarks.quickstart [--frames 16] [--repeats 3] [--cores 1] [--waits]
+    python -m benchmarks.quickstart [--frames 16] [--repeats 3] [--cores 1] [--waits] [--clip]
 
 Each run is a process of its own, as a user starts it. Frames are compared as they are painted (`finish: none`), as the
 plain loop has nothing to finish them with; a run with finished frames stands beside. `--cores 1` gives all of them one
-core. `--waits` compares how OpenMP's threads wait (see deforum/models/process.py) in place of the plain loop. Medians
-are printed, and ratios.
+core. `--clip` paints over a film of 512x512 in place of it (Video Input), with the same model, prompt, size, steps and
+strength. `--waits` compares how OpenMP's threads wait (see deforum/models/process.py) in place of the plain loop.
+Medians are printed, and ratios.
 """
 
 from __future__ import annotations
@@ -26,6 +27,21 @@ START = "BENCHMARK_START"
 """Environment variable: the clock time at which a run was started."""
 SIZE, CADENCE = 256, 2
 TARGET_FIRST_S = 5.0
+PAINT_OVER = """
+animation_mode: Video Input
+video_init_path: {clip}
+fps: 12
+seed: 7
+prompts: {{0: the sea at sunset with a glowing sun}}
+model: embedded
+steps: 20
+cfg_scale: 4
+strength: 0.55
+sampler: Euler a
+width: 256
+height: 256
+"""
+"""Settings of `--clip`."""
 
 WAITS: Mapping[str, Mapping[str, str]] = {
     "as set": {},
@@ -58,16 +74,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, help="number of cores to run on (Linux)")
     parser.add_argument("--waits", action="store_true")
+    parser.add_argument("--clip", action="store_true")
     parser.add_argument("--finish", default="none", help=argparse.SUPPRESS)
+    parser.add_argument("--settings", default="examples/quickstart.yaml", help=argparse.SUPPRESS)
     parser.add_argument("--render", metavar="FOLDER", help=argparse.SUPPRESS)  # a run of ours, in its own process
     options = parser.parse_args()
     if options.render:
-        sys.exit(render(options.render, options.frames, options.finish))
+        sys.exit(render(options.render, options.settings, options.frames, options.finish))
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, Path(folder))
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    """Time all kinds of runs in turn, and print; `folder` is for the film of `--clip`."""
     ours = [sys.executable, "-m", "benchmarks.quickstart", "--frames", str(options.frames)]
-    finished, ours = [*ours, "--finish", "auto", "--render"], [*ours, "--render"]
     plain = [sys.executable, "-m", "benchmarks.baseline", "--frames", str(options.frames)]
+    if options.clip:
+        from benchmarks.video_input import film
+
+        clip = film(folder / "clip.mp4", 512, 512, options.frames)
+        (folder / "settings.yaml").write_text(PAINT_OVER.format(clip=clip))
+        ours += ["--settings", str(folder / "settings.yaml")]
+        plain += ["--clip", str(clip)]
+    finished, ours = [*ours, "--finish", "auto", "--render"], [*ours, "--render"]
     kinds = {name: (ours, environment) for name, environment in WAITS.items()} if options.waits else {
         "ours": (ours, {}), "ours, finished to 512x512": (finished, {}), "plain loop": (plain, {}),
     }  # fmt: skip
@@ -75,12 +106,13 @@ def main() -> None:
     for _ in range(options.repeats):
         for name, (command, environment) in kinds.items():
             run(command, environment, taken[name])
+    subject = "Video Input" if options.clip else "quickstart"
     for name in kinds:
-        print(f"quickstart, {options.frames} frames, {taken[name].report(name, options.frames)}")
+        print(f"{subject}, {options.frames} frames, {taken[name].report(name, options.frames)}")
     if not options.waits:
         first, whole = (ratio(taken["plain loop"], taken["ours"], part) for part in ("first", "whole"))
         print(
-            f"quickstart, ours against the plain loop: first frame {first:.2f} times as soon "
+            f"{subject}, ours against the plain loop: first frame {first:.2f} times as soon "
             f"(target: under {TARGET_FIRST_S:g} s), all frames {whole:.2f} times as fast"
         )
 
@@ -105,7 +137,7 @@ def run(command: list[str], environment: Mapping[str, str], taken: Taken) -> Non
         taken.outside.append(float(words["outside"]))
 
 
-def render(folder: str, frames: int, finish: str) -> int:
+def render(folder: str, settings: str, frames: int, finish: str) -> int:
     """Run the command line as render.py does, and print when the first frame begins."""
     from deforum import rendering
     from deforum.cli.main import main as command_line
@@ -125,7 +157,7 @@ def render(folder: str, frames: int, finish: str) -> int:
         return plain(*given, observer=watch, **named)  # type: ignore[arg-type]
 
     rendering.render = watched  # type: ignore[assignment]
-    status = command_line(["examples/quickstart.yaml", f"max_frames={frames}", f"finish={finish}", "-q", "-o", folder])
+    status = command_line([settings, f"max_frames={frames}", f"finish={finish}", "-q", "-o", folder])
     print(f"outside {statistics.median(times):.5f}", flush=True)
     return status
 
