@@ -50,7 +50,7 @@ STAGES: Mapping[str, str] = {
     "prompt": "encoding prompts",
     "encode": "the encoder of the VAE, with the refinement of the latents",
     "denoise": "the steps of the sampler",
-    "decode": "the decoder of the VAE",
+    "decode": "the decoder of the VAE, with the correction of its picture",
     "diffuse": "the rest of painting: masks, extra passes",
     "in-between": "frames that are not painted: moving, mixing, sharpening",
     "show": "additions to shown pictures: echo, symmetry, overlays",

@@ -95,12 +95,16 @@ def eight_bits(made: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def round_trips(vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20, refinement: int = 0) -> list[Tensor]:
+def round_trips(
+    vae: AutoencoderKL, pictures: NDArray[np.uint8], count: int = 20, refinement: int = 0, compensates: bool = False
+) -> list[Tensor]:
     """Return the pictures (N, 3, H, W) in [-1, 1] and their state after each of ``count`` round trips, in 8 bits.
 
     Round trips use the renderer's autoencoder class; ``refinement`` is its setting `vae_refinement`.
+    With ``compensates`` they are those of the renderer by default (`deforum.diffusion.compensation`).
     """
-    door, (height, width), states = Autoencoder(vae, refinement), pictures.shape[1:3], [to_float(pictures)]
+    door = Autoencoder(vae, refinement, compensates=compensates)
+    (height, width), states = pictures.shape[1:3], [to_float(pictures)]
     for trip in range(count):
         made: list[Tensor] = []
         for part in states[-1].split(16):
