@@ -38,7 +38,7 @@ class LinearPath:
         drawn = drawn[:-1] - drawn[-1:]  # (C, 3, side * cell, side * cell)
         self._cell = drawn.shape[-1] // side
         # From what a cell draws on those around it to what those around a cell draw on it.
-        parts = drawn.unflatten(-1, (side, -1)).unflatten(-3, (side, -1)).flip(2, 4)  # (C, 3, side, cell, side, cell)
+        parts = drawn.view(channels, 3, side, self._cell, side, self._cell).flip(2, 4)
         self._kernel = parts.permute(1, 3, 5, 0, 2, 4).flatten(0, 2).contiguous(memory_format=torch.channels_last)
         self._wraps = decoder.conv_in.padding_mode == "circular"
 

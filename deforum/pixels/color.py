@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deforum.models.transfer import stays_on, upload
 from deforum.pixels.color_on_device import FloatMatch, LevelMatch
-from deforum.pixels.image import Device, Image, from_array, from_bytes, to_array, to_bytes
+from deforum.pixels.image import Device, Image, from_array, to_array, to_bytes
 from deforum.pixels.sharpness import fine_detail
 from deforum.pixels.strips import in_strips
 
@@ -159,15 +159,26 @@ def _curves_on(device: Device, reference: ColorReference) -> Any:
 
 
 def _match_levels(image: Image, reference: ColorReference) -> Image:
-    channels = _convert(to_bytes(image), reference.space, reference.true_channels)
+    levels, space, true_channels = to_bytes(image), reference.space, reference.true_channels
+    channels, matched = np.empty_like(levels), np.empty(levels.shape, np.float32)
+
+    def read(rows: slice) -> Floats:
+        channels[rows] = _convert(levels[rows], space, true_channels)
+        return _count_levels(channels[rows])
+
     lut = np.empty((1, LEVELS, 3), np.uint8)
-    for channel, counts in enumerate(_count_levels(channels)):
+    for channel, counts in enumerate(np.sum(in_strips(read, *levels.shape[:2]), axis=0)):
         wanted = reference.counts_on_host[channel]
-        levels = np.flatnonzero(wanted)
+        known = np.flatnonzero(wanted)
         share = np.cumsum(counts) / counts.sum()
-        lut[0, :, channel] = np.interp(share, np.cumsum(wanted[levels]) / wanted.sum(), levels)
-    matched = cv2.LUT(channels, lut)
-    return from_bytes(_convert(matched, reference.space, reference.true_channels, back=True), image.device)
+        lut[0, :, channel] = np.interp(share, np.cumsum(wanted[known]) / wanted.sum(), known)
+
+    def match(rows: slice) -> None:
+        strip = _convert(cv2.LUT(channels[rows], lut), space, true_channels, back=True)
+        np.multiply(strip, np.float32(1 / 255), out=matched[rows], dtype=np.float32)
+
+    in_strips(match, *levels.shape[:2])
+    return from_array(matched, image.device)
 
 
 def _count_levels(channels: NDArray[Any]) -> Floats:
