@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from deforum.errors import Problem, UserError
 from deforum.features import ip_adapters, loras, reference
 from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.hybrid import needs_init_image
-from deforum.features.table import settle, switched_on, timeline_of
+from deforum.features.table import scheduler_notes, settle, switched_on, timeline_of
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
@@ -26,6 +27,7 @@ from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
+from deforum.timeline.wildcards import wildcard_notes, with_wildcards
 from schedules.quoting import printable
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from deforum.animation.state import Packed, State
     from deforum.diffusion import ModelSource
     from deforum.diffusion.diffuser import Diffuser
+    from deforum.diffusion.pixel_strength import Paint
+    from deforum.diffusion.prompts.inversions import Inversion
     from deforum.pixels.image import Image
 
 REFINE_FROM = 0.4
@@ -54,6 +58,11 @@ class Prepared:
     """Resolved: a seed of -1 is drawn, the length is the clip's where a clip decides it, and the size is known."""
     timeline: Timeline
     model: ModelSource
+    """That of frame 0."""
+    checkpoints: Mapping[str, ModelSource]
+    """The models of the diffused frames, by their names in `Frame.checkpoint`; "" is that of `model`."""
+    inversions: Mapping[str, tuple[Inversion, ...]]
+    """The embeddings that the prompts name, by the names of `checkpoints`."""
     found: Mapping[str, Any]
     """Result of `Feature.find` (models, clips, pictures), by name of the features that are on."""
     notes: tuple[str, ...]
@@ -129,12 +138,16 @@ class Animation:
 
 
 def resolve(settings: Settings) -> Settings:
-    """Draw the seed if it is -1, and set max_frames where a clip decides it; `prepare` also sets the size.
+    """Draw the seed if it is -1, choose wildcards, and set max_frames where a clip decides it.
 
-    Raises UserError if that clip is missing.
+    `prepare` also sets the size.
+
+    Raises UserError if that clip, or the lines of a wildcard, are missing.
     """
     settings = settle(settings)
-    return replace(settings, seed=secrets.randbits(32)) if settings.seed < 0 else settings
+    if settings.seed < 0:
+        settings = replace(settings, seed=secrets.randbits(32))
+    return with_wildcards(settings)
 
 
 def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
@@ -146,13 +159,12 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     """
     from deforum.diffusion import (
         prompt_notes,
-        resolve_model,
         resolve_sampler,
         sampler_note,
     )
-    from deforum.diffusion.families.find import token_width, with_refiner
-    from deforum.diffusion.families.tiny import with_tiny
+    from deforum.diffusion.families.find import token_width
     from deforum.diffusion.families.usual import few_step_note, networks_in
+    from deforum.diffusion.prompts.inversions import unfound
     from deforum.diffusion.training_limits import size_notes, with_size, word_notes
 
     given = settings = resolve(settings)
@@ -172,19 +184,19 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     prediction = None if settings.prediction_type == "auto" else settings.prediction_type
     with downloads(allowed=allow_download):
         roots = look(lambda settings: roots_of(settings.models_dir)) or ()
-        model = look(
-            lambda settings: resolve_model(
-                settings.model, prediction=prediction, roots=roots, vae=settings.vae, text_encoder=settings.text_encoder
-            )
-        )
-        if model is not None:
-            settings = with_size(settings, model)
-            own = model
-            model = look(
-                lambda settings: with_refiner(
-                    with_tiny(own, settings.tiny_vae), settings.refiner, settings.refiner_switch_at, roots
-                )
-            )
+        checkpoints: dict[str, ModelSource] = {}
+        for name in dict.fromkeys(timeline.checkpoints[key] for key in timeline.keys):
+            own = look(partial(_resolve_model, name=name or settings.model, prediction=prediction, roots=roots))
+            if own is not None:
+                settings = settings if checkpoints else with_size(settings, own)
+                whole = look(partial(_with_parts, own=own, roots=roots))
+                checkpoints |= {} if whole is None else {name: whole}
+        texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
+        inversions = {
+            name: look(partial(_find_inversions, texts=texts, roots=roots, own=own)) or ()
+            for name, own in checkpoints.items()
+        }
+        model = checkpoints.get(timeline.checkpoints[0])
         found: dict[str, Any] = {feature.name: look(feature.find) for feature in switched_on(settings)}
     if model is not None:
         for name, refusals in (
@@ -197,14 +209,37 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)
-    texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
     says = [*model.notes, *size_notes(given, model), *word_notes(texts, model)]
     says += [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
     most = {name: float(max(getattr(timeline.curves, name))) for name in ("steps", "cfg_scale")}
     says.append(few_step_note(model, networks_in(texts), **most))
+    says += [*scheduler_notes(timeline, settings), *wildcard_notes(settings)]
+    says += unfound(texts, settings.embeddings_dir, roots)
     for feature in switched_on(settings):
         says += feature.notes(settings, found[feature.name])
-    return Prepared(settings, timeline, model, found, tuple(dict.fromkeys(map(printable, filter(None, says)))))
+    notes = tuple(dict.fromkeys(map(printable, filter(None, says))))
+    return Prepared(settings, timeline, model, checkpoints, inversions, found, notes)
+
+
+def _resolve_model(settings: Settings, *, name: str, prediction: str | None, roots: Sequence[Path]) -> ModelSource:
+    from deforum.diffusion import resolve_model
+
+    return resolve_model(name, prediction=prediction, roots=roots, vae=settings.vae, text_encoder=settings.text_encoder)
+
+
+def _with_parts(settings: Settings, *, own: ModelSource, roots: Sequence[Path]) -> ModelSource:
+    from deforum.diffusion.families.find import with_refiner
+    from deforum.diffusion.families.tiny import with_tiny
+
+    return with_refiner(with_tiny(own, settings.tiny_vae), settings.refiner, settings.refiner_switch_at, roots)
+
+
+def _find_inversions(
+    settings: Settings, *, texts: Sequence[str], roots: Sequence[Path], own: ModelSource
+) -> tuple[Inversion, ...]:
+    from deforum.diffusion.prompts.inversions import find_inversions
+
+    return find_inversions(texts, settings.embeddings_dir, roots, own)
 
 
 def unreadable_pictures(settings: Settings) -> list[Problem]:
@@ -230,8 +265,8 @@ class LoadedModel:
     """The precision of its network; None: float32."""
 
 
-def _loading(prepared: Prepared) -> partial[Diffuser]:
-    """Return the call that loads the diffusion model."""
+def _loading(prepared: Prepared, checkpoint: str) -> partial[Diffuser]:
+    """Return the call that loads a diffusion model of the run."""
     from deforum.diffusion import load_diffuser
 
     settings = prepared.settings
@@ -241,7 +276,8 @@ def _loading(prepared: Prepared) -> partial[Diffuser]:
     corrects = profile.true_latents and MODES[settings.animation_mode].goes_on
     return partial(
         load_diffuser,
-        prepared.model,
+        prepared.checkpoints[checkpoint],
+        inversions=prepared.inversions[checkpoint],
         device=settings.device,
         precision=settings.precision,
         exact_step_count=profile.exact_step_count,
@@ -262,25 +298,73 @@ def _loading(prepared: Prepared) -> partial[Diffuser]:
 
 def model_key(prepared: Prepared) -> Hashable:
     """Return what is equal for runs that share one loaded diffusion model."""
-    loading = _loading(prepared)
-    return loading.args, tuple(sorted(loading.keywords.items()))
+    loading = _loading(prepared, prepared.timeline.checkpoints[0])
+    return loading.args, tuple(sorted(loading.keywords.items())), tuple(prepared.checkpoints.items())
 
 
 def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
-    """Load the diffusion model. Raises UserError."""
+    """Load the diffusion model of frame 0. Raises UserError.
+
+    Where the run changes its model, the painter loads the one of each frame when it comes to it, in place of the last.
+    """
+    diffuser = _load(prepared, prepared.timeline.checkpoints[0], models)
+    device, cell, dtype = diffuser.device, diffuser.factor, diffuser.dtype
+    painter = _painter(prepared, diffuser)
+    if len(prepared.checkpoints) > 1:
+        del diffuser  # or it would stay in memory beside the others
+        painter = partial(_paint_by_checkpoint, prepared, models, cell)
+    return LoadedModel(painter, device, cell, dtype)
+
+
+def _load(prepared: Prepared, checkpoint: str, models: KeptModels) -> Diffuser:
     from deforum.diffusion.memory import shortage_explained
 
     settings = prepared.settings
     with shortage_explained(settings):
-        diffuser = models.get(_loading(prepared))
+        diffuser = models.get(_loading(prepared, checkpoint))
+    if settings.memory == "auto":
+        diffuser.fit(*settings.size)
+    return diffuser
+
+
+def _painter(prepared: Prepared, diffuser: Diffuser) -> Painter:
+    settings = prepared.settings
     seed_size = settings.seed_resize_from_w, settings.seed_resize_from_h
     width, height = settings.size
-    if settings.memory == "auto":
-        diffuser.fit(width, height)
-    painter = partial(
-        diffuser.diffuse_batch, width=width, height=height, seed_size=seed_size if all(seed_size) else None
-    )
-    return LoadedModel(painter, diffuser.device, diffuser.factor, diffuser.dtype)
+    paint = partial(diffuser.diffuse_batch, seed_size=seed_size if all(seed_size) else None)
+    if (prepared.timeline.curves.hires_scale > 1).any():
+        from deforum.animation.hires import HiresPainter
+
+        return HiresPainter(paint, width, height)
+    return partial(paint, width=width, height=height)
+
+
+def _paint_by_checkpoint(
+    prepared: Prepared,
+    models: KeptModels,
+    cell: int,
+    inits: Sequence[Image | None],
+    frames: Sequence[Frame],
+    *,
+    paints: Sequence[Paint | None] | None = None,
+) -> list[Image]:
+    """Paint each frame with the model of its checkpoint. Raises UserError where it cannot be loaded."""
+    paints = [None] * len(frames) if paints is None else paints
+    pictures: list[Image] = []
+    for name, group in groupby(zip(inits, frames, paints, strict=True), key=lambda each: each[1].checkpoint):
+        members = list(group)
+        diffuser = _load(prepared, name, models)
+        if diffuser.factor != cell:
+            raise UserError(
+                f"checkpoint: frame {members[0][1].index} changes to {prepared.checkpoints[name].name}, whose latents "
+                f"have {diffuser.factor} px a cell; expected {cell}, as those of frame 0"
+            )
+        painter = _painter(prepared, diffuser)
+        del diffuser
+        own_inits, own_frames, own_paints = zip(*members, strict=True)
+        pictures += painter(own_inits, own_frames, paints=own_paints)
+        del painter
+    return pictures
 
 
 def build(run: Settings | Prepared, models: KeptModels | None = None) -> Animation:

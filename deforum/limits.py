@@ -75,6 +75,9 @@ TIMESTEPS = Limit(100_000, "timesteps", "the scheduler of a model")
 NETWORK_LIST = Limit(2**22, "bytes", "a network's list of layers, ncnn's .param")
 NETWORK_LAYERS = Limit(20_000, "layers", "a network's list of layers")
 COLOR_TABLE = Limit(2**26, "bytes", "a table of colours, .cube")
+WILDCARD_FILES = Limit(20_000, "text files", "the folder of wildcards")
+WILDCARD_FILE = Limit(2**22, "bytes", "a file of wildcards")
+WILDCARDS = Limit(1_000, "wildcards", "a prompt, with those in the lines that were chosen")
 
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 
@@ -83,7 +86,7 @@ LIMITS: tuple[Limit, ...] = (
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
     METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
-    TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, RUN_FILE_SIZE,
+    TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, RUN_FILE_SIZE,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

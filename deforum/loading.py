@@ -38,6 +38,7 @@ from deforum.validate import (
     check_features,
     check_prompts,
     check_samplers,
+    check_schedulers,
     do_without,
     join_scheduler,
     locate_files,
@@ -196,6 +197,11 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
         settings, replaced = replace_samplers(settings)
         found.notes.extend(replaced)
     found.problems.extend(check_samplers(settings, origins))
+    for problem in check_schedulers(settings, origins):
+        if lenient:
+            found.notes.append(f"{problem.message.partition(';')[0]}; the samplers keep their own noise levels")
+        else:
+            found.problems.append(problem)
     return settings
 
 

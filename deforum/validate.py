@@ -29,6 +29,7 @@ from deforum.settings.steps import Chain, Step, kind_of, located
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
 from deforum.timeline.prompts import place_prompts
 from deforum.timeline.timeline import prompt_faults
+from deforum.timeline.wildcards import wildcard_faults
 from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_text
 
 DEFAULT_SAMPLER = "Euler a"
@@ -69,7 +70,7 @@ def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator
     except UserError as error:
         yield from ((problem, "") for problem in error.problems)
         return
-    for fault in prompt_faults(settings, track):
+    for fault in (*wildcard_faults(settings), *prompt_faults(settings, track)):
         setting, index = fault.source.setting, fault.source.index
         origin = origins.get(setting, Origin(setting, Place("")))
         node = origin.node
@@ -77,7 +78,7 @@ def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator
             node = node.entries[index][1]
         place = str(origin.place if node is None else inside(node, fault.error.column))
         renamed = fault.error.within(fault.error.text, 0, fault.error.name.replace(setting, origin.written, 1))
-        yield Problem(str(renamed), place), "1 is used there" if fault.has_values else ""
+        yield Problem(str(renamed), place), fault.instead
 
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:
@@ -121,7 +122,7 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             origin = origins.get(name, Origin(name, Place("")))
             what = files.missing(text or "", declaration.words)
             problems.append(Problem(f"{origin.written}: {what}", str(origin.place)))
-    settings = replace(settings, **found)  # type: ignore[arg-type]
+    settings = _locate_checkpoints(replace(settings, **found), files)  # type: ignore[arg-type]
     post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files, settings.models_dir)
     settings, problems = replace(settings, post=post), problems + lost
     for feature in FEATURES:
@@ -141,6 +142,18 @@ def locate_steps(chain: Chain, origin: Origin, files: Lookup, models_dir: str) -
         problems += [Problem(f"{before}: {option}: {message}", str(place)) for option, message in missing]
         steps.append(found)
     return Chain(tuple(steps)), problems
+
+
+def _locate_checkpoints(settings: Settings, files: Lookup) -> Settings:
+    """Make the paths in `checkpoint` absolute; names that are no path are looked up later, as those of `model`."""
+    found = {each.value: files.find(each.value) for each in settings.checkpoint.keyframes if each.value}
+    if not any(found.values()):
+        return settings
+    texts: dict[object, object] = {}
+    for keyframe in settings.checkpoint.keyframes:
+        path = found.get(keyframe.value or "")
+        texts[keyframe.key.text] = keyframe.value if path is None else str(path.resolve())
+    return replace(settings, checkpoint=parse_text(texts, name="checkpoint"))
 
 
 def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:
@@ -212,6 +225,18 @@ def _with_samplers(settings: Settings, change: Callable[[str], tuple[str, str]])
     ]:
         return settings, notes
     return replace(settings, sampler=parse_text(names, name="sampler")), list(dict.fromkeys(notes))
+
+
+def check_schedulers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:
+    """Yield a problem for each unknown scheduler."""
+    if "scheduler" not in origins:
+        return
+    from deforum.diffusion.sampling.samplers import scheduler_problem
+
+    for name in (keyframe.value for keyframe in settings.scheduler.keyframes if keyframe.value is not None):
+        problem = scheduler_problem(name)
+        if problem:
+            yield Problem(f"{origins['scheduler'].written}: {problem}", str(origins["scheduler"].place))
 
 
 def check_samplers(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Problem]:

@@ -136,12 +136,17 @@ class _Request:
     """Opacity of the painted region when pasted back, (h, w)."""
 
     def told(self, frame: Frame) -> Frame:
-        """Return the frame for the model: of an enlarged region, its part of control pictures, on the plain grid."""
+        """Return the frame for the model: of an enlarged region, its part of control pictures and of masks, on the
+        plain grid."""
         if self.box is None or self.init is None:
             return frame
         box, (height, width) = self.box, self.init.shape[1:]
         controls = [control.seen(lambda whole: resize(whole[:, *box], height, width)) for control in frame.controls]
-        return replace(frame, noise_map=None, grid=(0, 0), controls=tuple(controls))
+        regions = tuple(
+            replace(each, mask=interpolate(each.mask[box][None, None], (height, width), mode="bilinear")[0, 0])
+            for each in frame.regions
+        )
+        return replace(frame, noise_map=None, grid=(0, 0), controls=tuple(controls), regions=regions)
 
     def finish(self, picture: Image) -> Image:
         if self.box is None or self.whole is None or self.share is None:

@@ -114,6 +114,12 @@ def _samplers() -> Iterable[str]:
     return (row.name for row in SAMPLERS)
 
 
+def _schedulers() -> Iterable[str]:
+    from deforum.diffusion.sampling.samplers import GRID_NAMES
+
+    return ("Automatic", *GRID_NAMES)
+
+
 def _depth_models() -> Iterable[str]:
     from deforum.depth import MODELS
 
@@ -122,6 +128,7 @@ def _depth_models() -> Iterable[str]:
 
 KNOWN: Mapping[str, Callable[[], Iterable[str]]] = {
     "sampler": _samplers,
+    "scheduler": _schedulers,
     "depth_algorithm": _depth_models,
     "model": lambda: ("embedded",),
 }

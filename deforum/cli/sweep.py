@@ -181,7 +181,7 @@ def _kinds() -> Mapping[str, str]:
     for name, each in (*DECLARATIONS.items(), *units.items()):
         if each.type in (int, float, NumberSchedule):
             kind = "number"
-        elif each.choices or each.type is bool or name == "sampler":
+        elif each.choices or each.type is bool or name in ("sampler", "scheduler"):
             kind = "word"
         elif each.type is Chain:
             kind = "list"

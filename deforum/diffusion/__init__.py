@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from deforum.diffusion.sampling.samplers import find_sampler, resolve_sampler, s
 
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
+    from deforum.diffusion.prompts.inversions import Inversion
 
 __all__ = [
     "ModelSource",
@@ -45,6 +47,7 @@ def load_diffuser(
     loras: tuple[tuple[str, Path], ...] = (),
     ip_adapters: tuple[tuple[Path, Path], ...] = (),
     sees_references: bool = False,
+    inversions: Sequence[Inversion] = (),
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
@@ -56,7 +59,8 @@ def load_diffuser(
     "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
     `deep_cache`. `loras` are LoRA files by their names in frames. `ip_adapters` are IP-Adapter
-    files, each with the folder of its image encoder. `sees_references`: frames may have a reference.
+    files, each with the folder of its image encoder. `sees_references`: frames may have a reference. `inversions` are the
+    embeddings that prompts may name.
     Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.adapters import reference
@@ -64,6 +68,7 @@ def load_diffuser(
     from deforum.diffusion.adapters.ip_adapter.load import join as join_ip_adapters
     from deforum.diffusion.adapters.lora.load import Joined, join
     from deforum.diffusion.diffuser import Diffuser
+    from deforum.diffusion.families.clip import model_with
     from deforum.diffusion.families.load import load_model
     from deforum.diffusion.families.model import Model
     from deforum.models.device import choose_device
@@ -88,6 +93,8 @@ def load_diffuser(
     for each in pictured:
         room.adopt(each.encoder)
         each.project.to(room.device)
+    if inversions:
+        model = model_with(model, inversions)
     return Diffuser(
         model,
         exact_step_count=exact_step_count,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
 from deforum.diffusion.adapters import reference
 from deforum.diffusion.adapters.controlnet import acting
@@ -21,10 +21,12 @@ from deforum.diffusion.adapters.ip_adapter.load import Pictured, blended, inputs
 from deforum.diffusion.adapters.lora.acting import LEAST, Acting, ForSteps, for_text, loras_of
 from deforum.diffusion.adapters.lora.load import Joined
 from deforum.diffusion.adapters.reference import Bank
+from deforum.diffusion.altered import FreeU, is_unet
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.faults import Fault, RenderError, blank, guarded, is_blank, not_finite, shared, watched
+from deforum.diffusion.guidance import Both, guided, guided_and_not
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, cell_steps_on_device, hold, smear
@@ -32,8 +34,10 @@ from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the
 from deforum.diffusion.prompts.syntax import parse_composition
 from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import Sampler, find_sampler
-from deforum.diffusion.sampling.solvers import Walk, solve
+from deforum.diffusion.sampling.solvers import solve
 from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
+from deforum.diffusion.sampling.walk import Walk
+from deforum.errors import UserError
 from deforum.models.branches import NOTHING, adapting
 from deforum.models.room import Room, room_of, within_memory
 from deforum.models.transfer import stays_on, upload
@@ -70,6 +74,7 @@ class Plan:
     tokens: tuple[int, ...]
     """Length of the embeddings in tokens, in each step; a single one where no prompt changes. Padding them to a longer
     one in the batch would change the picture."""
+    free_u: FreeU
     units: tuple[tuple[int, str], ...] = ()
     """The control units that act, by identity and priority."""
     loras: tuple[Acting, ...] = ()
@@ -223,8 +228,8 @@ class Diffuser:
     ) -> list[Image]:
         tasks = [self._task(*each) for each in zip(inits, frames, paints, strict=True)]
         pictures: list[Image] = []
-        for plan, group in groupby(tasks, key=lambda task: task.plan):
-            members = list(group)
+        for (plan, _), group in groupby(enumerate(tasks), key=_batch_of):
+            members = [task for _, task in group]
             try:
                 work = partial(self._diffuse_beside, plan, members, width, height, seed_size)
                 pictures += within_memory(work, self._room, alone=len(members) == 1)
@@ -286,7 +291,18 @@ class Diffuser:
         images = tuple((word.unit, word.scale) for word in _acting_images(frame))
         word = frame.reference
         refers = word is not None and word.strength > LEAST and (word.picture != INIT or init is not None)
-        plan = Plan(sampler, steps, run, eta, start, tokens, units, loras, images, refers)
+        free_u, pag = _free_u(frame), frame.params.pag_scale
+        if (free_u.acts or pag) and not is_unet(self._model.networks[0]):
+            raise UserError(
+                f"frame {frame.index}: FreeU and pag_scale change a UNet, and this model's network is another one; set "
+                f"freeu_b1, freeu_b2, freeu_s1 and freeu_s2 to 1, and pag_scale to 0"
+            )
+        if refers and (frame.regions or pag or frame.params.guidance_rescale or sampler.cfg_pp):
+            raise UserError(
+                f"frame {frame.index}: reference does not act together with regions, pag_scale, guidance_rescale and "
+                f"CFG++ samplers; leave out the one or the other"
+            )
+        plan = Plan(sampler, steps, run, eta, start, tokens, free_u, units, loras, images, refers)
         return Task(init, frame, conditionings, plan, None if cells is None else paint, cells)
 
     def _diffuse(
@@ -336,6 +352,7 @@ class Diffuser:
         def sample() -> tuple[Tensor, list[Fault]]:
             finite: list[Fault] = []
             predictors: dict[tuple[int, ...], Denoise] = {}
+            apart: dict[tuple[int, ...], Both] = {}
             controls = [acting(task.frame.controls, sigmas) for task in tasks]
             images = [(self._pictured[unit], scale) for unit, scale in plan.images]
             inputs = ForSteps(
@@ -345,18 +362,22 @@ class Diffuser:
                 inputs_of(images, self.device) if images else NOTHING,
             )
 
-            def denoise(x: Tensor, sigma: float) -> Tensor:
+            def acting_at(sigma: float) -> tuple[int, tuple[int, ...], list[Conditioning]]:
+                """Return the step that a noise level belongs to, its conditionings, and what identifies them."""
                 step = step_at(sigma, sigmas)
-                conditionings = [task.conditionings[min(step, len(task.conditionings) - 1)] for task in tasks]
-                key = tuple(map(id, conditionings))
+                now = [task.conditionings[min(step, len(task.conditionings) - 1)] for task in tasks]
+                given = [replace(each, controls=own) for each, own in zip(now, controls, strict=True)]
+                return step, tuple(map(id, now)), given
+
+            def denoise(x: Tensor, sigma: float) -> Tensor:
+                step, key, now = acting_at(sigma)
                 if key not in predictors:
-                    given = [replace(each, controls=own) for each, own in zip(conditionings, controls, strict=True)]
-                    predictors[key] = model.denoiser(given, *padded)
+                    predictors[key] = guided(model, now, *padded)
                 if seen is None:
                     with adapting(inputs.at(step)):
                         x0 = predictors[key](held(x, sigma), sigma)
                 else:
-                    bank = Bank(self._shares(tasks, conditionings))
+                    bank = Bank(self._shares(tasks, now))
                     with adapting({**inputs.at(step), reference.KEY: bank}):
                         latents, noise = seen
                         predictors[key](latents + sigma * noise, sigma)
@@ -365,6 +386,15 @@ class Diffuser:
                 finite.append(not_finite(x0))
                 return x0
 
+            def denoise_apart(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+                step, key, now = acting_at(sigma)
+                if key not in apart:
+                    apart[key] = guided_and_not(model, now, *padded)
+                with adapting(inputs.at(step)):
+                    x0, unguided = apart[key](held(x, sigma), sigma)
+                finite.append(not_finite(x0))
+                return x0, unguided
+
             walk = Walk(
                 denoise=denoise,
                 sigmas=sigmas,
@@ -372,6 +402,7 @@ class Diffuser:
                 eta=plan.eta,
                 schedule=schedule,
                 hold=held,
+                apart=denoise_apart if plan.sampler.cfg_pp else None,
             )
             latents = held(solve(plan.sampler.solver, start, walk) * path.end_scale, 0.0)
             count = len(finite)
@@ -451,29 +482,56 @@ class Diffuser:
     @staged("prompt")
     def _conditionings(self, frame: Frame, run: int, steps: int) -> tuple[Conditioning, ...]:
         """Return the conditioning of each of the `run` steps, as in `Task.conditionings`."""
-        if not any(is_edited(text) for prompt in frame.prompts for text in (prompt.positive, prompt.negative)):
-            return (Conditioning(tuple(self._pulls(frame)), frame.params.cfg_scale),)
-        made: dict[tuple[Prompt, ...], Conditioning] = {}
+        prompts = (frame.prompts, *((region.prompt,) for region in frame.regions))
+        if not any(is_edited(text) for part in prompts for each in part for text in (each.positive, each.negative)):
+            return (self._conditioning(frame, prompts),)
+        made: dict[Sequence[Sequence[Prompt]], Conditioning] = {}
 
         def conditioning(step: int) -> Conditioning:
             at = prompt_step(step, run, steps, exact=self._exact)
-            prompts = tuple(
-                replace(prompt, positive=text_at(prompt.positive, *at), negative=text_at(prompt.negative, *at))
-                for prompt in frame.prompts
+            now = tuple(
+                tuple(
+                    replace(each, positive=text_at(each.positive, *at), negative=text_at(each.negative, *at))
+                    for each in part
+                )
+                for part in prompts
             )
-            if prompts not in made:
-                made[prompts] = Conditioning(tuple(self._pulls(frame, prompts)), frame.params.cfg_scale)
-            return made[prompts]
+            if now not in made:
+                made[now] = self._conditioning(frame, now)
+            return made[now]
 
         return tuple(map(conditioning, range(run)))
+
+    def _conditioning(self, frame: Frame, prompts: Sequence[Sequence[Prompt]]) -> Conditioning:
+        """Return the conditioning of the prompts of a frame, the first ones, and of those of its regions."""
+        sets = self._in_one_length(frame, [self._pulls(frame, part) for part in prompts])
+        own, *others = (
+            [
+                replace(pull, embedding=self._with_images(pull.embedding, frame, negative=pull.is_negative))
+                for pull in pulls
+            ]
+            for pulls in sets
+        )
+        masks = [self._over_latents(region.mask) for region in frame.regions]
+        regions = tuple((mask, tuple(pulls)) for mask, pulls in zip(masks, others, strict=True))
+        p = frame.params
+        return Conditioning(tuple(own), p.cfg_scale, free_u=_free_u(frame), rescale=p.guidance_rescale, regions=regions)
+
+    def _over_latents(self, mask: Tensor) -> Tensor:
+        """Return the mean of a mask (H, W) in each latent cell."""
+        height, width = mask.shape
+        missing = 0, -width % self.factor, 0, -height % self.factor
+        grown = pad(upload(mask, self.device)[None, None].float(), missing, mode="replicate")
+        return avg_pool2d(grown, self.factor)[0, 0]
 
     def _pulls(self, frame: Frame, prompts: Sequence[Prompt] | None = None) -> list[Pull]:
         """List the conditionings to evaluate: uncond + cfg * sum of w (cond - uncond), without terms of weight 0.
 
-        `prompts` are those of a step, None: the frame's.
+        `prompts` are those of a step or of a region, None: the frame's.
         """
         prompts = frame.prompts if prompts is None else prompts
-        skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale
+        sampler = find_sampler(frame.sampler)
+        skip, cfg = max(int(frame.params.clip_skip + 1e-6), 1), frame.params.cfg_scale * sampler.cfg_share
         if self._model.reads_guidance:
             # The network takes the guidance scale as an input.
             cfg = 1.0
@@ -491,20 +549,38 @@ class Diffuser:
             # AND compositions are not blended as embeddings: each part's weight is multiplied by its prompt's.
             positive = [(embed(part.text), part.weight * weight) for parts, weight in composed for part in parts]
         rest = 1 - cfg * sum(weight for _, weight in positive)
-        pulls = [Pull(embedding, cfg * weight, False) for embedding, weight in positive]
-        if abs(rest) > 1e-6:
+        pag = frame.params.pag_scale
+        pulls = [Pull(embedding, (cfg + pag) * weight, False) for embedding, weight in positive]
+        pulls += [Pull(embedding, -pag * weight, False, perturbed=True) for embedding, weight in positive]
+        if abs(rest) > 1e-6 or (sampler.cfg_pp and not self._model.reads_guidance):
             negative = blend([(embed(text, negative=True), weight) for text, weight in negatives(prompts)])
             pulls.insert(0, Pull(negative, rest, True))
-        pulls = [pull for pull in pulls if abs(pull.weight) > 1e-6]
+        pulls = [pull for pull in pulls if abs(pull.weight) > 1e-6 or (pull.is_negative and sampler.cfg_pp)]
+        return self._in_one_length(frame, [pulls])[0]
+
+    def _in_one_length(self, frame: Frame, sets: Sequence[Sequence[Pull]]) -> list[list[Pull]]:
+        """Give the embeddings of pulls, in sets, one length, as those of one batch need it."""
+        skip, pulls = max(int(frame.params.clip_skip + 1e-6), 1), [pull for own in sets for pull in own]
+        if len({len(pull.embedding.tokens) for pull in pulls}) == 1:
+            return [list(own) for own in sets]
         if self._fills:
             length = max(len(pull.embedding.tokens) for pull in pulls)
             embeddings = [self._prompts.fill(pull.embedding, length, skip, frame=frame.index) for pull in pulls]
         else:
             embeddings = as_in_the_web_ui([(pull.embedding, pull.is_negative) for pull in pulls])
-        return [
-            Pull(self._with_images(embedding, frame, negative=pull.is_negative), pull.weight, pull.is_negative)
-            for embedding, pull in zip(embeddings, pulls, strict=True)
-        ]
+        longer = iter(embeddings)
+        return [[replace(pull, embedding=next(longer)) for pull in own] for own in sets]
+
+
+def _free_u(frame: Frame) -> FreeU:
+    p = frame.params
+    return FreeU(p.freeu_b1, p.freeu_b2, p.freeu_s1, p.freeu_s2)
+
+
+def _batch_of(numbered: tuple[int, Task]) -> tuple[Plan, int]:
+    """Return what is equal for frames that are diffused in one batch."""
+    number, task = numbered
+    return task.plan, number if task.plan.sampler.alone else 0
 
     def _with_images(self, embedding: Embedding, frame: Frame, *, negative: bool) -> Embedding:
         """Put the tokens of a frame's pictures behind those of a prompt, see `networks.image_tokens`."""
@@ -545,7 +621,10 @@ def _placed(
         frame = replace(frame, noise_map=frame.noise_map.within(left, top, *size))
     # As the init is, so that both still show the same at the same place.
     controls = [control.seen(lambda whole: _mirrored(whole, around)) for control in frame.controls]
-    frame = replace(frame, controls=tuple(controls))
+    regions = tuple(
+        replace(each, mask=pad(each.mask[None, None], around, mode="replicate")[0, 0]) for each in frame.regions
+    )
+    frame = replace(frame, controls=tuple(controls), regions=regions)
     if paint is not None:
         paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
     return init, replace(frame, grid=(0, 0)), paint

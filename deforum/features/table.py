@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from deforum.features import (
     clip_length,
     controlnet,
@@ -11,6 +14,7 @@ from deforum.features import (
     ip_adapters,
     loras,
     reference,
+    regions,
     video_input,
 )
 from deforum.features.depth import check_lens, find_depth
@@ -176,6 +180,15 @@ ECHO = Feature(
     acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
 )
 
+REGIONS = Feature(
+    "regions",
+    is_on=lambda settings: bool(settings.regions),
+    find=regions.find_regions,
+    check=regions.check,
+    locate=regions.locate,
+    attach="deforum.features.regions.attach:attach",
+)
+
 SYMMETRY = Feature(
     "symmetry",
     is_on=lambda settings: settings.mode.goes_on and settings.symmetry != "none",
@@ -230,6 +243,7 @@ FEATURES: tuple[Feature, ...] = (
     MOVING_NOISE,
     MOVING_GRID,
     MASKS,
+    REGIONS,
     CONTROL,
     ECHO,
     SYMMETRY,
@@ -262,4 +276,26 @@ def timeline_of(settings: Settings) -> Timeline:
 
     Raises ScheduleError, UserError: see `deforum.timeline.timeline.sample`.
     """
-    return sample(settings, starts_from_picture=starts_from_picture(settings))
+    return with_schedulers(sample(settings, starts_from_picture=starts_from_picture(settings)), settings)
+
+
+def with_schedulers(timeline: Timeline, settings: Settings) -> Timeline:
+    """Return a timeline whose samplers run on the noise schedules of `scheduler`."""
+    if all((keyframe.value or "none").casefold() == "none" for keyframe in settings.scheduler.keyframes):
+        return timeline
+    from deforum.diffusion.sampling.samplers import with_scheduler
+
+    schedulers = settings.scheduler.sample(settings.max_frames, timeline.variables)
+    pairs = {pair: with_scheduler(*pair)[0] for pair in dict.fromkeys(zip(timeline.samplers, schedulers, strict=True))}
+    return replace(timeline, samplers=tuple(pairs[pair] for pair in zip(timeline.samplers, schedulers, strict=True)))
+
+
+def scheduler_notes(timeline: Timeline, settings: Settings) -> Iterable[str]:
+    """Return a note for each scheduler that has no effect on a sampler of the timeline."""
+    from deforum.diffusion.sampling.samplers import with_scheduler
+
+    schedulers = settings.scheduler.sample(settings.max_frames, timeline.variables)
+    for sampler, scheduler in dict.fromkeys(zip(timeline.samplers, schedulers, strict=True)):
+        joined, note = with_scheduler(sampler, scheduler)
+        if joined == sampler and note:
+            yield note

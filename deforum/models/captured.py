@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,19 @@ class Recorded:
         return _copied(self.result)
 
 
+@contextmanager
+def plainly(network: nn.Module) -> Iterator[None]:
+    """Have a network that may be recorded or compiled compute by itself within the block, for hooks on its layers."""
+    if not isinstance(network, Captured):
+        yield
+        return
+    before, network.is_plain = network.is_plain, True
+    try:
+        yield
+    finally:
+        network.is_plain = before
+
+
 class Captured(nn.Module):
     """A network that is recorded at the second use of a shape, and gives the same results, bit for bit.
 
@@ -84,6 +98,8 @@ class Captured(nn.Module):
         super().__init__()
         self.network = network
         self._name, self._record, self._most = name, record, most
+        self.is_plain = False
+        """Compute by the network itself; see `plainly`."""
         self._dtype = next(network.parameters()).dtype
         # In a tuple, so that torch does not take it for a module with weights of its own.
         self._compiled = (None if compile is None else compile(network),)
@@ -93,7 +109,8 @@ class Captured(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         # What adapters read is copied to its place too: a graph serves for all weights of the same adapters.
         leaves, form = tree_flatten((args, kwargs, dict(current())))
-        if PLAIN in current() or "computes_on" in self.__dict__ or next(self.network.parameters()).dtype != self._dtype:
+        is_plain = self.is_plain or PLAIN in current() or "computes_on" in self.__dict__
+        if is_plain or next(self.network.parameters()).dtype != self._dtype:
             return self.network(*args, **kwargs)
         if self._record is None:
             return self._compute(*args, **kwargs)

@@ -56,7 +56,7 @@ def read_header(path: Path) -> Header:
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a file onto the CPU; large files are mapped, not copied. Raises UserError as `read_header`.
 
-    In a pickled file they are those of its "state_dict", "model", "params_ema" or "params", where it has one.
+    In a pickled file they are those of its "state_dict" or of another name of _INNER, where it has one.
     """
     if path.suffix.lower() in SAFETENSORS:
         from safetensors import SafetensorError
@@ -261,8 +261,8 @@ def _bytes(storage: Storage) -> int:
     return storage.count * SIZES[storage.kind]
 
 
-_INNER = ("state_dict", "model", "params_ema", "params")
-"""Names under which checkpoints have their weights; the last two are those of upscalers."""
+_INNER = ("state_dict", "model", "params_ema", "params", "string_to_param")
+"""Names under which checkpoints have their weights, upscalers, and at last textual inversions."""
 
 
 def _views(root: Any) -> Iterator[tuple[str, TensorView]]:

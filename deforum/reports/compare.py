@@ -76,6 +76,7 @@ def compare(a: Settings, b: Settings) -> Comparison:
 
 ELSEWHERE = {
     "max_frames", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed", "init_strength", "sampler",
+    "scheduler",
     "prompts", "positive_prompt", "negative_prompt",
 }  # fmt: skip
 """Settings compared by their effect on the frames: see `_compare_per_frame`, `_start` and the strength curve."""

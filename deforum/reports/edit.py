@@ -76,6 +76,7 @@ GATES: Mapping[str, str] = {
     **dict.fromkeys(("antiblur_kernel", "antiblur_sigma", "antiblur_threshold"), "antiblur_amount"),
     **dict.fromkeys(("symmetry_segments", "symmetry_angle", "symmetry_center_x", "symmetry_center_y"),
                     "symmetry_strength"),
+    **dict.fromkeys(("hires_strength", "hires_steps"), "hires_scale"),
 }  # fmt: skip
 """Parameters that are not read at frames where another one is 0."""
 
@@ -83,6 +84,7 @@ BY_FRAMES = {
     "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
     "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
     "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
+    "scheduler", "checkpoint", "wildcards_dir",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_THE_RUN = {
@@ -334,6 +336,8 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
         yield "seed", lambda prepared, frame: frame.seed, ALWAYS
     yield "subseed", lambda prepared, frame: frame.subseed if frame.params.subseed_strength else None, Read.PAINTED
     yield "sampler", lambda prepared, frame: _sampler(frame.sampler), Read.PAINTED
+    yield "LoRA", lambda prepared, frame: " ".join(map(str, frame.loras)), Read.PAINTED
+    yield "checkpoint", lambda prepared, frame: prepared.checkpoints.get(frame.checkpoint), Read.PAINTED
     yield "prompt", lambda prepared, frame: _blend(positives(frame.prompts)), Read.PAINTED
     yield "negative prompt", lambda prepared, frame: _blend(negatives(frame.prompts)), Read.PAINTED
     yield "loras", lambda prepared, frame: " ".join(map(str, frame.loras)), Read.PAINTED

@@ -7,11 +7,21 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from deforum.limits import VALUE
 from deforum.models.places import Kind
 
+
+class Region(NamedTuple):
+    """A part of the frame with a prompt of its own."""
+
+    mask: str
+    """Mask expression."""
+    prompt: str
+
+
+Regions = tuple[Region, ...]
 KeyedTexts = tuple[tuple[str, str], ...]
 """(keyframe expression, text) pairs in the order of the file."""
 
@@ -81,7 +91,7 @@ class Declaration:
 
     name: str
     type: Any
-    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule, KeyedTexts, or a list of units."""
+    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule, KeyedTexts, Regions, or a list of units."""
     optional: bool
     """Whether the value may be None, null in a file."""
     default: Any

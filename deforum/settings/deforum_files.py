@@ -25,7 +25,7 @@ from schedules.quoting import cut, quote
 DISSOLVED: Mapping[str, str] = {
     "enable_steps_scheduling": "steps takes a schedule as well as a number",
     "enable_sampler_scheduling": "sampler takes a schedule as well as a name",
-    "enable_scheduler_scheduling": "write the scheduler after the sampler's name, as in Euler Karras",
+    "enable_scheduler_scheduling": "scheduler acts when it is given",
     "enable_checkpoint_scheduling": "a checkpoint schedule acts when it is given",
     "enable_clipskip_scheduling": "clip_skip acts when it is given",
     "enable_noise_multiplier_scheduling": "noise_multiplier: 1 is neutral",
@@ -56,11 +56,10 @@ FOREIGN: Mapping[str, str] = {
 
 FOREIGN_FAMILIES: tuple[tuple[str, str, str], ...] = (
     # prefix of the names, the feature, the name that turns it on
-    ("freeu_", "FreeU", "freeu_enabled"),
+    ("freeu_", "FreeU for some of the steps", ""),
     ("kohya_hrfix_", "Kohya's high-resolution fix", "kohya_hrfix_enabled"),
     ("wan_", "Wan video models", ""),
     ("distilled_cfg_scale", "distilled guidance", ""),
-    ("scheduler_schedule", "a scheduler schedule", "enable_scheduler_scheduling"),
 )
 """Settings of forks for features that are not supported; a note says so where they are turned on."""
 
@@ -68,6 +67,7 @@ GATED: tuple[tuple[str, str, bool, str, str], ...] = (
     # setting, switch, default of the switch, schedule that it turns on, value while it is off ("": the plain setting)
     ("steps", "enable_steps_scheduling", False, "steps_schedule", ""),
     ("sampler", "enable_sampler_scheduling", False, "sampler_schedule", ""),
+    ("scheduler", "enable_scheduler_scheduling", False, "scheduler_schedule", "none"),
     ("checkpoint", "enable_checkpoint_scheduling", False, "checkpoint_schedule", '""'),
     ("clip_skip", "enable_clipskip_scheduling", False, "clipskip_schedule", "1"),
     ("noise_multiplier", "enable_noise_multiplier_scheduling", True, "noise_multiplier_schedule", "1"),
@@ -75,11 +75,13 @@ GATED: tuple[tuple[str, str, bool, str, str], ...] = (
     ("subseed_strength", "enable_subseed_scheduling", False, "subseed_strength_schedule", "0"),
     ("ddim_eta", "enable_ddim_eta_scheduling", False, "ddim_eta_schedule", "0"),
     ("ancestral_eta", "enable_ancestral_eta_scheduling", False, "ancestral_eta_schedule", "1"),
+    *((name, "freeu_enabled", False, name, "1") for name in ("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2")),
 )
 
 SCHEDULE_DEFAULTS: Mapping[str, str] = {
     "steps_schedule": "25",
     "sampler_schedule": "Euler a",
+    "scheduler_schedule": "Simple",
     "checkpoint_schedule": '""',
     "clipskip_schedule": "2",
     "noise_multiplier_schedule": "1.05",
@@ -87,6 +89,10 @@ SCHEDULE_DEFAULTS: Mapping[str, str] = {
     "subseed_strength_schedule": "0",
     "ddim_eta_schedule": "0",
     "ancestral_eta_schedule": "1",
+    "freeu_b1": "1.3",
+    "freeu_b2": "1.4",
+    "freeu_s1": "0.9",
+    "freeu_s2": "0.2",
 }
 """Value of a schedule that is switched on but missing in the file."""
 
@@ -185,6 +191,8 @@ def translate(root: document.Mapping) -> Translation:
     translator.take_prompts()
     translator.take_interpolation()
     translator.take_switched()
+    if translator.given["scheduler"][0] == "scheduler_schedule":
+        scheduler = ""  # in its place
     translator.take_init_image()
     translator.take_sampler()
     translator.update_earlier_values()
@@ -437,7 +445,12 @@ class _Translator:
         """Set each setting that has a switch to the value in effect."""
         for name, switch, default, schedule, off in GATED:
             # The notebook has ddim_eta as a plain number and no switch.
-            if switch not in self.left and name in self.left and name not in ("steps", "sampler"):
+            if (
+                switch not in self.left
+                and name in self.left
+                and name not in ("steps", "sampler", "scheduler")
+                and schedule != name
+            ):
                 self.put(name, self.text(name, off), name)
             elif self.flag(switch, default):
                 self.put(name, self.text(schedule, SCHEDULE_DEFAULTS[schedule]), schedule)

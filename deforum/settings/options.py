@@ -15,6 +15,7 @@ from deforum.settings.declare import (
     NEVER,
     Declaration,
     KeyedTexts,
+    Regions,
     chosen,
     declarations,
     on,
@@ -238,6 +239,20 @@ class Settings:
         "Text added before every prompt.", old="positive_prompts animation_prompts_positive")
     negative_prompt: str = _general("", "", "Text added to the negative prompt (--neg) of every prompt.",
         old="negative_prompts animation_prompts_negative")
+    wildcards_dir: str | None = _general(None, "folder",
+        "Folder of wildcards: __name__ in a prompt becomes a line of its file name.txt, chosen by the seed once for "
+        "each prompt. A file may be in a subfolder, __places/cities__; * stands for any characters, __places/*__.",
+        acts=when("a prompt has a wildcard such as __name__", lambda settings, sampled: (
+            settings.wildcards_dir is not None and any("__" in text for text in (
+                settings.positive_prompt, settings.negative_prompt,
+                *(text for _, text in (*settings.prompts, *settings.regions)),
+            ))
+        )),
+        path=True)
+    regions: Regions = _general((), "",
+        "Parts of the frame with prompts of their own: a list of {mask, prompt}, or a mapping of masks to prompts. "
+        "Masks are expressions as in mask. Elsewhere, and in part where they are grey, prompts acts. Each region costs "
+        "one more evaluation in every step.")
     prompt_blend: Literal["hold", "linear", "spherical"] | None = _general(None, "",
         "Between two keyframes: hold keeps the first prompt, linear and spherical blend the prompt embeddings. null is "
         "linear in Interpolation mode and hold in the others.",
@@ -268,11 +283,17 @@ class Settings:
         "Share of the noise levels, from the highest, after which the refiner paints. 0.8 leaves it the last fifth. "
         "With a strength of 0.65 a frame begins at 0.68.", 0, 1,
         acts=when("refiner is given", lambda settings, sampled: bool(settings.refiner)))
+    embeddings_dir: str | None = _diffusion(None, "folder",
+        "Folder of embeddings (textual inversions), .safetensors or .pt: a word of a prompt that is the name of a file "
+        "without its ending stands for its vectors, as does embedding:name. Those below models_dir are found too.",
+        path=True)
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = _diffusion("auto", "",
         "What the model's network predicts. auto takes what the model says, or finds it by what the network makes of "
         "noise. Set it where pictures are burnt or stay noise: v_prediction for models trained with v-prediction.")
     checkpoint: TextSchedule = _diffusion(_texts("checkpoint", '""'), "",
-        "Model by keyframe; replaces `model`.", old="checkpoint_schedule", pending="changing the model during a run")
+        "Model by keyframe, in place of `model`: names as there; empty is `model`. Frames are sized by the first one. "
+        "One model is in memory at a time, so that each change takes as long as loading it.",
+        old="checkpoint_schedule")
     loras: tuple[LoraUnit, ...] = _diffusion((), "",
         "LoRAs, with weights over time: [{lora: ink, weight: \"0: (0), 40: (1)\"}], or {ink: 0.8}. `lora` is a file or "
         "the name of one in models_dir; `weight` a schedule; `text_encoder` another one for the text encoders; `start` "
@@ -288,6 +309,10 @@ class Settings:
     sampler: TextSchedule = _diffusion(_texts("sampler", "Euler a"), "",
         "Sampler by keyframe, such as Euler a or DPM++ 2M Karras.",
         old="sampler_schedule sampler_name")
+    scheduler: TextSchedule = _diffusion(_texts("scheduler", "none"), "",
+        "Noise schedule by keyframe, such as Karras, Beta or Align Your Steps: the noise levels that the sampler "
+        "visits. It acts on samplers that name none themselves, as Euler Karras does. none is the sampler's own.",
+        old="scheduler_schedule")
     device: Literal["auto", "cpu", "cuda", "mps"] = _diffusion("auto", "", "Device that renders.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _diffusion("auto", "",
         "Floating-point precision of the model.")

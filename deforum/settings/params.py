@@ -93,6 +93,31 @@ class Params(Generic[T]):
         1, 10_000, old="steps_schedule")
     cfg_scale: T = _diffusion("7", "",
         "CFG scale: how closely the picture follows the prompt; try 5 to 9.", 0, old="cfg_scale_schedule scale")
+    guidance_rescale: T = _diffusion("0", "share",
+        "Takes back the contrast that a high cfg_scale adds: how far the guided prediction is scaled to the spread of "
+        "the prompt's own. 0 is off; try 0.7 where pictures are burnt. Costs no evaluation.", 0, 1)
+    pag_scale: T = _diffusion("0", "",
+        "Perturbed attention guidance: pushes the picture away from one painted without self-attention, which firms up "
+        "structure, also at a low cfg_scale. Try 3. It costs one more evaluation in every step. For Stable Diffusion "
+        "1, 2 and XL. 0 is off.", 0, 20)
+    freeu_b1: T = _diffusion("1", "factor",
+        "FreeU: scales half of the coarsest features of the UNet, which makes shapes firmer; try 1.5 with Stable "
+        "Diffusion 1, 1.4 with 2, 1.3 with XL. 1 is off.", 0, 3)
+    freeu_b2: T = _diffusion("1", "factor",
+        "FreeU: the same at the next level; try 1.6 with Stable Diffusion 1 and 2, 1.4 with XL. 1 is off.", 0, 3)
+    freeu_s1: T = _diffusion("1", "factor",
+        "FreeU: scales the low frequencies of what skips the coarsest level; try 0.9. 1 is off.", 0, 3)
+    freeu_s2: T = _diffusion("1", "factor", "FreeU: the same at the next level; try 0.2. 1 is off.", 0, 3)
+    hires_scale: T = _diffusion("0", "factor",
+        "High-resolution fix: above 1, each frame is painted at its size divided by this first, enlarged, and painted "
+        "again with hires_strength: for frames larger than the model was trained on, where subjects repeat. Try 2. "
+        "It costs the smaller pass beside the steps of the second one. 0 is off.", 0, 8)
+    hires_strength: T = _diffusion("0.5", "share",
+        "High-resolution fix: how much of the enlarged picture the second pass keeps; try 0.4 to 0.7.", 0, 1,
+        acts=used("hires_scale"))
+    hires_steps: T = _diffusion("0", "steps",
+        "High-resolution fix: steps that the second pass counts its own from; 0 is steps.", 0, 1000,
+        acts=used("hires_scale"))
     noise_multiplier: T = _diffusion("1.05", "factor",
         "Scales the noise that img2img starts from; 1 is neutral, higher gives more detail.",
         0, old="noise_multiplier_schedule")

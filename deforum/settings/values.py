@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from deforum.errors import Problem
-from deforum.settings.declare import Declaration, KeyedTexts
+from deforum.settings.declare import Declaration, KeyedTexts, Regions
 from deforum.settings.document import Mapping, Node, Scalar, Sequence
 from deforum.settings.faults import Wrong, inside, readable, unique
 from deforum.settings.keyed_texts import read_keyed_texts
+from deforum.settings.regions import read_regions
 from deforum.settings.units import kind_of, read_units
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
 from schedules.quoting import cut, quote
@@ -38,6 +39,8 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return read_keyed_texts(node, name)
+    if declaration.type == Regions:
+        return read_regions(node, name)
     unit = kind_of(declaration.type)
     if unit is not None:
         return read_units(unit, node, name, read_value)

@@ -15,6 +15,7 @@ from deforum.timeline.prompts import EXPRESSION, PromptTrack, merge_fields
 from schedules import ScheduleError, Variables, parse_expression, parse_key
 from schedules.quoting import LONGEST_NAME, cut
 
+_ONE = "1 is used there"
 Field = Literal["prompts", "positive_prompt", "negative_prompt"]
 
 
@@ -32,8 +33,8 @@ class Fault:
 
     source: Source
     error: ScheduleError
-    has_values: bool
-    """Whether only a value is wrong, such as one that is not finite; a lenient profile then uses 1."""
+    instead: str = ""
+    """What a lenient profile does in its place; "": it cannot go on either."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def find_faults(
     for source in texts.sources():
         for wrong in lora_faults(texts.text(source)):
             error = ScheduleError(wrong.message, text=texts.text(source), column=wrong.column, name=texts.name(source))
-            yield Fault(source, error, has_values=True)
+            yield Fault(source, error, _ONE)
     diffused = np.asarray(frames)
     said: set[tuple[Source, int, str]] = set()
     for index, (key, text) in enumerate(texts.prompts):
@@ -105,6 +106,11 @@ def find_faults(
                 yield replace(found, source=source, error=error)
 
 
+def fault_of(text: str, frames: Sequence[int], num_frames: int, variables: Variables) -> Fault | None:
+    """Return the fault of one expression at some frames, with columns in its own text; None if it has none."""
+    return _evaluate(text, np.asarray(frames), num_frames, variables)
+
+
 def _evaluate(text: str, frames: NDArray[np.int64], num_frames: int, variables: Variables) -> Fault | None:
     """Return the fault of one expression, with columns in its own text; None if it has none."""
     if not text.strip():
@@ -113,10 +119,10 @@ def _evaluate(text: str, frames: NDArray[np.int64], num_frames: int, variables: 
         expression = parse_expression(text)
         values = expression.evaluate(frames, variables, num_frames) if len(frames) else np.zeros(0)
     except ScheduleError as error:
-        return Fault(Source("prompts"), error, has_values=False)
+        return Fault(Source("prompts"), error)
     wrong = ~np.isfinite(values)
     if not wrong.any():
         return None
     first = int(np.argmax(wrong))
     message = f"the value is {values[first]} at frame {frames[first]}; expected a finite number"
-    return Fault(Source("prompts"), ScheduleError(message, text=text), has_values=True)
+    return Fault(Source("prompts"), ScheduleError(message, text=text), _ONE)

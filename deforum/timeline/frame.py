@@ -12,7 +12,18 @@ from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 
 if TYPE_CHECKING:
+    import torch
+
     from deforum.motion.noise_map import NoiseMap
+
+
+@dataclass(frozen=True, eq=False)
+class PromptRegion:
+    """A part of a frame with a prompt of its own."""
+
+    prompt: Prompt
+    mask: torch.Tensor
+    """(H, W), 1 where the prompt acts alone."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Frame:
     images: tuple[ImageWord, ...] = ()
     """The pictures that act as prompts do, with IP-Adapters."""
     reference: ReferenceWord | None = None
+    regions: tuple[PromptRegion, ...] = ()
+    """Set while it is painted."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
 

@@ -191,7 +191,7 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     if not settings.renews_colors:
         curves = replace(curves, color_renewal=np.zeros(count))
     prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
-    faults = [fault for fault in prompt_faults(settings, prompts) if not (fault.has_values and settings.is_lenient)]
+    faults = [fault for fault in prompt_faults(settings, prompts) if not (fault.instead and settings.is_lenient)]
     if faults:
         raise UserError([Problem(str(fault.error)) for fault in faults])
     return Timeline(

@@ -17,9 +17,11 @@ from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.diffuser import Diffuser
 from deforum.diffusion.families.model import Conditioning, Pull
 from deforum.diffusion.faults import RenderError
+from deforum.diffusion.guidance import guided, guided_and_not
 from deforum.diffusion.noise import starting_noise
 from deforum.diffusion.sampling.samplers import SAMPLERS
 from deforum.errors import UserError
+from deforum.timeline.frame import PromptRegion
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, build, frame, picture
 
@@ -363,6 +365,139 @@ def test_each_prompt_is_encoded_once(folders: dict[str, Path], monkeypatch: pyte
             )  # fmt: skip
             diffuser._conditionings(frame(*prompts, index=i), 4, 4)
     assert len(read) == len(set(read)) == 201
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_guidance_rescale_is_that_of_diffusers(
+    family: str, folders: dict[str, Path], diffusers_of: dict[str, Diffuser]
+) -> None:
+    pipe = PIPELINES[family, False].from_pretrained(
+        folders[family], **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None})
+    )
+    pipe.set_progress_bar_config(disable=True)
+    cls, options = SCHEDULERS["DDIM"]
+    pipe.scheduler = cls.from_config(pipe.scheduler.config, **options)
+    noise = starting_noise((4, 16, 16), frame(seed=5), 2)[None]
+    with torch.inference_mode():
+        theirs = pipe(
+            prompt="a red house", negative_prompt="fog", num_inference_steps=4, guidance_scale=9.0,
+            guidance_rescale=0.7, output_type="pt", latents=noise, width=32, height=32,
+        ).images[0]  # fmt: skip
+    on: dict[str, Any] = {"seed": 5, "sampler": "DDIM", "steps": 4, "cfg_scale": 9}
+    prompt = Prompt("a red house", "fog")
+    diffuser = diffusers_of[family]
+    ours, plain = (show(diffuser, None, frame(prompt, **on, guidance_rescale=share)) for share in (0.7, 0.0))
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert not torch.allclose(plain, theirs, atol=1e-3)
+    assert batch_sizes(diffuser, frame(prompt, **on, guidance_rescale=0.7)) == {2}
+    unguided = (frame(prompt, **(on | {"cfg_scale": 1}), guidance_rescale=share) for share in (0.7, 0.0))
+    assert torch.allclose(*(show(diffuser, None, each) for each in unguided), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("kind", ["FreeU", "PAG"])
+def test_free_u_and_perturbed_attention_are_those_of_diffusers(
+    family: str, kind: str, folders: dict[str, Path], diffusers_of: dict[str, Diffuser]
+) -> None:
+    xl = "XL" if family == "sdxl" else ""
+    cls = getattr(diffusers, f"StableDiffusion{xl}PAGPipeline" if kind == "PAG" else f"StableDiffusion{xl}Pipeline")
+    named = {} if xl else {"safety_checker": None, "feature_extractor": None}
+    pipe = cls.from_pretrained(folders[family], **named)
+    pipe.set_progress_bar_config(disable=True)
+    scheduler, options = SCHEDULERS["DDIM"]
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **options)
+    ask: dict[str, Any] = {}
+    on: dict[str, Any] = {"seed": 5, "sampler": "DDIM", "steps": 4, "cfg_scale": 4}
+    plain = dict(on)
+    if kind == "FreeU":
+        pipe.enable_freeu(s1=0.9, s2=0.2, b1=1.5, b2=1.6)
+        on |= {"freeu_b1": 1.5, "freeu_b2": 1.6, "freeu_s1": 0.9, "freeu_s2": 0.2}
+    else:
+        ask["pag_scale"], on["pag_scale"] = 3.0, 3.0
+    noise = starting_noise((4, 16, 16), frame(seed=5), 2)[None]
+    with torch.inference_mode():
+        theirs = pipe(
+            prompt="a red house", negative_prompt="fog", num_inference_steps=4, guidance_scale=4.0,
+            output_type="pt", latents=noise, width=32, height=32, **ask,
+        ).images[0]  # fmt: skip
+    diffuser, prompt = diffusers_of[family], Prompt("a red house", "fog")
+    ours, without = (show(diffuser, None, frame(prompt, **each)) for each in (on, plain))
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert not torch.allclose(without, theirs, atol=1e-3)
+    assert torch.equal(without, show(diffuser, None, frame(prompt, **plain)))  # nothing is left of it
+    assert batch_sizes(diffuser, frame(prompt, **on)) == {3 if kind == "PAG" else 2}
+    mixed = diffuser.diffuse_batch([None] * 2, [frame(prompt, **on), frame(prompt, **plain)], width=32, height=32)
+    assert torch.allclose(mixed[0], ours, atol=1e-4) and torch.allclose(mixed[1], without, atol=1e-4)
+
+
+def half(width: int = 32, height: int = 32) -> torch.Tensor:
+    return (torch.arange(width) < width // 2).float().expand(height, width)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M CFG++"])
+def test_regions_are_blended_in_every_evaluation(sampler: str, sd1: Diffuser) -> None:
+    """By definition: x0 is the region's under its mask, and that of the frame's prompt elsewhere."""
+    on = frame(Prompt("the sea", "fog"), sampler=sampler, steps=2, cfg_scale=3)
+    cat = PromptRegion(Prompt("a cat", "fog"), half())
+    with_it, text = frame(Prompt("the sea", "fog"), sampler=sampler, steps=2, cfg_scale=3, regions=(cat,)), "a cat"
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    sides = torch.arange(16) < 8
+    with torch.inference_mode():
+        sea, both = (sd1._conditionings(each, 2, 2)[0] for each in (on, with_it))
+        alone = sd1._conditionings(frame(Prompt(text, "fog"), sampler=sampler, steps=2, cfg_scale=3), 2, 2)[0]
+        for make in (guided, guided_and_not):
+            whole, part, mixed = (make(sd1._model, [each], 32, 32)(noise, 5.0) for each in (sea, alone, both))
+            for w, p, m in zip(
+                *(torch.stack(list(each)) if isinstance(each, tuple) else each[None] for each in (whole, part, mixed)),
+                strict=True,
+            ):
+                assert torch.allclose(m, torch.where(sides, p, w), atol=1e-4)
+    assert not torch.equal(show(sd1, None, on), show(sd1, None, with_it))
+
+
+def test_masks_of_regions_share_what_they_both_cover(sd1: Diffuser) -> None:
+    everywhere = torch.ones(32, 32)
+    regions = tuple(PromptRegion(Prompt(text), everywhere) for text in ("a cat", "a cat"))
+    one = show(sd1, None, frame("the sea", regions=regions))
+    assert torch.allclose(one, show(sd1, None, frame("a cat")), atol=1e-4)
+    # Grey in part: the frame's own prompt has the rest; the same prompt is the same picture.
+    grey = PromptRegion(Prompt("the sea"), everywhere * 0.3)
+    assert torch.allclose(
+        show(sd1, None, frame("the sea", regions=(grey,))), show(sd1, None, frame("the sea")), atol=1e-4
+    )
+
+
+def test_a_region_costs_one_more_evaluation(sd1: Diffuser) -> None:
+    cat = PromptRegion(Prompt("a cat"), half())
+    assert batch_sizes(sd1, frame("the sea", cfg_scale=1, regions=(cat,))) == {2}
+    assert batch_sizes(sd1, frame("the sea", cfg_scale=7, regions=(cat,))) == {4}
+
+
+def test_regions_in_a_batch_and_while_prompts_change(sd1: Diffuser) -> None:
+    cat = PromptRegion(Prompt("[a cat:a dog:0.5], " + "fur " * 80), half())
+    frames = [
+        frame("the sea", seed=1, steps=4, regions=(cat,)),
+        frame("the sea", seed=2, steps=4),
+        frame("a hill AND [fog|rain]", seed=3, steps=4, regions=(PromptRegion(Prompt("a house"), half()),)),
+    ]
+    together = sd1.diffuse_batch([None] * 3, frames, width=32, height=32)
+    for made, on in zip(together, frames, strict=True):
+        assert torch.allclose(made, show(sd1, None, on), atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["Euler CFG++", "DDIM CFG++"])
+def test_cfg_pp_takes_one_evaluation_of_both_prompts(sampler: str, sd1: Diffuser) -> None:
+    for scale in (1, 7):
+        assert batch_sizes(sd1, frame(sampler=sampler, cfg_scale=scale)) == {2}
+
+
+def test_ddim_cfg_pp_guides_by_a_share_of_cfg_scale(sd1: Diffuser) -> None:
+    """As in the web UI: 12.5 is 1, the prompt alone."""
+    with torch.inference_mode():
+        pulls = sd1._pulls(frame(sampler="DDIM CFG++", cfg_scale=12.5))
+    assert [pull.weight for pull in pulls] == pytest.approx([0, 1])
 
 
 def test_negative_prompts_and_long_ones(sd1: Diffuser) -> None:

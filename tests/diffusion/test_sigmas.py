@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import diffusers
 import numpy as np
 import pytest
+import scipy.stats
+from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
+from diffusers.schedulers import AysSchedules
 
-from deforum.diffusion.sampling.sigmas import GRIDS, NoiseSchedule, visit
+from deforum.diffusion.sampling.sigmas import GRIDS, NoiseSchedule, beta_quantiles, visit
 from tests.diffusion.noise_levels import CONFIG, SCHEDULE
 
 
@@ -76,12 +81,67 @@ def test_every_grid_falls_within_the_training(grid: str, steps: int) -> None:
         ("karras", "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
         ("exponential", "EulerDiscreteScheduler", {"use_exponential_sigmas": True}),
         ("ddim uniform", "EulerDiscreteScheduler", {"timestep_spacing": "leading", "steps_offset": 1}),
+        ("beta", "EulerDiscreteScheduler", {"use_beta_sigmas": True}),
+        ("turbo", "EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
     ],
 )
 def test_same_levels_as_diffusers(grid: str, scheduler: str, options: dict[str, Any]) -> None:
     theirs = getattr(diffusers, scheduler)(**CONFIG, **options)
     theirs.set_timesteps(20)
     assert np.allclose(visit(SCHEDULE, grid, 20), theirs.sigmas, rtol=1e-4)
+
+
+def test_quantiles_of_the_beta_distribution() -> None:
+    shares = np.linspace(0, 1, 101)
+    for shape in (0.5, 0.6, 0.9):
+        assert np.allclose(beta_quantiles(shares, shape), scipy.stats.beta.ppf(shares, shape, shape), atol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 20])
+def test_linear_quadratic_levels_are_those_of_mochi(steps: int) -> None:
+    theirs = np.array(linear_quadratic_schedule(steps, 0.025)) * SCHEDULE.sigmas[-1]
+    assert np.allclose(visit(SCHEDULE, "linear quadratic", steps)[:-1], theirs)
+
+
+@pytest.mark.parametrize(("is_xl", "family"), [(False, "StableDiffusion"), (True, "StableDiffusionXL")])
+def test_align_your_steps(is_xl: bool, family: str) -> None:
+    """Its 11 published levels as diffusers has them, where the last is 0 in place of 0.029."""
+    schedule = replace(SCHEDULE, is_xl=is_xl)
+    theirs = AysSchedules[f"{family}Sigmas"][:-1]
+    assert visit(schedule, "align your steps", 11)[:-2] == pytest.approx(theirs, abs=5e-4)
+    assert visit(schedule, "align your steps", 11)[-2] == pytest.approx(SCHEDULE.sigmas[0])
+    # Every second of 21 is one of the 11, and those between are their geometric means.
+    finer = visit(schedule, "align your steps", 21)[:-1]
+    assert finer[::2] == pytest.approx(visit(schedule, "align your steps", 11)[:-1])
+    assert finer[1] ** 2 == pytest.approx(finer[0] * finer[2])
+    # The 32 levels refine the 11 of the same model, where they are not at its ends.
+    assert visit(schedule, "align your steps 32", 32)[16] == pytest.approx(
+        float(np.interp(16 / 31, np.linspace(0, 1, 11), [*theirs, 0.029])), rel=0.1
+    )
+
+
+def test_grids_by_their_formulas() -> None:
+    low, high = SCHEDULE.sigmas[0], SCHEDULE.sigmas[-1]
+    optimal = [math.tan(i / 9 * math.atan(low) + (1 - i / 9) * math.atan(high)) for i in range(10)]
+    assert visit(SCHEDULE, "kl optimal", 10) == pytest.approx((*optimal, 0.0))
+    karras, even, mixed = (visit(SCHEDULE, grid, 9)[:-1] for grid in ("karras", "exponential", "karras exponential"))
+    assert mixed == pytest.approx(
+        [k ** (1 - i / 8) * e ** (i / 8) for i, (k, e) in enumerate(zip(karras, even, strict=True))]
+    )
+
+
+@pytest.mark.parametrize("steps", [2, 3, 8, 20, 31])
+def test_bong_tangent_levels(steps: int) -> None:
+    total = steps + 2
+    pivot, slope = int(total * 0.6), 8 / total
+
+    def part(count: int, pivot: int, start: float, end: float) -> list[float]:
+        raw = [0.5 - math.atan(slope * (i - pivot)) / math.pi for i in range(count)]
+        return [end + (start - end) * (value - raw[-1]) / (raw[0] - raw[-1]) for value in raw]
+
+    shares = part(pivot, pivot, 1, 0.5)[:-1] + part(total - pivot, 0, 0.5, 0)
+    low, high = SCHEDULE.sigmas[0], SCHEDULE.sigmas[-1]
+    assert visit(SCHEDULE, "bong tangent", steps)[:-1] == pytest.approx([low + s * (high - low) for s in shares[:-1]])
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8])

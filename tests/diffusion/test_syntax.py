@@ -122,8 +122,6 @@ def test_what_does_not_act_is_said_and_taken_out() -> None:
         ("a <hypernet:x:1> <foo:bar>", (
             "<hypernet:x:1>, <foo:bar>: no effect: of extra networks, LoRAs are supported (<lora:name:weight>)",)),
         ("a <cat-toy>, <3", ("<cat-toy>: read as words: < and > only mark extra networks",)),
-        ("(embedding:bad-hands:1.2), x", (
-            "embedding:bad-hands: read as words: embeddings (textual inversion) are not supported yet",)),
         ("[a|b] [:c:3] [(d:1.2)::.5] [a:[b]:7] [a:b:`t/9`]", ()),
         ("[a:b:50%] [a:[b:c:-1]:7] [c:d]", (
             "[a:b:50%], [b:c:-1]: read as words; expected a number of steps, or a share of them below 1, behind the "

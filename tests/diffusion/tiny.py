@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from deforum.diffusion.families.find import CONFIGS
 from deforum.diffusion.families.vocabulary import clip_tokenizer
+from deforum.timeline.frame import PromptRegion
 from deforum.timeline.image_tracks import ImageWord, ReferenceWord
 from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
@@ -22,6 +23,12 @@ PARAMS = {
     "strength": 0.65,
     "steps": 6.0,
     "cfg_scale": 5.0,
+    "guidance_rescale": 0.0,
+    "pag_scale": 0.0,
+    "freeu_b1": 1.0,
+    "freeu_b2": 1.0,
+    "freeu_s1": 1.0,
+    "freeu_s2": 1.0,
     "subseed_strength": 0.0,
     "noise_multiplier": 1.0,
     "clip_skip": 1.0,
@@ -41,6 +48,7 @@ def frame(
     loras: tuple[LoraWord, ...] = (),
     images: tuple[ImageWord, ...] = (),
     reference: ReferenceWord | None = None,
+    regions: tuple[PromptRegion, ...] = (),
     **params: float,
 ) -> Any:
     """A frame with what the diffuser reads of it."""
@@ -60,6 +68,7 @@ def frame(
         loras=loras,
         images=images,
         reference=reference,
+        regions=regions,
     )
 
 

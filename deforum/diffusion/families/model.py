@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from deforum.diffusion.altered import NO_FREE_U, FreeU
 from deforum.diffusion.prompts.encode import Embedding, TextReader
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
 
@@ -22,6 +23,8 @@ class Pull:
     embedding: Embedding
     weight: float
     is_negative: bool
+    perturbed: bool = False
+    """Predicted without self-attention, see `altered`; denoisers do not read it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,13 @@ class Conditioning:
     """The guidance scale, for models that take it as an input; for others it is part of the pulls' weights."""
     controls: tuple[Any, ...] = ()
     """Control units that act, see `adapters.controlnet.Acting`; the frames of a batch have the same ones."""
+    free_u: FreeU = NO_FREE_U
+    """Changes of the network; the frames of a batch have the same. Denoisers do not read them."""
+    rescale: float = 0.0
+    """Share of the guidance rescale, see `guidance`; denoisers do not read it."""
+    regions: tuple[tuple[torch.Tensor, tuple[Pull, ...]], ...] = ()
+    """Parts of the frame with pulls of their own: their masks (h, w) over the latents, and the pulls. Denoisers do not
+    read them: see `guidance.guided`."""
 
 
 class Model(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
         # The published autoencoder overflows in fp16; its config says force_upcast.
         vae=vae if vae.config.get("force_upcast") else with_precision(vae, dtype),
         text=text,
-        schedule=parts.schedule,
+        schedule=replace(parts.schedule, is_xl=True),
         aesthetics=bool(index.get("requires_aesthetics_score", False)),
     )
 

@@ -50,7 +50,6 @@ _BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
 _AND_WEIGHT = re.compile(_WEIGHT)
 _TAG = re.compile(r"<(?:(?P<kind>\w+):)?[^<>]*>")
-_EMBEDDING = re.compile(r"\bembedding:[^\s,:()\[\]<>]+", re.IGNORECASE)
 _TWO_COLONS = re.compile(r"(?<!\\)\[[^\[\]()|:]*:[^\[\]()|:]*:[^\[\]()|:]*\]")
 _LONGEST_NAMED = 60
 """Longest part of a prompt repeated in a note, in characters."""
@@ -174,10 +173,6 @@ def prompt_notes(text: str) -> tuple[str, ...]:
             "no effect: of extra networks, LoRAs are supported (<lora:name:weight>)",
         ),
         _note([tag[0] for tag in tags if not tag["kind"]], "read as words: < and > only mark extra networks"),
-        _note(
-            [match[0] for match in _EMBEDDING.finditer(words)],
-            "read as words: embeddings (textual inversion) are not supported yet",
-        ),
         _note(_lone_ticks(words), "read as words: an expression stands between two back-quotes on one line"),
         _note(
             _not_edits(words),

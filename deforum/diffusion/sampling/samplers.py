@@ -34,6 +34,12 @@ class Sampler:
     skip_penultimate: bool = False
     """Skip the last noise level above 0, where second-order steps gain nothing (as hosts of k-diffusion do)."""
     timesteps: Timesteps = ""
+    cfg_pp: bool = False
+    """It needs the prediction without guidance, too: CFG++."""
+    cfg_share: float = 1.0
+    """Factor on cfg_scale, which makes a usual one right for the sampler."""
+    alone: bool = False
+    """Its steps depend on the latents, so that frames are never diffused in one batch."""
     also: tuple[str, ...] = ()
     """Names in other hosts that `_squash` does not reduce to `name`."""
     runs_as: str = ""
@@ -81,12 +87,23 @@ SAMPLERS: tuple[Sampler, ...] = (
     Sampler("DEIS", "deis", also=("DEISMultistep",)),
     Sampler("LCM", "lcm", "lcm"),
     Sampler("TCD", "tcd", "lcm"),
-    Sampler("DPM fast", "dpmpp_2s_ancestral", runs_as="DPM++ 2S", but=CLOSEST),
-    Sampler("DPM adaptive", "dpmpp_2m", "karras", also=("dpm_ad",), runs_as="DPM++ 2M", but=", in `steps` steps"),
-    Sampler("Restart", "heun", "karras", runs_as="Heun", but=", without going back up in noise"),
+    Sampler("DPM fast", "dpm_fast"),
+    Sampler("DPM adaptive", "dpm_adaptive", also=("dpm_ad",), alone=True),
+    Sampler("Restart", "restart", "karras"),
     Sampler("DDPM", "euler_ancestral", "ddim uniform", eta=ANCESTRAL),
+    Sampler("ER SDE", "er_sde", eta=ANCESTRAL),
+    Sampler("RES Multistep", "res_multistep"),
+    Sampler("RES Multistep a", "res_multistep_ancestral", eta=ANCESTRAL),
+    Sampler("IPNDM", "ipndm"),
+    Sampler("IPNDM_V", "lms"),
+    Sampler("Euler CFG++", "euler_cfg_pp", cfg_pp=True),
+    Sampler("Euler a CFG++", "euler_ancestral_cfg_pp", eta=ANCESTRAL, cfg_pp=True),
+    Sampler("DPM++ 2M CFG++", "dpmpp_2m_cfg_pp", automatic="Karras", cfg_pp=True),
+    Sampler("DPM++ 2S a CFG++", "dpmpp_2s_ancestral_cfg_pp", automatic="Karras", eta=ANCESTRAL, cfg_pp=True),
+    Sampler("RES Multistep CFG++", "res_multistep_cfg_pp", cfg_pp=True),
+    Sampler("DDIM CFG++", "euler_ancestral_cfg_pp", "ddim uniform", eta="ddim_eta", timesteps="leading", cfg_pp=True,
+            cfg_share=1 / 12.5),
     Sampler("HeunPP2", "heun", runs_as="Heun", but=CLOSEST),
-    Sampler("IPNDM", "plms", runs_as="PLMS", but=CLOSEST),
 )  # fmt: skip
 
 GRID_NAMES: dict[str, str] = {
@@ -96,19 +113,26 @@ GRID_NAMES: dict[str, str] = {
     "Simple": "simple",
     "DDIM Uniform": "ddim uniform",
     "Normal": "normal",
+    "Beta": "beta",
+    "KL Optimal": "kl optimal",
+    "Align Your Steps": "align your steps",
+    "Align Your Steps 32": "align your steps 32",
+    "GITS": "gits",
+    "Turbo": "turbo",
+    "Linear Quadratic": "linear quadratic",
+    "Karras Exponential": "karras exponential",
+    "Bong Tangent": "bong tangent",
 }
 """Grid suffixes of a sampler's name."""
 
 _GRID_ALIASES = {
     "polyexponential": "Exponential", "exp": "Exponential", "ka": "Karras", "uniform": "Normal", "ddim": "DDIM Uniform",
-    "trailing": "SGM Uniform",
+    "trailing": "SGM Uniform", "alignyoursteps11": "Align Your Steps", "ays": "Align Your Steps",
+    "ays11": "Align Your Steps", "ays32": "Align Your Steps 32", "alignyourstepsgits": "GITS", "aysgits": "GITS",
 }  # fmt: skip
 _AUTOMATIC = "automatic"
 
-MISSING_GRIDS = (
-    "Align Your Steps", "Align Your Steps GITS", "Align Your Steps 11", "Align Your Steps 32", "AYS", "GITS",
-    "KL Optimal", "Beta", "Turbo", "Linear Quadratic",
-)  # fmt: skip
+MISSING_GRIDS = ("Beta57", "Cosine", "Laplace", "Phi", "Karras Dynamic", "Sigmoid Offset")
 """Noise schedules of other hosts that are not here; a sampler keeps its own levels in their place, with a note."""
 
 
@@ -169,6 +193,18 @@ def with_scheduler(name: str, scheduler: str) -> tuple[str, str]:
         return name, replace(row, missing_grid=scheduler).note
     joined = find_sampler(f"{row.name} {scheduler}").name
     return (name, "") if joined == row.name else (joined, f"sampler and scheduler became {joined}")
+
+
+def scheduler_problem(name: str) -> str:
+    """Return what is wrong with a scheduler's name, "" for one that `with_scheduler` knows."""
+    wanted = _squash(name)
+    if wanted in ("", "none", *_grid_suffixes()):
+        return ""
+    from schedules import nearest
+
+    close = nearest(name, GRID_NAMES)
+    hint = f"did you mean {close!r}? " if close else ""
+    return f"there is no scheduler {quote(name)}; {hint}There are: Automatic, {', '.join(GRID_NAMES)}"
 
 
 def _look_up(name: str) -> Sampler | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.diffusion.sampling.step_tables import STEP_TABLES
 from deforum.limits import TIMESTEPS
 
 Sigmas = NDArray[np.float64]
@@ -35,6 +36,8 @@ class NoiseSchedule:
     """Standard deviation of clean latents, sigma_data of EDM (Karras et al. 2022)."""
     reads_log: bool = False
     """The network takes ln(sigma) / 4 in place of a timestep, as EDM's do."""
+    is_xl: bool = False
+    """The model is of the XL family, for which step tables are published apart."""
     trailing: bool = False
     """The model is made for levels without the lowest, "trailing" spacing (Lin et al. 2023, arXiv 2305.08891)."""
 
@@ -240,6 +243,104 @@ def _ddim_uniform(schedule: NoiseSchedule, steps: int) -> Sigmas:
     return schedule.sigma_at((np.arange(steps)[::-1] * (count // steps) + 1).astype(float))
 
 
+def _turbo(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Timesteps T k/steps - 1 for k = steps..1, "trailing" spacing of whole timesteps, for Turbo models."""
+    count = len(schedule.sigmas)
+    if steps >= count:
+        return _normal(schedule, steps)
+    return schedule.sigma_at(np.rint(np.arange(steps, 0, -1) * (count / steps) - 1))
+
+
+def _karras_exponential(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """From Karras's levels at first to those even in log sigma at last, faded in log sigma."""
+    share = np.linspace(0, 1, steps)
+    levels: Sigmas = _karras(schedule, steps) ** (1 - share) * _exponential(schedule, steps) ** share
+    return levels
+
+
+def _beta(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Quantiles of the beta distribution with alpha = beta = 0.6, between the lowest and the highest level.
+
+    Source: Lee et al. 2024, "Beta Sampling is All You Need" (arXiv 2407.12173), in the form of the A1111 web UI and
+    diffusers, which is over sigma.
+    """
+    low, high = schedule.ends()
+    return schedule.spread(low + (high - low) * beta_quantiles(np.linspace(1, 0, steps), 0.6))
+
+
+def beta_quantiles(shares: NDArray[np.float64], shape: float) -> NDArray[np.float64]:
+    """Return the quantiles of the beta distribution with alpha = beta = `shape`, below 1.
+
+    The density x**(shape-1) (1-x)**(shape-1) is integrated over u = x**shape from 0 to the middle, where it is smooth.
+    """
+    u = np.linspace(0, 0.5**shape, 4001)
+    density = (1 - u ** (1 / shape)) ** (shape - 1)
+    middle = (1 - ((u[1:] + u[:-1]) / 2) ** (1 / shape)) ** (shape - 1)
+    parts = (density[1:] + 4 * middle + density[:-1]) / 6  # Simpson's rule
+    mass = np.concatenate(([0.0], np.cumsum(parts)))
+    half = np.interp(np.minimum(shares, 1 - shares), mass / mass[-1] / 2, u) ** (1 / shape)
+    return np.where(shares > 0.5, 1 - half, half)
+
+
+def _kl_optimal(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Even in arctan sigma: nearest to the flow for normal data (Sabour et al. 2024, arXiv 2404.14507, theorem 3.1)."""
+    low, high = np.arctan(schedule.ends())
+    return schedule.spread(np.tan(np.linspace(high, low, steps)))
+
+
+def _linear_quadratic(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Half of the steps even down to 0.975 of the highest level, the rest along a parabola that goes on smoothly to 0.
+
+    Source: the schedule of Genmo's Mochi, for flow matching; for others times the highest level, as in ComfyUI.
+    """
+    low, high = schedule.ends()
+    first = steps // 2
+    if first == 0:
+        return schedule.spread(np.asarray([high]))
+    threshold, rest = 0.025, steps - first
+    slope = threshold / first
+    bend = (1 - threshold - slope * rest) / rest**2
+    x = np.arange(steps) - first
+    done = threshold + slope * x + np.where(x > 0, bend * x**2, 0.0)
+    levels = (1 - done) * high
+    return schedule.spread(levels) if levels[-1] > low else _normal(schedule, steps)
+
+
+def _bong_tangent(schedule: NoiseSchedule, steps: int) -> Sigmas:
+    """Two arctangents, to the middle level and on to the lowest, slow where they meet. Source: RES4LYF."""
+    total = steps + 2
+    pivot = int(total * 0.6)
+    slope = 0.2 / (total / 40)
+
+    def fall(count: int, pivot: int) -> NDArray[np.float64]:
+        values = -np.arctan(slope * (np.arange(count) - pivot))
+        return (values - values[-1]) / (values[0] - values[-1])
+
+    low, high = schedule.ends()
+    if steps < 2:
+        return schedule.spread(np.asarray([high]))
+    down = np.concatenate((0.5 + 0.5 * fall(pivot, pivot)[:-1], 0.5 * fall(total - pivot, 0)))[:-1]
+    return schedule.spread(low + (high - low) * down)
+
+
+def _from_table(name: str) -> Callable[[NoiseSchedule, int], Sigmas]:
+    """Return the grid through the published levels of `STEP_TABLES`, interpolated in log sigma to any number of steps.
+
+    Each is fitted to the model's lowest and highest level, linearly.
+    """
+
+    def grid(schedule: NoiseSchedule, steps: int) -> Sigmas:
+        table = np.asarray(STEP_TABLES[name][schedule.is_xl])
+        if schedule.prediction == "flow":
+            table = table / (1 + table)  # as shares of noise, between which its grids are spread
+        low, high = schedule.ends()
+        table = low + (table - table[-1]) / (table[0] - table[-1]) * (high - low)
+        places = np.linspace(0, 1, steps), np.linspace(0, 1, len(table))
+        return schedule.spread(np.exp(np.interp(*places, np.log(table))))
+
+    return grid
+
+
 def _lcm(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """A subset of the 50 levels at which latent consistency models were distilled (arXiv 2310.04378)."""
     count = len(schedule.sigmas)
@@ -258,6 +359,15 @@ GRIDS: dict[str, Callable[[NoiseSchedule, int], Sigmas]] = {
     "simple": _simple,
     "ddim uniform": _ddim_uniform,
     "lcm": _lcm,
+    "turbo": _turbo,
+    "karras exponential": _karras_exponential,
+    "beta": _beta,
+    "kl optimal": _kl_optimal,
+    "linear quadratic": _linear_quadratic,
+    "bong tangent": _bong_tangent,
+    "align your steps": _from_table("align your steps"),
+    "align your steps 32": _from_table("align your steps 32"),
+    "gits": _from_table("gits"),
 }
 """Grids by name; each returns `steps` noise levels, descending, without the final 0.
 

@@ -9,42 +9,28 @@ et al. 2022 (PLMS, 2202.09778); the meaning of the names in practice follows k-d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from math import exp, expm1, log, sqrt
+from collections.abc import Callable
+from dataclasses import replace
+from math import exp, expm1, floor, log, sqrt
 
 import numpy as np
 import torch
 
-from deforum.diffusion.sampling.sigmas import PURE, NoiseSchedule
+from deforum.diffusion.sampling.cfg_pp import (
+    dpmpp_2m_cfg_pp,
+    dpmpp_2s_ancestral_cfg_pp,
+    euler_ancestral_cfg_pp,
+    euler_cfg_pp,
+    res_multistep_cfg_pp,
+)
+from deforum.diffusion.sampling.dpm_solver import dpm_adaptive, dpm_fast
+from deforum.diffusion.sampling.er_sde import er_sde
+from deforum.diffusion.sampling.res import res_multistep, res_multistep_ancestral
+from deforum.diffusion.sampling.restart import restart
+from deforum.diffusion.sampling.sigmas import PURE
+from deforum.diffusion.sampling.walk import Solver, Walk, split
 
 Tensor = torch.Tensor
-
-
-@dataclass(frozen=True)
-class Walk:
-    """The inputs of a solver besides the latents: denoiser, noise levels, noise source and eta."""
-
-    denoise: Callable[[Tensor, float], Tensor]
-    """(x, sigma) -> x0, both (B, C, h, w)."""
-    sigmas: tuple[float, ...]
-    """(steps + 1) noise levels, descending; the last is where sampling ends, 0 but for the web UI's timesteps."""
-    noise: Callable[[], Tensor]
-    """Fresh unit noise of the latents' shape."""
-    eta: float
-    """Scale of the random part: 0 none, 1 as in the paper. Solvers without an eta ignore it."""
-    schedule: NoiseSchedule
-    """The model's training noise levels."""
-    hold: Callable[[Tensor, float], Tensor] = lambda x, sigma: x
-    """(x, sigma) -> x with the cells that have not begun reset, see `pixel_strength.Hold`. Solvers apply it to the
-    result of every step; `denoise` applies it to the intermediate latents within a step."""
-
-    def __iter__(self) -> Iterator[tuple[float, float]]:
-        """Yield (sigma, next sigma) for each step."""
-        return zip(self.sigmas, self.sigmas[1:], strict=False)
-
-
-Solver = Callable[[Tensor, Walk], Tensor]
 
 
 def solve(solver: str, x: Tensor, walk: Walk) -> Tensor:
@@ -61,15 +47,6 @@ def solve(solver: str, x: Tensor, walk: Walk) -> Tensor:
     x0 = x0 + x * (sqrt(rest[0] ** 2 - up**2) / first)
     x = walk.hold(x0 + walk.noise() * up if up > 0 else x0, rest[0])
     return SOLVERS[solver](x, replace(walk, sigmas=tuple(rest))) if len(rest) > 1 else x
-
-
-def split(sigma: float, target: float, eta: float) -> tuple[float, float]:
-    """Split an ancestral step into the level of its deterministic part and the noise added after it: (down, up).
-
-    down**2 + up**2 = target**2. `eta` is DDIM's; at 1 the step is the posterior of DDPM.
-    """
-    up = min(target, eta * sqrt(max(target**2 * (sigma**2 - target**2), 0)) / sigma)
-    return sqrt(target**2 - up**2), up
 
 
 def euler(x: Tensor, walk: Walk) -> Tensor:
@@ -233,7 +210,10 @@ def dpmpp_3m_sde(x: Tensor, walk: Walk) -> Tensor:
 
 
 def lms(x: Tensor, walk: Walk) -> Tensor:
-    """Linear multistep of order 4: integrates the polynomial through the last four slopes over the step."""
+    """Linear multistep of order 4: integrates the polynomial through the last four slopes over the step.
+
+    These are Adams-Bashforth weights for uneven steps, those of IPNDM_V.
+    """
     slopes: list[Tensor] = []  # newest first
     for i, (sigma, target) in enumerate(walk):
         slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
@@ -257,6 +237,16 @@ def plms(x: Tensor, walk: Walk) -> Tensor:
             slope = (slopes[0] + (reached - walk.denoise(reached, target)) / target) / 2
         else:
             slope = sum((s * w for s, w in zip(slopes, _ADAMS[len(slopes)], strict=True)), torch.zeros_like(x))
+        x = walk.hold(x + slope * (target - sigma), target)
+    return x
+
+
+def ipndm(x: Tensor, walk: Walk) -> Tensor:
+    """Improved PNDM (Zhang and Chen 2023): Adams-Bashforth weights of even steps, from one slope up to four."""
+    slopes: list[Tensor] = []  # newest first
+    for sigma, target in walk:
+        slopes = [(x - walk.denoise(x, sigma)) / sigma, *slopes[:3]]
+        slope = sum((s * w for s, w in zip(slopes, _ADAMS[len(slopes)], strict=True)), torch.zeros_like(x))
         x = walk.hold(x + slope * (target - sigma), target)
     return x
 
@@ -343,12 +333,15 @@ def lcm(x: Tensor, walk: Walk) -> Tensor:
 
 
 def tcd(x: Tensor, walk: Walk) -> Tensor:
-    """Trajectory consistency (TCD, arXiv 2402.19159), gamma 0.3: a step to below the target, then noise up to it."""
+    """Trajectory consistency (TCD, arXiv 2402.19159), gamma 0.3: a step to below the target, then noise up to it.
+
+    The level below is at the whole timestep that diffusers takes.
+    """
     for sigma, target in walk:
         x0 = walk.denoise(x, sigma)
         if target == 0:
             return walk.hold(x0, target)
-        below = float(walk.schedule.sigma_at(0.7 * walk.schedule.time_of(target)))
+        below = float(walk.schedule.sigma_at(floor(0.7 * walk.schedule.time_of(target) + 1e-6)))
         reached = torch.lerp(x0, x, below / sigma) + walk.noise() * sqrt(target**2 - below**2)
         x = walk.hold(reached, target)
     return x
@@ -374,6 +367,18 @@ SOLVERS: dict[str, Solver] = {
         unipc,
         lcm,
         tcd,
+        restart,
+        dpm_fast,
+        dpm_adaptive,
+        er_sde,
+        res_multistep,
+        res_multistep_ancestral,
+        euler_cfg_pp,
+        euler_ancestral_cfg_pp,
+        dpmpp_2m_cfg_pp,
+        dpmpp_2s_ancestral_cfg_pp,
+        res_multistep_cfg_pp,
+        ipndm,
     )
 }
 """Solvers by name, the keys that `samplers.SAMPLERS` uses."""
