@@ -14,8 +14,9 @@ from deforum.diffusion.sampling.flow import DynamicShift, FlowSchedule
 from deforum.diffusion.sampling.paths import path_of
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
 from deforum.diffusion.sampling.sigmas import GRIDS, PURE, NoiseSchedule, visit
-from deforum.diffusion.sampling.solvers import Walk, solve
+from deforum.diffusion.sampling.solvers import solve
 from deforum.diffusion.sampling.steps import count_steps
+from deforum.diffusion.sampling.walk import Walk
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "shift 3": {"shift": 3.0},

@@ -10,8 +10,9 @@ import torch
 
 from deforum.diffusion.sampling.paths import Path, path_of
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
-from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.solvers import SOLVERS
 from deforum.diffusion.sampling.steps import count_steps
+from deforum.diffusion.sampling.walk import Walk
 from tests.diffusion.noise_levels import SCHEDULE, crooked
 
 

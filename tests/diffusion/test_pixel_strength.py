@@ -12,8 +12,9 @@ from deforum.diffusion.diffuser import Diffuser
 from deforum.diffusion.pixel_strength import MaskFill, Paint, cell_steps, hold, smear
 from deforum.diffusion.sampling.samplers import SAMPLERS, find_sampler
 from deforum.diffusion.sampling.sigmas import visit
-from deforum.diffusion.sampling.solvers import SOLVERS, Walk
+from deforum.diffusion.sampling.solvers import SOLVERS
 from deforum.diffusion.sampling.steps import count_steps
+from deforum.diffusion.sampling.walk import Walk
 from tests.diffusion.noise_levels import SCHEDULE, crooked
 from tests.diffusion.tiny import frame, picture
 
