@@ -84,7 +84,8 @@ def scale_low(x: Tensor, factor: float) -> Tensor:
     spectrum = torch.fft.fftshift(torch.fft.fftn(x.float(), dim=(-2, -1)), dim=(-2, -1))
     row, column = x.shape[-2] // 2, x.shape[-1] // 2
     spectrum[..., max(row - 1, 0) : row + 1, max(column - 1, 0) : column + 1] *= factor
-    return torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=(-2, -1)), dim=(-2, -1)).real.to(x.dtype)
+    back: Tensor = torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=(-2, -1)), dim=(-2, -1))
+    return back.real.to(x.dtype)
 
 
 def _pass_values(layer: Any, given: tuple[Any, ...], out: Tensor, *, rows: Sequence[int]) -> Tensor:

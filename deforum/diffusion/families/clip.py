@@ -102,8 +102,8 @@ class ClipReader:
 
         An encoder without a projection gives its state at the end of the text as the pooled embedding.
         """
-        first = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2)[:1]
-        read = [self._read(encoder, first, clip_skip) for encoder in self.encoders]
+        first = _chunks(self.encoders[0].tokenizer, spans, self.chunk - 2, self.inversions)[:1]
+        read = [self._read(number, first, clip_skip) for number in range(len(self.encoders))]
         tokens = torch.cat([hidden for hidden, _ in read], dim=-1)[0]
         pooled = [summary for _, summary in read if summary is not None]
         return Embedding(tokens, torch.cat(pooled) if pooled else None)

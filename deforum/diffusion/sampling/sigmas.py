@@ -285,7 +285,8 @@ def beta_quantiles(shares: NDArray[np.float64], shape: float) -> NDArray[np.floa
 def _kl_optimal(schedule: NoiseSchedule, steps: int) -> Sigmas:
     """Even in arctan sigma: nearest to the flow for normal data (Sabour et al. 2024, arXiv 2404.14507, theorem 3.1)."""
     low, high = np.arctan(schedule.ends())
-    return schedule.spread(np.tan(np.linspace(high, low, steps)))
+    levels: Sigmas = np.tan(np.linspace(high, low, steps))
+    return schedule.spread(levels)
 
 
 def _linear_quadratic(schedule: NoiseSchedule, steps: int) -> Sigmas:
@@ -302,7 +303,7 @@ def _linear_quadratic(schedule: NoiseSchedule, steps: int) -> Sigmas:
     bend = (1 - threshold - slope * rest) / rest**2
     x = np.arange(steps) - first
     done = threshold + slope * x + np.where(x > 0, bend * x**2, 0.0)
-    levels = (1 - done) * high
+    levels: Sigmas = (1 - done) * high
     return schedule.spread(levels) if levels[-1] > low else _normal(schedule, steps)
 
 
@@ -314,7 +315,8 @@ def _bong_tangent(schedule: NoiseSchedule, steps: int) -> Sigmas:
 
     def fall(count: int, pivot: int) -> NDArray[np.float64]:
         values = -np.arctan(slope * (np.arange(count) - pivot))
-        return (values - values[-1]) / (values[0] - values[-1])
+        fallen: NDArray[np.float64] = (values - values[-1]) / (values[0] - values[-1])
+        return fallen
 
     low, high = schedule.ends()
     if steps < 2:
