@@ -301,8 +301,8 @@ def _linear_quadratic(schedule: NoiseSchedule, steps: int) -> Sigmas:
     threshold, rest = 0.025, steps - first
     slope = threshold / first
     bend = (1 - threshold - slope * rest) / rest**2
-    x = np.arange(steps) - first
-    done = threshold + slope * x + np.where(x > 0, bend * x**2, 0.0)
+    x = np.arange(steps, dtype=np.float64) - first
+    done: Sigmas = threshold + slope * x + np.where(x > 0, bend * x**2, 0.0)
     levels: Sigmas = (1 - done) * high
     return schedule.spread(levels) if levels[-1] > low else _normal(schedule, steps)
 
