@@ -59,8 +59,8 @@ def load_diffuser(
     "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
     `deep_cache`. `loras` are LoRA files by their names in frames. `ip_adapters` are IP-Adapter
-    files, each with the folder of its image encoder. `sees_references`: frames may have a reference. `inversions` are the
-    embeddings that prompts may name.
+    files, each with the folder of its image encoder. `sees_references`: frames may have a reference. `inversions` are
+    the embeddings that prompts may name.
     Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.adapters import reference

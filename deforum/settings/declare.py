@@ -91,7 +91,7 @@ class Declaration:
 
     name: str
     type: Any
-    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule, KeyedTexts, Regions, or a list of units."""
+    """int, float, bool, str, a Literal of choices, NumberSchedule, TextSchedule, KeyedTexts, Regions, or units."""
     optional: bool
     """Whether the value may be None, null in a file."""
     default: Any
