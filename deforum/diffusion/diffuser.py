@@ -571,17 +571,6 @@ class Diffuser:
         longer = iter(embeddings)
         return [[replace(pull, embedding=next(longer)) for pull in own] for own in sets]
 
-
-def _free_u(frame: Frame) -> FreeU:
-    p = frame.params
-    return FreeU(p.freeu_b1, p.freeu_b2, p.freeu_s1, p.freeu_s2)
-
-
-def _batch_of(numbered: tuple[int, Task]) -> tuple[Plan, int]:
-    """Return what is equal for frames that are diffused in one batch."""
-    number, task = numbered
-    return task.plan, number if task.plan.sampler.alone else 0
-
     def _with_images(self, embedding: Embedding, frame: Frame, *, negative: bool) -> Embedding:
         """Put the tokens of a frame's pictures behind those of a prompt, see `networks.image_tokens`."""
         words = _acting_images(frame)
@@ -595,6 +584,17 @@ def _batch_of(numbered: tuple[int, Task]) -> tuple[Plan, int]:
         ]
         tokens = torch.cat([embedding.tokens, *(part.to(embedding.tokens) for part in parts)])
         return Embedding(tokens, embedding.pooled)
+
+
+def _free_u(frame: Frame) -> FreeU:
+    p = frame.params
+    return FreeU(p.freeu_b1, p.freeu_b2, p.freeu_s1, p.freeu_s2)
+
+
+def _batch_of(numbered: tuple[int, Task]) -> tuple[Plan, int]:
+    """Return what is equal for frames that are diffused in one batch."""
+    number, task = numbered
+    return task.plan, number if task.plan.sampler.alone else 0
 
 
 def _acting_images(frame: Frame) -> list[ImageWord]:
