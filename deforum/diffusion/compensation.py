@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from deforum.models.transfer import upload
+
 Tensor = torch.Tensor
 
 SHARE = 1.25
@@ -44,7 +46,7 @@ class LinearPath:
 
     def __call__(self, latents: Tensor) -> Tensor:
         """Draw unscaled latents (B, C, h, w), float32, as pictures (B, 3, H, W) around 0."""
-        self._kernel = self._kernel.to(latents.device)
+        self._kernel = upload(self._kernel, latents.device)
         around = F.pad(latents, [REACH] * 4, mode="circular" if self._wraps else "constant")
         return F.pixel_shuffle(F.conv2d(around, self._kernel), self._cell)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from deforum.errors import UserError
 from deforum.limits import MODEL_CONFIG, MODEL_FILES
 from deforum.models.weights import SUFFIXES
-from deforum.paths import is_file, is_folder, to_path
+from deforum.paths import exists, is_file, is_folder, to_path
 
 VARIABLE = "DEFORUM_MODELS_DIR"
 """Environment variable with folders of models, after those of the setting."""
@@ -132,7 +132,7 @@ def _split(text: str) -> list[str]:
     text = text.strip()
     if not text:
         return []
-    if Path(text).exists():
+    if exists(Path(text)):
         return [text]
     parts = [part for piece in text.split(";") for part in piece.split(os.pathsep)]
     return [part.strip() for part in parts if part.strip()]

@@ -15,7 +15,7 @@ from deforum.diffusion.adapters.lora.load import join
 from deforum.errors import UserError
 from deforum.models.branches import adapting
 from tests.diffusion.adapters.lora.files import change_of, flat, layers_of, load, merged, pair, write
-from tests.diffusion.tiny import Tiny, _ldm_unet, build
+from tests.diffusion.tiny import Tiny, ldm_unet, build
 
 Tensor = torch.Tensor
 CLOSE = 1e-5
@@ -44,7 +44,7 @@ def of_text(encoder: Any) -> Tensor:
 
 def ldm(unet: Any, prefix: str, underscored: bool) -> Callable[[str], str]:
     def name(layer: str) -> str:
-        original = _ldm_unet(f"{layer}.weight", unet).removesuffix(".weight")
+        original = ldm_unet(f"{layer}.weight", unet).removesuffix(".weight")
         return prefix + (flat(original) if underscored else original)
 
     return name
