@@ -25,12 +25,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+def choose_dtype(precision: str, device: torch.device, on_cards: str = "fp16") -> torch.dtype:
     """Return the dtype of UNet and text encoders for "fp32", "bf16", "fp16" or "auto".
 
-    "auto" is fp16 on graphics cards: it has more digits than bf16, and its rare overflows are caught and computed
-    again. On the CPU it is bf16 where the processor has bf16 instructions, and fp32 elsewhere, where bf16 is slower;
-    `load_model` makes it fp32 for small models, which are as fast in it.
+    "auto" is `on_cards` on graphics cards: fp16 has more digits than bf16, and its rare overflows are caught and
+    computed again; networks that often overflow need bf16. On the CPU it is bf16 where the processor has bf16
+    instructions, and fp32 elsewhere, where bf16 is slower; `load_model` makes it fp32 for small models, which are as
+    fast in it.
     Raises UserError for any other name.
     """
     if precision in DTYPES:
@@ -38,7 +39,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision != "auto":
         raise UserError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
     if device.type != "cpu":
-        return torch.float16
+        return DTYPES[on_cards]
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
 

@@ -82,7 +82,7 @@ def animation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: KeptModel
     monkeypatch.chdir(tmp_path)
     for module in (families, device):
         monkeypatch.setattr(module, "choose_device", lambda name: CARD)
-    monkeypatch.setattr(families, "choose_dtype", lambda name, device: torch.float32)
+    monkeypatch.setattr(families, "choose_dtype", lambda name, device, on_cards: torch.float32)
     monkeypatch.setattr(families, "CudaRecord", lambda: None)  # it has no graphs
     monkeypatch.setattr(room, "_ROOMS", {})
     monkeypatch.setattr(room, "free_on", lambda device: 0)  # not known

@@ -94,5 +94,6 @@ def test_other_autoencoders_have_no_linear_path(vae: Any, folders: dict[str, Pat
 )
 def test_the_setting_chooses(lines: str, expected: tuple[int, bool], tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"prompts: {{0: a}}\nmax_frames: 2\nmodel: embedded\n{lines}\n")
-    given = _loading(prepare(load(tmp_path / "a.yaml").settings)).keywords
+    prepared = prepare(load(tmp_path / "a.yaml").settings)
+    given = _loading(prepared, prepared.timeline.checkpoints[0]).keywords
     assert (given["vae_refinement"], given["compensates"]) == expected

@@ -19,7 +19,7 @@ from deforum.diffusion.memory import count_weights
 from deforum.errors import UserError
 from deforum.models.captured import Captured, CudaRecord, compiler
 from deforum.models.catalogue import find_function
-from deforum.models.device import DTYPES, choose_device, choose_dtype
+from deforum.models.device import choose_device, choose_dtype
 from deforum.models.faster import SMALL
 from deforum.models.hub import fetch
 from deforum.models.offload import size_of
@@ -58,7 +58,7 @@ def load_model(
     """
     target = choose_device(device)
     room = room_of(target) if room is None else room
-    dtype = choose_dtype(precision, target)
+    dtype = choose_dtype(precision, target, FAMILIES[source.family].precision)
     if source.kind == "hub":
         source = replace(
             _fetch(source),
@@ -66,8 +66,6 @@ def load_model(
             refiner=source.refiner,
             refiner_switch_at=source.refiner_switch_at,
         )
-    if precision == "auto" and target.type != "cpu":
-        dtype = DTYPES[FAMILIES[source.family].precision]
     if precision == "auto" and target.type == "cpu" and 4 * count_weights(source) <= SMALL:
         dtype = torch.float32  # packed, a small network is as fast as in bf16
     load: Load = find_function(FAMILIES[source.family].load)

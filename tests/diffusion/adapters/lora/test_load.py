@@ -15,7 +15,7 @@ from deforum.diffusion.adapters.lora.load import join
 from deforum.errors import UserError
 from deforum.models.branches import adapting
 from tests.diffusion.adapters.lora.files import change_of, flat, layers_of, load, merged, pair, write
-from tests.diffusion.tiny import Tiny, ldm_unet, build
+from tests.diffusion.tiny import Tiny, build, ldm_unet
 
 Tensor = torch.Tensor
 CLOSE = 1e-5
