@@ -352,6 +352,7 @@ class Diffuser:
         def sample() -> tuple[Tensor, list[Fault]]:
             finite: list[Fault] = []
             predictors: dict[tuple[int, ...], Denoise] = {}
+            of_reference: dict[tuple[int, ...], Denoise] = {}
             apart: dict[tuple[int, ...], Both] = {}
             controls = [acting(task.frame.controls, sigmas) for task in tasks]
             images = [(self._pictured[unit], scale) for unit, scale in plan.images]
@@ -380,7 +381,12 @@ class Diffuser:
                     bank = Bank(self._shares(tasks, now))
                     with adapting({**inputs.at(step), reference.KEY: bank}):
                         latents, noise = seen
-                        predictors[key](latents + sigma * noise, sigma)
+                        if key not in of_reference:
+                            # Control pictures say what is where in the frame, not in the reference.
+                            alone = [replace(each, controls=()) for each in now]
+                            has_controls = any(each.controls for each in now)
+                            of_reference[key] = guided(model, alone, *padded) if has_controls else predictors[key]
+                        of_reference[key](latents + sigma * noise, sigma)
                         bank.is_writing = False
                         x0 = predictors[key](held(x, sigma), sigma)
                 finite.append(not_finite(x0))
@@ -458,8 +464,12 @@ class Diffuser:
         for i, task in enumerate(tasks):
             word = task.frame.reference
             assert word is not None
-            is_init = word.picture == INIT
-            pictures.append(inits[i] if is_init else read(Path(word.picture), width, height, self.device))
+            if word.picture == INIT:
+                pictures.append(inits[i])
+                continue
+            left, right, top, bottom = word.around
+            shown = read(Path(word.picture), width - left - right, height - top - bottom, self.device)
+            pictures.append(_mirrored(shown, word.around))
         latents, shape = (
             self._encode(pictures, tasks[0].frame.index, refined=False),
             self._door.latent_shape(width, height),
@@ -624,7 +634,8 @@ def _placed(
     regions = tuple(
         replace(each, mask=pad(each.mask[None, None], around, mode="replicate")[0, 0]) for each in frame.regions
     )
-    frame = replace(frame, controls=tuple(controls), regions=regions)
+    seen = None if frame.reference is None else replace(frame.reference, around=around)
+    frame = replace(frame, controls=tuple(controls), regions=regions, reference=seen)
     if paint is not None:
         paint = replace(paint, strength=pad(paint.strength[None, None], around, mode="replicate")[0, 0])
     return init, replace(frame, grid=(0, 0)), paint

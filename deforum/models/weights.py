@@ -261,6 +261,8 @@ def _bytes(storage: Storage) -> int:
     return storage.count * SIZES[storage.kind]
 
 
+_PARTS = ("image_proj", "ip_adapter")
+"""Names of tables of weights that lie side by side, as IP-Adapters have them; their weights are named "table.name"."""
 _INNER = ("state_dict", "model", "params_ema", "params", "string_to_param")
 """Names under which checkpoints have their weights, upscalers, and at last textual inversions."""
 
@@ -269,4 +271,6 @@ def _views(root: Any) -> Iterator[tuple[str, TensorView]]:
     """Yield the tensors of a checkpoint by name: those under a name of _INNER, where it has one."""
     if isinstance(root, dict):
         inner = next((root[key] for key in _INNER if isinstance(root.get(key), dict)), root)
-        yield from ((str(name), view) for name, view in inner.items() if isinstance(view, TensorView))
+        parts = [(f"{part}.", inner[part]) for part in _PARTS if isinstance(inner.get(part), dict)]
+        for prefix, table in (("", inner), *parts):
+            yield from ((f"{prefix}{name}", view) for name, view in table.items() if isinstance(view, TensorView))

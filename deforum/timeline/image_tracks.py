@@ -68,6 +68,8 @@ class ReferenceWord:
     """A path, or `INIT`."""
     strength: float
     fidelity: float
+    around: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Margins in px that a picture is mirrored into, as those of the frame: left, right, top, bottom."""
 
     def __str__(self) -> str:
         return f"{self.picture} x {self.strength:g}, fidelity {self.fidelity:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,10 +29,12 @@ from deforum.diffusion.networks.files import Config
 from deforum.diffusion.networks.packed import PackedControlNet, PackedUNet
 from deforum.diffusion.noise import starting_noise
 from deforum.errors import UserError
+from deforum.models.branches import adapting
 from deforum.models.captured import Captured
 from deforum.models.room import Room
 from deforum.models.weights import Header
 from deforum.timeline.control import Control
+from deforum.timeline.image_tracks import INIT, ReferenceWord
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
 
@@ -538,6 +541,40 @@ def test_packed_networks_give_the_same(bases: dict[str, tuple[Tiny, Path]], tmp_
                 down_intrablock_additional_residuals=list(levels) or None,
             ).sample  # fmt: skip
             assert torch.allclose(theirs, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_unit_reads_the_prompt_without_pictures(
+    is_packed: bool, bases: dict[str, tuple[Tiny, Path]], tmp_path: Path
+) -> None:
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit = unit_of(tmp_path, folder)
+    if is_packed:
+        unit = replace(unit, run=PackedControlNet(unit.network))
+    torch.manual_seed(0)
+    x, time, tokens, pictures = torch.randn(2, 4, 16, 16), torch.ones(2), torch.randn(2, 7, 32), torch.randn(2, 3, 32)
+    with torch.inference_mode():
+        seen = unit.see(torch.stack([hint(), hint(0.4)]))
+        right = unit.evaluate(seen, x, time, Inputs(tokens))
+        with adapting({"images": (("ip0", 1, 0.5), ("ip1", 2, 0.5))}):
+            found = unit.evaluate(seen, x, time, Inputs(torch.cat([tokens, pictures], dim=1)))
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(found, right, strict=True))
+
+
+def test_a_unit_does_not_act_on_a_reference(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    """What is where in the frame is not what is where in the reference."""
+    tiny, folder = bases["sd1"]
+    network_of(tiny).save_pretrained(tmp_path)
+    unit = unit_of(tmp_path, folder)
+    diffuser, calls = diffuser_of(folder, sees_references=True), list[int]()
+    word = ReferenceWord(INIT, 1.0, 0.5)
+    handle = unit.network.register_forward_hook(lambda *_: calls.append(1))
+    both = show(diffuser, picture(), on((control(unit),), reference=word))
+    handle.remove()
+    assert len(calls) == 3  # the steps of strength 0.5
+    for other in (on((control(unit),)), on((), reference=word)):
+        assert (both - show(diffuser, picture(), other)).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("mode", ["low", "lowest"])

@@ -16,7 +16,9 @@ from deforum.diffusion.adapters.load import load_units
 from deforum.diffusion.families.find import CONFIGS, ModelSource, with_refiner
 from deforum.errors import UserError
 from deforum.timeline.control import Control
+from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
+from tests.diffusion.adapters.lora.files import flat, merged, write
 from tests.diffusion.tiny import Tiny, build, frame
 
 PROMPT = Prompt("a red house", "blurry sea")
@@ -36,9 +38,10 @@ def refiner_folder(refiner: Tiny, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def painted(source: ModelSource, *controls: Control) -> torch.Tensor:
-    diffuser = load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True)
-    return diffuser(None, frame(PROMPT, steps=10, controls=controls), width=32, height=32)
+def painted(source: ModelSource, *controls: Control, lora: Path | None = None) -> torch.Tensor:
+    loras, words = ((("a", lora),), (LoraWord("a", 0.7, 0.7),)) if lora is not None else ((), ())
+    diffuser = load_diffuser(source, device="cpu", precision="fp32", exact_step_count=True, loras=loras)
+    return diffuser(None, frame(PROMPT, steps=10, controls=controls, loras=words), width=32, height=32)
 
 
 def right(base: Tiny, refiner: Tiny, switch_at: float) -> torch.Tensor:
@@ -107,6 +110,24 @@ def test_control_units_act_on_the_base_alone(
     assert not torch.allclose(painted(half, control), painted(half), atol=1e-3)
     refined_alone = with_refiner(plain, str(refiner_folder), 0.0)
     assert torch.equal(painted(refined_alone, control), painted(refined_alone))
+
+
+def test_a_lora_acts_on_the_base_alone(
+    models: dict[str, Tiny], folders: dict[str, Path], refiner_folder: Path, tmp_path: Path
+) -> None:
+    base, path = models["sdxl"], tmp_path / "a.safetensors"
+    ends = (".lora_down.weight", ".lora_up.weight")
+    network = merged(base.unet, write(path, base.unet, lambda name: f"lora_unet_{flat(name)}", ends), 0.7)
+    text = write(path, base.encoders[1], lambda name: f"lora_te2_{flat(name)}", ends)
+    encoders = [base.encoders[0], merged(base.encoders[1], text, 0.7)]
+    plain = resolve_model(str(folders["sdxl"]))
+    dense = resolve_model(str(replace(base, unet=network, encoders=encoders).save_folder(tmp_path / "dense")))
+    half, right = (with_refiner(each, str(refiner_folder), 0.5) for each in (plain, dense))
+    made = painted(half, lora=path)
+    assert torch.allclose(made, painted(right), atol=1e-4)
+    assert not torch.allclose(made, painted(half), atol=1e-3)
+    refined_alone = with_refiner(plain, str(refiner_folder), 0.0)
+    assert torch.equal(painted(refined_alone, lora=path), painted(refined_alone))
 
 
 def test_any_model_of_the_same_latents_refines(folders: dict[str, Path]) -> None:

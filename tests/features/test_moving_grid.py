@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 
 from deforum.animation.painter import each
 from deforum.build import build
@@ -24,6 +25,7 @@ from deforum.pixels.image import Image, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.control import Control
 from deforum.timeline.frame import Frame
+from deforum.timeline.image_tracks import INIT, ReferenceWord
 from tests.diffusion.tiny import build as build_tiny
 from tests.diffusion.tiny import picture
 from tests.helpers import STILL, Make, assembled, settings_maker
@@ -122,7 +124,9 @@ def test_noise_that_moves_stays_where_it_is_in_the_picture() -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Diffuser:
     folder = build_tiny("sd1").save_folder(tmp_path_factory.mktemp("models") / "sd1")
-    return load_diffuser(resolve_model(str(folder)), device="cpu", precision="fp32", exact_step_count=True)
+    return load_diffuser(
+        resolve_model(str(folder)), device="cpu", precision="fp32", exact_step_count=True, sees_references=True
+    )
 
 
 def test_a_frame_on_another_grid_is_part_of_a_larger_one(tiny: Diffuser, settings: Make) -> None:
@@ -157,6 +161,27 @@ def test_control_pictures_lie_as_the_picture_does(settings: Make) -> None:
     [moved] = placed.controls
     assert torch.equal(moved.picture, larger)
     assert moved.mask is not None and torch.equal(moved.mask, larger[0])
+
+
+@pytest.mark.parametrize("shows_init", [True, False])
+def test_a_reference_lies_as_the_picture_does(tiny: Diffuser, settings: Make, shows_init: bool, tmp_path: Path) -> None:
+    cell, init, path = tiny.factor, picture(32, 48), tmp_path / "a.png"
+    around = (1, cell - 1, 0, cell)
+    shown = to_bytes(1 - init)
+    Pillow.fromarray(shown).save(path)
+    word = ReferenceWord(INIT if shows_init else str(path), 1.0, 0.5)
+    noise = NoiseMap.of(32, 48, cell)
+    frame = replace(sample(settings(steps=4))[1], grid=(1, 0), noise_map=noise, reference=word)
+    made = tiny(init, frame, width=32, height=48)
+    mirrored = np.pad(shown, ((0, cell), (1, cell - 1), (0, 0)), mode="reflect")
+    Pillow.fromarray(mirrored).save(path)
+    whole = tiny(
+        torch.nn.functional.pad(init[None], around, mode="reflect")[0],
+        replace(frame, grid=(0, 0), noise_map=noise.within(1, 0, 32 + cell, 48 + cell)),
+        width=32 + cell, height=48 + cell,
+    )  # fmt: skip
+    assert (made - whole[:, :48, 1:33]).abs().max() < 1e-5
+    assert (made - tiny(init, replace(frame, reference=None), width=32, height=48)).abs().max() > 1e-5
 
 
 @pytest.mark.long

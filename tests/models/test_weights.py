@@ -43,6 +43,20 @@ def test_what_torch_saves_is_read(is_zip: bool, wrap: Callable[[Any], Any], tmp_
         assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor.detach())
 
 
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
+def test_tables_side_by_side_are_named_by_both(is_zip: bool, tmp_path: Path) -> None:
+    path, ones = tmp_path / "ip.bin", torch.ones(2, 3)
+    saved = {
+        "image_proj": {"proj.weight": ones},
+        "ip_adapter": {"1.to_k_ip.weight": 2 * ones},
+        "optimizer": {"x": ones},
+    }
+    torch.save(saved, path, _use_new_zipfile_serialization=is_zip)
+    read = read_weights(path)
+    assert read.keys() == read_header(path).shapes.keys() == {"image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"}
+    assert torch.equal(read["ip_adapter.1.to_k_ip.weight"], 2 * ones)
+
+
 def test_fp8_is_read(tmp_path: Path) -> None:
     path, numbers = tmp_path / "x.pt", torch.tensor([1.0, -2.0]).to(torch.float8_e4m3fn)
     torch.save({"a": numbers}, path)

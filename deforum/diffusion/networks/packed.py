@@ -98,7 +98,8 @@ class PromptAttention(Part):
 
     def read(self, tokens: Tensor) -> Seen:
         """Return keys and values of tokens (B, tokens, width)."""
-        text = text_of(tokens)
+        # Tokens of control units, whose attentions have no pictures, come without those of pictures.
+        text = tokens if self._images is None else text_of(tokens)
         read = self._read(text).view(*text.shape[:-1], 2, self._heads, -1)
         key, value = read.permute(2, 0, 3, 1, 4).unbind()
         seen: Seen = [(key, value, 1.0)]

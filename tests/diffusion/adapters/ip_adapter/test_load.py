@@ -159,6 +159,22 @@ def test_our_own_unet_and_its_packed_form(tmp_path: Path) -> None:
     assert theirs.key == adapter.key
 
 
+def test_nested_tables_as_the_origin_publishes_them(tmp_path: Path) -> None:
+    tiny, encoder, seen = build("sd1"), vision(tmp_path / "vision"), photograph(tmp_path / "a.png")
+    weights = weights_of("plus", tiny.unet)
+    nested = {part: {name.removeprefix(f"{part}."): each for name, each in weights.items() if name.startswith(part)}
+              for part in ("image_proj", "ip_adapter")}  # fmt: skip
+    save_file(weights, tmp_path / "ip.safetensors")
+    torch.save(nested, tmp_path / "ip.bin")
+    pairs = [(tmp_path / name, encoder) for name in ("ip.safetensors", "ip.bin")]
+    one, other = (join([pair], copy.deepcopy(tiny.unet))[0].tokens(seen) for pair in pairs)
+    assert all(torch.equal(*each) for each in zip(one, other, strict=True))
+    face = {"image_proj": {"proj.0.weight": torch.ones(1, 1)}, "ip_adapter": {"1.to_k_ip.weight": torch.ones(1, 1)}}
+    torch.save(face, tmp_path / "face.bin")
+    with pytest.raises(UserError, match="FaceID"):
+        read_file(tmp_path / "face.bin")
+
+
 def test_a_frame_at_scale_0_is_painted_as_without(tmp_path: Path) -> None:
     tiny = build("sd1")
     save_file(weights_of("plus", tiny.unet), tmp_path / "ip.safetensors")
