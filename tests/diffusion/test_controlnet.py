@@ -35,26 +35,16 @@ from deforum.models.room import Room
 from deforum.models.weights import Header
 from deforum.timeline.control import Control
 from deforum.timeline.image_tracks import INIT, ReferenceWord
-from deforum.timeline.prompts import Prompt
 from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
+from tests.diffusion.units import HINTS, control, hint, network_of, on, unit_of
 
 CPU = torch.device("cpu")
-HINTS = (8, 16)  # the tiny autoencoders halve the size once
 FAMILIES = ("sd1", "sd2", "sdxl")
 
 
 @pytest.fixture(scope="module")
 def bases(models: dict[str, Tiny], folders: dict[str, Path]) -> dict[str, tuple[Tiny, Path]]:
     return {family: (models[family], folders[family]) for family in FAMILIES}
-
-
-def network_of(tiny: Tiny, seed: int = 3, **more: Any) -> Any:
-    """A ControlNet of diffusers' class with random weights everywhere, also where real ones begin with zeros."""
-    torch.manual_seed(seed)
-    network = diffusers.ControlNetModel.from_unet(tiny.unet, conditioning_embedding_out_channels=HINTS, **more)
-    for weight in network.parameters():
-        torch.nn.init.normal_(weight, std=0.08)
-    return network.eval()
 
 
 def ldm(network: Any, unet: Any, prefix: str = "control_model.") -> dict[str, torch.Tensor]:
@@ -80,33 +70,12 @@ def ldm(network: Any, unet: Any, prefix: str = "control_model.") -> dict[str, to
     return named
 
 
-def hint(shade: float = 1.0) -> torch.Tensor:
-    """A control picture: a white cross, off the middle."""
-    made = torch.zeros(3, 32, 32)
-    made[:, 10:12], made[:, :, 20:22] = shade, shade
-    return made
-
-
 def diffuser_of(folder: Path, **options: Any) -> Diffuser:
     return load_diffuser(resolve_model(str(folder)), device="cpu", precision="fp32", exact_step_count=True, **options)
 
 
-def unit_of(path: Path, base: Path) -> Any:
-    source = find_control(str(path), resolve_model(str(base)))
-    return load_units(((source,), torch.float32), CPU)[0]
-
-
-def control(unit: Any, weight: float = 1.0, **more: Any) -> Control:
-    return Control(**{"unit": unit, "picture": hint(), "weight": weight, "start": 0.0, "end": 1.0, **more})
-
-
 def show(diffuser: Diffuser, init: Any, on: Any) -> torch.Tensor:
     return diffuser(init, on, width=32, height=32)
-
-
-def on(controls: tuple[Control, ...], **more: Any) -> Any:
-    asked = {"seed": 5, "steps": 6, "strength": 0.5, "cfg_scale": 4, "sampler": "DDIM", **more}
-    return frame(Prompt("a red house", "fog"), controls=controls, **asked)
 
 
 # --- the arithmetic ---------------------------------------------------------------------------------------------------

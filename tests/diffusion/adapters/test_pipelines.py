@@ -16,10 +16,10 @@ from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.noise import starting_noise
 from deforum.timeline.image_tracks import ImageWord
 from deforum.timeline.lora_words import LoraWord
-from tests.diffusion.adapters.ip_adapter.test_load import photograph, vision, weights_of
+from tests.diffusion.adapters.ip_adapter.files import photograph, vision, weights_of
 from tests.diffusion.adapters.lora.files import flat, merged, write
-from tests.diffusion.test_controlnet import control, hint, network_of, on, unit_of
 from tests.diffusion.tiny import build, frame, picture
+from tests.diffusion.units import control, hint, network_of, on, unit_of
 
 Tensor = torch.Tensor
 CLOSE = 1e-4
