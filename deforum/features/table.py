@@ -166,7 +166,11 @@ CONTROL = Feature(
     is_on=controlnet.is_on,
     find=controlnet.find_units,
     attach="deforum.features.controlnet.attach:attach",
+    record="deforum.features.controlnet.attach:record",
     notes=controlnet.notes,
+    acts={
+        "save_control_pictures": when("a control unit is on", lambda settings, sampled: controlnet.is_on(settings)),
+    },
     check=controlnet.check,
     locate=controlnet.locate,
     without=controlnet.without,

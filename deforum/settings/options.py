@@ -501,6 +501,9 @@ class Settings:
     noise_mask: TextSchedule = _masks(_texts("noise_mask", "{video_mask}"), "",
         "Mask expression for the noise, by keyframe.", old="noise_mask_schedule")
     save_masks: bool = _masks(False, "", "Writes the masks of diffused frames as 8-bit PNG.")
+    save_control_pictures: bool = _control(False, "",
+        "Writes what control units see of the frames that they act on as 8-bit PNG: those of the first unit in the "
+        "folder control_1, and so on.")
 
     video_init_path: str = _video("", "path",
         "The clip: a video, a folder of pictures sorted by name, or a single picture.", acts=_CLIP_SOUND,

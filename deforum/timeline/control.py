@@ -30,6 +30,8 @@ class Control:
     priority: Priority = "balanced"
     mask: torch.Tensor | None = None
     """(H, W): where it acts, 1, and where it does not, 0; None: everywhere."""
+    number: int = 1
+    """Of the unit, as in its settings, cn_1_model."""
 
     def seen(self, view: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the control with a view of its picture and mask, (C, H, W) each, such as an enlarged region."""

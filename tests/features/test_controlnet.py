@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from deforum import build
+from deforum.animation.painter import each
 from deforum.animation.parts import Moment
 from deforum.build import prepare
 from deforum.errors import UserError
@@ -28,7 +30,7 @@ from deforum.pixels.image import Image, from_bytes, to_bytes
 from deforum.settings.options import ControlUnit
 from deforum.settings.read import dump
 from schedules import parse_number
-from tests.helpers import STILL, write_settings
+from tests.helpers import STILL, assembled, keeping, recording, write_settings
 
 SIZE = 64
 
@@ -513,6 +515,29 @@ def test_a_unit_of_weight_0_leaves_pictures_bit_identical(tmp_path: Path) -> Non
     without, off, later = render(""), render(unit.format("0")), render(unit.format("0:(0), 1:(0), 2:(1)"))
     assert all(torch.equal(one, other) for one, other in zip(without, off, strict=True))
     assert [torch.equal(one, other) for one, other in zip(without, later, strict=True)] == [True, True, False]
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_control_pictures_are_saved(saves: bool, tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", square())
+    usual = STILL | {"width": SIZE, "height": SIZE, "max_frames": 3, "cadence": 2, "save_control_pictures": saves}
+    write_settings(tmp_path, usual)
+    with (tmp_path / "settings.yaml").open("a") as file:
+        file.write(
+            "control:\n  - {model: embedded, image: a.png, preprocessor: canny}\n"
+            "  - {model: embedded, image: init, preprocessor: invert}\n"
+        )
+    animation = assembled(load(tmp_path / "settings.yaml").settings, each(keeping(square())))
+    with ExitStack() as beside:
+        list(animation.recorded(recording(animation, tmp_path, beside)).frames())
+    made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("control_*/*"))
+    if not saves:
+        assert not made
+        return
+    both = ["control_1/000000000.png", "control_1/000000002.png", "control_2/000000002.png"]
+    assert made == both  # frame 0 has no init
+    shown = cv2.imread(str(tmp_path / made[0]))
+    assert np.array_equal(shown[..., ::-1], to_bytes(run("canny", square())))
 
 
 def test_an_enlarged_region_has_its_part_of_the_control_picture(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from deforum.diffusion.adapters.load import load_units
 from deforum.features.controlnet import UnitSource, source_of
 from deforum.features.controlnet.filters import Given
 from deforum.features.controlnet.preprocessors import Preprocessor
-from deforum.features.feature import Kit
+from deforum.features.feature import Kit, Recording
+from deforum.features.saver import SavePicture
 from deforum.flow import FlowModel, load_flow
 from deforum.models.catalogue import find_function
 from deforum.models.transfer import upload
@@ -48,6 +50,28 @@ def attach(stages: Stages, found: Sequence[UnitSource], kit: Kit) -> Stages:
     masked = stages.painting.masked
     guides = [_guide(source, unit, kit, masked) for source, unit in zip(found, loaded, strict=True)]
     return replace(stages, around=[lambda diffuse: controlled(diffuse, guides), *stages.around])
+
+
+def record(stages: Stages, found: Sequence[UnitSource], recording: Recording) -> Stages:
+    """Save the control pictures of each diffused frame where save_control_pictures is on."""
+    if not recording.settings.save_control_pictures:
+        return stages
+    folder, save = recording.folder, recording.saver()
+    # Within what gives the frames their control pictures.
+    return replace(stages, around=[lambda diffuse: saving_controls(diffuse, folder, save), *stages.around])
+
+
+def saving_controls(diffuse: Diffuse, folder: Path, save: SavePicture) -> Diffuse:
+    """Save the control pictures of each diffused frame: 8-bit PNG; pixels that inpaint marks as painted are black."""
+
+    def saved(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        for moment in moments:
+            index = moment.frame.index
+            for control in moment.frame.controls:
+                save(folder / f"control_{control.number}" / f"{index:09d}.png", index, control.picture)
+        return diffuse(inits, moments)
+
+    return saved
 
 
 def controlled(diffuse: Diffuse, guides: Sequence[Guide]) -> Diffuse:
@@ -108,6 +132,7 @@ class Guide:
             end=float(source.end[index]),
             priority=PRIORITIES[source.settings.control_mode],
             mask=mask,
+            number=source.number,
         )
 
     def _picture(self, init: Image | None, moment: Moment) -> Image | None:
