@@ -41,7 +41,7 @@ def memory(prepared: Prepared, *, tiled: bool = False) -> int | None:
     )
     if needed is None:
         return None
-    files = {unit.model.file for unit in prepared.found.get("control units") or ()}
+    files = {file for unit in prepared.found.get("control units") or () for file in unit.model.files}
     needed += sum(map(weights_in, files)) * (2 if half else 4)
     if not settings.finishes or on_gpu:
         return needed

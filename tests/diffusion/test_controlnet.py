@@ -132,6 +132,12 @@ def _to_folder(tiny: Tiny, network: Any, folder: Path) -> Path:
     return folder / "net"
 
 
+def _to_shards(tiny: Tiny, network: Any, folder: Path) -> Path:
+    network.save_pretrained(folder / "net", max_shard_size="200KB")
+    assert len(list((folder / "net").glob("*-of-*.safetensors"))) > 1
+    return folder / "net"
+
+
 def _to_file(names: Callable[[Tiny, Any], dict[str, torch.Tensor]], suffix: str = ".safetensors") -> Any:
     def write(tiny: Tiny, network: Any, folder: Path) -> Path:
         path = folder / f"net{suffix}"
@@ -147,6 +153,7 @@ def _to_file(names: Callable[[Tiny, Any], dict[str, torch.Tensor]], suffix: str 
 
 FORMATS = {
     "diffusers folder": _to_folder,
+    "several files": _to_shards,
     "diffusers file": _to_file(lambda tiny, network: dict(network.state_dict())),
     "lllyasviel": _to_file(lambda tiny, network: ldm(network, tiny.unet)),
     "without prefix": _to_file(lambda tiny, network: ldm(network, tiny.unet, "")),
@@ -644,6 +651,15 @@ def test_a_unit_of_another_family_is_refused(bases: dict[str, tuple[Tiny, Path]]
         find_control("embedded", resolve_model(str(bases["sd1"][1])))
     with pytest.raises(UserError, match="there is no ControlNet"):
         find_control("control_sd15_canny [fef5e48e]", resolve_model(str(bases["sd1"][1])))
+
+
+def test_a_missing_file_of_several_is_an_error(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:
+    tiny, base = bases["sd1"]
+    [first, *rest] = sorted(_to_shards(tiny, network_of(tiny), tmp_path).glob("*-of-*.safetensors"))
+    for lost in (rest[-1], first):
+        lost.unlink()
+        with pytest.raises(UserError, match=rf"of {len(rest) + 1} files of its weights are missing, .*-000"):
+            find_control(str(tmp_path / "net"), resolve_model(str(base)))
 
 
 def test_missing_weights_are_an_error(bases: dict[str, tuple[Tiny, Path]], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ FOLDERS = (Path("models/ControlNet"), Path("models/controlnet"))
 EMBEDDED = "embedded"
 
 _HASH = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]$")
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 _OTHERS = (
     (r"lllite_", "a ControlNet-LLLite, which is not supported; use a ControlNet or a Control-LoRA"),
     (r"image_proj\.|ip_adapter\.", "an IP-Adapter"),
@@ -54,6 +55,13 @@ class ControlSource:
     """Whether it acts by means over the picture, as networks that take over a style do."""
     task: int | None = None
     """Of a union: the index of the kind of picture."""
+    shards: tuple[Path, ...] = ()
+    """The files behind `file` that its weights are spread over."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of its weights."""
+        return self.file, *self.shards
 
     @property
     def is_union(self) -> bool:
@@ -97,6 +105,7 @@ def _by_part(name: str, roots: Sequence[Path]) -> Path | None:
 def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:
     """Recognise the unit in a file or folder. Raises UserError where there is none, or it is made for another model."""
     config: dict[str, Any] = {}
+    shards: list[Path] = []
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"{path}: no config.json in this folder; {_EXPECTED}")
@@ -106,10 +115,10 @@ def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:
         whole = [file for file in files if ".fp16" not in file.name] or files
         if not whole:
             raise UserError(f"{path}: no weights in this folder (.safetensors or .bin); is its download complete?")
-        path = whole[0]
+        path, *shards = _of_one_kind(path, whole)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: not a file of weights; {_EXPECTED}")
-    header = read_header(path)
+    header = _header((path, *shards))
     kind = _kind(path, header.shapes)
     unet = unet_config(base)
     wanted = FAMILY_OF.get(kind)
@@ -125,10 +134,35 @@ def look_at(name: str, path: Path, base: ModelSource) -> ControlSource:
     elif not config:
         config = _network_config(path, header, unet)
     pools = bool(config.get("global_pool_conditions")) or "shuffle" in path.stem.casefold()
-    source = ControlSource(name, kind, path, config, base, pools)
+    source = ControlSource(name, kind, path, config, base, pools, shards=tuple(shards))
     if wanted is None:
         _check_fit(source, header, unet)
     return source
+
+
+def _of_one_kind(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the first file of weights in a folder, or all those that weights are spread over. Raises UserError."""
+    found = _SHARD.fullmatch(files[0].name)
+    whole = [file for file in files if not _SHARD.fullmatch(file.name)]
+    if found is None or whole:
+        return whole[:1]
+    stem, _, count, end = found.groups()
+    names = [f"{stem}-{number:05d}-of-{count}{end}" for number in range(1, int(count) + 1)]
+    lacking = [name for name in names if folder / name not in files]
+    if lacking:
+        raise UserError(
+            f"{folder}: {len(lacking)} of {len(names)} files of its weights are missing, among them {lacking[0]}; is "
+            f"its download complete?"
+        )
+    return [folder / name for name in names]
+
+
+def _header(files: Sequence[Path]) -> Header:
+    """Read the headers of the files of one network as one."""
+    headers = [read_header(path) for path in files]
+    shapes = {name: shape for header in headers for name, shape in header.shapes.items()}
+    kinds = {name: kind for header in headers for name, kind in header.kinds.items()}
+    return Header(shapes, kinds, headers[0].metadata)
 
 
 def _embedded(base: ModelSource) -> ControlSource:

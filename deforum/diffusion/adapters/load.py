@@ -79,7 +79,7 @@ TRANSFORMERS = {"sd3": "SD3ControlNetModel", "flux": "FluxControlNetModel"}
 
 
 def _transformer(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    return _filled(source, _of_library(TRANSFORMERS[source.kind], source.config), read_weights(source.file), dtype)
+    return _filled(source, _of_library(TRANSFORMERS[source.kind], source.config), _weights(source), dtype)
 
 
 def _of_transformer(source: ControlSource, network: Any, dtype: torch.dtype) -> Unit:
@@ -148,11 +148,16 @@ def _network(source: ControlSource, dtype: torch.dtype) -> nn.Module:
 
 
 def _union(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    return _filled(source, _of_library("ControlNetUnionModel", source.config), read_weights(source.file), dtype)
+    return _filled(source, _of_library("ControlNetUnionModel", source.config), _weights(source), dtype)
+
+
+def _weights(source: ControlSource) -> Weights:
+    """Read the weights of all files of a unit."""
+    return {name: weight for path in source.files for name, weight in read_weights(path).items()}
 
 
 def _adapter(source: ControlSource, dtype: torch.dtype) -> nn.Module:
-    weights = read_weights(source.file)
+    weights = _weights(source)
     names = adapter_names(weights)
     weights = {names[name]: weight for name, weight in weights.items()}
     return _filled(source, _of_library("T2IAdapter", source.config), weights, dtype)
@@ -167,7 +172,7 @@ def _of_library(name: str, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _with_todays_names(source: ControlSource) -> Weights:
-    weights = read_weights(source.file)
+    weights = _weights(source)
     names = todays_names(weights, source.config)
     return {todays: weights[name] for name, todays in names.items()}
 
