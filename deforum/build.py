@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deforum.errors import Problem, UserError
-from deforum.features import ip_adapters, loras, reference
 from deforum.features.feature import Kit, Recording, Tell
+from deforum.features.fitting import misfits
 from deforum.features.hybrid import needs_init_image
-from deforum.features.table import scheduler_notes, settle, switched_on, timeline_of
+from deforum.features.table import scheduler_notes, settle, starts_from_picture, switched_on, timeline_of
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
@@ -162,7 +162,6 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         resolve_sampler,
         sampler_note,
     )
-    from deforum.diffusion.families.find import token_width
     from deforum.diffusion.families.usual import few_step_note, networks_in
     from deforum.diffusion.prompts.inversions import unfound
     from deforum.diffusion.training_limits import size_notes, with_size, word_notes
@@ -198,14 +197,8 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         }
         model = checkpoints.get(timeline.checkpoints[0])
         found: dict[str, Any] = {feature.name: look(feature.find) for feature in switched_on(settings)}
-    if model is not None:
-        for name, refusals in (
-            ("LoRAs", loras.refusals),
-            ("IP-Adapters", ip_adapters.refusals),
-            ("reference", reference.refusals),
-        ):
-            if found.get(name) is not None:
-                problems += [Problem(message) for message in refusals(found[name], *token_width(model))]
+    starts = starts_from_picture(settings)
+    problems += map(Problem, misfits(settings, timeline, checkpoints, found, starts_from_picture=starts))
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)

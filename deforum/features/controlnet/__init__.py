@@ -204,7 +204,10 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
         if unit.model.strip().casefold() in NO_MODEL:
             raise UserError("this has to name a control model, such as embedded, a file, or a diffusers folder")
         roots = roots_of(settings.models_dir)
-        model = find_control(unit.model, resolve_model(settings.model, roots=roots), roots=roots)
+        first, *others = _models(settings)
+        model = find_control(unit.model, resolve_model(first, roots=roots), roots=roots)
+        for name in others:  # it is loaded once, and has to fit them all
+            find_control(unit.model, resolve_model(name, roots=roots), roots=roots)
         if model.is_union and row is not None:
             model = model.for_task(_task(unit, row, FLUX_TASKS if model.kind == "flux" else TASKS))
     except UserError as error:
@@ -225,6 +228,12 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
     flow = resolve_flow("DIS Medium") if row.needs == "flow" else None
     weight, start, end = (curve_of(name, unit, settings) for name in CURVES)
     return UnitSource(number, unit, model, row, clip, mask, depth, flow, weight, start, end)
+
+
+def _models(settings: Settings) -> tuple[str, ...]:
+    """List the models of a run, that of frame 0 first."""
+    names = settings.checkpoint.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+    return tuple(dict.fromkeys(name or settings.model for name in names))
 
 
 def _task(unit: ControlUnit, row: Preprocessor, tasks: Mapping[str, int]) -> int:
