@@ -100,7 +100,8 @@ def _valued(word: str, name: str, rest: list[str]) -> str:
 
     following = rest[0] if rest else ""
     if _is_switch(name):
-        return f"{name}={rest.pop(0)}" if following.casefold() in (*TRUE, *FALSE) else f"{name}=true"
+        values = (*TRUE, *FALSE, *_choices(name))
+        return f"{name}={rest.pop(0)}" if following.casefold() in values else f"{name}=true"
     is_other = is_assignment(following) or following[:2] == "--" or (is_file(following) and not _may_be_a_file(name))
     if not rest or is_other:
         raise UserError(f"{_named(word)}: the value of this setting is missing; expected {name}=VALUE")
@@ -154,7 +155,14 @@ def _is_switch(name: str) -> bool:
     from deforum.settings.read import find_setting
 
     declaration = find_setting(name)
-    return declaration is not None and declaration.type is bool
+    return declaration is not None and declaration.is_switch
+
+
+def _choices(name: str) -> tuple[str, ...]:
+    from deforum.settings.read import find_setting
+
+    declaration = find_setting(name)
+    return () if declaration is None else declaration.choices
 
 
 def _may_be_a_file(name: str) -> bool:

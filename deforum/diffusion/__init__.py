@@ -17,6 +17,7 @@ from deforum.diffusion.sampling.samplers import find_sampler, resolve_sampler, s
 if TYPE_CHECKING:
     from deforum.diffusion.diffuser import Diffuser
     from deforum.diffusion.prompts.inversions import Inversion
+    from deforum.models.edges import Tiling
 
 __all__ = [
     "ModelSource",
@@ -36,7 +37,7 @@ def load_diffuser(
     precision: str,
     exact_step_count: bool,
     fills_prompts: bool = True,
-    tiling: bool = False,
+    tiling: Tiling = "none",
     prompt_blend: str = "linear",
     vae_refinement: int = 0,
     refine_from: float = 0.0,
@@ -52,9 +53,10 @@ def load_diffuser(
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
     `exact_step_count`: see `steps.count_steps`. `fills_prompts` pads the shorter of prompt and negative prompt with
-    chunks of the empty prompt; False: see `encode.as_in_the_web_ui`. `tiling` makes pictures that tile seamlessly.
-    `prompt_blend` is the interpolation between prompt embeddings, "linear" or "spherical". `vae_refinement`: see
-    `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from` do without.
+    chunks of the empty prompt; False: see `encode.as_in_the_web_ui`. `tiling` makes pictures that tile: see
+    `models.edges`. `prompt_blend` is the interpolation between prompt embeddings, "linear" or "spherical".
+    `vae_refinement`: see `autoencoder.Autoencoder`; frames that keep a smaller share of their init than `refine_from`
+    do without.
     `compensates` corrects decoded pictures in place of that, for the models that `compensation` covers. `memory` is
     "auto", or the mode of `models.room` to begin with: "full", "low", "lowest". `compile` is "off", or a mode of
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see

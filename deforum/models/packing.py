@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from deforum.models import edges
 from deforum.models.branches import Branched, own_type
 
 Tensor = torch.Tensor
@@ -117,7 +118,7 @@ class Conv(Part):
         return made
 
     def _padded(self, x: Tensor) -> Tensor:
-        return F.pad(x, self._around, mode=self._mode) if self._around else x
+        return edges.padded(x, self._around, self._mode) if self._around else x
 
 
 @dataclass(frozen=True, eq=False)

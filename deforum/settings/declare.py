@@ -127,6 +127,11 @@ class Declaration:
         return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
 
     @property
+    def is_switch(self) -> bool:
+        """Whether it is true or false, or reads true and false as its choices both and none."""
+        return self.type is bool or {"none", "both"} <= set(self.choices)
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """The inclusive ends of the values of a curve: the declared ones, or what numbers can be rendered at all."""
         low = -VALUE.most if self.low is None else self.low

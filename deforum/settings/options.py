@@ -350,7 +350,9 @@ class Settings:
         "fixed grid edges settle on its cells, and slow motion is lost. A frame takes longer by one row and one column "
         "of cells. auto is moving with the embedded model and the corrected profile, and fixed otherwise.",
         modes=GOING_ON)
-    tiling: bool = _diffusion(False, "", "Makes seamless tiles: opposite edges fit together.")
+    tiling: Literal["none", "both", "x", "y"] = _diffusion("none", "",
+        "Makes seamless tiles: opposite edges fit together. x joins left and right alone, as a panorama needs it, y "
+        "top and bottom. true is both.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
         "What happens to a blank frame: ignore keeps it, reroll repeats it with another seed, interrupt ends the run.",

@@ -112,7 +112,11 @@ def _choice(declaration: Declaration, node: Scalar, name: str) -> str:
     text = " ".join(node.text.split()).casefold()
     if text in by_folded:
         return by_folded[text]
+    if declaration.is_switch and (text in TRUE or _parse_float(text) == 1):
+        return by_folded["both"]
     for none in ("none", "off"):
+        if declaration.is_switch and _parse_float(text) == 0:
+            return by_folded[none]
         if none in by_folded and (node.is_null or text in ("", "false", "no", "off", "none")):
             return by_folded[none]
     meant = nearest(node.text, declaration.choices)

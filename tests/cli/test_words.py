@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--tiling", "no", "a.yaml"], ["tiling=no", "a.yaml"]),
         (["--no-tiling", "--no_make-gif"], ["tiling=false", "make_gif=false"]),
         (["--tiling=off"], ["tiling=off"]),
+        (["--tiling", "x", "a.yaml"], ["tiling=x", "a.yaml"]),
         (["--init-image", "a.yaml"], ["init_image=a.yaml"]),  # a file may be its value
         (["--cn_2_weight", "0.5"], ["cn_2_weight=0.5"]),
         # In several words.

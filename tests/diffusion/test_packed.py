@@ -16,6 +16,7 @@ from deforum.diffusion.families.stable_diffusion import StableDiffusion
 from deforum.diffusion.networks import read_part
 from deforum.diffusion.networks.packed import PACKED, PackedUNet, is_packable
 from deforum.models import faster, packing
+from deforum.models.edges import Tiling
 from deforum.models.packing import pack
 from tests.diffusion.tiny import build, frame, picture
 
@@ -76,9 +77,9 @@ def test_unets_are_equal(folder: Path, threads: int) -> None:
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("tiling", [False, True])
+@pytest.mark.parametrize("tiling", ["none", "both", "x", "y"])
 @torch.inference_mode()
-def test_models_as_loaded_are_equal(tiling: bool, threads: int) -> None:
+def test_models_as_loaded_are_equal(tiling: Tiling, threads: int) -> None:
     """As loaded: residual branches that do nothing are skipped, and edges wrap for pictures that tile."""
     model = load_model(resolve_model("embedded"), "cpu", "fp32", tiling=tiling)
     assert isinstance(model, StableDiffusion) and is_packable(model.vae)

@@ -201,7 +201,7 @@ def test_a_file_that_says_nothing_has_the_defaults_of_deforum(tmp_path: Path) ->
         ({"sampler": " Euler "}, "sampler", parse_text("Euler")),
         ({"sampler": "", "scheduler": "Karras"}, "sampler", parse_text("Euler a Karras")),
         ({"scheduler": "Karras"}, "sampler", parse_text("Euler a Karras")),
-        ({"tiling": "1.0"}, "tiling", True),
+        ({"tiling": "1.0"}, "tiling", "both"),
         # guided images
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png"}'}, "init_images", ()),
         ({"init_images": '{"0": "a.png", "max_f/2": "b.png",}', "use_looper": True}, "init_images",
@@ -312,7 +312,7 @@ def test_report(tmp_path: Path, file: dict[str, Any], notes: tuple[str, ...]) ->
 
 def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "tiling": "perhaps"\n}')
+        load_text(tmp_path, '{\n  "fps": "fast",\n  "zoom": "0: (sinn(t))",\n  "make_gif": "perhaps"\n}')
     place = str(tmp_path / "a.txt")
     assert str(caught.value).splitlines() == [
         f"{place}:2:10: fps: 'fast' is not a number; expected 0.1..1000 (frames/s)",
@@ -320,7 +320,7 @@ def test_what_is_wrong_has_a_place(tmp_path: Path) -> None:
         "  0: (sinn(t))",
         "      ^",
         "did you mean 'sin'?",
-        f"{place}:4:13: tiling: 'perhaps' is neither true nor false",
+        f"{place}:4:15: make_gif: 'perhaps' is neither true nor false",
     ]
 
 

@@ -20,6 +20,7 @@ from deforum.errors import UserError
 from deforum.models.captured import Captured, CudaRecord, compiler
 from deforum.models.catalogue import find_function
 from deforum.models.device import choose_device, choose_dtype
+from deforum.models.edges import Tiling, wrap_edges
 from deforum.models.faster import SMALL
 from deforum.models.hub import fetch
 from deforum.models.offload import size_of
@@ -44,7 +45,7 @@ def load_model(
     device: str,
     precision: str,
     *,
-    tiling: bool = False,
+    tiling: Tiling = "none",
     memory: str = "auto",
     room: Room | None = None,
     compile: str = "off",
@@ -93,14 +94,13 @@ def load_model(
         model = model.with_autoencoder(with_precision(tiny, dtype))
     else:
         skip_silent(*model.vae.encoder.down_blocks, model.vae.encoder.mid_block)
-    if tiling and FAMILIES[source.family].network == "transformer":
+    if tiling != "none" and FAMILIES[source.family].network == "transformer":
         _log.warning("tiling: a transformer sees where the edges are; pictures of %s may not tile", source.name)
     if adapt is not None:
         adapt(model)
     for module in (*model.networks, model.vae):
         module.to(memory_format=torch.channels_last)
-        if tiling:
-            _wrap_edges(module)
+        wrap_edges(module, tiling)
     for module in (*model.networks, model.vae, *model.text.modules):
         module.eval().requires_grad_(False)
     _place(model, room, memory)
@@ -170,10 +170,3 @@ def _fetch(source: ModelSource) -> ModelSource:
 
     folder = fetch(source.name, lambda: str(DiffusionPipeline.download(source.name)))
     return check_folder(source.name, folder, source.prediction)
-
-
-def _wrap_edges(module: torch.nn.Module) -> None:
-    """Give all convolutions circular padding, so that pictures tile."""
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.padding_mode = "circular"
