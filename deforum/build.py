@@ -59,9 +59,9 @@ class Prepared:
     timeline: Timeline
     model: ModelSource
     """That of frame 0."""
-    checkpoints: Mapping[str, ModelSource]
-    """The models of the diffused frames, by their names in `Frame.checkpoint`; "" is that of `model`."""
-    inversions: Mapping[str, tuple[Inversion, ...]]
+    checkpoints: Mapping[tuple[str, str], ModelSource]
+    """The models of the diffused frames, by `Frame.model`."""
+    inversions: Mapping[tuple[str, str], tuple[Inversion, ...]]
     """The embeddings that the prompts name, by the names of `checkpoints`."""
     found: Mapping[str, Any]
     """Result of `Feature.find` (models, clips, pictures), by name of the features that are on."""
@@ -183,19 +183,20 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     prediction = None if settings.prediction_type == "auto" else settings.prediction_type
     with downloads(allowed=allow_download):
         roots = look(lambda settings: roots_of(settings.models_dir)) or ()
-        checkpoints: dict[str, ModelSource] = {}
-        for name in dict.fromkeys(timeline.checkpoints[key] for key in timeline.keys):
-            own = look(partial(_resolve_model, name=name or settings.model, prediction=prediction, roots=roots))
+        checkpoints: dict[tuple[str, str], ModelSource] = {}
+        models = timeline.models
+        for named in dict.fromkeys(models[key] for key in timeline.keys):
+            own = look(partial(_resolve_model, named=named, prediction=prediction, roots=roots))
             if own is not None:
                 settings = settings if checkpoints else with_size(settings, own)
                 whole = look(partial(_with_parts, own=own, roots=roots))
-                checkpoints |= {} if whole is None else {name: whole}
+                checkpoints |= {} if whole is None else {named: whole}
         texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]
         inversions = {
-            name: look(partial(_find_inversions, texts=texts, roots=roots, own=own)) or ()
-            for name, own in checkpoints.items()
+            named: look(partial(_find_inversions, texts=texts, roots=roots, own=own)) or ()
+            for named, own in checkpoints.items()
         }
-        model = checkpoints.get(timeline.checkpoints[0])
+        model = checkpoints.get(models[0])
         found: dict[str, Any] = {feature.name: look(feature.find) for feature in switched_on(settings)}
     starts = starts_from_picture(settings)
     problems += map(Problem, misfits(settings, timeline, checkpoints, found, starts_from_picture=starts))
@@ -214,10 +215,15 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     return Prepared(settings, timeline, model, checkpoints, inversions, found, notes)
 
 
-def _resolve_model(settings: Settings, *, name: str, prediction: str | None, roots: Sequence[Path]) -> ModelSource:
+def _resolve_model(
+    settings: Settings, *, named: tuple[str, str], prediction: str | None, roots: Sequence[Path]
+) -> ModelSource:
     from deforum.diffusion import resolve_model
 
-    return resolve_model(name, prediction=prediction, roots=roots, vae=settings.vae, text_encoder=settings.text_encoder)
+    name, vae = named
+    return resolve_model(
+        name or settings.model, prediction=prediction, roots=roots, vae=vae, text_encoder=settings.text_encoder
+    )
 
 
 def _with_parts(settings: Settings, *, own: ModelSource, roots: Sequence[Path]) -> ModelSource:
@@ -258,7 +264,7 @@ class LoadedModel:
     """The precision of its network; None: float32."""
 
 
-def _loading(prepared: Prepared, checkpoint: str) -> partial[Diffuser]:
+def _loading(prepared: Prepared, named: tuple[str, str]) -> partial[Diffuser]:
     """Return the call that loads a diffusion model of the run."""
     from deforum.diffusion import load_diffuser
 
@@ -269,8 +275,8 @@ def _loading(prepared: Prepared, checkpoint: str) -> partial[Diffuser]:
     corrects = profile.true_latents and MODES[settings.animation_mode].goes_on
     return partial(
         load_diffuser,
-        prepared.checkpoints[checkpoint],
-        inversions=prepared.inversions[checkpoint],
+        prepared.checkpoints[named],
+        inversions=prepared.inversions[named],
         device=settings.device,
         precision=settings.precision,
         exact_step_count=profile.exact_step_count,
@@ -291,7 +297,7 @@ def _loading(prepared: Prepared, checkpoint: str) -> partial[Diffuser]:
 
 def model_key(prepared: Prepared) -> Hashable:
     """Return what is equal for runs that share one loaded diffusion model."""
-    loading = _loading(prepared, prepared.timeline.checkpoints[0])
+    loading = _loading(prepared, prepared.timeline.models[0])
     return loading.args, tuple(sorted(loading.keywords.items())), tuple(prepared.checkpoints.items())
 
 
@@ -300,7 +306,7 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
 
     Where the run changes its model, the painter loads the one of each frame when it comes to it, in place of the last.
     """
-    diffuser = _load(prepared, prepared.timeline.checkpoints[0], models)
+    diffuser = _load(prepared, prepared.timeline.models[0], models)
     device, cell, dtype = diffuser.device, diffuser.factor, diffuser.dtype
     painter = _painter(prepared, diffuser)
     if len(prepared.checkpoints) > 1:
@@ -309,12 +315,12 @@ def load_model(prepared: Prepared, models: KeptModels) -> LoadedModel:
     return LoadedModel(painter, device, cell, dtype)
 
 
-def _load(prepared: Prepared, checkpoint: str, models: KeptModels) -> Diffuser:
+def _load(prepared: Prepared, named: tuple[str, str], models: KeptModels) -> Diffuser:
     from deforum.diffusion.memory import shortage_explained
 
     settings = prepared.settings
     with shortage_explained(settings):
-        diffuser = models.get(_loading(prepared, checkpoint))
+        diffuser = models.get(_loading(prepared, named))
     if settings.memory == "auto":
         diffuser.fit(*settings.size)
     return diffuser
@@ -341,15 +347,15 @@ def _paint_by_checkpoint(
     *,
     paints: Sequence[Paint | None] | None = None,
 ) -> list[Image]:
-    """Paint each frame with the model of its checkpoint. Raises UserError where it cannot be loaded."""
+    """Paint each frame with the model of its checkpoint and vae. Raises UserError where it cannot be loaded."""
     paints = [None] * len(frames) if paints is None else paints
     pictures: list[Image] = []
-    for name, group in groupby(zip(inits, frames, paints, strict=True), key=lambda each: each[1].checkpoint):
+    for named, group in groupby(zip(inits, frames, paints, strict=True), key=lambda each: each[1].model):
         members = list(group)
-        diffuser = _load(prepared, name, models)
+        diffuser = _load(prepared, named, models)
         if diffuser.factor != cell:
             raise UserError(
-                f"checkpoint: frame {members[0][1].index} changes to {prepared.checkpoints[name].name}, whose latents "
+                f"checkpoint: frame {members[0][1].index} changes to {prepared.checkpoints[named].name}, whose latents "
                 f"have {diffuser.factor} px a cell; expected {cell}, as those of frame 0"
             )
         painter = _painter(prepared, diffuser)

@@ -133,7 +133,10 @@ def _sampled_as_usual(settings: Settings, given: Collection[str], found: Finding
         return settings
     try:
         model = resolve_model(
-            settings.model, roots=roots_of(settings.models_dir), vae=settings.vae, text_encoder=settings.text_encoder
+            settings.model,
+            roots=roots_of(settings.models_dir),
+            vae=settings.first_vae,
+            text_encoder=settings.text_encoder,
         )
     except UserError:
         return settings  # the check of the run says why

@@ -122,7 +122,8 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             origin = origins.get(name, Origin(name, Place("")))
             what = files.missing(text or "", declaration.words)
             problems.append(Problem(f"{origin.written}: {what}", str(origin.place)))
-    settings = _locate_checkpoints(replace(settings, **found), files)  # type: ignore[arg-type]
+    settings = replace(settings, **found)  # type: ignore[arg-type]
+    settings = replace(settings, checkpoint=_located(settings.checkpoint, files), vae=_located(settings.vae, files))
     post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files, settings.models_dir)
     settings, problems = replace(settings, post=post), problems + lost
     for feature in FEATURES:
@@ -144,16 +145,16 @@ def locate_steps(chain: Chain, origin: Origin, files: Lookup, models_dir: str) -
     return Chain(tuple(steps)), problems
 
 
-def _locate_checkpoints(settings: Settings, files: Lookup) -> Settings:
-    """Make the paths in `checkpoint` absolute; names that are no path are looked up later, as those of `model`."""
-    found = {each.value: files.find(each.value) for each in settings.checkpoint.keyframes if each.value}
+def _located(names: TextSchedule, files: Lookup) -> TextSchedule:
+    """Make paths of models by keyframe absolute; names that are no path are looked up later, as those of `model`."""
+    found = {each.value: files.find(each.value) for each in names.keyframes if each.value}
     if not any(found.values()):
-        return settings
+        return names
     texts: dict[object, object] = {}
-    for keyframe in settings.checkpoint.keyframes:
+    for keyframe in names.keyframes:
         path = found.get(keyframe.value or "")
         texts[keyframe.key.text] = keyframe.value if path is None else str(path.resolve())
-    return replace(settings, checkpoint=parse_text(texts, name="checkpoint"))
+    return parse_text(texts, name=names.name)
 
 
 def placed(faults: Iterable[tuple[str, str]], origins: Mapping[str, Origin]) -> list[Problem]:

@@ -25,22 +25,23 @@ _REFUSALS = (("LoRAs", loras.refusals), ("IP-Adapters", ip_adapters.refusals), (
 def misfits(
     settings: Settings,
     timeline: Timeline,
-    models: Mapping[str, ModelSource],
+    models: Mapping[tuple[str, str], ModelSource],
     found: Mapping[str, Any],
     *,
     starts_from_picture: bool,
 ) -> Iterator[str]:
     """Yield a message for each adapter that does not fit a model, and for each pass that cannot act in a frame.
 
-    `models` are those of the diffused frames by their names in the timeline, `found` what features have found, by
+    `models` are those of the diffused frames by `Timeline.models`, `found` what features have found, by
     their names, and `starts_from_picture` tells whether frame 0 is painted from one.
     """
-    for name, model in models.items():
-        of = f" (checkpoint {cut(name, 60)})" if name and len(models) > 1 else ""
+    by_name = {name: model for (name, _), model in models.items()}
+    for name, model in by_name.items():
+        of = f" (checkpoint {cut(name, 60)})" if name and len(by_name) > 1 else ""
         for feature, refusals in _REFUSALS:
             if found.get(feature) is not None:
                 yield from (f"{message}{of}" for message in refusals(found[feature], *token_width(model)))
-    yield from _without_unet(timeline, models)
+    yield from _without_unet(timeline, by_name)
     yield from _beside_reference(settings, timeline, found, starts_from_picture)
 
 

@@ -100,7 +100,7 @@ def _sized(settings: Settings) -> Settings:
             resolve_model(
                 settings.model,
                 roots=roots_of(settings.models_dir),
-                vae=settings.vae,
+                vae=settings.first_vae,
                 text_encoder=settings.text_encoder,
             ),
         )

@@ -84,7 +84,7 @@ BY_FRAMES = {
     "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
     "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
     "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
-    "scheduler", "checkpoint", "wildcards_dir",
+    "scheduler", "checkpoint", "vae", "wildcards_dir",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_THE_RUN = {
@@ -317,6 +317,17 @@ Reading = tuple[str, Callable[[Prepared, Frame], Any], Read]
 """Name of an input, its value at a frame, and when it is read."""
 
 
+def _checkpoint(prepared: Prepared, frame: Frame) -> object:
+    """Return the model of a frame, without the autoencoder that the settings give it."""
+    model = prepared.checkpoints.get(frame.model)
+    return model if model is None else replace(model, vae=None)
+
+
+def _autoencoder(prepared: Prepared, frame: Frame) -> object:
+    model = prepared.checkpoints.get(frame.model)
+    return None if model is None else model.vae
+
+
 def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     """Yield all inputs of frames that either of two settings reads."""
     both = (then, now)
@@ -337,7 +348,8 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     yield "subseed", lambda prepared, frame: frame.subseed if frame.params.subseed_strength else None, Read.PAINTED
     yield "sampler", lambda prepared, frame: _sampler(frame.sampler), Read.PAINTED
     yield "LoRA", lambda prepared, frame: " ".join(map(str, frame.loras)), Read.PAINTED
-    yield "checkpoint", lambda prepared, frame: prepared.checkpoints.get(frame.checkpoint), Read.PAINTED
+    yield "checkpoint", _checkpoint, Read.PAINTED
+    yield "vae", _autoencoder, Read.PAINTED
     yield "prompt", lambda prepared, frame: _blend(positives(frame.prompts)), Read.PAINTED
     yield "negative prompt", lambda prepared, frame: _blend(negatives(frame.prompts)), Read.PAINTED
     yield "loras", lambda prepared, frame: " ".join(map(str, frame.loras)), Read.PAINTED

@@ -269,9 +269,9 @@ class Settings:
         "Folder in which models of all kinds are looked for by name: that of the A1111 or Forge web UI or of ComfyUI, "
         "an extra_model_paths.yaml, or any folder of models. Several are separated by ;. The folders of the "
         "environment variable DEFORUM_MODELS_DIR come after it. The command models lists what is there.", path=True)
-    vae: str = _diffusion("", "",
-        "Autoencoder in place of the model's own, or for a model file that has none: a file, a folder, or the name of "
-        "one in models_dir. Empty: the model's own.", path=True)
+    vae: TextSchedule = _diffusion(_texts("vae", '""'), "",
+        "Autoencoder by keyframe, in place of the model's own, or for a model file that has none: a file, a folder, or "
+        "the name of one in models_dir. Empty: the model's own. Each change takes as long as loading the model.")
     text_encoder: str = _diffusion("", "",
         "Text encoders for a model file that has none, as ComfyUI keeps them (clip_l, t5xxl, qwen_3_4b): files, or "
         "names in models_dir, several separated by ;. Empty: the model's own, or those in models_dir that fit.",
@@ -713,6 +713,11 @@ class Settings:
         shown = [f"{name}={getattr(value, 'text', value)!r}" for name, value in (options | params).items()]
         units = [f"control_units={self.control_units!r}"] if self.control_units else []
         return f"Settings({', '.join([*shown, *units])})"
+
+    @property
+    def first_vae(self) -> str:
+        """The autoencoder that `vae` names at its first keyframe; empty: the model's own."""
+        return self.vae.keyframes[0].value or ""
 
     @property
     def is_lenient(self) -> bool:

@@ -36,6 +36,9 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
     if declaration.type is NumberSchedule:
         return _schedule(parse_number, node, name)
     if declaration.type is TextSchedule:
+        is_nothing = isinstance(node, Scalar) and (node.is_null or not node.text.strip())
+        if is_nothing and [each.value for each in declaration.default.keyframes] == [""]:
+            return declaration.default
         return _schedule(parse_text, node, name)
     if declaration.type == KeyedTexts:
         return read_keyed_texts(node, name)

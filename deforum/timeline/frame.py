@@ -56,6 +56,13 @@ class Frame:
     """Set while it is painted."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
+    vae: str = ""
+    """The autoencoder in place of the model's own, as it is named in the settings; empty: its own."""
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """What names the model that diffuses it: checkpoint and vae."""
+        return self.checkpoint, self.vae
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Timeline:
     """Those of the setting; prompts may name more."""
     images: tuple[ImageTrack, ...] = ()
     reference: ReferenceTrack | None = None
+    vaes: tuple[str, ...] = ()
+    """Of each frame; empty: those of the models in all frames."""
     starts_empty: bool = False
     """Whether frame 0 is diffused from empty latents, with init_strength."""
 
@@ -73,6 +75,11 @@ class Timeline:
     def is_used(self, param: str) -> bool:
         """Return whether a parameter is nonzero in any frame."""
         return bool(getattr(self.curves, param).any())
+
+    @property
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """What names the model of each frame, see `Frame.model`."""
+        return tuple(zip(self.checkpoints, self.vaes or ("",) * self.num_frames, strict=True))
 
     @cached_property
     def variables(self) -> Variables:
@@ -91,6 +98,7 @@ class Timeline:
             prompts=prompts,
             sampler=self.samplers[index],
             checkpoint=self.checkpoints[index],
+            vae=self.vaes[index] if self.vaes else "",
             params=params,
             renewal=self._renewal(index),
             loras=loras,
@@ -205,6 +213,7 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         seeds=seed_sequence(settings, keys, curves.seed_schedule),
         samplers=settings.sampler.sample(count, variables),
         checkpoints=settings.checkpoint.sample(count, variables),
+        vaes=settings.vae.sample(count, variables),
         prompts=prompts,
         blend_prompts=settings.blending != "hold",
         loras=place_loras(settings),

@@ -152,9 +152,9 @@ def test_what_is_missing_is_said(folders: dict[str, Path], tmp_path: Path) -> No
     assert find(["a sea"], tmp_path / "embeds", folders["sd1"]) == ()
     make = settings_maker(tmp_path, STILL | {"max_frames": 1, "model": folders["sd1"]})
     prepared = prepare(make(prompts="an inky sea", embeddings_dir="embeds"))
-    assert [each.name for each in prepared.inversions[""]] == ["inky"]
+    assert [each.name for each in prepared.inversions["", ""]] == ["inky"]
     assert prepare(make(prompts="embedding:ink")).notes[-1].startswith("embedding:ink: read as words")
     below = tmp_path / "models"
     below.mkdir()
     write(below / "embeddings" / "ink.pt", a1111(ONE))
-    assert [each.name for each in prepare(make(prompts="ink", models_dir=str(below))).inversions[""]] == ["ink"]
+    assert [each.name for each in prepare(make(prompts="ink", models_dir=str(below))).inversions["", ""]] == ["ink"]

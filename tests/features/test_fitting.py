@@ -84,7 +84,7 @@ def test_what_does_not_act_together_with_a_reference(case: str) -> None:
 )
 def test_what_needs_a_unet(given: dict[str, Any], says: str) -> None:
     ready = prepare(settings(**given))  # the embedded model has a UNet
-    flux = {"": replace(ready.model, family="flux")}
+    flux = {("", ""): replace(ready.model, family="flux")}
     told = list(misfits(ready.settings, ready.timeline, flux, {}, starts_from_picture=False))
     assert len(told) == bool(says) and all(says in message for message in told)
 
@@ -92,7 +92,7 @@ def test_what_needs_a_unet(given: dict[str, Any], says: str) -> None:
 def test_only_the_frames_of_a_model_without_a_unet_count() -> None:
     ready = prepare(settings(pag_scale="0: (3), 1: (0)"))
     timeline = replace(ready.timeline, checkpoints=("", "other", "other"))
-    models = {"": ready.model, "other": replace(ready.model, family="flux")}
+    models = {("", ""): ready.model, ("other", ""): replace(ready.model, family="flux")}
     assert not list(misfits(ready.settings, timeline, models, {}, starts_from_picture=False))
 
 

@@ -15,7 +15,7 @@ from deforum.reports.reference import reference
 from deforum.settings import document
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS, ControlUnit, Settings
 from deforum.settings.read import CANONICAL, dump
-from schedules import Variables, parse_number
+from schedules import Variables, parse_number, parse_text
 from tests.helpers import ROOT
 from tests.helpers.command import imported
 
@@ -83,6 +83,10 @@ def test_an_empty_section_says_nothing(write: Write) -> None:
         ("make_gif: 1", "make_gif", True),
         ("make_gif: 'no'", "make_gif", False),
         ("tiling: true", "tiling", "both"),
+        ("vae: null", "vae", parse_text('""')),
+        ("vae: ''", "vae", parse_text('""')),
+        ("vae: a b.pt", "vae", parse_text({"0": "a b.pt"})),
+        ("checkpoint: ", "checkpoint", parse_text('""')),
         ("tiling: 1", "tiling", "both"),
         ("tiling: on", "tiling", "both"),
         ("tiling: false", "tiling", "none"),
