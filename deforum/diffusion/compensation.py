@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from deforum.models.edges import padded
 from deforum.models.transfer import upload
 
 Tensor = torch.Tensor
@@ -42,12 +43,13 @@ class LinearPath:
         # From what a cell draws on those around it to what those around a cell draw on it.
         parts = drawn.view(channels, 3, side, self._cell, side, self._cell).flip(2, 4)
         self._kernel = parts.permute(1, 3, 5, 0, 2, 4).flatten(0, 2).contiguous(memory_format=torch.channels_last)
-        self._wraps = decoder.conv_in.padding_mode == "circular"
+        mode = decoder.conv_in.padding_mode
+        self._edges = "constant" if mode == "zeros" else mode
 
     def __call__(self, latents: Tensor) -> Tensor:
         """Draw unscaled latents (B, C, h, w), float32, as pictures (B, 3, H, W) around 0."""
         self._kernel = upload(self._kernel, latents.device)
-        around = F.pad(latents, [REACH] * 4, mode="circular" if self._wraps else "constant")
+        around = padded(latents, [REACH] * 4, self._edges)
         return F.pixel_shuffle(F.conv2d(around, self._kernel), self._cell)
 
 

@@ -12,10 +12,10 @@ import torch
 from deforum.build import _loading, prepare
 from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.compensation import REACH, linear_path
-from deforum.diffusion.families.load import _wrap_edges
 from deforum.diffusion.networks import read_part
 from deforum.embedded import DIFFUSION
 from deforum.loading import load
+from deforum.models.edges import Tiling, wrap_edges
 
 CELLS, CELL = 7, 16
 
@@ -50,13 +50,14 @@ def test_the_linear_path_is_the_decoder_without_branches(vae: Any) -> None:
     assert float(error.square().mean() / drawn[..., inner, inner].square().mean()) < 0.08
 
 
-def test_pictures_that_tile_are_corrected_across_their_edges(vae: Any) -> None:
+@pytest.mark.parametrize(("tiling", "down", "across"), [("both", 2, 3), ("x", 0, 3), ("y", 2, 0)])
+def test_pictures_that_tile_are_corrected_across_their_edges(vae: Any, tiling: Tiling, down: int, across: int) -> None:
     wrapping = copy.deepcopy(vae)
-    _wrap_edges(wrapping)
+    wrap_edges(wrapping, tiling)
     path, given = linear_path(wrapping), latents(1)
     assert path is not None
-    shifted = path(given.roll((2, 3), (2, 3)))
-    torch.testing.assert_close(shifted, path(given).roll((2 * CELL, 3 * CELL), (2, 3)))
+    shifted = path(given.roll((down, across), (2, 3)))
+    torch.testing.assert_close(shifted, path(given).roll((down * CELL, across * CELL), (2, 3)))
 
 
 def test_what_is_encoded_comes_nearer_to_what_was_decoded(vae: Any) -> None:
@@ -95,5 +96,5 @@ def test_other_autoencoders_have_no_linear_path(vae: Any, folders: dict[str, Pat
 def test_the_setting_chooses(lines: str, expected: tuple[int, bool], tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"prompts: {{0: a}}\nmax_frames: 2\nmodel: embedded\n{lines}\n")
     prepared = prepare(load(tmp_path / "a.yaml").settings)
-    given = _loading(prepared, prepared.timeline.checkpoints[0]).keywords
+    given = _loading(prepared, prepared.timeline.models[0]).keywords
     assert (given["vae_refinement"], given["compensates"]) == expected
