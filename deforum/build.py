@@ -267,6 +267,7 @@ class LoadedModel:
 def _loading(prepared: Prepared, named: tuple[str, str]) -> partial[Diffuser]:
     """Return the call that loads a diffusion model of the run."""
     from deforum.diffusion import load_diffuser
+    from deforum.diffusion.training_limits import window_of
 
     settings = prepared.settings
     profile = PROFILES[settings.profile]
@@ -292,6 +293,7 @@ def _loading(prepared: Prepared, named: tuple[str, str]) -> partial[Diffuser]:
         vae_refinement=int(corrects) if is_auto else settings.vae_refinement,
         refine_from=REFINE_FROM if is_auto else 0.0,
         compensates=is_auto and corrects,
+        window=window_of(settings.tiled_diffusion, prepared.checkpoints[named].size),
     )
 
 

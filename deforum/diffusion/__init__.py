@@ -49,6 +49,7 @@ def load_diffuser(
     ip_adapters: tuple[tuple[Path, Path], ...] = (),
     sees_references: bool = False,
     inversions: Sequence[Inversion] = (),
+    window: int = 0,
 ) -> Diffuser:
     """Load a model onto a device ("auto", "cpu", "cuda", "mps") in a precision ("auto", "fp32", "bf16", "fp16").
 
@@ -62,7 +63,7 @@ def load_diffuser(
     torch.compile: "default", "max-autotune". `step_cache` is the interval of full evaluations of the network, see
     `deep_cache`. `loras` are LoRA files by their names in frames. `ip_adapters` are IP-Adapter
     files, each with the folder of its image encoder. `sees_references`: frames may have a reference. `inversions` are
-    the embeddings that prompts may name.
+    the embeddings that prompts may name. `window` is the side in px of the windows of tiled diffusion, 0 for none.
     Raises UserError for a model that cannot be fetched or loaded.
     """
     from deforum.diffusion.adapters import reference
@@ -108,4 +109,5 @@ def load_diffuser(
         room=room,
         loras={name: joined[path] for name, path in loras},
         pictured=pictured,
+        window=window,
     )

@@ -26,7 +26,7 @@ from deforum.diffusion.autoencoder import Autoencoder
 from deforum.diffusion.cores import in_turn
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.faults import Fault, RenderError, blank, guarded, is_blank, not_finite, shared, watched
-from deforum.diffusion.guidance import Both, guided, guided_and_not
+from deforum.diffusion.guidance import guided, guided_and_not
 from deforum.diffusion.memory import BATCH_ON_CPU, memory_of_frame
 from deforum.diffusion.noise import draws, starting_noise, step_noise
 from deforum.diffusion.pixel_strength import Paint, cell_steps, cell_steps_on_device, hold, smear
@@ -37,6 +37,7 @@ from deforum.diffusion.sampling.samplers import Sampler, find_sampler
 from deforum.diffusion.sampling.solvers import solve
 from deforum.diffusion.sampling.steps import count_steps, prompt_step, step_at
 from deforum.diffusion.sampling.walk import Walk
+from deforum.diffusion.windows import Make, in_windows
 from deforum.errors import UserError
 from deforum.models.branches import NOTHING, adapting
 from deforum.models.room import Room, room_of, within_memory
@@ -114,8 +115,13 @@ class Diffuser:
         room: Room | None = None,
         loras: Mapping[str, Joined] | None = None,
         pictured: Sequence[Pictured] = (),
+        window: int = 0,
     ) -> None:
-        """`loras`: those that the model has branches of, by their names in frames; `pictured`: its IP-Adapters."""
+        """`loras`: those that the model has branches of, by their names in frames; `pictured`: its IP-Adapters.
+
+        `window`: side in px of the windows in which frames are denoised, see `windows`; 0: they are denoised whole.
+        """
+        self._window = window
         self._model, self._loras, self._pictured = model, loras or {}, pictured
         self._exact = exact_step_count
         self._fills = fills_prompts
@@ -353,7 +359,7 @@ class Diffuser:
             finite: list[Fault] = []
             predictors: dict[tuple[int, ...], Denoise] = {}
             of_reference: dict[tuple[int, ...], Denoise] = {}
-            apart: dict[tuple[int, ...], Both] = {}
+            apart: dict[tuple[int, ...], Denoise] = {}
             controls = [acting(task.frame.controls, sigmas) for task in tasks]
             images = [(self._pictured[unit], scale) for unit, scale in plan.images]
             inputs = ForSteps(
@@ -373,7 +379,7 @@ class Diffuser:
             def denoise(x: Tensor, sigma: float) -> Tensor:
                 step, key, now = acting_at(sigma)
                 if key not in predictors:
-                    predictors[key] = guided(model, now, *padded)
+                    predictors[key] = self._windowed(partial(guided, model), now, *padded)
                 if seen is None:
                     with adapting(inputs.at(step)):
                         x0 = predictors[key](held(x, sigma), sigma)
@@ -395,7 +401,7 @@ class Diffuser:
             def denoise_apart(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
                 step, key, now = acting_at(sigma)
                 if key not in apart:
-                    apart[key] = guided_and_not(model, now, *padded)
+                    apart[key] = self._windowed(partial(_stacked, model), now, *padded)
                 with adapting(inputs.at(step)):
                     x0, unguided = apart[key](held(x, sigma), sigma)
                 finite.append(not_finite(x0))
@@ -430,6 +436,12 @@ class Diffuser:
         if plan.start != "image":
             return pictures
         return [_unless_kept(*each) for each in zip(pictures, inits, tasks, strict=True)]
+
+    def _windowed(self, make: Make, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
+        """Return the denoiser that `make` makes, in windows where the diffuser has them."""
+        if not self._window:
+            return make(frames, width, height)
+        return in_windows(make, frames, width, height, window=self._window, factor=self.factor)
 
     def _encode(self, inits: Sequence[Image], index: int, refined: bool = True) -> Tensor:
         with self._with_all_cores():
@@ -594,6 +606,12 @@ class Diffuser:
         ]
         tokens = torch.cat([embedding.tokens, *(part.to(embedding.tokens) for part in parts)])
         return Embedding(tokens, embedding.pooled)
+
+
+def _stacked(model: Model, frames: Sequence[Conditioning], width: int, height: int) -> Denoise:
+    """Return a denoiser whose results are the guided and the unguided prediction, (2, B, C, h, w)."""
+    both = guided_and_not(model, frames, width, height)
+    return lambda x, sigma: torch.stack(both(x, sigma))
 
 
 def _free_u(frame: Frame) -> FreeU:

@@ -38,7 +38,7 @@ def in_tiles(run: Callable[[Tensor], Tensor], given: Tensor, *, cell: int, encod
                     total = made.new_zeros((1, made.shape[1], height * out, width * out))
                     weight = made.new_zeros((1, 1, height * out, width * out))
                 fade = (
-                    _ramp(top, below, height, overlap, out)[:, None] * _ramp(left, right, width, overlap, out)[None]
+                    ramp(top, below, height, overlap, out)[:, None] * ramp(left, right, width, overlap, out)[None]
                 ).to(made.device)
                 place = ..., slice(top * out, below * out), slice(left * out, right * out)
                 total[place] += made * fade
@@ -55,7 +55,7 @@ def starts(length: int, side: int, overlap: int) -> list[int]:
     return [round(index * (length - side) / (count - 1)) for index in range(count)]
 
 
-def _ramp(first: int, last: int, length: int, overlap: int, scale: int) -> Tensor:
+def ramp(first: int, last: int, length: int, overlap: int, scale: int) -> Tensor:
     """Return the weights of a tile from `first` to `last` of `length`: they rise and fall at inner edges only."""
     places = torch.arange((last - first) * scale, dtype=torch.float32) + 0.5
     most = max(overlap * scale, 1)

@@ -10,16 +10,20 @@ from pathlib import Path
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.usual import usual_of
 from deforum.diffusion.prompts.syntax import strip_networks
+from deforum.errors import UserError
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.prompts import EXPRESSION, split_negative
 from schedules import NumberSchedule, parse_number, parse_text
+from schedules.quoting import quote
 
 DEFORUM_SIZE = (512, 512)
 """Width and height of Deforum where a file does not give them."""
 SMALLEST, LARGEST = 0.5, 2.25
 """Areas, relative to the native one, between which a picture comes out as trained: whole, and without repetitions."""
 MOST_NAMED = 12
+SMALLEST_WINDOW, LARGEST_WINDOW = 64, 8192
+"""px"""
 WORDS_FILE = "words.txt"
 """File in a model's folder with the words of its training captions, one a line."""
 
@@ -36,6 +40,24 @@ _STOP_WORDS = frozenset(
 )
 """Words that name nothing to see; a model that does not know them lacks nothing."""
 _SYNTAX = frozenset(("AND", "BREAK"))
+
+
+def window_of(tiled_diffusion: str, native: tuple[int, int]) -> int:
+    """Return the side in px of the windows that `tiled_diffusion` names, 0 for none; `auto` is the native size.
+
+    Raises UserError for another word, and a side that no window has.
+    """
+    word = tiled_diffusion.strip().casefold()
+    if word in ("", "none", "off", "no", "false"):
+        return 0
+    if word == "auto":
+        return max(native)
+    if not word.isdecimal() or not SMALLEST_WINDOW <= int(word[:9]) <= LARGEST_WINDOW:
+        raise UserError(
+            f"tiled_diffusion: {quote(tiled_diffusion)} is no window; expected none, auto, or the side of a window, "
+            f"{SMALLEST_WINDOW}..{LARGEST_WINDOW} (px)"
+        )
+    return int(word)
 
 
 def with_size(settings: Settings, model: ModelSource) -> Settings:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from deforum.diffusion.families import FAMILIES
 from deforum.diffusion.families.find import token_width
 from deforum.diffusion.sampling.samplers import find_sampler
+from deforum.diffusion.training_limits import window_of
+from deforum.errors import UserError
 from deforum.features import ip_adapters, loras, reference
 from deforum.settings.options import Settings
 from deforum.timeline.image_tracks import INIT
@@ -41,8 +43,24 @@ def misfits(
         for feature, refusals in _REFUSALS:
             if found.get(feature) is not None:
                 yield from (f"{message}{of}" for message in refusals(found[feature], *token_width(model)))
+    yield from _beside_windows(settings, models)
     yield from _without_unet(timeline, by_name)
     yield from _beside_reference(settings, timeline, found, starts_from_picture)
+
+
+def _beside_windows(settings: Settings, models: Mapping[tuple[str, str], ModelSource]) -> Iterator[str]:
+    """Yield a message for a wrong window of tiled diffusion, and for what sees whole frames, where they are split."""
+    try:
+        windows = [window_of(settings.tiled_diffusion, model.size) for model in models.values()]
+    except UserError as error:
+        yield str(error)
+        return
+    longest = max(settings.width or 0, settings.height or 0)
+    if not any(0 < window < longest for window in windows):
+        return
+    sees_frames = {"reference": settings.reference, f"tiling {settings.tiling}": settings.tiling != "none"}
+    for name in (name for name, acts in sees_frames.items() if acts):
+        yield f"tiled_diffusion: does not go with {name}, which needs whole frames; leave out the one or the other"
 
 
 def _without_unet(timeline: Timeline, models: Mapping[str, ModelSource]) -> Iterator[str]:

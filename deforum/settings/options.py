@@ -353,6 +353,12 @@ class Settings:
     tiling: Literal["none", "both", "x", "y"] = _diffusion("none", "",
         "Makes seamless tiles: opposite edges fit together. x joins left and right alone, as a panorama needs it, y "
         "top and bottom. true is both.")
+    tiled_diffusion: str = _diffusion("none", "px",
+        "Diffuses frames that are larger than this in overlapping windows, whose results are averaged in each step: "
+        "none, auto (the size that the model was trained on), or the side of a window. It takes the memory of a "
+        "window, and longer. A window does not see the others: prompts and noise fill each, so that large subjects "
+        "need an init image, a high strength, or hires_scale. The autoencoder has tiles of its own, with "
+        "memory: lowest.")
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
         "What happens to a blank frame: ignore keeps it, reroll repeats it with another seed, interrupt ends the run.",
