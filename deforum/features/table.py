@@ -8,6 +8,7 @@ from dataclasses import replace
 from deforum.features import (
     clip_length,
     controlnet,
+    detail,
     flows,
     guided_images,
     hybrid,
@@ -177,6 +178,19 @@ CONTROL = Feature(
 )
 """After the masks, whose mask the unit for inpainting sees; it is nevertheless the innermost, next to the model."""
 
+DETAIL = Feature(
+    "detail pass",
+    is_on=detail.is_on,
+    find=detail.find,
+    check=detail.check,
+    locate=detail.locate,
+    attach="deforum.features.detail:attach",
+    acts=_all(
+        when("detail_mask is given", lambda settings, sampled: detail.is_on(settings)),
+        "detail_prompt", "detail_padding", "detail_strength", "detail_steps",
+    ),
+)  # fmt: skip
+
 ECHO = Feature(
     "echo",
     is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
@@ -249,6 +263,7 @@ FEATURES: tuple[Feature, ...] = (
     MASKS,
     REGIONS,
     CONTROL,
+    DETAIL,
     ECHO,
     SYMMETRY,
     LORAS,

@@ -244,7 +244,7 @@ class Settings:
         "each prompt. A file may be in a subfolder, __places/cities__; * stands for any characters, __places/*__.",
         acts=when("a prompt has a wildcard such as __name__", lambda settings, sampled: (
             settings.wildcards_dir is not None and any("__" in text for text in (
-                settings.positive_prompt, settings.negative_prompt,
+                settings.positive_prompt, settings.negative_prompt, settings.detail_prompt,
                 *(text for _, text in (*settings.prompts, *settings.regions)),
             ))
         )),
@@ -359,6 +359,12 @@ class Settings:
         "window, and longer. A window does not see the others: prompts and noise fill each, so that large subjects "
         "need an init image, a high strength, or hires_scale. The autoencoder has tiles of its own, with "
         "memory: lowest.")
+    detail_mask: str = _diffusion("", "",
+        "Detail pass: what is under this mask is painted once more after the frame, enlarged to the frame's size, and "
+        "pasted back with soft edges. An expression as in mask, such as <face>, which looks at the painted frame. "
+        "Empty: none.")
+    detail_prompt: str = _diffusion("", "", "Detail pass: its prompt; empty: the frame's.")
+    detail_padding: int = _diffusion(32, "px", "Detail pass: margin around the mask.", 0, 1024)
     restore_faces: bool = _diffusion(False, "", "Repairs faces.", pending="face restoration")
     reroll_blank_frames: Literal["ignore", "reroll", "interrupt"] = _diffusion("ignore", "",
         "What happens to a blank frame: ignore keeps it, reroll repeats it with another seed, interrupt ends the run.",

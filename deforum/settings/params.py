@@ -118,6 +118,10 @@ class Params(Generic[T]):
     hires_steps: T = _diffusion("0", "steps",
         "High-resolution fix: steps that the second pass counts its own from; 0 is steps.", 0, 1000,
         acts=used("hires_scale"))
+    detail_strength: T = _diffusion("0.6", "share",
+        "Detail pass: how much of the painted frame it keeps under the mask.", 0, 1)
+    detail_steps: T = _diffusion("0", "steps",
+        "Detail pass: steps that it counts its own from; 0 is steps.", 0, 1000)
     noise_multiplier: T = _diffusion("1.05", "factor",
         "Scales the noise that img2img starts from; 1 is neutral, higher gives more detail.",
         0, old="noise_multiplier_schedule")

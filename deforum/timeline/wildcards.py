@@ -96,7 +96,7 @@ class Wildcards:
 
 def with_wildcards(settings: Settings) -> Settings:
     """Return settings, whose seed is drawn, with lines in place of the wildcards of their prompts. Raises UserError."""
-    fields = {"positive_prompt": settings.positive_prompt, "negative_prompt": settings.negative_prompt}
+    fields = {name: getattr(settings, name) for name in ("positive_prompt", "negative_prompt", "detail_prompt")}
     if not settings.wildcards_dir or not any(
         WILDCARD.search(text)
         for text in (*fields.values(), *(text for _, text in (*settings.prompts, *settings.regions)))
@@ -112,6 +112,7 @@ def with_wildcards(settings: Settings) -> Settings:
         prompts=tuple((key, fill(text, f"prompts, keyframe {key}")) for key, text in settings.prompts),
         positive_prompt=fill(fields["positive_prompt"], "positive_prompt"),
         negative_prompt=fill(fields["negative_prompt"], "negative_prompt"),
+        detail_prompt=fill(fields["detail_prompt"], "detail_prompt"),
         regions=tuple(each._replace(prompt=fill(each.prompt, f"regions, {each.mask}")) for each in settings.regions),
     )
 

@@ -15,21 +15,25 @@ from deforum.features.masks.clipseg import load_words
 from deforum.features.masks.compose import Masks
 from deforum.features.regions import RegionSource, masked
 from deforum.pixels.image import Image
+from deforum.settings.declare import Region
 from deforum.timeline.frame import PromptRegion
 
 
 def attach(stages: Stages, found: Sequence[RegionSource], kit: Kit) -> Stages:
     """Load the models and clips of the masks. Raises UserError for invalid files."""
-    regions = [(source, _masks(source, kit, number)) for number, source in enumerate(found)]
+    regions = [
+        (source, masks_of(source, kit, region)) for source, region in zip(found, kit.settings.regions, strict=True)
+    ]
     return replace(stages, around=[*stages.around, lambda diffuse: with_regions(diffuse, regions, kit)])
 
 
-def _masks(source: RegionSource, kit: Kit, number: int) -> Masks:
+def masks_of(source: RegionSource, kit: Kit, region: Region) -> Masks:
+    """Load the models and the clip of a region's masks. Raises UserError for invalid files."""
     found = source.masks
     depth = None if found.depth is None else kit.load(load_depth, found.depth)
     words = None if found.words is None else kit.load(load_words, found.words)
     clip = None if found.clip is None else kit.open(found.clip)
-    settings = masked(kit.settings, kit.settings.regions[number])
+    settings = masked(kit.settings, region)
     return Masks(found, settings, replace(kit.profile, black_mask_keeps=True), kit.device, clip, depth, words)
 
 
