@@ -544,7 +544,7 @@ class _Translator:
             else:
                 self.given[name] = (name, self.left[name])
         for number in sorted(units, key=int):
-            for setting, text in (CONTROL_DEFAULTS | (FORGE_CONTROL_DEFAULTS if self.is_forge() else {})).items():
+            for setting, text in {**CONTROL_DEFAULTS, **(FORGE_CONTROL_DEFAULTS if self.is_forge() else {})}.items():
                 if f"cn_{number}_{setting}" not in self.given:
                     self.put(f"cn_{number}_{setting}", text, f"cn_{number}_enabled")
         self.drop(*names)
