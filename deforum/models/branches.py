@@ -60,17 +60,6 @@ class Branch(nn.Module):
         """Return what `forward` does as a change of the layer's weight and of its bias."""
         raise NotImplementedError
 
-    def merge(
-        self, weight: Tensor, bias: Tensor | None, factor: float, ranks: int | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return a weight and a bias with `factor` times the branch's change of the layer's."""
-        change, offset = self.change(ranks)
-        if change is not None:
-            weight = weight.add(change.reshape(weight.shape), alpha=factor)
-        if offset is not None:
-            bias = offset * factor if bias is None else bias.add(offset, alpha=factor)
-        return weight, bias
-
 
 class Branched(nn.Module):
     """A layer with branches; see `branch_off`."""
@@ -97,15 +86,12 @@ class Branched(nn.Module):
             (key, float(weight)) for key, weight in _CURRENT.inputs.items() if key.partition(":")[0] in self.branches
         )
 
-    def merged(self) -> tuple[Tensor, Tensor | None]:
-        """Return the layer's weight and bias with the acting branches in them."""
-        layer: Any = self
-        weight, bias = layer.weight, layer.bias
-        for key, factor in self.acting():
-            name, _, ranks = key.partition(":")
-            branch = cast(Branch, self.branches[name])
-            weight, bias = branch.merge(weight, bias, factor, int(ranks) if ranks else None)
-        return weight, bias
+    def change(self, key: str) -> tuple[Tensor | None, Tensor | None]:
+        """Return the changes of the layer's weight and bias by a branch at weight 1; `key` is one of the inputs."""
+        name, _, ranks = key.partition(":")
+        if name not in self.branches:
+            return None, None
+        return cast(Branch, self.branches[name]).change(int(ranks) if ranks else None)
 
 
 _KINDS: dict[type[nn.Module], type[nn.Module]] = {}

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import nn
@@ -30,8 +30,11 @@ LARGE = 40_000
 MOST = 8
 """Shapes of input for which a convolution keeps its weights."""
 
-SETS = 3
+SETS = 2
 """Sets of weights of branches for which a layer keeps merged weights."""
+
+CHANGES = 4
+"""Branches of a layer whose changes are kept."""
 
 
 def is_supported() -> bool:
@@ -49,16 +52,40 @@ class Part(nn.Module):
         return self.forward(*given)
 
 
-T = TypeVar("T")
+class Form(Protocol):
+    """What is made of weights, linearly: that of a sum is the sum of those of its parts."""
+
+    def plus(self, change: Any, factor: float) -> Self:
+        """Return the form of the weights plus `factor` times a change, whose form is given."""
+
+
+T = TypeVar("T", bound=Form)
 Weights = Sequence[tuple[Tensor, Tensor | None]]
 """Weight and bias of each of some layers."""
+
+
+class Pair(NamedTuple):
+    """A weight and a bias, as they are or in oneDNN's layout."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def plus(self, change: Pair, factor: float) -> Pair:
+        return Pair(self.weight.add(change.weight, alpha=factor), _sum(self.bias, change.bias, factor))
+
+
+def _sum(bias: Tensor | None, change: Tensor | None, factor: float) -> Tensor | None:
+    if change is None:
+        return bias
+    return change * factor if bias is None else bias.add(change, alpha=factor)
 
 
 class Forms(Generic[T]):
     """What is made of the weights of some layers: once, and again for each set of weights of their branches.
 
     Branches of layers on a processor are merged into the weights: each would take as long as a layer, small as it is.
-    Only layers with branches are made again when weights change. The last few sets are kept.
+    What a branch changes is brought into the form once, so that for other weights of branches forms are added alone: in
+    oneDNN's layout that takes a sixth of merging and bringing the sum into it. The last few are kept.
     """
 
     def __init__(self, layers: Sequence[Any], make: Callable[[Weights], T]) -> None:
@@ -66,6 +93,7 @@ class Forms(Generic[T]):
         self._branched = [layer for layer in layers if isinstance(layer, Branched)]
         self._own = make([(layer.weight, layer.bias) for layer in layers])
         self._merged: OrderedDict[Hashable, T] = OrderedDict()
+        self._changes: OrderedDict[str, T] = OrderedDict()
         self._lock = threading.Lock()
 
     def now(self) -> T:
@@ -76,14 +104,38 @@ class Forms(Generic[T]):
         with self._lock:
             made = self._merged.get(key)
             if made is None:
-                weights = [
-                    layer.merged() if isinstance(layer, Branched) else (layer.weight, layer.bias)
-                    for layer in self._layers
-                ]
-                made = self._merged[key] = self._make(weights)
-                if len(self._merged) > SETS:
-                    self._merged.popitem(last=False)
+                made = self._own
+                for name, factor in dict(pair for own in key for pair in own).items():
+                    made = made.plus(self._change(name), factor)
+                _keep(self._merged, key, made, SETS)
             return made
+
+    def _change(self, name: str) -> T:
+        """Return what is made of the changes by a branch at weight 1; `name` is a key of the inputs."""
+        found = self._changes.get(name)
+        if found is None:
+            found = self._make([_changed(layer, name) for layer in self._layers])
+            _keep(self._changes, name, found, CHANGES)
+        return found
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _keep(known: OrderedDict[K, V], key: K, made: V, most: int) -> None:
+    known[key] = made
+    if len(known) > most:
+        known.popitem(last=False)
+
+
+def _changed(layer: Any, name: str) -> tuple[Tensor, Tensor | None]:
+    """Return the changes of a layer's weight and bias; 0 where it has no such branch."""
+    weight, bias = layer.change(name) if isinstance(layer, Branched) else (None, None)
+    if weight is None:
+        return torch.zeros_like(layer.weight), bias
+    weight = weight.reshape(layer.weight.shape)
+    return (weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight), bias
 
 
 class Conv(Part):
@@ -100,7 +152,7 @@ class Conv(Part):
         if self._mode != "zeros" and any(padding):
             self._around, padding = [padding[1], padding[1], padding[0], padding[0]], [0, 0]
         self._shape = padding, list(conv.stride), list(conv.dilation), conv.groups
-        self._forms = Forms([given], lambda weights: _Layouts(*weights[0], self._shape))
+        self._forms = Forms([given], lambda weights: _Layouts.of(*weights[0], self._shape))
 
     def forward(self, x: Tensor) -> Tensor:
         x, form = self._padded(x), self._forms.now()
@@ -115,6 +167,13 @@ class Conv(Part):
         made: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
             x, other, form.layout(x.shape), form.bias, *self._shape, "add", None, None, [], ""
         )
+        return made
+
+    def plus(self, change: Conv, factor: float) -> Conv:
+        """Return the convolution with another one's weights added."""
+        made = copy.copy(self)
+        form = self._forms.now().plus(change._forms.now(), factor)
+        made._forms = Forms([], lambda weights: form)
         return made
 
     def _padded(self, x: Tensor) -> Tensor:
@@ -133,10 +192,18 @@ class _Given:
 class _Layouts:
     """A convolution's weight in the layouts for shapes of input."""
 
-    weight: Tensor
+    make: Callable[[torch.Size], Tensor]
+    """Makes the layout for a shape."""
     bias: Tensor | None
-    shape: tuple[Any, ...]
+    grouped: tuple[Tensor, tuple[Any, ...]] | None = None
+    """Of a convolution of groups: its weight and geometry, as sums of layouts would lose the groups."""
     made: dict[torch.Size, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None, shape: tuple[Any, ...]) -> _Layouts:
+        reorder = torch.ops.mkldnn._reorder_convolution_weight
+        grouped = (weight, shape) if shape[-1] > 1 else None
+        return cls(lambda size: reorder(weight, *shape, list(size)), bias, grouped)
 
     def layout(self, shape: torch.Size) -> Tensor:
         # A layout for another shape gives the same results, but takes up to 40 times as long.
@@ -144,9 +211,17 @@ class _Layouts:
         if weight is None:  # two threads may both make it
             if len(self.made) >= MOST:
                 self.made.clear()
-            weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.shape, list(shape))
-            self.made[shape] = weight
+            weight = self.made[shape] = self.make(shape)
         return weight
+
+    def plus(self, change: _Layouts, factor: float) -> _Layouts:
+        if self.grouped is not None and change.grouped is not None:
+            (weight, shape), (other, _) = self.grouped, change.grouped
+            return _Layouts.of(weight.add(other, alpha=factor), _sum(self.bias, change.bias, factor), shape)
+        return _Layouts(
+            lambda shape: self.layout(shape).add(change.layout(shape), alpha=factor),
+            _sum(self.bias, change.bias, factor),
+        )
 
 
 class Linear(Part):
@@ -167,7 +242,7 @@ class Linear(Part):
         made: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
         return made
 
-    def _form(self, weights: Weights) -> tuple[Tensor, Tensor | None]:
+    def _form(self, weights: Weights) -> Pair:
         matrices = [weight.flatten(1) for weight, _ in weights]
         weight = torch.cat(matrices) if len(matrices) > 1 else matrices[0]
         biases = [
@@ -176,7 +251,7 @@ class Linear(Part):
         ]
         has_bias = any(bias is not None for _, bias in weights)
         bias = (torch.cat(biases) if len(biases) > 1 else biases[0]) if has_bias else None
-        return torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight, bias
+        return Pair(torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight, bias)
 
 
 def pack(module: nn.Module, makers: Makers) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from deforum.diffusion.adapters.lora.branches import Whole
 from deforum.models import packing
+from deforum.models.branches import adapting, branch_off
 from deforum.models.packing import Conv, Linear, pack
 
 pytestmark = pytest.mark.skipif(not packing.is_supported(), reason="torch without oneDNN")
@@ -67,3 +71,23 @@ def test_modules_are_copied_around_packed_layers() -> None:
     assert isinstance(whole[1][1], nn.Conv2d)
     x = noise(1, 3, 4, 4)
     assert torch.allclose(packed(x), whole(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [*CONVOLUTIONS, nn.Linear(16, 16), nn.Linear(256, 256, bias=False)], ids=str)
+@torch.inference_mode()
+def test_branches_of_any_weight_and_number(layer: nn.Module) -> None:
+    """Changes are added in oneDNN's layout, over more sets of weights and more branches than are kept."""
+    layer = copy.deepcopy(layer)
+    own, is_conv = layer.weight, isinstance(layer, nn.Conv2d)
+    for index in range(packing.CHANGES + 1):
+        bias = noise(len(own)) if index % 2 else None
+        branch_off(layer, f"b{index}", Whole(layer, noise(*own.shape) * 0.1 * (index + 1), bias))
+    packed = Conv(layer) if isinstance(layer, nn.Conv2d) else Linear(layer)
+    x = noise(2, 8, 9, 7) if is_conv else noise(2, own.shape[1])
+    plain = packed(x)
+    last = {f"b{index}": 0.1 * index - 0.3 for index in range(packing.CHANGES + 1)}
+    for inputs in ({"b0": 1.0}, {"b0": -0.5}, {"b1": 0.3, "b0": 0.2}, {}, last, {"b0": 1.0}, {"other": 1.0}):
+        with adapting(inputs):
+            right = layer(x)
+            assert torch.allclose(packed(x), right, atol=2e-5)
+        assert ({"other", *inputs} == {"other"}) == torch.allclose(right, plain, atol=2e-5)

@@ -32,7 +32,7 @@ from deforum.diffusion.networks.controlnet import ControlNet
 from deforum.diffusion.networks.image_tokens import ImageAttention, images_of, text_of
 from deforum.diffusion.networks.unet import TimeEmbedding, UNet
 from deforum.models.branches import Inputs, adapting, current
-from deforum.models.packing import Conv, Forms, Linear, Makers, Part, Weights, is_supported, pack
+from deforum.models.packing import Conv, Forms, Linear, Makers, Pair, Part, Weights, is_supported, pack
 
 Tensor = torch.Tensor
 Seen = list[tuple[Tensor, Tensor, Any]]
@@ -48,7 +48,7 @@ class Norm(Part):
     def __init__(self, norm: nn.GroupNorm, *, plain: bool = False) -> None:
         super().__init__()
         self._groups, self._eps = norm.num_groups, norm.eps
-        self._forms = Forms([norm], lambda weights: weights[0])
+        self._forms = Forms([norm], lambda weights: Pair(*weights[0]))
         self._plain = plain
 
     def forward(self, x: Tensor) -> Tensor:

@@ -97,21 +97,6 @@ class LowRank(_OfLayer):
             change = change + self.gain[:, None] * self._own.flatten(1)
         return change, self.bias
 
-    def merge(
-        self, weight: Tensor, bias: Tensor | None, factor: float, ranks: int | None
-    ) -> tuple[Tensor, Tensor | None]:
-        if self.mid is not None or self.gain is not None or self.bias is not None:
-            return super().merge(weight, bias, factor, ranks)
-        down, up = self.down[:ranks], self.up[:, :ranks]
-        if weight.ndim < 4:
-            return torch.addmm(weight, up, down, alpha=factor), bias
-        # In the order of channels-last memory, in which weights of convolutions are.
-        rows = weight.permute(0, 2, 3, 1)
-        if down.ndim < 4:
-            down = down[:, :, None, None]
-        made = torch.addmm(rows.flatten(1), up, down.permute(0, 2, 3, 1).flatten(1), alpha=factor)
-        return made.view(rows.shape).permute(0, 3, 1, 2), bias
-
 
 class Kronecker(_OfLayer):
     """Kronecker's product of w1 (o1, i1) and w2 (o2, i2 (, k, k))."""
