@@ -151,7 +151,7 @@ def test_frames_that_cannot_be_written_behind_the_loop_end_the_render(
 def test_an_observer_is_told_everything_in_order(models: KeptModels) -> None:
     events: list[Event] = []
     calls: list[tuple[int, int]] = []
-    settings = load({**SMALL, "prompts": "hills <lora:x:1>", "cadence": 1}).settings
+    settings = load({**SMALL, "prompts": "hills <hypernet:x:1>", "cadence": 1}).settings
     result = render(
         settings, output="out", models=models, observer=events.append, progress=lambda *call: calls.append(call)
     )
@@ -159,7 +159,7 @@ def test_an_observer_is_told_everything_in_order(models: KeptModels) -> None:
     assert kinds == [RunPrepared, Note, Note, RunLoaded, *[StageTimes, FrameShown] * 3, RunFinished]
     prepared, _, note, loaded, *rest, finished = events
     assert isinstance(prepared, RunPrepared) and prepared.settings.seed == 4 and len(prepared.timeline) == 3
-    assert isinstance(note, Note) and "lora" in note.text
+    assert isinstance(note, Note) and "hypernet" in note.text
     assert isinstance(loaded, RunLoaded) and loaded.folder == result.folder and loaded.total == 3
     assert isinstance(finished, RunFinished) and finished.result == result
     times = [event for event in rest if isinstance(event, StageTimes)]
@@ -208,7 +208,8 @@ def test_a_run_is_prepared_once(counted: dict[str, int], capsys: pytest.CaptureF
     ]
     assert main(["a.yaml", *words, *more, "-o", "out", "-q"]) == 0
     assert capsys.readouterr().out.strip().endswith(".mp4")
-    assert counted == {"sample": 1, "model": 1, "depth": 1, "hybrid video": 1, "optical-flow cadence": 1}
+    features = ("depth", "hybrid video", "optical-flow cadence", "moving grid")
+    assert counted == {"sample": 1, "model": 1} | dict.fromkeys(features, 1)
 
 
 def test_check_gives_the_prepared_run() -> None:

@@ -51,8 +51,12 @@ def pictures(settings: Settings, models: KeptModels, change: Any = lambda stages
 
 
 SHORT, LONG = {"max_frames": 2, "cadence": 1}, {"max_frames": 5, "cadence": 3, "seed": 8, "strength": 0.4}
-DEEP = {"max_frames": 3, "cadence": 2, "animation_mode": "3D", "translation_z": 4, "seed": 9, "steps": 2}
-"""Of a few frames: at the edges of depth a rounding can decide which of two surfaces a pixel shows, later on."""
+DEEP: dict[str, object] = {
+    **{"max_frames": 3, "cadence": 2, "animation_mode": "3D", "translation_z": 4, "seed": 9, "steps": 2},
+    "optical_flow_cadence": "None",
+}
+"""Of a few frames: at the edges of depth a rounding can decide which of two surfaces a pixel shows, later on. The same
+is true of an estimated flow: with it, single values of an in-between differ by up to 3 levels."""
 APART = {"max_frames": 4, "animation_mode": "Interpolation"}
 
 

@@ -240,6 +240,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
 
     class Grey:
         device = torch.device("cpu")
+        dtype = torch.float32
         factor = 8
 
         def fit(self, width: int, height: int) -> None:
@@ -257,7 +258,7 @@ def test_a_model_is_loaded_once_for_all_runs_that_agree(
         return Grey()
 
     monkeypatch.setattr(diffusion, "load_diffuser", load_diffuser)
-    monkeypatch.setattr(diffusion, "resolve_model", lambda name, prediction: replace(embedded, name=name))
+    monkeypatch.setattr(diffusion, "resolve_model", lambda name, *_, **__: replace(embedded, name=name))
     monkeypatch.chdir(tmp_path)
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text(SEA)

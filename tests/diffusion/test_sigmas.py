@@ -106,7 +106,7 @@ def test_linear_quadratic_levels_are_those_of_mochi(steps: int) -> None:
 @pytest.mark.parametrize(("is_xl", "family"), [(False, "StableDiffusion"), (True, "StableDiffusionXL")])
 def test_align_your_steps(is_xl: bool, family: str) -> None:
     """Its 11 published levels as diffusers has them, where the last is 0 in place of 0.029."""
-    schedule = replace(SCHEDULE, is_xl=is_xl)
+    schedule = replace(SCHEDULE, step_table=int(is_xl))
     theirs = AysSchedules[f"{family}Sigmas"][:-1]
     assert visit(schedule, "align your steps", 11)[:-2] == pytest.approx(theirs, abs=5e-4)
     assert visit(schedule, "align your steps", 11)[-2] == pytest.approx(SCHEDULE.sigmas[0])

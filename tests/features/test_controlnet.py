@@ -19,11 +19,12 @@ from deforum import build
 from deforum.animation.painter import each
 from deforum.animation.parts import Moment
 from deforum.build import prepare
+from deforum.diffusion.adapters.find import FLUX_TASKS, TASKS
 from deforum.errors import UserError
 from deforum.features.controlnet import annotators, curve_of
 from deforum.features.controlnet.attach import Guide, controlled, fitted, work_size
 from deforum.features.controlnet.filters import Given
-from deforum.features.controlnet.preprocessors import FLUX_TASKS, PREPROCESSORS, TASKS, find_preprocessor
+from deforum.features.controlnet.preprocessors import PREPROCESSORS, find_preprocessor
 from deforum.loading import load
 from deforum.models.catalogue import find_function
 from deforum.pixels.image import Image, from_bytes, to_bytes

@@ -36,6 +36,12 @@ _OTHERS = (
 """Kinds of file in which no unit is: (pattern of a weight's name, what it is)."""
 FAMILY_OF: Mapping[Kind, str] = {"sd3": "stable_diffusion_3", "flux": "flux"}
 """The family of models that a kind is made for, where it is one."""
+TASKS: Mapping[str, int] = {
+    "openpose": 0, "depth": 1, "softedge": 2, "canny": 3, "normal": 4, "segment": 5, "tile": 6, "inpaint": 7,
+}  # fmt: skip
+"""Kinds of control picture of a union of ControlNets, with their indices in xinsir's networks."""
+FLUX_TASKS: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "openpose": 4}
+"""Likewise, in InstantX's networks for Flux."""
 _EXPECTED = "expected a ControlNet, Control-LoRA or T2I-Adapter: a diffusers folder, or a .safetensors or .pth file"
 
 
@@ -67,6 +73,11 @@ class ControlSource:
     def is_union(self) -> bool:
         """Whether it has to be told the kind of control picture, see `for_task`."""
         return self.kind == "union" or bool(self.config.get("num_mode"))
+
+    @property
+    def tasks(self) -> Mapping[str, int]:
+        """Of a union: its kinds of control picture, with their indices."""
+        return FLUX_TASKS if self.kind == "flux" else TASKS
 
     def for_task(self, task: int) -> ControlSource:
         """Return the union for one kind of picture."""

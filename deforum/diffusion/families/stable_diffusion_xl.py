@@ -41,7 +41,7 @@ def load(source: ModelSource, dtype: torch.dtype) -> Model:
         # The published autoencoder overflows in fp16; its config says force_upcast.
         vae=vae if vae.config.get("force_upcast") else with_precision(vae, dtype),
         text=text,
-        schedule=replace(parts.schedule, is_xl=True),
+        schedule=replace(parts.schedule, step_table=1),
         aesthetics=bool(index.get("requires_aesthetics_score", False)),
     )
 

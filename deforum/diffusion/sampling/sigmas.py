@@ -36,8 +36,8 @@ class NoiseSchedule:
     """Standard deviation of clean latents, sigma_data of EDM (Karras et al. 2022)."""
     reads_log: bool = False
     """The network takes ln(sigma) / 4 in place of a timestep, as EDM's do."""
-    is_xl: bool = False
-    """The model is of the XL family, for which step tables are published apart."""
+    step_table: int = 0
+    """Which of the published `STEP_TABLES` of a name was found for models of this kind."""
     trailing: bool = False
     """The model is made for levels without the lowest, "trailing" spacing (Lin et al. 2023, arXiv 2305.08891)."""
 
@@ -332,7 +332,7 @@ def _from_table(name: str) -> Callable[[NoiseSchedule, int], Sigmas]:
     """
 
     def grid(schedule: NoiseSchedule, steps: int) -> Sigmas:
-        table = np.asarray(STEP_TABLES[name][schedule.is_xl])
+        table = np.asarray(STEP_TABLES[name][schedule.step_table])
         if schedule.prediction == "flow":
             table = table / (1 + table)  # as shares of noise, between which its grids are spread
         low, high = schedule.ends()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.errors import Problem, UserError
-from deforum.features.controlnet.preprocessors import FLUX_TASKS, TASKS, Preprocessor, find_preprocessor
+from deforum.features.controlnet.preprocessors import Preprocessor, find_preprocessor
 from deforum.features.depth import depth_named
 from deforum.settings.files import Lookup
 from deforum.settings.options import CONTROLS, ControlUnit, Settings
@@ -209,7 +209,7 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
         for name in others:  # it is loaded once, and has to fit them all
             find_control(unit.model, resolve_model(name, roots=roots), roots=roots)
         if model.is_union and row is not None:
-            model = model.for_task(_task(unit, row, FLUX_TASKS if model.kind == "flux" else TASKS))
+            model = model.for_task(_task(unit, row, model.tasks))
     except UserError as error:
         named("model", error)
     try:

@@ -15,13 +15,6 @@ from schedules.quoting import quote
 FILTERS = "deforum.features.controlnet.filters"
 AUX = "deforum.features.controlnet.annotators"
 
-TASKS: Mapping[str, int] = {
-    "openpose": 0, "depth": 1, "softedge": 2, "canny": 3, "normal": 4, "segment": 5, "tile": 6, "inpaint": 7,
-}  # fmt: skip
-"""Kinds of control picture of a union of ControlNets, with their indices in xinsir's networks."""
-FLUX_TASKS: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "openpose": 4}
-"""Likewise, in InstantX's networks for Flux."""
-
 
 @dataclass(frozen=True)
 class Slider:
@@ -51,7 +44,7 @@ class Preprocessor:
     a: Slider = NONE
     b: Slider = NONE
     task: str = ""
-    """Its kind for a union of ControlNets, a key of `TASKS`; "" if it may be any."""
+    """Its kind for a union of ControlNets, a key of `adapters.find.TASKS`; "" if it may be any."""
     needs: str = ""
     """"depth" or "flow": the model that it needs; "mask"."""
     depth: str = ""
