@@ -51,12 +51,10 @@ def pictures(settings: Settings, models: KeptModels, change: Any = lambda stages
 
 
 SHORT, LONG = {"max_frames": 2, "cadence": 1}, {"max_frames": 5, "cadence": 3, "seed": 8, "strength": 0.4}
-DEEP: dict[str, object] = {
-    **{"max_frames": 3, "cadence": 2, "animation_mode": "3D", "translation_z": 4, "seed": 9, "steps": 2},
-    "optical_flow_cadence": "None",
-}
-"""Of a few frames: at the edges of depth a rounding can decide which of two surfaces a pixel shows, later on. The same
-is true of an estimated flow: with it, single values of an in-between differ by up to 3 levels."""
+DEEP = {"max_frames": 3, "cadence": 2, "animation_mode": "3D", "translation_z": 4, "seed": 9, "steps": 2}
+AT_EDGES = 0.001
+"""Share of the values of a 3D run that may differ by more than a level: at the edges of depth a rounding decides which
+of two surfaces a pixel of an in-between shows. 0.006 % here."""
 APART = {"max_frames": 4, "animation_mode": "Interpolation"}
 
 
@@ -74,11 +72,13 @@ def test_each_gives_the_pictures_of_its_own_run(
     alone = [pictures(run, models) for run in runs]
     together = Together(3, in_batches=in_batches)
     made = together.run([partial(pictures, run, models, together.join) for run in runs])
-    for one, future in zip(alone, made, strict=True):
+    for run, one, future in zip(runs, alone, made, strict=True):
         assert future is not None
         both = future.result(0)
         assert both.shape == one.shape
-        assert np.abs(both.astype(int) - one).max() <= 1
+        other = np.abs(both.astype(int) - one) > 1
+        assert other.mean() <= (AT_EDGES if run.mode.has_depth else 0)
+        assert not other[[0, -1]].any()  # those that are painted
 
 
 def test_in_16_bits_each_picture_is_bit_for_bit_that_of_its_own_run() -> None:

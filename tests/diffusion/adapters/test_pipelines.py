@@ -14,8 +14,10 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.noise import starting_noise
+from deforum.diffusion.prompts.inversions import find_inversions
 from deforum.timeline.image_tracks import ImageWord
 from deforum.timeline.lora_words import LoraWord
+from deforum.timeline.prompts import Prompt
 from tests.diffusion.adapters.ip_adapter.files import photograph, vision, weights_of
 from tests.diffusion.adapters.lora.files import flat, merged, write
 from tests.diffusion.tiny import build, frame, picture
@@ -55,9 +57,10 @@ def theirs(pipe: Any, monkeypatch: pytest.MonkeyPatch, **ask: Any) -> Tensor:
         ask |= {"original_size": (32, 32), "target_size": (32, 32)}
     if "ControlNet" in type(pipe).__name__:
         ask |= {"control_image": hint()[None], "controlnet_conditioning_scale": 0.7, "width": 32, "height": 32}
+    ask = {"prompt": "a red house"} | ask
     with torch.inference_mode():
         return pipe(  # type: ignore[no-any-return]
-            prompt="a red house", negative_prompt="fog", num_inference_steps=6, guidance_scale=4.0, strength=0.5,
+            negative_prompt="fog", num_inference_steps=6, guidance_scale=4.0, strength=0.5,
             output_type="pt", image=latents.detach(), **ask,
         ).images[0]  # fmt: skip
 
@@ -116,6 +119,21 @@ def test_lora(family: str, folders: dict[str, Path], tmp_path: Path, monkeypatch
     want = theirs(pipe, monkeypatch)
     got = ours(folder, on((), loras=(LoraWord("a", 0.7, 0.7),)), loras=(("a", path),))
     assert (got - want).abs().max() < CLOSE < (got - ours(folder, on(()))).abs().max()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_textual_inversion(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two vectors, for which the library adds two tokens."""
+    path, folder = tmp_path / "inkwash.safetensors", folders["sd1"]
+    save_file({"emb_params": torch.randn(2, 32, generator=torch.Generator().manual_seed(2)) / 8}, path)
+    pipe = pipeline("sd1", folder)
+    pipe.load_textual_inversion(str(path), token="inkwash")
+    want = theirs(pipe, monkeypatch, prompt="a inkwash house")
+    inversions = find_inversions(["a inkwash house"], str(tmp_path), (), resolve_model(str(folder)))
+    asked = {"seed": 5, "steps": 6, "strength": 0.5, "cfg_scale": 4, "sampler": "DDIM"}
+    painted: Any = frame(Prompt("a inkwash house", "fog"), **asked)  # type: ignore[arg-type]
+    got = ours(folder, painted, inversions=inversions)
+    assert (got - want).abs().max() < CLOSE < (got - ours(folder, painted)).abs().max()
 
 
 def _named(prefix: str) -> Any:
