@@ -62,7 +62,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
             "ip_adapter: does not go with refiner, whose network has no weights for it; remove one of them",
         )
     for number, unit in enumerate(settings.ip_adapter, 1):
-        where = f"ip_adapter {number} ({unit.model})"
+        where = f"ip_adapter {number} ({cut(unit.model, 60)})"
         if not unit.images:
             yield "ip_adapter", f"{where}: images has no picture; expected {{0: picture.png}}"
         if not unit.image_encoder:

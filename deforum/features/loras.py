@@ -24,7 +24,7 @@ from deforum.settings.units import declared
 from deforum.timeline.lora_words import KINDS, TAG, take_loras
 from deforum.timeline.prompts import split_negative
 from schedules import ScheduleError, Variables
-from schedules.quoting import quote
+from schedules.quoting import cut, quote
 
 if TYPE_CHECKING:
     from deforum.animation.stages import Stages
@@ -92,7 +92,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
             schedule = getattr(unit, name)
             if not hasattr(schedule, "sample"):
                 continue
-            where = f"loras {number} ({unit.lora}), {name}"
+            where = f"loras {number} ({cut(unit.lora, 60)}), {name}"
             try:
                 curve = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
             except ScheduleError as error:

@@ -291,10 +291,14 @@ def test_no_setting_runs_or_fetches_anything(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("socket.socket.connect", forbidden)
     monkeypatch.setattr("socket.getaddrinfo", forbidden)
     file = tmp_path / "a.yaml"
-    texts = [name for name, each in DECLARATIONS.items() if each.type is str and name != "output"]
+    texts = [name for name, each in DECLARATIONS.items() if each.type is str]
+    texts = [name for name in texts if name not in ("output", "detail_mask")]
     for text in ("http://localhost:1/x", "$(touch owned)", "| touch owned", "owner/name", "file:///etc/passwd"):
         file.write_text("".join(f"{name}: '{text}'\n" for name in texts))
         load(file, to_render=False)
+        file.write_text(f"detail_mask: '{text}'\n")
+        with pytest.raises(UserError, match="detail_mask"):  # its terms are read on loading
+            load(file, to_render=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml"]
 
 

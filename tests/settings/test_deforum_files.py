@@ -493,7 +493,8 @@ def test_real_files_mean_what_they_say(path: Path) -> None:
             ours = getattr(settings.params, name).sample(20, Variables())
             on = {"subseed": "enable_subseed_scheduling", "subseed_strength": "enable_subseed_scheduling",
                   "noise_multiplier": "enable_noise_multiplier_scheduling", "steps": "enable_steps_scheduling",
-                  "clip_skip": "enable_clipskip_scheduling"}  # fmt: skip
+                  "clip_skip": "enable_clipskip_scheduling",
+                  **dict.fromkeys(("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2"), "freeu_enabled")}  # fmt: skip
             if file.get(on.get(name, ""), True):
                 assert list(ours) == list(parse_number(file[old]).sample(20, Variables())), name
 
