@@ -41,7 +41,11 @@ def verify(arguments: argparse.Namespace) -> int:
             console.put("".join(f"{fault}\n" for fault in step.faults))
             status = DIFFERENT if step.faults else status
             state_of = "finished" if step.record.finished else "not finished"
-            what = step.record.film.file if step.record.film else f"{step.frames} of {step.record.count} frames"
+            what = f"{step.frames} of {step.record.count} frames"
+            if step.record.film:
+                what = step.record.film.file
+            elif step.record.frames_deleted:
+                what = f"{step.record.count} frames, which are not kept"
             verdict_of = f"{len(step.faults)} faults" if step.faults else "all as written"
             verified[-1].setdefault("steps", []).append(  # type: ignore[attr-defined]
                 {"folder": str(step.folder), "finished": step.record.finished, "faults": list(step.faults)}
