@@ -112,6 +112,7 @@ def test_dpt_is_that_of_transformers() -> None:
     compare(TINY, config, 96)
 
 
+@pytest.mark.long
 def test_dpt_large_is_that_of_transformers() -> None:
     from transformers import DPTConfig
 

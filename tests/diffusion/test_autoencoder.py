@@ -53,6 +53,7 @@ def doors(vae: AutoencoderKL) -> dict[str, Autoencoder]:
     return {"bare": Autoencoder(vae), "refined": Autoencoder(vae, 1), "compensated": Autoencoder(vae, compensates=True)}
 
 
+@pytest.mark.long
 def test_corrections_keep_detail_over_many_passes(vae: AutoencoderKL, drawn: list[Image]) -> None:
     lost = {}
     for name, door in doors(vae).items():

@@ -55,6 +55,7 @@ def test_each_frame_is_painted_by_its_checkpoint(pair: tuple[Path, Path], tmp_pa
     assert changing.checkpoint.sample(4, prepare(changing).timeline.variables)[3] == str(pair[0].resolve())
 
 
+@pytest.mark.long
 def test_changes_leave_no_memory_behind(pair: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(tmp_path, model=pair[0], max_frames=21, checkpoint=by_turns(pair, 21))
     used: dict[int, int] = {}

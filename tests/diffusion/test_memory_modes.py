@@ -49,7 +49,7 @@ def hooked(module: torch.nn.Module, hook: Any) -> Iterator[None]:
         handle.remove()
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.long)])
 def test_every_mode_gives_the_same_picture(family: str, folders: dict[str, Path]) -> None:
     on = frame("a red house", cfg_scale=4, steps=3)
     wanted = show(diffuser_in(folders[family], "full"), picture(), on)
@@ -65,7 +65,7 @@ def test_every_mode_gives_the_same_picture(family: str, folders: dict[str, Path]
         assert diffuser.device.type == model.device.type == "cpu"
 
 
-@pytest.mark.parametrize("memory", ["low", "lowest"])
+@pytest.mark.parametrize("memory", [pytest.param("low", marks=pytest.mark.long), "lowest"])
 @pytest.mark.parametrize("stage", ["unet", "decoder", "encoder"])
 def test_no_number_is_done_again_in_fp32_wherever_the_weights_are(
     stage: str, memory: str, folders: dict[str, Path], caplog: Any

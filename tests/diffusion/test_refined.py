@@ -93,6 +93,7 @@ def test_a_refiner_that_never_paints_changes_nothing(folders: dict[str, Path], r
     assert torch.equal(painted(with_refiner(plain, str(refiner_folder), 1.0)), painted(plain))
 
 
+@pytest.mark.long
 def test_control_units_act_on_the_base_alone(
     models: dict[str, Tiny], folders: dict[str, Path], refiner_folder: Path, tmp_path: Path
 ) -> None:

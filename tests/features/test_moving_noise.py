@@ -175,6 +175,7 @@ def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: 
     assert len({frame.seed for frame in log.frames}) == 3
 
 
+@pytest.mark.long
 def test_a_fixed_seed_no_longer_holds_the_picture(settings: Make) -> None:
     """The embedded model, under noise that is nailed to the screen and noise that is not."""
 

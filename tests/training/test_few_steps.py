@@ -82,6 +82,7 @@ def test_a_step_to_the_landing_ends_where_the_curve_does(jumps: list[Jump], devi
     assert taught < 0.5 * untaught
 
 
+@pytest.mark.long
 def test_lessons_are_for_much_noise_and_bring_the_student_nearer(tmp_path: Path) -> None:
     folder = Path(deforum.embedded.__file__).parent / "diffusion"
     latents = np.random.default_rng(0).normal(size=(2, 4, 16, 8, 8)).astype(np.float16)

@@ -71,6 +71,7 @@ def test_lessons_say_what_is_to_be_read(data: Path) -> None:
     assert torch.equal(both.latents[-8:], decoded.latents)
 
 
+@pytest.mark.long
 def test_a_shift_that_comes_with_every_trip_is_taken_back(data: Path) -> None:
     before, pca, pictures = _load(data), fit_pca(_pictures(40), 8), _pictures(16)
     train(data, 60, 0.004, 1e-3, 16, 400, steps=60)

@@ -73,7 +73,7 @@ def ours(folder: Path, frame: Any, **adapters: Any) -> Tensor:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.long)])
 @pytest.mark.parametrize("has_unit", [False, True])
 def test_ip_adapter(
     family: str, has_unit: bool, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +105,7 @@ def test_ip_adapter(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.long)])
 def test_lora(family: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Theirs have the LoRA fused into their weights, by dense arithmetic: loading it as it is takes peft."""
     tiny, folder, path = build(family), folders[family], tmp_path / "a.safetensors"
