@@ -1,16 +1,18 @@
-"""A bounded work queue with threads of its own, beside the renderer."""
+"""Work beside the renderer: a bounded queue with threads of its own, and values that are computed ahead."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from deforum.profiling import WAITING, count, in_context, stage
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 QUEUE_BYTES, QUEUE_LIMITS = 20 * 2**20, (4, 16)
@@ -86,3 +88,24 @@ class Background(Generic[T]):
         until = time.monotonic() + patience
         for thread in threads:
             thread.join(max(until - time.monotonic(), 0))
+
+
+class Ahead(Generic[K, T]):
+    """Compute a function of keys in a thread, each time for the key that the caller expects next.
+
+    The results are those of `compute`, whether or not the expectation comes true. An error in the thread is raised when
+    its key is asked for.
+    """
+
+    def __init__(self, compute: Callable[[K], T], *, name: str) -> None:
+        self._compute = compute
+        self._thread = ThreadPoolExecutor(1, name)
+        self._next: tuple[K, Future[T]] | None = None
+
+    def __call__(self, key: K, following: K | None) -> T:
+        """Return the value of a key, and begin with that of the following one; None: no other is expected."""
+        known, self._next = self._next, None
+        found = known[1].result() if known is not None and known[0] == key else self._compute(key)
+        if following is not None:
+            self._next = following, self._thread.submit(in_context(self._compute), following)
+        return found

@@ -20,6 +20,7 @@ from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.models.places import roots_of
 from deforum.models.process import color_tables
+from deforum.models.transfer import stays_on
 from deforum.pixels.files import check_pictures
 from deforum.profiling import each
 from deforum.settings.modes import MODES
@@ -388,7 +389,9 @@ def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Anim
     settings = prepared.settings
     kit = Kit(settings, PROFILES[settings.profile], model.device, model.cell, models, model.dtype)
     room = settings.batch_size or batch_size(model.device, *settings.size)
-    stages = stages_of(settings, model.painter, model.device, room=room)
+    # On a processor both have the same cores.
+    following = prepared.timeline.following if stays_on(model.device) else None
+    stages = stages_of(settings, model.painter, model.device, room=room, following=following)
     for feature in switched_on(settings):
         stages = find_function(feature.attach)(stages, prepared.found[feature.name], kit)
     return Animation(prepared, stages, model.device)

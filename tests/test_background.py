@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from deforum.background import Background, queue_room
+from deforum.background import Ahead, Background, queue_room
 
 
 def test_memory_is_bounded_when_the_encoder_is_slower() -> None:
@@ -49,3 +49,32 @@ def test_an_error_in_a_thread_comes_up_at_the_next_hand_over() -> None:
 )
 def test_a_queue_holds_as_much_as_its_memory_allows(size: int, room: int) -> None:
     assert queue_room(size) == room
+
+
+def test_values_are_computed_ahead_where_the_caller_knows_what_comes() -> None:
+    done: list[tuple[int, bool]] = []
+    begun = threading.Semaphore(0)
+
+    def square(n: int) -> int:
+        done.append((n, threading.current_thread() is threading.main_thread()))
+        begun.release()
+        return n * n
+
+    ahead = Ahead(square, name="squares")
+    assert ahead(1, 2) == 1
+    for _ in range(2):
+        assert begun.acquire(timeout=10)
+    assert done == [(1, True), (2, False)]  # before anyone asked for it
+    assert ahead(2, 3) == 4
+    assert ahead(5, None) == 25 and ahead(6, None) == 36  # what was not foreseen
+    for _ in range(3):
+        assert begun.acquire(timeout=10)
+    assert sorted(done) == [(1, True), (2, False), (3, False), (5, True), (6, True)]
+
+
+def test_an_error_ahead_is_raised_where_its_value_is_needed() -> None:
+    ahead = Ahead(lambda n: 1 // n, name="failing")
+    assert ahead(1, 0) == 1
+    with pytest.raises(ZeroDivisionError):
+        ahead(0, None)
+    assert ahead(2, None) == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 
 from deforum.animation.palettes import COLOR_SPACES
 from deforum.animation.parts import Filter, Moment
+from deforum.background import Ahead
 from deforum.pixels.color import match_color
 from deforum.pixels.image import Image, adjust_contrast, to_gray
 from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise
@@ -17,6 +17,7 @@ from deforum.profiling import staged
 from deforum.seeds import derive_seed
 from deforum.settings.options import Settings
 from deforum.settings.profiles import Profile
+from deforum.timeline.frame import Frame
 
 
 @staged("colour")
@@ -58,23 +59,37 @@ def sharpen(image: Image, moment: Moment) -> Image:
     return unsharp_mask(image, p.antiblur_amount, int(p.antiblur_kernel), p.antiblur_sigma, p.antiblur_threshold)
 
 
-@dataclass(frozen=True)
-class Noise:
-    """A `Filter` that adds noise, which diffusion turns into detail."""
+Following = Callable[[Frame], Frame | None]
+"""The frame that is painted after a painted one; None after the last."""
 
-    settings: Settings
-    profile: Profile
+
+class Noise:
+    """A `Filter` that adds noise, which diffusion turns into detail.
+
+    Given what follows a frame, the noise of the next one is drawn in a thread while this one is painted.
+    """
+
+    def __init__(self, settings: Settings, profile: Profile, following: Following | None = None) -> None:
+        self.settings, self.profile, self.following = settings, profile, following
+        self._drawn: Callable[[int, int | None], torch.Tensor]
+        self._drawn = Ahead(self._draw, name="noise ahead") if following else lambda seed, _following: self._draw(seed)
 
     @staged("noise")
     def __call__(self, image: Image, moment: Moment) -> Image:
-        frame, profile = moment.frame, self.profile
+        frame = moment.frame
         if frame.params.noise == 0:
             return image
-        noise = self._draw(derive_seed(frame.seed, frame.index, "noise") if profile.noise_per_frame else frame.seed)
-        noise = noise if profile.true_color_channels else noise.flip(0)
+        following = None if self.following is None else self.following(frame)
+        expected = None if following is None or following.params.noise == 0 else self._seed(following)
+        noise = self._drawn(self._seed(frame), expected)
+        noise = noise if self.profile.true_color_channels else noise.flip(0)
         return add_noise(image, noise, frame.params.noise, zero_mean=self.settings.noise_keeps_mean)
 
-    def _draw(self, seed: int) -> Image:
+    def _seed(self, frame: Frame) -> int:
+        return derive_seed(frame.seed, frame.index, "noise") if self.profile.noise_per_frame else frame.seed
+
+    @staged("noise")
+    def _draw(self, seed: int) -> torch.Tensor:
         settings = self.settings
         grid = settings.perlin_w, settings.perlin_h
         if settings.noise_type == "uniform":
@@ -88,8 +103,8 @@ class Noise:
         )
 
 
-def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
-    """List the filters between motion and diffusion, in order."""
+def filters_before(settings: Settings, profile: Profile, following: Following | None = None) -> Sequence[Filter]:
+    """List the filters between motion and diffusion, in order; given what follows a frame, noise is drawn ahead."""
     if not settings.mode.goes_on:
         return ()
     rows: tuple[tuple[bool, Filter], ...] = (
@@ -97,7 +112,7 @@ def filters_before(settings: Settings, profile: Profile) -> Sequence[Filter]:
         (settings.color_force_grayscale, force_grayscale),
         (True, scale_contrast),
         (True, sharpen),
-        (True, Noise(settings, profile)),
+        (True, Noise(settings, profile, following)),
     )
     return [change for wanted, change in rows if wanted]
 

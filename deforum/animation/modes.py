@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deforum.animation.cameras import FlatCamera, StillCamera
 from deforum.animation.depth_camera import DepthCamera
-from deforum.animation.filters import filters_after, filters_before
+from deforum.animation.filters import Following, filters_after, filters_before
 from deforum.animation.loop import apart, arrive, fade_in, in_turn
 from deforum.animation.mix import CrossFade
 from deforum.animation.painter import Painter, Painting
@@ -78,16 +78,17 @@ def stages_of(
     *,
     depth_is_raw: bool = False,
     room: int = 1,
+    following: Following | None = None,
 ) -> Stages:
     """Build the stages around a painter and a depth model, without any feature.
 
-    `room` is the batch size for independent frames.
+    `room` is the batch size for independent frames. With `following` the noise between frames is drawn ahead.
     """
     profile, row = PROFILES[settings.profile], MODES[settings.animation_mode]
     return Stages(
         camera=row.camera(settings, profile, device, depth, depth_is_raw),
         source=row.source(settings, device),
-        before=filters_before(settings, profile),
+        before=filters_before(settings, profile, following),
         painting=Painting(painter),
         after=filters_after(settings),
         between=(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,6 +72,11 @@ class Timeline:
 
     def __len__(self) -> int:
         return self.num_frames
+
+    def following(self, frame: Frame) -> Frame | None:
+        """Return the first painted frame after one; None after the last."""
+        place = bisect_right(self.keys, frame.index)
+        return self[self.keys[place]] if place < len(self.keys) else None
 
     def is_used(self, param: str) -> bool:
         """Return whether a parameter is nonzero in any frame."""

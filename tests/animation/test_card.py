@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from deforum.animation import filters
 from deforum.build import Animation, LoadedModel, assemble, build, load_model, prepare
 from deforum.diffusion.families import load as families
 from deforum.diffusion.faults import RenderError
@@ -149,6 +151,22 @@ def test_pictures_are_those_of_the_cpu(
             off = np.abs(to_bytes(expected).astype(int) - ours)
             print(frame.index, off.mean(), off.max())
             assert off.mean() < 1.5, frame.index
+
+
+def test_noise_is_drawn_while_the_frame_before_is_painted(
+    animation: Callable[[Changes], Animation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but that of the first frame that has some, and of no frame twice."""
+    threads: list[str] = []
+    drawn = filters.perlin_noise
+
+    def noted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        threads.append(threading.current_thread().name)
+        return drawn(*args, **kwargs)
+
+    monkeypatch.setattr(filters, "perlin_noise", noted)
+    rendered(animation, FLAT | {"noise_type": "perlin", "cadence": 1, "max_frames": 6, "noise": {0: 0.1, 4: 0}})
+    assert [name.startswith("noise ahead") for name in threads] == [False, True, True]
 
 
 def test_a_faulty_frame_is_done_again_in_fp32(
