@@ -33,7 +33,7 @@ def sample_numbers(schedule: NumberSchedule, num_frames: int, variables: Variabl
     Keyframes set the values of their own frame or span; frames left empty or NaN are then interpolated linearly between
     their neighbours, which also gives the linear easing. `_ease` applies the other easings.
     """
-    placed = _place(schedule.keyframes, num_frames, variables)
+    placed = place(schedule.keyframes, num_frames, variables)
     if not placed:
         keyframe = schedule.keyframes[0]
         raise schedule.fault(keyframe, _all_outside(keyframe.key, num_frames), _keys_hint(num_frames))
@@ -64,7 +64,7 @@ def sample_texts(
     schedule: TextSchedule, num_frames: int, variables: Variables, deforum_stripping: bool
 ) -> tuple[str, ...]:
     """Sample a text schedule: each text is held until the next, see TextSchedule.sample."""
-    placed = _place(schedule.keyframes, num_frames, variables)
+    placed = place(schedule.keyframes, num_frames, variables)
     if not placed:
         first = schedule.keyframes[0]
         raise schedule.fault(_all_outside(first.key, num_frames), first.column, _keys_hint(num_frames))
@@ -83,7 +83,7 @@ def sample_texts(
     return (*sampled, *[current] * (num_frames - len(sampled)))
 
 
-def _place(keyframes: tuple[K, ...], num_frames: int, variables: Variables) -> dict[int, K]:
+def place(keyframes: tuple[K, ...], num_frames: int, variables: Variables) -> dict[int, K]:
     """Return the keyframes on the timeline by frame, in order; of several at one frame the last counts.
 
     Raises ValueError where num_frames is below 1.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.helpers.command import Say
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # read by the libraries when they are first imported
@@ -43,3 +45,12 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     Path("a.yaml").write_text(command.LOOKED_AT)
     return lambda *words: command.say(capsys, *words)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The one browser of the session, see `tests.helpers.browser`; tests are skipped where there is none."""
+    from tests.helpers.browser import running_browser
+
+    with running_browser() as browser:
+        yield browser

@@ -24,6 +24,7 @@ from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
 from deforum.cli.frame import frame, frame_arguments
 from deforum.cli.models import models, models_arguments
+from deforum.cli.plot import plot, plot_arguments
 from deforum.cli.post import step_arguments, step_command
 from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
@@ -153,6 +154,10 @@ COMMANDS: dict[str, Command] = {
     "values": Command(
         "print the values of schedules at each frame", commands.values, commands.values_arguments,
         "FILE [NAME ...] [name=value ...] [--frames A:B:STEP] [--format csv|json|table] [-o OUT]",
+    ),
+    "plot": Command(
+        "draw the schedules of a file over time, as a page to look into or a picture", plot, plot_arguments,
+        "FILE [FILE ...] [NAME ...] [name=value ...] [-o OUT.html|OUT.png] [--open]",
     ),
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,

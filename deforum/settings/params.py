@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from deforum.settings.declare import Declaration, declarations, on, param, unless, used, when
+from deforum.settings.declare import Declaration, chosen, declarations, on, param, unless, used, when
 from deforum.settings.modes import FLAT, FROM_CLIP, GOING_ON, WITH_DEPTH
 from schedules import NumberSchedule, parse_number
 
@@ -140,7 +140,8 @@ class Params(Generic[T]):
         0, 1, old="keyframe_strength_schedule", pending="keyframe distribution")
 
     seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
-        "seed_behavior schedule: the seed of each frame; -1 is random.", -(2**53), 2**53)
+        "seed_behavior schedule: the seed of each frame; -1 is random.", -(2**53), 2**53,
+        acts=chosen("seed_behavior", "schedule"))
     subseed: T = _seeds("-1", "",
         "Seed of the variation noise that is mixed in; -1 is random in each frame.", -1, 2**53, old="subseed_schedule")
     subseed_strength: T = _seeds("0", "share",

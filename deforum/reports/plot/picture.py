@@ -1,0 +1,478 @@
+"""Plots as a picture, PNG: what the page shows of all frames at once. Drawn by Pillow, so that no browser is needed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.reports.plot.theme import HUES, SECTION_HUES, THEMES, TINT, Theme, mix
+from deforum.reports.plot.timeline import Curve, Plot, Prompts, Sound, Track
+from schedules.quoting import printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+SOFTWARE = "deforum plot"
+"""What the file says of its program, by which a plot is known."""
+WIDTH = 1400
+"""px of the layout."""
+SCALE = 2
+"""px of the picture to a px of the layout."""
+FINER = 2
+"""Curves are drawn so many times larger, then made smaller, for smooth edges."""
+MARGIN, LABEL, GUTTER, PAD = 28.0, 280.0, 50.0, 8.0
+CURVE, RUN, BAND, SOUND, SECTION = 60.0, 26.0, 38.0, 64.0, 42.0
+"""Heights of lanes."""
+LEFT, RIGHT = MARGIN + LABEL, WIDTH - MARGIN
+
+Points = Sequence[tuple[float, float]]
+
+
+def draw_picture(plots: Sequence[Plot], theme: Theme = "light") -> bytes:
+    """Return a PNG of one plot, or of several laid over each other, 2800 px wide."""
+    from PIL.PngImagePlugin import PngInfo
+
+    lanes = list(_lanes(plots))
+    top = 30.0 + 46 * len(plots) + 14
+    sheet = Sheet.of(top + 34 + sum(lane.height for lane in lanes) + 56, theme, max(plot.num_frames for plot in plots))
+    _head(sheet, plots)
+    _ruler(sheet, top, plots[0].fps)
+    y = top + 34
+    for lane in lanes:
+        lane.draw(sheet, y)
+        sheet.line([(MARGIN, y + lane.height), (RIGHT, y + lane.height)], "line")
+        y += lane.height
+    _legend(sheet, y + 22)
+    out, info = io.BytesIO(), PngInfo()
+    info.add_text("Software", SOFTWARE)
+    sheet.image.save(out, "PNG", pnginfo=info, compress_level=7)
+    return out.getvalue()
+
+
+# --- a sheet to draw on -----------------------------------------------------------------------------------------------
+
+
+@cache
+def _font(size: float) -> FreeTypeFont:
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+@dataclass
+class Sheet:
+    """A picture that is drawn on in px of the layout; colours are names of the theme, or #rrggbb."""
+
+    image: Image
+    theme: Theme
+    frames: int
+
+    @staticmethod
+    def of(height: float, theme: Theme, frames: int) -> Sheet:
+        from PIL import Image as Drawing
+
+        size = (WIDTH * SCALE, round(height * SCALE))
+        return Sheet(Drawing.new("RGB", size, THEMES[theme]["bg"]), theme, frames)
+
+    def color(self, name: str) -> str:
+        return name if name.startswith("#") else THEMES[self.theme][name]
+
+    def tint(self, hue: str) -> str:
+        return mix(self.color(hue), self.color("bg"), TINT[self.theme])
+
+    def x(self, frame: float) -> float:
+        """Return the left edge of a frame; its centre is that of frame + 0.5."""
+        return LEFT + frame / self.frames * (RIGHT - LEFT)
+
+    def text(
+        self, x: float, y: float, text: str, size: float = 13, color: str = "ink", anchor: str = "ls", room: float = 1e6
+    ) -> float:
+        """Write one line, cut where it is wider than `room`; return its width. Letters stand on `y`."""
+        from PIL import ImageDraw
+
+        font = _font(size * SCALE)
+        line = printable(" ".join(text.split()))
+        while line and font.getlength(line) > room * SCALE:
+            line = line.removesuffix("…")[: -max(1, len(line) // 12)].rstrip() + "…"
+            if line == "…":
+                return 0.0
+        ImageDraw.Draw(self.image).text((x * SCALE, y * SCALE), line, fill=self.color(color), font=font, anchor=anchor)
+        return float(font.getlength(line)) / SCALE
+
+    def box(self, left: float, top: float, right: float, bottom: float, color: str, radius: float = 0) -> None:
+        from PIL import ImageDraw
+
+        corners = [round(each * SCALE) for each in (left, top, right, bottom)]
+        corners[2:] = max(corners[2] - 1, corners[0]), max(corners[3] - 1, corners[1])
+        ImageDraw.Draw(self.image).rounded_rectangle(corners, radius * SCALE, self.color(color))
+
+    def line(self, points: Points, color: str, width: float = 1.0) -> None:
+        from PIL import ImageDraw
+
+        ImageDraw.Draw(self.image).line(
+            [(x * SCALE, y * SCALE) for x, y in points], self.color(color), max(round(width * SCALE), 1)
+        )
+
+    def dashed(self, points: Points, color: str) -> None:
+        """Draw a horizontal or vertical line in dashes."""
+        (x0, y0), (x1, y1) = points
+        length = max(x1 - x0, y1 - y0)
+        for start in np.arange(0, length, 5.0):
+            a, b = start / length, min(start + 2, length) / length
+            self.line([(x0 + a * (x1 - x0), y0 + a * (y1 - y0)), (x0 + b * (x1 - x0), y0 + b * (y1 - y0))], color)
+
+    def smooth(self, top: float, height: float) -> Smooth:
+        """Return a place to draw smooth shapes on, from LEFT - PAD to RIGHT + PAD."""
+        return Smooth(self, top, height)
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A part of a sheet where shapes have smooth edges."""
+
+    sheet: Sheet
+    top: float
+    height: float
+
+    def polygon(self, points: Points, color: str, opacity: float = 1.0) -> None:
+        self._shape([points], color, opacity, None)
+
+    def polygons(self, shapes: Iterable[Points], color: str) -> None:
+        self._shape(shapes, color, 1.0, None)
+
+    def curve(self, points: Points, color: str, width: float) -> None:
+        self._shape([points], color, 1.0, width)
+
+    def _shape(self, shapes: Iterable[Points], color: str, opacity: float, width: float | None) -> None:
+        from PIL import Image as Drawing
+        from PIL import ImageDraw
+
+        by = SCALE * FINER
+        size = (round((RIGHT - LEFT + 2 * PAD) * by), round(self.height * by))
+        mask = Drawing.new("L", size)
+        draw = ImageDraw.Draw(mask)
+        for points in shapes:
+            moved = [((x - LEFT + PAD) * by, (y - self.top) * by) for x, y in points]
+            if width is None:
+                draw.polygon(moved, fill=round(255 * opacity))
+            else:
+                draw.line(moved, 255, round(width * by), joint="curve")
+        corner = round((LEFT - PAD) * SCALE), round(self.top * SCALE)
+        self.sheet.image.paste(self.sheet.color(color), corner, mask.reduce(FINER))
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A row of the picture."""
+
+    height: float
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        """Draw the row, from `y` down."""
+        raise NotImplementedError
+
+
+def _lanes(plots: Sequence[Plot]) -> Iterator[Lane]:
+    many = len(plots) > 1
+    for plot in plots:
+        suffix = f" · {plot.title}" if many else ""
+        yield PromptLane(BAND, f"prompt{suffix}", plot.prompts, plot.num_frames)
+        if plot.seeds:
+            ranks = {seed: rank for rank, seed in enumerate(dict.fromkeys(plot.seeds))}
+            runs = [(frame, str(seed), ranks[seed]) for frame, seed in zip(plot.painted, plot.seeds, strict=True)]
+            yield RunLane(RUN, f"seed{suffix}", runs, plot.num_frames)
+        yield PaintedLane(RUN, f"painted{suffix}", plot)
+    rows: dict[str, list[tuple[int, Curve | Track]]] = {}
+    for index, plot in enumerate(plots):
+        for row in plot.rows:
+            rows.setdefault(row.name, []).append((index, row))
+    sections = list(dict.fromkeys(row.section for plot in plots for row in plot.rows))
+    for section in sections:
+        yield SectionLane(SECTION, section.replace("_", " ") or "general")
+        for same in rows.values():
+            if same[0][1].section != section:
+                continue
+            curves = [(index, row) for index, row in same if isinstance(row, Curve)]
+            if curves:
+                yield CurveLane(CURVE, curves, plots)
+            for index, row in same:
+                if isinstance(row, Track):
+                    words = [(frame, text, sum(text.encode("utf-8", "replace"))) for frame, text in row.texts.runs()]
+                    name = f"{row.name} · {plots[index].title}" if many else row.name
+                    yield RunLane(RUN, name, words, plots[index].num_frames)
+    for plot in plots:
+        if plot.sound is not None:
+            yield SoundLane(SOUND, plot.sound)
+
+
+@dataclass(frozen=True)
+class SectionLane(Lane):
+    name: str
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        sheet.text(MARGIN, y + self.height - 9, self.name.upper(), 11, "muted")
+
+
+@dataclass(frozen=True)
+class PromptLane(Lane):
+    name: str
+    prompts: Prompts
+    frames: int
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        sheet.text(MARGIN, y + 24, self.name, room=LABEL - 18)
+        bands = self.prompts.bands
+        ends = [*(band.first for band in bands[1:]), self.frames]
+        for number, (band, end) in enumerate(zip(bands, ends, strict=True)):
+            left, right = sheet.x(band.first), sheet.x(min(end, self.frames))
+            if band.first >= self.frames or right - left < 0.5:
+                continue
+            hue, following = HUES[number % len(HUES)], HUES[(number + 1) % len(HUES)]
+            if self.prompts.blend and number + 1 < len(bands):
+                whole = sheet.x(end) - left
+                for x in np.arange(left, right, 1 / SCALE):
+                    share = (x - left) / whole
+                    sheet.box(x, y + 6, x + 1 / SCALE, y + 32, mix(sheet.tint(following), sheet.tint(hue), share))
+            else:
+                sheet.box(left, y + 6, right, y + 32, sheet.tint(hue), 3)
+            sheet.box(left, y + 6, left + 2, y + 32, hue)
+            sheet.text(left + 10, y + 23, band.positive or "(no prompt)", 12, room=right - left - 16)
+
+
+@dataclass(frozen=True)
+class RunLane(Lane):
+    """Texts or numbers that are held: (first frame, text, number of its colour)."""
+
+    name: str
+    runs: Sequence[tuple[int, str, int]]
+    frames: int
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        sheet.text(MARGIN, y + 17, self.name, room=LABEL - 18)
+        edge = 0.0
+        for (first, text, rank), end in zip(self.runs, [*(run[0] for run in self.runs[1:]), self.frames], strict=True):
+            left, right = sheet.x(first), sheet.x(end)
+            if right - edge < 0.5:
+                continue
+            gap = 1 if right - left > 6 else 0
+            hue = HUES[(rank + 3 * (rank // len(HUES))) % len(HUES)]
+            sheet.box(left, y + 4, right - gap, y + 22, sheet.tint(hue))
+            edge = right
+            if right - left > 24:
+                sheet.text(left + 6, y + 17, text or "–", 11, room=right - left - 10)
+
+
+@dataclass(frozen=True)
+class PaintedLane(Lane):
+    name: str
+    plot: Plot
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        every = "every frame" if self.plot.cadence == 1 else f"every {self.plot.cadence} frames"
+        sheet.text(MARGIN, y + 17, self.name, room=LABEL - 130)
+        sheet.text(LEFT - 18, y + 17, every, 12, "muted", "rs")
+        step = (RIGHT - LEFT) / sheet.frames
+        if step * self.plot.cadence < 3:
+            color = mix(sheet.color("paint"), sheet.color("bg"), 0.45)
+            sheet.box(LEFT, y + 10, sheet.x(self.plot.num_frames), y + 16, color)
+            return
+        wide = min(max(step - 1, 1.5), 7.0)
+        for frame in self.plot.painted:
+            centre = sheet.x(frame + 0.5)
+            sheet.box(centre - wide / 2, y + 9, centre + wide / 2, y + 17, "paint")
+
+
+@dataclass(frozen=True)
+class CurveLane(Lane):
+    """A curve, or those of several files."""
+
+    rows: Sequence[tuple[int, Curve]]
+    plots: Sequence[Plot]
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        _, first = self.rows[0]
+        room = LABEL - GUTTER - 12
+        sheet.text(MARGIN, y + 27, first.name, room=room)
+        unit = f"without effect: {first.idle}" if first.idle else first.unit
+        sheet.text(MARGIN, y + 43, unit, 11, "muted", room=room)
+        low = min(float(row.values.min()) for _, row in self.rows)
+        high = max(float(row.values.max()) for _, row in self.rows)
+        span = high - low
+
+        def at(value: float) -> float:
+            return y + (PAD + (high - value) / span * (self.height - 2 * PAD) if span else self.height / 2)
+
+        for value in (high, low) if span else (low,):
+            sheet.text(LEFT - 7, at(value), brief(value, span), 10, "muted", "rm")
+        guides(sheet, self.plots, y, self.height)
+        if low < 0 < high:
+            sheet.dashed([(LEFT, at(0)), (RIGHT, at(0))], "strong")
+        smooth = sheet.smooth(y, self.height)
+        for index, row in self.rows:
+            hue = HUES[index % len(HUES)] if len(self.plots) > 1 else SECTION_HUES.get(row.section, "blue")
+            points = line_of(row.values, sheet, at)
+            if len(self.plots) == 1:
+                base = at(0) if low <= 0 <= high and span else y + self.height - PAD / 2
+                smooth.polygon([*points, (points[-1][0], base), (points[0][0], base)], hue, 0.1)
+            smooth.curve(points, hue, 1.6)
+            self._marks(sheet, smooth, row, hue, at)
+
+    def _marks(self, sheet: Sheet, smooth: Smooth, row: Curve, hue: str, at: Values) -> None:
+        apart = [mark for mark in row.marks if mark.frame < len(row.values)]
+        centres = [sheet.x(mark.frame + 0.5) for mark in apart]
+        kept = [0, *(i + 1 for i, (x, nxt) in enumerate(pairwise(centres)) if nxt - x >= 7)] if apart else []
+        for i in kept:
+            x, y, mark = centres[i], at(float(row.values[apart[i].frame])), apart[i]
+            if mark.is_expression:
+                smooth.polygon(circle(x, y, 4.3), hue)
+                smooth.polygon(circle(x, y, 2.7), "bg")
+            else:
+                smooth.polygon(diamond(x, y, 5.2), "bg")
+                smooth.polygon(diamond(x, y, 4.3), hue)
+
+
+@dataclass(frozen=True)
+class SoundLane(Lane):
+    sound: Sound
+
+    def draw(self, sheet: Sheet, y: float) -> None:
+        sound, middle = self.sound, y + self.height / 2
+        sheet.text(MARGIN, y + 27, sound.name or "sound", room=LABEL - 18)
+        sheet.text(MARGIN, y + 43, f"{len(sound.beats)} beats", 11, "muted")
+        frames = np.linspace(sound.first, sound.last, len(sound.low))
+        inside = (frames >= 0) & (frames <= sheet.frames)
+        step = max(1, int(inside.sum() / ((RIGHT - LEFT) * SCALE)))
+        xs = [sheet.x(frame) for frame in frames[inside][::step]]
+        highs, lows = sound.high[inside], sound.low[inside]
+        starts = np.arange(0, len(highs), step)
+        tops = np.maximum.reduceat(highs, starts) if len(highs) else highs
+        bottoms = np.minimum.reduceat(lows, starts) if len(lows) else lows
+        scale = self.height / 2 - 4
+        outline = [(x, middle - float(top) * scale) for x, top in zip(xs, tops, strict=True)]
+        under = [(x, middle - float(low) * scale + 0.5) for x, low in zip(xs, bottoms, strict=True)]
+        if len(outline) > 1:
+            sheet.smooth(y, self.height).polygon([*outline, *reversed(under)], "pink", 0.55)
+        for beat in sound.beats:
+            if 0 <= beat < sheet.frames:
+                color = mix(sheet.color("pink"), sheet.color("bg"), 0.5)
+                sheet.line([(sheet.x(beat), y), (sheet.x(beat), y + self.height)], color)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+class Values:
+    """Type of functions from a value to its y in px."""
+
+    def __call__(self, value: float) -> float:
+        raise NotImplementedError
+
+
+def line_of(values: NDArray[np.float64], sheet: Sheet, at: Values) -> list[tuple[float, float]]:
+    """Return the line through a curve; where many frames share a px, it goes through their extremes."""
+    count, room = len(values), round((RIGHT - LEFT) * SCALE)
+    if count == 1:
+        return [(LEFT, at(float(values[0]))), (RIGHT, at(float(values[0])))]
+    indices = np.arange(count)
+    if count > 2 * room:
+        parts = [part for part in np.array_split(indices, room) if len(part)]
+        pairs = [sorted({int(part[values[part].argmin()]), int(part[values[part].argmax()])}) for part in parts]
+        indices = np.asarray(sorted({0, count - 1, *(i for pair in pairs for i in pair)}))
+    return [(sheet.x(i + 0.5), at(float(values[i]))) for i in indices]
+
+
+def brief(value: float, span: float) -> str:
+    """Write a number of an axis, with the digits in which numbers `span` apart differ, but not less than 3."""
+    most = max(abs(value), span)
+    digits = min(max(int(np.ceil(np.log10(most / span))) + 2, 3), 9) if most and span else 6
+    rounded = float(f"{value:.{digits}g}")
+    return str(int(rounded)) if rounded.is_integer() and abs(rounded) < 1e15 else repr(rounded)
+
+
+def diamond(x: float, y: float, size: float) -> Points:
+    return [(x, y - size), (x + size, y), (x, y + size), (x - size, y)]
+
+
+def circle(x: float, y: float, radius: float) -> Points:
+    turns = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    return [(x + radius * float(np.cos(turn)), y + radius * float(np.sin(turn))) for turn in turns]
+
+
+def guides(sheet: Sheet, plots: Sequence[Plot], y: float, height: float) -> None:
+    """Draw what runs through all lanes: beats, and where prompts begin."""
+    for plot in plots:
+        edge = -9.0
+        for beat in plot.sound.beats if plot.sound else ():
+            x = sheet.x(beat)
+            if 0 <= beat < sheet.frames and x - edge >= 3:
+                sheet.line([(x, y), (x, y + height)], mix(sheet.color("pink"), sheet.color("bg"), 0.25), 0.5)
+                edge = x
+        edge = -9.0
+        for band in plot.prompts.bands[1:]:
+            x = sheet.x(band.first)
+            if band.first < plot.num_frames and x - edge >= 3:
+                sheet.dashed([(x, y), (x, y + height)], "strong")
+                edge = x
+
+
+def _head(sheet: Sheet, plots: Sequence[Plot]) -> None:
+    for number, plot in enumerate(plots):
+        y, left = 30.0 + 46 * number, MARGIN
+        if len(plots) > 1:
+            sheet.box(left, y + 3, left + 12, y + 15, HUES[number % len(HUES)], 3)
+            left += 20
+        sheet.text(left, y + 16, plot.title or "Timeline", 20, room=RIGHT - left)
+        facts = [
+            f"{plot.num_frames} frames" if plot.num_frames > 1 else "1 frame",
+            f"{plot.fps:g} fps",
+            f"{plot.num_frames / plot.fps:.2f} s",
+            plot.mode,
+            "×".join(map(str, plot.size)) if plot.size else "",
+            f"painted every {plot.cadence} frames" if plot.cadence > 1 else "every frame painted",
+            f"seed drawn (shown: {plot.seed})" if plot.is_seed_drawn else f"seed {plot.seed}",
+        ]
+        sheet.text(left, y + 36, "  ·  ".join(filter(None, facts)), 13, "muted")
+
+
+def _ruler(sheet: Sheet, top: float, fps: float) -> None:
+    rough = sheet.frames / ((RIGHT - LEFT) / 84)
+    power = 10 ** int(np.floor(np.log10(max(rough, 1))))
+    step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
+    for frame in range(0, sheet.frames, step):
+        x = sheet.x(frame + 0.5)
+        sheet.line([(x, top + 20), (x, top + 34)], "strong")
+        if x + 40 < RIGHT:
+            sheet.text(x + 4, top + 14, str(frame), 11)
+            sheet.text(x + 4, top + 29, f"{frame / fps:.2f}".rstrip("0").rstrip(".") + " s", 9.5, "muted")
+    sheet.line([(MARGIN, top + 34), (RIGHT, top + 34)], "strong")
+
+
+def _legend(sheet: Sheet, y: float) -> None:
+    x = LEFT
+    smooth = sheet.smooth(y - 12, 24)
+    for kind, words in (("number", "keyframe"), ("expression", "keyframe with an expression"),
+                        ("painted", "painted frame"), ("cut", "a prompt begins")):  # fmt: skip
+        match kind:
+            case "number":
+                smooth.polygon(diamond(x + 4, y, 4.3), "blue")
+            case "expression":
+                smooth.polygon(circle(x + 4, y, 4.3), "blue")
+                smooth.polygon(circle(x + 4, y, 2.7), "bg")
+            case "painted":
+                sheet.box(x + 2, y - 4, x + 6, y + 5, "paint")
+            case _:
+                sheet.dashed([(x + 4, y - 6), (x + 4, y + 7)], "muted")
+        x += 14 + sheet.text(x + 14, y + 4, words, 12, "muted") + 20
