@@ -88,7 +88,7 @@ def proposals(prefix: str, command: str, commands: Iterable[str]) -> Iterator[st
     yield from (each for each in commands if each.startswith(prefix))
     section, dot, inner = prefix.partition(".")
     within = section if dot and section in SECTIONS else None
-    ending = "" if command in ("params", "values") else "="
+    ending = "" if command in ("params", "values", "plot") else "="
     for setting, declaration in DECLARATIONS.items():
         if within is None and setting.startswith(prefix) and (prefix or command == "params"):
             yield f"{setting}{ending}"

@@ -120,8 +120,8 @@ def test_names_that_are_no_schedules(tmp_path: Path, name: str, message: str) ->
 
 
 def test_units_and_pictures_are_rows(tmp_path: Path) -> None:
-    text = f"{MOVING}cn_2_enabled: true\ncn_2_weight: t\nip_adapter: {{model: x, image_encoder: y, images: {{0: a.png, 5: b.png}}}}\n"
-    found = plot(tmp_path, text + "reference: {picture: c.png, strength: t/9}\n")
+    text = f"{MOVING}cn_2_enabled: true\ncn_2_weight: t\nreference: {{picture: c.png, strength: t/9}}\n"
+    found = plot(tmp_path, text + "ip_adapter: {model: x, image_encoder: y, images: {0: a.png, 5: b.png}}\n")
     rows = {row.name: row for row in found.rows}
     assert {"cn_2_weight", "ip_adapter 1 images", "reference strength"} <= rows.keys()
     pictures = rows["ip_adapter 1 images"]

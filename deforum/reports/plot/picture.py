@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -34,6 +34,8 @@ CURVE, RUN, BAND, SOUND, SECTION = 60.0, 26.0, 38.0, 64.0, 42.0
 LEFT, RIGHT = MARGIN + LABEL, WIDTH - MARGIN
 
 Points = Sequence[tuple[float, float]]
+Place = Callable[[float], float]
+"""The y of a value, in px."""
 
 
 def draw_picture(plots: Sequence[Plot], theme: Theme = "light") -> bytes:
@@ -53,7 +55,7 @@ def draw_picture(plots: Sequence[Plot], theme: Theme = "light") -> bytes:
     _legend(sheet, y + 22)
     out, info = io.BytesIO(), PngInfo()
     info.add_text("Software", SOFTWARE)
-    sheet.image.save(out, "PNG", pnginfo=info, compress_level=7)
+    sheet.image.save(out, "PNG", pnginfo=info, compress_level=6)
     return out.getvalue()
 
 
@@ -167,6 +169,8 @@ class Smooth:
                 draw.polygon(moved, fill=round(255 * opacity))
             else:
                 draw.line(moved, 255, round(width * by), joint="curve")
+        if not mask.getbbox():
+            return
         corner = round((LEFT - PAD) * SCALE), round(self.top * SCALE)
         self.sheet.image.paste(self.sheet.color(color), corner, mask.reduce(FINER))
 
@@ -330,18 +334,19 @@ class CurveLane(Lane):
             smooth.curve(points, hue, 1.6)
             self._marks(sheet, smooth, row, hue, at)
 
-    def _marks(self, sheet: Sheet, smooth: Smooth, row: Curve, hue: str, at: Values) -> None:
+    def _marks(self, sheet: Sheet, smooth: Smooth, row: Curve, hue: str, at: Place) -> None:
         apart = [mark for mark in row.marks if mark.frame < len(row.values)]
         centres = [sheet.x(mark.frame + 0.5) for mark in apart]
         kept = [0, *(i + 1 for i, (x, nxt) in enumerate(pairwise(centres)) if nxt - x >= 7)] if apart else []
+        numbers: list[tuple[float, float]] = []
+        expressions: list[tuple[float, float]] = []
         for i in kept:
-            x, y, mark = centres[i], at(float(row.values[apart[i].frame])), apart[i]
-            if mark.is_expression:
-                smooth.polygon(circle(x, y, 4.3), hue)
-                smooth.polygon(circle(x, y, 2.7), "bg")
-            else:
-                smooth.polygon(diamond(x, y, 5.2), "bg")
-                smooth.polygon(diamond(x, y, 4.3), hue)
+            place = centres[i], at(float(row.values[apart[i].frame]))
+            (expressions if apart[i].is_expression else numbers).append(place)
+        smooth.polygons([circle(*place, 4.3) for place in expressions], hue)
+        smooth.polygons([circle(*place, 2.7) for place in expressions], "bg")
+        smooth.polygons([diamond(*place, 5.2) for place in numbers], "bg")
+        smooth.polygons([diamond(*place, 4.3) for place in numbers], hue)
 
 
 @dataclass(frozen=True)
@@ -374,14 +379,7 @@ class SoundLane(Lane):
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-class Values:
-    """Type of functions from a value to its y in px."""
-
-    def __call__(self, value: float) -> float:
-        raise NotImplementedError
-
-
-def line_of(values: NDArray[np.float64], sheet: Sheet, at: Values) -> list[tuple[float, float]]:
+def line_of(values: NDArray[np.float64], sheet: Sheet, at: Place) -> list[tuple[float, float]]:
     """Return the line through a curve; where many frames share a px, it goes through their extremes."""
     count, room = len(values), round((RIGHT - LEFT) * SCALE)
     if count == 1:
@@ -400,6 +398,14 @@ def brief(value: float, span: float) -> str:
     digits = min(max(int(np.ceil(np.log10(most / span))) + 2, 3), 9) if most and span else 6
     rounded = float(f"{value:.{digits}g}")
     return str(int(rounded)) if rounded.is_integer() and abs(rounded) < 1e15 else repr(rounded)
+
+
+def duration(seconds: float) -> str:
+    """Write a time: 3.33 s or 4:05."""
+    if seconds < 60:
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
+    minutes, rest = divmod(round(seconds, 2), 60)
+    return f"{minutes:.0f}:{rest:05.2f}".removesuffix(".00")
 
 
 def diamond(x: float, y: float, size: float) -> Points:
@@ -438,7 +444,7 @@ def _head(sheet: Sheet, plots: Sequence[Plot]) -> None:
         facts = [
             f"{plot.num_frames} frames" if plot.num_frames > 1 else "1 frame",
             f"{plot.fps:g} fps",
-            f"{plot.num_frames / plot.fps:.2f} s",
+            duration(plot.num_frames / plot.fps),
             plot.mode,
             "×".join(map(str, plot.size)) if plot.size else "",
             f"painted every {plot.cadence} frames" if plot.cadence > 1 else "every frame painted",
@@ -456,7 +462,7 @@ def _ruler(sheet: Sheet, top: float, fps: float) -> None:
         sheet.line([(x, top + 20), (x, top + 34)], "strong")
         if x + 40 < RIGHT:
             sheet.text(x + 4, top + 14, str(frame), 11)
-            sheet.text(x + 4, top + 29, f"{frame / fps:.2f}".rstrip("0").rstrip(".") + " s", 9.5, "muted")
+            sheet.text(x + 4, top + 29, duration(frame / fps), 9.5, "muted")
     sheet.line([(MARGIN, top + 34), (RIGHT, top + 34)], "strong")
 
 

@@ -113,6 +113,9 @@
     return `${minutes}:${(seconds - 60 * minutes).toFixed(2).padStart(5, "0")}`;
   }
 
+  /** Write a time without the digits that say nothing. */
+  const briefly = seconds => duration(seconds).replace(/\.?0+ s$/, " s").replace(/\.00$/, "");
+
   // --- the plot -------------------------------------------------------------------------------------------------------
 
   function drawPlot(element, data, options = {}) {
@@ -198,7 +201,7 @@
         name.dir = "auto";
         if (runs.length > 1) name.prepend(swatch(index));
         const facts = [
-          run.frames === 1 ? "1 frame" : `${run.frames} frames`, `${show(run.fps)} fps`, duration(run.frames / run.fps),
+          run.frames === 1 ? "1 frame" : `${run.frames} frames`, `${show(run.fps)} fps`, briefly(run.frames / run.fps),
           run.mode, run.size ? `${run.size[0]}×${run.size[1]}` : "",
           run.cadence > 1 ? `painted every ${run.cadence} frames` : "every frame painted",
           run.seed_drawn ? `seed drawn (shown: ${run.seed})` : `seed ${run.seed}`,
@@ -746,7 +749,7 @@
           d += `M${px(x)} 20V30`;
           write(ruler, px(x + 4), 14, String(frame), {class: "dp-frame"});
           if (perFrame() * nice > 74) {
-            write(ruler, px(x + 4), 26, duration(frame / runs[0].fps).replace(/\.?0+ s$/, " s"), {class: "dp-time"});
+            write(ruler, px(x + 4), 26, briefly(frame / runs[0].fps), {class: "dp-time"});
           }
         }
       }
