@@ -19,6 +19,10 @@ from schedules.quoting import cut
 _ASSETS = Path(__file__).parent / "assets"
 MARK = "<!doctype html>\n<!-- deforum plot -->"
 """The beginning of a page, by which a plot is known."""
+_WHOLE_PAGE = (
+    "html,body{margin:0;padding:0}.dp{min-height:100vh;padding:20px 28px 40px}"
+    "@media (max-width:760px){.dp{padding:14px 14px 32px}}"
+)
 
 
 @cache
@@ -49,7 +53,7 @@ def write_page(plots: Sequence[Plot], theme: Theme | None = None) -> str:
     begin = 'drawPlot(document.getElementById("plot"),JSON.parse(document.getElementById("data").textContent),'
     begin += '{keyboard:"page"});'
     code = script() + begin
-    style = stylesheet() + "html,body{margin:0;padding:0}"
+    style = stylesheet() + _WHOLE_PAGE
     policy = "; ".join((
         "default-src 'none'", f"script-src '{_digest(code)}'", f"style-src '{_digest(style)}'", "img-src data:",
         "base-uri 'none'", "form-action 'none'",

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from math import floor, log10
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +33,8 @@ CURVE, RUN, BAND, SOUND, SECTION = 60.0, 26.0, 38.0, 64.0, 42.0
 """Heights of lanes."""
 LEFT, RIGHT = MARGIN + LABEL, WIDTH - MARGIN
 
-Points = Sequence[tuple[float, float]]
+Point = tuple[float, float]
+Points = Sequence[Point]
 Place = Callable[[float], float]
 """The y of a value, in px."""
 
@@ -335,14 +336,19 @@ class CurveLane(Lane):
             self._marks(sheet, smooth, row, hue, at)
 
     def _marks(self, sheet: Sheet, smooth: Smooth, row: Curve, hue: str, at: Place) -> None:
-        apart = [mark for mark in row.marks if mark.frame < len(row.values)]
-        centres = [sheet.x(mark.frame + 0.5) for mark in apart]
-        kept = [0, *(i + 1 for i, (x, nxt) in enumerate(pairwise(centres)) if nxt - x >= 7)] if apart else []
-        numbers: list[tuple[float, float]] = []
-        expressions: list[tuple[float, float]] = []
-        for i in kept:
-            place = centres[i], at(float(row.values[apart[i].frame]))
-            (expressions if apart[i].is_expression else numbers).append(place)
+        marks = [mark for mark in row.marks if mark.frame < len(row.values)]
+        xs = [-99.0, *(sheet.x(mark.frame + 0.5) for mark in marks), 1e6]
+        numbers: list[Point] = []
+        expressions: list[Point] = []
+        crowded: list[Point] = []
+        drawn = -99.0
+        for mark, (before, x, following) in zip(marks, zip(xs, xs[1:], xs[2:], strict=False), strict=True):
+            if x - drawn < 2:
+                continue
+            drawn, is_crowded = x, min(x - before, following - x) < 10
+            kind = crowded if is_crowded else expressions if mark.is_expression else numbers
+            kind.append((x, at(float(row.values[mark.frame]))))
+        smooth.polygons([diamond(*place, 2.8) for place in crowded], hue)
         smooth.polygons([circle(*place, 4.3) for place in expressions], hue)
         smooth.polygons([circle(*place, 2.7) for place in expressions], "bg")
         smooth.polygons([diamond(*place, 5.2) for place in numbers], "bg")
@@ -379,7 +385,7 @@ class SoundLane(Lane):
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def line_of(values: NDArray[np.float64], sheet: Sheet, at: Place) -> list[tuple[float, float]]:
+def line_of(values: NDArray[np.float64], sheet: Sheet, at: Place) -> list[Point]:
     """Return the line through a curve; where many frames share a px, it goes through their extremes."""
     count, room = len(values), round((RIGHT - LEFT) * SCALE)
     if count == 1:
@@ -393,11 +399,11 @@ def line_of(values: NDArray[np.float64], sheet: Sheet, at: Place) -> list[tuple[
 
 
 def brief(value: float, span: float) -> str:
-    """Write a number of an axis, with the digits in which numbers `span` apart differ, but not less than 3."""
-    most = max(abs(value), span)
-    digits = min(max(int(np.ceil(np.log10(most / span))) + 2, 3), 9) if most and span else 6
-    rounded = float(f"{value:.{digits}g}")
-    return str(int(rounded)) if rounded.is_integer() and abs(rounded) < 1e15 else repr(rounded)
+    """Write a number of an axis, in steps of a hundredth to a thousandth of `span`."""
+    if not span:
+        return str(int(value)) if value.is_integer() else f"{value:.6g}"
+    rounded = round(value, min(max(2 - floor(log10(span)), 0), 12))
+    return str(int(rounded)) if rounded.is_integer() else repr(rounded)
 
 
 def duration(seconds: float) -> str:

@@ -53,11 +53,10 @@
     return low - 1;
   }
 
-  /** Write a number of an axis, with the digits in which numbers `span` apart differ, but not less than 3. */
+  /** Write a number of an axis, in steps of a hundredth to a thousandth of `span`. */
   function brief(value, span) {
-    const most = Math.max(Math.abs(value), span);
-    const digits = most && span ? clamp(Math.ceil(Math.log10(most / span)) + 2, 3, 9) : 6;
-    return String(Number(value.toPrecision(digits)));
+    if (!span) return String(Number(value.toPrecision(6)));
+    return String(Number(value.toFixed(clamp(2 - Math.floor(Math.log10(span)), 0, 12))) + 0);
   }
 
   /** Write a number as `values` does, fractions with six digits. */
@@ -124,7 +123,8 @@
     const on = (target, kind, act, more = {}) => target.addEventListener(kind, act, {signal: drawn.signal, ...more});
     let runs = [], frames = 1, lanes = [], view = [0, 1], cursor = 0, width = 0, pending = false, hovered = null;
     let overview, ruler, read, flag, line, tip, filter, empty, lanesBox, selection, slider;
-    const opened = new Set();
+    const opened = new Set(); // names of lanes
+    const cuts = new Map(); // run -> frames at which its prompts begin
 
     const X = frame => (frame - view[0]) / (view[1] - view[0]) * width; // of the left edge of a frame
     const C = frame => X(frame + 0.5); // of its centre
@@ -212,7 +212,9 @@
         title.append(one);
       });
       const tools = make("div", "dp-tools");
+      const words = filter ? filter.value : "";
       filter = make("input", "dp-filter");
+      filter.value = words;
       filter.type = "search";
       filter.placeholder = "Filter schedules";
       filter.setAttribute("aria-label", "Filter schedules");
@@ -347,7 +349,7 @@
     function expand(lane, isOpen) {
       lane.row.classList.toggle("dp-is-open", isOpen);
       lane.title.setAttribute("aria-expanded", String(isOpen));
-      lane.svg.setAttribute("height", lane.height());
+      lane.svg?.setAttribute("height", lane.height());
       lane.row.querySelector(".dp-details")?.remove();
       if (isOpen) lane.row.append(lane.details());
     }
@@ -361,6 +363,7 @@
       const lane = addLane(suffix ? `prompt · ${suffix}` : "prompt", "", "prompts", {
         html: true,
         height: () => HEIGHT.prompts,
+        details: () => promptList(run),
         draw() {
           const parts = [];
           let edge = -1;
@@ -401,10 +404,29 @@
       });
       lane.bar = make("div", "dp-bar");
       const now = make("div", "dp-now");
+      lane.title.title = "All prompts";
       lane.words = ["dp-positive", "dp-negative"].map(name => make("span", name));
       lane.words.forEach(each => { each.dir = "auto"; });
       now.append(...lane.words);
       lane.place.append(lane.bar, now);
+      if (opened.has(lane.name)) expand(lane, true);
+    }
+
+    /** List all prompts with their keyframes, which move the cursor. */
+    function promptList(run) {
+      const list = make("ol", "dp-details dp-prompt-list");
+      for (const [first, positive, negative] of run.prompts.bands) {
+        const item = make("li"), at = make("button", "dp-jump", String(first));
+        at.type = "button";
+        at.disabled = first >= run.frames;
+        on(at, "click", () => move(first));
+        const words = [make("span", "dp-positive", positive), make("span", "dp-negative", negative)];
+        words.forEach(each => { each.dir = "auto"; });
+        item.append(at, make("span"));
+        item.lastChild.append(...words);
+        list.append(item);
+      }
+      return list;
     }
 
     /** Draw texts or numbers that are held, as coloured runs with their text where there is room. */
@@ -582,7 +604,7 @@
           draw(svg, "path", {class: "dp-area", d: `${d}L${x1.replace("M", "")} ${px(base)}L${x0} ${px(base)}z`});
         }
         draw(svg, "path", {class: `dp-curve-line${hue}`, d});
-        drawMarks(svg, row, found, Y, height, hue, runs[index]);
+        drawMarks(svg, row, found, Y, hue, runs[index]);
       }
       const marked = !span ? [low] : isOpen ? ticks(low, high, 5) : [high, low];
       lane.axis.replaceChildren(...marked.map(tick => {
@@ -619,7 +641,7 @@
       };
       for (const run of runs) {
         if (run.sound) lines(run.sound.beats, "dp-beat");
-        lines(run.prompts.bands.slice(1).map(band => band[0]).filter(frame => frame < run.frames), "dp-cut");
+        lines(cuts.get(run), "dp-cut");
       }
     }
 
@@ -650,7 +672,7 @@
       return `M${points.join("L")}`;
     }
 
-    function drawMarks(svg, row, found, Y, height, hue, run) {
+    function drawMarks(svg, row, found, Y, hue, run) {
       if (perFrame() >= 9) { // every frame has room for its own point
         const plain = [], painted = [];
         for (let i = Math.max(Math.floor(view[0]), 0); i < Math.min(Math.ceil(view[1]), found.length); i++) {
@@ -660,22 +682,24 @@
         if (plain.length) draw(svg, "path", {class: `dp-point${hue}`, d: plain.join("")});
         if (painted.length) draw(svg, "path", {class: `dp-point-painted${hue}`, d: painted.join("")});
       }
-      const d = {number: "", expression: "", many: ""};
-      let edge = -99;
-      for (let i = Math.max(lastAtMost(row.marks, view[0], each => each[0]), 0); i < row.marks.length; i++) {
+      // Keyframes that crowd are drawn small.
+      const d = {number: "", expression: "", small: ""};
+      const from = Math.max(lastAtMost(row.marks, Math.floor(view[0]) - 0.5, each => each[0]), 0);
+      let before = -99, drawn = -99;
+      for (let i = from; i < row.marks.length; i++) {
         const [frame, , isExpression] = row.marks[i];
         if (frame >= view[1] || frame >= found.length) break;
-        const x = C(frame), y = Y(found[frame]);
         if (frame < Math.floor(view[0])) continue;
-        if (x - edge < 7) {
-          d.many += `M${px(x)} ${height - 5}v5`;
-          continue;
-        }
-        edge = x;
-        if (isExpression) d.expression += `M${px(x - 3.5)} ${px(y)}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z`;
+        const x = C(frame), y = Y(found[frame]), next = i + 1 < row.marks.length ? C(row.marks[i + 1][0]) : Infinity;
+        const isCrowded = Math.min(x - before, next - x) < 10;
+        before = x;
+        if (x - drawn < 2) continue;
+        drawn = x;
+        if (isCrowded) d.small += `M${px(x)} ${px(y - 2.8)}l2.8 2.8l-2.8 2.8l-2.8 -2.8z`;
+        else if (isExpression) d.expression += `M${px(x - 3.5)} ${px(y)}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z`;
         else d.number += `M${px(x)} ${px(y - 4.5)}l4.5 4.5l-4.5 4.5l-4.5 -4.5z`;
       }
-      if (d.many) draw(svg, "path", {class: `dp-marks-many${hue}`, d: d.many});
+      if (d.small) draw(svg, "path", {class: `dp-marks-small${hue}`, d: d.small});
       if (d.expression) draw(svg, "path", {class: `dp-marks dp-marks-expression${hue}`, d: d.expression});
       if (d.number) draw(svg, "path", {class: `dp-marks dp-marks-number${hue}`, d: d.number});
     }
@@ -747,6 +771,7 @@
         if (frame % nice) small += `M${px(x)} 25V30`;
         else {
           d += `M${px(x)} 20V30`;
+          if (x > width - 30) continue;
           write(ruler, px(x + 4), 14, String(frame), {class: "dp-frame"});
           if (perFrame() * nice > 74) {
             write(ruler, px(x + 4), 26, briefly(frame / runs[0].fps), {class: "dp-time"});
@@ -1027,6 +1052,8 @@
       runs = Array.isArray(given) ? given : [given];
       frames = Math.max(...runs.map(run => run.frames));
       cursor = clamp(cursor, 0, frames - 1);
+      cuts.clear();
+      for (const run of runs) cuts.set(run, run.prompts.bands.slice(1).map(band => band[0]).filter(each => each < run.frames));
       build();
       if (isAll || before === 1) look(0, frames); else look(view[0], view[1]);
     }
