@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -95,7 +96,7 @@ class Timeline:
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of a timeline of {self.num_frames}")
         params = self.curves.map(lambda _, curve: float(curve[index]))
-        seed = self.seeds[int(np.searchsorted(self.keys, index, side="right")) - 1]
+        seed = self.seeds[bisect_right(self.keys, index) - 1]
         prompts, loras = self._prompts(index)
         return Frame(
             index=index,
