@@ -35,6 +35,7 @@ def plot_arguments(parser: argparse.ArgumentParser) -> None:
         "--theme", choices=("auto", "light", "dark"), default="auto",
         help="auto: a page is light or dark as the reader's system is, a picture is light",
     )  # fmt: skip
+    parser.add_argument("--font", default="", metavar="FILE", help="the font of a picture (default: a plain one)")
     parser.add_argument("--open", action="store_true", help="also show it in the browser")
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing file that is not a plot")
 
@@ -51,7 +52,7 @@ def plot(arguments: argparse.Namespace) -> int:
     if target is not None and target.suffix.lower() == PICTURE:
         from deforum.reports.plot.picture import draw_picture
 
-        _write(target, draw_picture(plots, theme or "light"))
+        _write(target, draw_picture(plots, theme or "light", arguments.font))
     elif target is not None:
         _write(target, write_page(plots, theme).encode("utf-8"))
     else:

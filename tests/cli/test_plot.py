@@ -77,6 +77,7 @@ def test_an_example_by_its_name(say: Say) -> None:
         ("none.yaml", "none.yaml: no such file"),
         ("a.yaml zoon", "zoon: there is no such schedule; did you mean zoom?"),
         ("a.yaml max_frames", "max_frames: this is not a schedule; it is 10 in every frame"),
+        ("a.yaml -o p.png --font a.yaml", "a.yaml: no font that can be read; expected a TrueType or OpenType file"),
         ("a.yaml -o a.yaml", "a.yaml: expected a name that ends in .html or .png"),
         ("a.yaml -o mine.html", "mine.html: already exists, and is not a plot; choose another one with -o, or add --"),
         ("a.yaml -o no/such/p.html", "no/such/p.html: cannot be written: No such file or directory"),

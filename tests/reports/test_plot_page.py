@@ -182,7 +182,7 @@ def test_drag_and_wheel_zoom(show: Show) -> None:
         assert page.locator(".dp-selection").is_visible()
         page.mouse.up()
         settle(page)
-        assert range_of(page) == (40, 60)
+        assert range_of(page) == (40, 58)
         points = page.get_attribute('[data-name="zoom"] .dp-point', "d")
         assert points is not None, "every frame has its point where there is room"
         page.mouse.dblclick(box["x"] + 300, box["y"] + 20)

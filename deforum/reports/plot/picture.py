@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.errors import UserError
 from deforum.reports.plot.theme import HUES, SECTION_HUES, THEMES, TINT, Theme, mix
 from deforum.reports.plot.timeline import Curve, Plot, Prompts, Sound, Track
 from schedules.quoting import printable
@@ -39,13 +42,18 @@ Place = Callable[[float], float]
 """The y of a value, in px."""
 
 
-def draw_picture(plots: Sequence[Plot], theme: Theme = "light") -> bytes:
-    """Return a PNG of one plot, or of several laid over each other, 2800 px wide."""
+def draw_picture(plots: Sequence[Plot], theme: Theme = "light", font: str = "") -> bytes:
+    """Return a PNG of one plot, or of several laid over each other, 2800 px wide.
+
+    `font`: a file for the letters; "": a plain font, for other than Latin letters one of the system's (`FALLBACKS`).
+    Raises UserError for a font that cannot be read.
+    """
     from PIL.PngImagePlugin import PngInfo
 
     lanes = list(_lanes(plots))
     top = 30.0 + 46 * len(plots) + 14
-    sheet = Sheet.of(top + 34 + sum(lane.height for lane in lanes) + 56, theme, max(plot.num_frames for plot in plots))
+    height = top + 34 + sum(lane.height for lane in lanes) + 56
+    sheet = Sheet.of(height, theme, font, max(plot.num_frames for plot in plots))
     _head(sheet, plots)
     _ruler(sheet, top, plots[0].fps)
     y = top + 34
@@ -63,10 +71,29 @@ def draw_picture(plots: Sequence[Plot], theme: Theme = "light") -> bytes:
 # --- a sheet to draw on -----------------------------------------------------------------------------------------------
 
 
+FALLBACKS = (
+    "NotoSansCJK-Regular.ttc", "NotoSansCJKjp-Regular.otf", "Arial Unicode.ttf", "YuGothR.ttc", "msyh.ttc",
+    "DejaVuSans.ttf",
+)  # fmt: skip
+"""Files of fonts with many letters, on Linux, macOS and Windows, that are looked for in the folders of the system."""
+_LATIN = re.compile(r"[\x20-\u024f\u2010-\u2026\u2212]*")
+
+
 @cache
-def _font(size: float) -> FreeTypeFont:
+def _font(size: float, path: str, is_latin: bool) -> FreeTypeFont:
+    """Load a font. Raises UserError where `path` is none."""
     from PIL import ImageFont
 
+    if path:
+        try:
+            return ImageFont.truetype(path, size)
+        except OSError:
+            what = "no font that can be read; expected a TrueType or OpenType file"
+            raise UserError(f"{path}: {what}") from None
+    if not is_latin:
+        for name in FALLBACKS:
+            with contextlib.suppress(OSError):
+                return ImageFont.truetype(name, size)
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
@@ -78,14 +105,15 @@ class Sheet:
 
     image: Image
     theme: Theme
+    font: str
     frames: int
 
     @staticmethod
-    def of(height: float, theme: Theme, frames: int) -> Sheet:
+    def of(height: float, theme: Theme, font: str, frames: int) -> Sheet:
         from PIL import Image as Drawing
 
         size = (WIDTH * SCALE, round(height * SCALE))
-        return Sheet(Drawing.new("RGB", size, THEMES[theme]["bg"]), theme, frames)
+        return Sheet(Drawing.new("RGB", size, THEMES[theme]["bg"]), theme, font, frames)
 
     def color(self, name: str) -> str:
         return name if name.startswith("#") else THEMES[self.theme][name]
@@ -103,8 +131,8 @@ class Sheet:
         """Write one line, cut where it is wider than `room`; return its width. Letters stand on `y`."""
         from PIL import ImageDraw
 
-        font = _font(size * SCALE)
         line = printable(" ".join(text.split()))
+        font = _font(size * SCALE, self.font, _LATIN.fullmatch(line) is not None)
         while line and font.getlength(line) > room * SCALE:
             line = line.removesuffix("…")[: -max(1, len(line) // 12)].rstrip() + "…"
             if line == "…":
