@@ -264,7 +264,7 @@
       keys.append(make("summary", "", "Keys and gestures"));
       const list = make("dl");
       for (const [key, what] of [["← →", "frame by frame; with Shift 10 frames"], ["Home End", "first, last frame"],
-        ["[ ]", "previous, next keyframe"], ["PageUp PageDown", "previous, next painted frame"],
+        ["[ ]", "previous, next keyframe"], [", .", "previous, next painted frame"],
         ["+ −", "zoom in, out at the cursor"], ["0", "all frames"], ["/", "filter"],
         ["drag", "zoom to the frames dragged over; double-click: all frames"],
         ["Ctrl + wheel, pinch", "zoom"], ["Shift + wheel, two fingers", "move along"]]) {
@@ -329,7 +329,7 @@
     function values(lane, count, indices = []) {
       const box = make("div", "dp-values");
       lane.outputs = Array.from({length: count}, (_, i) => {
-        const one = make("output", "dp-value");
+        const one = make("span", "dp-value");
         if (runs.length > 1 && indices.length) one.append(swatch(indices[i]));
         const text = make("span");
         one.append(text);
@@ -907,8 +907,8 @@
       ArrowRight: event => move(cursor + (event.shiftKey ? 10 : 1)),
       Home: () => move(0),
       End: () => move(frames - 1),
-      PageUp: () => step(runs[0].painted, -1),
-      PageDown: () => step(runs[0].painted, 1),
+      ",": () => step(runs[0].painted, -1),
+      ".": () => step(runs[0].painted, 1),
       "[": () => jump(-1),
       "]": () => jump(1),
       "+": () => zoom(0.5),
@@ -938,7 +938,8 @@
 
     function listen(body, scale) {
       const xOf = event => event.clientX - scale.getBoundingClientRect().left;
-      const isPlot = event => event.target instanceof Element && event.target.closest(".dp-place,.dp-ruler,.dp-slider,.dp-over");
+      const isPlot = event => event.target instanceof Element && event.target.closest(".dp-place,.dp-ruler,.dp-slider");
+      const isText = event => event.target.closest(".dp-now") !== null; // that can be selected
       const fingers = new Map();
       let dragged = null, pinch = null;
 
@@ -968,7 +969,7 @@
         move(Math.floor(frameAt(x)));
       });
       on(body, "pointerdown", event => {
-        if (!isPlot(event) || (event.pointerType === "mouse" && event.button !== 0)) return;
+        if (!isPlot(event) || isText(event) || (event.pointerType === "mouse" && event.button !== 0)) return;
         const x = xOf(event);
         if (event.pointerType === "touch") {
           fingers.set(event.pointerId, x);
@@ -995,7 +996,7 @@
       on(body, "pointerleave", () => { hovered = null; tip.hidden = true; });
       on(body, "dblclick", event => { if (isPlot(event)) look(0, frames); });
       on(body, "wheel", event => {
-        if (!(event.target instanceof Element) || !event.target.closest(".dp-place,.dp-scale,.dp-over")) return;
+        if (!(event.target instanceof Element) || !event.target.closest(".dp-place,.dp-scale")) return;
         const isZoom = event.ctrlKey || event.metaKey || event.target.closest(".dp-scale");
         const by = event.shiftKey && !event.deltaX ? event.deltaY : event.deltaX;
         if (isZoom && event.deltaY) {
