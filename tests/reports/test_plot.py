@@ -57,6 +57,14 @@ def test_curves_are_those_of_the_timeline(tmp_path: Path) -> None:
     assert (angle.unit, angle.section) == ("degrees/frame", "motion")
 
 
+def test_a_prepared_run_knows_its_size_and_seed() -> None:
+    from deforum.build import prepare
+
+    prepared = prepare(load({"max_frames": 4, "seed": -1, "prompts": {0: "a sea"}}).settings)
+    found = plot_of(prepared.settings, prepared.timeline)
+    assert (found.size, found.seed, found.is_seed_drawn) == ((256, 256), prepared.settings.seed, False)
+
+
 def test_prompts_are_bands_and_texts(tmp_path: Path) -> None:
     held = plot(tmp_path).prompts
     assert [(band.first, band.positive, band.negative) for band in held.bands] == [
