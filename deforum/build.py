@@ -16,15 +16,17 @@ from deforum.features.fitting import misfits
 from deforum.features.hybrid import needs_init_image
 from deforum.features.table import scheduler_notes, settle, starts_from_picture, switched_on, timeline_of
 from deforum.models.catalogue import find_function
-from deforum.models.hub import downloads
+from deforum.models.hub import downloads, may_download
 from deforum.models.kept import KeptModels
 from deforum.models.places import roots_of
 from deforum.models.process import color_tables
 from deforum.models.transfer import stays_on
 from deforum.pixels.files import check_pictures
 from deforum.profiling import each
+from deforum.settings.files import Lookup
 from deforum.settings.modes import MODES
 from deforum.settings.options import Settings
+from deforum.settings.parseq.find import take_manifest
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
@@ -151,6 +153,16 @@ def resolve(settings: Settings) -> Settings:
     return with_wildcards(settings)
 
 
+def with_manifest(settings: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """Take the values of a Parseq manifest into settings that were not loaded.
+
+    Its path starts from the current folder. Also returns notes. Raises UserError where it cannot be read.
+    """
+    if settings.parseq is not None or not settings.parseq_manifest.strip():
+        return settings, ()
+    return take_manifest(settings, Lookup(Path()))
+
+
 def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     """Check settings without loading a model, and find the models and files to load.
 
@@ -167,6 +179,8 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     from deforum.diffusion.prompts.inversions import unfound
     from deforum.diffusion.training_limits import size_notes, with_size, word_notes
 
+    with downloads(allowed=allow_download or may_download()):
+        settings, managed = with_manifest(settings)
     given = settings = resolve(settings)
     timeline = timeline_of(settings)
     samplers = tuple(dict.fromkeys(timeline.samplers))
@@ -204,7 +218,7 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
     if problems or model is None:
         raise UserError(problems)
-    says = [*model.notes, *size_notes(given, model), *word_notes(texts, model)]
+    says = [*managed, *model.notes, *size_notes(given, model), *word_notes(texts, model)]
     says += [note for text in texts for note in prompt_notes(text)] + [sampler_note(name) for name in samplers]
     most = {name: float(max(getattr(timeline.curves, name))) for name in ("steps", "cfg_scale")}
     says.append(few_step_note(model, networks_in(texts), **most))

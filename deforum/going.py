@@ -43,6 +43,7 @@ from deforum.paths import stays_inside
 from deforum.post.behind import make_behind
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.settings.options import Settings
+from deforum.settings.parseq.find import embedded
 from deforum.timeline.frame import Frame
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter, frozen
@@ -420,7 +421,8 @@ def _recording(
 
 
 def as_recorded(settings: Settings) -> Settings:
-    """Return what a run records, in its folder, frames and films: no `output` that only a person may choose."""
+    """Return what a run records: with its Parseq manifest in it, and no `output` that only a person may choose."""
+    settings = embedded(settings)
     return settings if stays_inside(settings.output) else replace(settings, output=Settings.output)
 
 

@@ -48,6 +48,9 @@ MASK_DEPTH = Limit(50, "levels", "parentheses and ! within each other in a mask"
 PATH = Limit(4_096, "bytes", "a path")
 PATH_NAME = Limit(255, "bytes", "the name of a file or folder")
 VALUE = Limit(1_000_000, "in size", "a value of a curve that declares no range of its own")
+MANIFEST = Limit(2**26, "bytes", "a Parseq manifest")
+"""10,000 frames of all fields have 50 MB."""
+MANIFEST_TEXT = Limit(2**22, "characters", "a Parseq manifest in a settings file")
 FRAMES = Limit(1_000_000, "frames", "a run")
 SIDE = Limit(8_192, "px", "a side of a rendered frame")
 PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
@@ -83,8 +86,8 @@ RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
-    MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES, CLIP_FRAMES,
-    METADATA_TEXT, METADATA, METADATA_PARTS,
+    MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, MANIFEST, MANIFEST_TEXT, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES,
+    CLIP_FRAMES, METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
     TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, RUN_FILE_SIZE,
 )  # fmt: skip

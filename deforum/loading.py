@@ -8,15 +8,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deforum.errors import UserError
+from deforum.errors import Problem, UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.table import settle as settle_length
+from deforum.models.hub import downloads, may_download
 from deforum.paths import stays_inside, to_path
 from deforum.settings import document
-from deforum.settings.deforum_files import translate
+from deforum.settings.deforum_files import SCHEDULE_SWITCHES, translate
 from deforum.settings.document import Place
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import DECLARATIONS, PENDING_CHOICES, SWITCHES, Settings
+from deforum.settings.params import PARAMS
+from deforum.settings.parseq.find import is_inline, needs_fetching, take_manifest
 from deforum.settings.read import (
     Findings,
     Given,
@@ -39,6 +42,7 @@ from deforum.validate import (
     check_prompts,
     check_samplers,
     check_schedulers,
+    complain,
     do_without,
     join_scheduler,
     locate_files,
@@ -60,7 +64,13 @@ class Loaded:
     """Digest of the text that the settings were read from; "" for a mapping."""
 
 
-def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+def load(
+    source: str | Path | Mapping[str, object],
+    overrides: Sequence[str] = (),
+    *,
+    to_render: bool = True,
+    allow_download: bool = False,
+) -> Loaded:
     """Read a settings file (YAML, or Deforum's JSON in .txt and .json), then overrides such as 'width=256'.
 
     Instead of a settings file, `source` may be a frame, film or folder of a run, which carry the settings of the run;
@@ -68,28 +78,33 @@ def load(source: str | Path | Mapping[str, object], overrides: Sequence[str] = (
     a YAML file.
 
     With `to_render`, the files that a render needs must exist too, and paths are made absolute. Relative paths start
-    from the settings file's folder, else from the current folder.
+    from the settings file's folder, else from the current folder. `allow_download`: a Parseq manifest that is given by
+    its address is fetched.
     Raises UserError with all problems found.
     """
-    if isinstance(source, Mapping):
-        return _load(Source(Path("settings"), values=source), overrides, to_render)
-    path = to_path(source)
-    found = read_source(path)
-    origin = describe_origin(path, overrides, before=origin_in(found.text))
-    return replace(_load(found, overrides, to_render), origin=origin, sha256=_digest(found.text))
+    with downloads(allowed=allow_download or may_download()):
+        if isinstance(source, Mapping):
+            return _load(Source(Path("settings"), values=source), overrides, to_render)
+        path = to_path(source)
+        found = read_source(path)
+        origin = describe_origin(path, overrides, before=origin_in(found.text))
+        return replace(_load(found, overrides, to_render), origin=origin, sha256=_digest(found.text))
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
 
 
-def load_text(text: str, overrides: Sequence[str] = (), *, name: str, to_render: bool = True) -> Loaded:
+def load_text(
+    text: str, overrides: Sequence[str] = (), *, name: str, to_render: bool = True, allow_download: bool = False
+) -> Loaded:
     """Read settings from a text, YAML or Deforum's JSON, as `load` reads a file; paths start from the current folder.
 
     `name` stands for the file in messages, and in what a run records of its origin.
     """
     origin = describe_origin(Path(name), overrides, before=origin_in(text))
-    return replace(_load(Source(Path(name), text), overrides, to_render), origin=origin, sha256=_digest(text))
+    with downloads(allowed=allow_download or may_download()):
+        return replace(_load(Source(Path(name), text), overrides, to_render), origin=origin, sha256=_digest(text))
 
 
 def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
@@ -105,7 +120,8 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
         given = {name: Given(written, node.place, node) for name, (written, node) in translation.given.items()}
     else:
         given = collect(flatten(document.parse_yaml(text, str(path)), found), found)
-    given |= collect(read_overrides(overrides, found), found)
+    asked = collect(read_overrides(overrides, found), found)
+    given |= asked
     if made_with and "model" not in given:
         found.notes.append(f"made with the checkpoint {cut(made_with)}; give model=PATH to render with it")
     settings, readable = settle(given, found, old_file)
@@ -113,6 +129,8 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
         settings, joined = join_scheduler(settings, scheduler)
         found.notes.extend(joined)
     settings = _stay_inside(settings, readable, found, old_file)
+    settings = _managed(settings, readable, given, asked, found, Lookup(path.parent), to_render)
+    readable = {name: origin for name, origin in readable.items() if not _is_managed(name, settings)}
     settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
@@ -129,7 +147,8 @@ def _sampled_as_usual(settings: Settings, given: Collection[str], found: Finding
     from deforum.diffusion.training_limits import with_sampling
     from deforum.models.places import roots_of
 
-    if {"steps", "cfg_scale", "sampler"} <= set(given):
+    given = {*given, *(settings.parseq.settings if settings.parseq is not None else ())}
+    if {"steps", "cfg_scale", "sampler"} <= given:
         return settings
     try:
         model = resolve_model(
@@ -145,13 +164,55 @@ def _sampled_as_usual(settings: Settings, given: Collection[str], found: Finding
     return settings
 
 
+def _managed(
+    settings: Settings, origins: Mapping[str, Origin], given: Mapping[str, Given], asked: Collection[str],
+    found: Findings, files: Lookup, to_render: bool,
+) -> Settings:  # fmt: skip
+    """Take the values of the Parseq manifest that settings name; what was asked for with overrides keeps its value."""
+    text = settings.parseq_manifest
+    if not text.strip():
+        return settings
+    switched_off = [name for name, each in given.items() if settings.is_lenient and each.written in SCHEDULE_SWITCHES]
+    own = dict.fromkeys(switched_off, "") | dict.fromkeys(asked, "its value is the one that you ask for")
+    where = str(origins["parseq_manifest"].place)
+    try:
+        managed, notes = take_manifest(settings, files, own=own, where=where)
+    except UserError as error:
+        if not to_render and (needs_fetching(text) or (not is_inline(text) and files.find_file(text) is None)):
+            found.notes.append(f"{error.problems[0].message}; its values are left out here")
+        else:
+            found.problems.extend(Problem(each.message, each.where or where) for each in error.problems)
+        return settings
+    found.notes.extend(notes)
+    replaced = [name for name, _, value, default in list_values(settings) if name in given and value != default
+                and _is_managed(name, managed)]  # fmt: skip
+    if replaced:
+        what = "the manifest's values act, and not those that are given (parseq_except keeps these)"
+        found.notes.append(f"{what}: {', '.join(replaced)}")
+    for name in (name for name in PARAMS if _is_managed(name, managed) and in_mode(PARAMS[name], managed)):
+        schedule = getattr(managed.params, name)
+        complaint = complain(PARAMS[name], schedule.sample(managed.max_frames, Variables(fps=managed.fps)))
+        if complaint:
+            found.notes.append(f"{name}{complaint}; the nearest valid value is used")
+    return managed if to_render or is_inline(text) else replace(managed, parseq_manifest=text)
+
+
+def _is_managed(name: str, settings: Settings) -> bool:
+    return settings.parseq is not None and name in settings.parseq.settings
+
+
 def _as_document(values: Mapping[str, object], source: str, found: Findings) -> document.Mapping:
     """Convert a mapping of Python values to the tree of a YAML file; unreadable values become problems."""
     entries = []
     for name, value in values.items():
         place = Place(f"{source}[{shown(name) if isinstance(name, int) else quote(name)}]")
         try:
-            entries.append((document.key_of(name, place), document.of_values(value, place)))
+            entries.append(
+                (
+                    document.key_of(name, place),
+                    document.of_values(value, place, name=name if isinstance(name, str) else ""),
+                )
+            )
         except UserError as error:
             found.problems.extend(error.problems)
     return document.Mapping(tuple(entries), Place(source))
@@ -250,7 +311,7 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
         yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
     for feature, names in waiting.items():
         yield f"without effect, as {feature} is not supported yet: {', '.join(names)}"
-    if not old_file and "prompts" in given:
+    if not old_file and "prompts" in given and not _is_managed("prompts", settings):
         yield from _explain_unseen(settings)
     if not old_file:  # Deforum's files carry the settings of every mode
         for modes, names in other_mode.items():

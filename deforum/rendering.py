@@ -27,6 +27,7 @@ from deforum.output.record import RunRecord, SettingsPart, machine, packages
 from deforum.output.run_folder import RunFolder
 from deforum.post.behind import check_behind
 from deforum.settings.options import Settings
+from deforum.settings.parseq.find import embedded
 from deforum.settings.read import dump
 from deforum.sources import heading
 from deforum.timeline.frame import Frame
@@ -139,7 +140,7 @@ def settings_text(settings: Settings, origin: str) -> str:
 
 def asked(settings: Settings) -> str:
     """Return a digest of settings as they were asked for, by which a run of theirs is found again."""
-    return digest(dump(replace(settings, output=Settings.output)).encode())
+    return digest(dump(replace(embedded(settings), output=Settings.output)).encode())
 
 
 def frames(

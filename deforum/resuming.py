@@ -12,6 +12,7 @@ from deforum.errors import UserError, disk_error
 from deforum.events import Note, Observer, RunFinished, RunPrepared, RunResult, nobody
 from deforum.going import Change, as_recorded, carry_on, unchanged, with_steps
 from deforum.loading import load, load_text
+from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.output.checkpoints import path_of
 from deforum.output.choice import Outputs
@@ -24,6 +25,7 @@ from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
 from deforum.rendering import check, settings_text, telling
 from deforum.settings.options import Settings
+from deforum.settings.parseq.find import embedded
 from deforum.settings.read import dump, list_values
 from deforum.settings.yaml_writer import write_value
 from deforum.sources import RUN_FILE, SETTINGS_FILE
@@ -49,6 +51,7 @@ class Difference:
 
 def differences(then: Settings, now: Settings) -> list[Difference]:
     """List the settings that act on frames and films and differ; what `now` leaves open (seed -1, no size) does not."""
+    then, now = embedded(then), embedded(now)
     old = {name: value for name, _, value, _ in list_values(then)}
     found = []
     for name, _, value, _ in list_values(now):
@@ -94,7 +97,8 @@ def resume(
         parts = settings_of(run.record)
         _refuse_differences(run, parts, settings, changes)
         if changes:
-            parts = _with_changes(run, parts, changes, tell)
+            with downloads(allowed=allow_download):
+                parts = _with_changes(run, parts, changes, tell)
         elif is_whole(run, parts[-1]):
             tell(
                 Note(

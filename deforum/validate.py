@@ -24,6 +24,7 @@ from deforum.settings.faults import inside
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
+from deforum.settings.parseq.find import is_inline
 from deforum.settings.read import Origin
 from deforum.settings.steps import Chain, Step, kind_of, located
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
@@ -124,6 +125,9 @@ def locate_files(settings: Settings, origins: Mapping[str, Origin], files: Looku
             problems.append(Problem(f"{origin.written}: {what}", str(origin.place)))
     settings = replace(settings, **found)  # type: ignore[arg-type]
     settings = replace(settings, checkpoint=_located(settings.checkpoint, files), vae=_located(settings.vae, files))
+    manifest = settings.parseq_manifest
+    if manifest.strip() and not is_inline(manifest) and (path := files.find_file(manifest)) is not None:
+        settings = replace(settings, parseq_manifest=str(path.absolute()))
     post, lost = locate_steps(settings.post, origins.get("post", Origin("post", Place(""))), files, settings.models_dir)
     settings, problems = replace(settings, post=post), problems + lost
     for feature in FEATURES:

@@ -29,6 +29,7 @@ from deforum.video.ffmpeg import count_frames
 from tests.animation.scenarios import ALL, CLIP, FRAMES, PLAIN, Changes, settings_of
 from tests.helpers import write_settings
 from tests.helpers.edits import painted, random_edit
+from tests.helpers.manifests import text_of
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +93,20 @@ def edited(folder: Path, before: Changes, after: Changes, chance: random.Random)
 def test_a_random_edit(number: int, tmp_path: Path) -> None:
     edit = random_edit(number)
     edited(tmp_path, edit.before, edit.after, random.Random(number))
+
+
+def test_a_manifest_that_is_written_anew(tmp_path: Path) -> None:
+    """Over the file that the run was made from: only what comes out different is rendered again."""
+    file = tmp_path / "m.json"
+    changes: Changes = PLAIN | {"parseq_manifest": str(file)}
+    file.write_text(text_of({"angle": [0, 3, 6, 9, 12], "strength": [0.5] * 5}), encoding="utf-8")
+    before = settings(tmp_path, changes)
+    run = render(before, output=tmp_path / "cut", stop=lambda: True).folder
+    file.write_text(text_of({"angle": [0, 3, 6, 1, 12], "strength": [0.5] * 5}), encoding="utf-8")
+    assert resume(run).frames == 5  # as it began
+    found = plan(read_record(run), settings(tmp_path, changes), output=tmp_path)
+    assert found.edit.first == 3 and [reason.name for reason in found.edit.reasons] == ["angle"]
+    edited(tmp_path, changes, changes | {"parseq_except": "angle"}, random.Random(1))
 
 
 @pytest.mark.long

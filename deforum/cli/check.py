@@ -34,7 +34,8 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-download",
         action="store_true",
-        help="download models that the files name and that are not here from the model hub (default: never)",
+        help="download models that the files name and that are not here from the model hub, and fetch Parseq manifests "
+        "that are given by their address (default: never)",
     )
     parser.add_argument(
         "--into", type=to_path, metavar="RUN_FOLDER",

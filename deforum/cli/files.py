@@ -46,13 +46,16 @@ def name_of(file: Path, *, stem: bool = False) -> str:
     return file.stem if stem else file.name
 
 
-def load_file(file: Path, overrides: Sequence[str] = (), *, to_render: bool = True) -> Loaded:
+def load_file(
+    file: Path, overrides: Sequence[str] = (), *, to_render: bool = True, allow_download: bool = False
+) -> Loaded:
     """Read a settings file, or the standard input for `-`, as `deforum.loading.load` does. Raises UserError."""
     from deforum.loading import load, load_text
 
     if file != STDIN:
-        return load(file, overrides, to_render=to_render)
-    return load_text(_read(sys.stdin), overrides, name=name_of(file), to_render=to_render)
+        return load(file, overrides, to_render=to_render, allow_download=allow_download)
+    text = _read(sys.stdin)
+    return load_text(text, overrides, name=name_of(file), to_render=to_render, allow_download=allow_download)
 
 
 @lru_cache(maxsize=1)

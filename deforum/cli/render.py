@@ -205,7 +205,12 @@ def go(
     )  # fmt: skip
     with suspend.listening() if change is None else nullcontext():  # signals are for the main thread
         if job.run is not None:
-            return resume(job.run, settings=settings_given(job), changes=session.arguments.changes, **shared)
+            return resume(
+                job.run,
+                settings=settings_given(job, allow_download=shared["allow_download"]),
+                changes=session.arguments.changes,
+                **shared,
+            )
         loaded = session.load(job) if loaded is None else loaded
         settings = job.rename(loaded.settings)
         begun = session.find_begun(job, settings)

@@ -79,8 +79,8 @@ def jobs_to_resume(
     return jobs, (), {}
 
 
-def settings_given(job: Job) -> Settings | None:
+def settings_given(job: Job, *, allow_download: bool) -> Settings | None:
     """Return the settings that a run to resume is compared with; None if none were given."""
     if job.run is None or (job.file == job.run and not job.overrides):
         return None
-    return load_file(job.file, job.overrides).settings
+    return load_file(job.file, job.overrides, allow_download=allow_download).settings

@@ -52,7 +52,7 @@ class Session:
         given = self.arguments.output
         # The folder of the person who renders is an override, so that the file's own is not even read.
         overrides = job.overrides if given is None else (*job.overrides, f"output={given}")
-        loaded = load_file(job.file, overrides)
+        loaded = load_file(job.file, overrides, allow_download=self.arguments.allow_download)
         for line in loaded.report:
             self.tell(job.file, line)
         return loaded

@@ -32,6 +32,11 @@ def downloads(*, allowed: bool) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def may_download() -> bool:
+    """Whether downloads are allowed here."""
+    return _allowed.get()
+
+
 def is_name(text: str) -> bool:
     """Whether a text can be a name on the hub: owner/name, by the hub's own rules."""
     part = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"

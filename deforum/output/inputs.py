@@ -17,6 +17,7 @@ from deforum.models.digest import kept_digest
 from deforum.output.record import Input
 from deforum.paths import is_file, is_folder
 from deforum.settings.options import DECLARATIONS, Settings
+from deforum.settings.parseq.find import embedded, is_inline
 
 MOST_FILES = 2_000
 """Files that are recorded of one run; a longer folder of pictures is recorded by its first ones."""
@@ -64,6 +65,9 @@ def _named(settings: Settings) -> Iterator[Path]:
         value = getattr(settings, name, None)
         if declaration.path and isinstance(value, str) and value and value not in declaration.words:
             yield Path(value)
+    manifest = embedded(settings).parseq_manifest
+    if settings.parseq is not None and not is_inline(manifest):
+        yield Path(manifest)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from deforum.diffusion import resolve_sampler
 from deforum.features.table import starts_from_picture
 from deforum.metadata import FRAME, PARAMETERS, SETTINGS, SOFTWARE
 from deforum.metadata.infotext import Infotext, write
+from deforum.settings.parseq.find import without_embedded
 from deforum.settings.read import dump
 from deforum.sources import heading
 from deforum.timeline.prompts import negatives, positives
@@ -41,7 +42,7 @@ class Label:
     @staticmethod
     def of(settings: Settings, origin: str = "") -> Label:
         """Make the label of resolved settings; `origin` is where they came from, as `Loaded.origin`."""
-        return Label(settings, f"{heading(origin)}\n\n{without_home(dump(settings))}")
+        return Label(settings, f"{heading(origin)}\n\n{without_home(dump(without_embedded(settings)))}")
 
     @property
     def comment(self) -> str:

@@ -84,7 +84,8 @@ BY_FRAMES = {
     "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
     "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
     "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
-    "scheduler", "checkpoint", "vae", "wildcards_dir",
+    "scheduler", "checkpoint", "vae", "wildcards_dir", "parseq_manifest", "parseq_use_deltas",
+    "parseq_non_schedule_overrides", "parseq_except",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_THE_RUN = {

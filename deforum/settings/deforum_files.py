@@ -78,6 +78,9 @@ GATED: tuple[tuple[str, str, bool, str, str], ...] = (
     *((name, "freeu_enabled", False, name, "1") for name in ("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2")),
 )
 
+SCHEDULE_SWITCHES = frozenset(row[1] for row in GATED)
+"""Deforum's switches of schedules; a setting is given under the name of its switch where that is off."""
+
 SCHEDULE_DEFAULTS: Mapping[str, str] = {
     "steps_schedule": "25",
     "sampler_schedule": "Euler a",

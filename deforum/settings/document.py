@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NoReturn
 import yaml
 
 from deforum.errors import Problem, UserError
-from deforum.limits import SETTINGS_FILE, TEXT, VALUES, YAML_DEPTH
+from deforum.limits import MANIFEST_TEXT, SETTINGS_FILE, TEXT, VALUES, YAML_DEPTH, Limit
 from schedules.quoting import LONGEST_QUOTE, quote, shown
 
 TOO_DEEP = "this is nested too deeply for any setting; expected at most {}"
@@ -124,9 +124,17 @@ def refused_characters(text: str) -> str:
     return ""
 
 
-def check_text(text: str, place: Place) -> None:
-    """Raise UserError for a text that no setting can hold: too long, or with characters that are refused."""
-    wrong = f"this text {TEXT.exceeded(len(text))}" if len(text) > TEXT.most else refused_characters(text)
+LONG_TEXTS: collections.abc.Mapping[str, Limit] = {"parseq_manifest": MANIFEST_TEXT}
+"""Settings whose texts may be longer than those of others."""
+
+
+def check_text(text: str, place: Place, name: str = "") -> None:
+    """Raise UserError for a text that no setting can hold: too long, or with characters that are refused.
+
+    `name` is that of its setting, where it is known.
+    """
+    limit = LONG_TEXTS.get(name, TEXT)
+    wrong = f"this text {limit.exceeded(len(text))}" if len(text) > limit.most else refused_characters(text)
     if wrong:
         raise UserError(Problem(wrong, str(place)))
 
@@ -134,10 +142,11 @@ def check_text(text: str, place: Place) -> None:
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
-def of_values(value: object, place: Place, depth: int = 0) -> Node:
+def of_values(value: object, place: Place, depth: int = 0, name: str = "") -> Node:
     """Build the tree from plain Python values: mappings, sequences, texts, numbers, paths, booleans, None.
 
-    Raises UserError for anything else, and for what is nested too deeply.
+    `name` is that of the setting that has the value, where it is known. Raises UserError for anything else, and for
+    what is nested too deeply.
     """
     if depth > YAML_DEPTH.most:
         raise UserError(Problem(TOO_DEEP.format(YAML_DEPTH), str(place)))
@@ -149,7 +158,7 @@ def of_values(value: object, place: Place, depth: int = 0) -> Node:
         case numbers.Integral() | numbers.Real():
             return Scalar(shown(value if isinstance(value, int | float) else _plain_number(value)), place)
         case str() | Path():
-            check_text(str(value), place)
+            check_text(str(value), place, name)
             return Scalar(str(value), place, plain=False)
         case collections.abc.Mapping():
             entries = [(key_of(key, place), of_values(inner, place, depth + 1)) for key, inner in value.items()]
@@ -181,31 +190,32 @@ def quote_line(line: str, column: int) -> str:
     return f"\n    {line[left : left + LONGEST_QUOTE].expandtabs(1)}\n    {' ' * (column - left)}^"
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, limit: Limit = SETTINGS_FILE) -> str:
     """Read a text file in UTF-8, or in the encoding of its byte order mark, as Windows programs write it.
 
-    Raises UserError where it is missing, too long, or cannot be decoded.
+    `limit` is that of its size, and says what it is. Raises UserError where it is missing, too long, or cannot be
+    decoded.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise UserError(f"{path}: this is no regular file; expected a settings file")
+            raise UserError(f"{path}: this is no regular file; expected {limit.of}")
         with path.open("rb") as file:
-            return read_stream(file, str(path), path.stat().st_size)
+            return read_stream(file, str(path), path.stat().st_size, limit)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; expected a settings file") from None
+        raise UserError(f"{path}: this is a folder; expected {limit.of}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except ValueError:
         raise UserError(f"{path}: this is no path; character 0 (NUL) is not allowed in it") from None
 
 
-def read_stream(stream: BinaryIO, name: str, size: int = 0) -> str:
+def read_stream(stream: BinaryIO, name: str, size: int = 0, limit: Limit = SETTINGS_FILE) -> str:
     """Read a text as `read_text` does, from a stream; `name` and `size` (bytes) are for messages. Raises UserError."""
-    read = stream.read(SETTINGS_FILE.most + 1)
-    if len(read) > SETTINGS_FILE.most:
-        raise UserError(f"{name}: {SETTINGS_FILE.of} {SETTINGS_FILE.exceeded(max(size, len(read)))}")
+    read = stream.read(limit.most + 1)
+    if len(read) > limit.most:
+        raise UserError(f"{name}: {limit.of} {limit.exceeded(max(size, len(read)))}")
     return _decode(read, name)
 
 
@@ -300,14 +310,14 @@ class _Composer:
             self.refuse("a second document begins here (---); expected one", self.place(after))
         return None if isinstance(node, Scalar) and node.is_null else node
 
-    def node(self, event: Any, depth: int) -> Node:
+    def node(self, event: Any, depth: int, name: str = "") -> Node:
         place = self.place(event)
         if isinstance(event, yaml.AliasEvent):
             return self.alias(str(event.anchor), place, depth)
         self.check(depth, 1, place)
         before = self.count - 1
         if isinstance(event, yaml.ScalarEvent):
-            node: Node = self.scalar(event, place)
+            node: Node = self.scalar(event, place, name)
             self.height = 0
         elif isinstance(event, yaml.SequenceStartEvent):
             node = Sequence(tuple(self.inner(yaml.SequenceEndEvent, depth)), place)
@@ -339,14 +349,16 @@ class _Composer:
             self.refuse(f"there are too many values; expected at most {VALUES} in {VALUES.of}", place)
 
     def inner(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
-        height = 0
+        height, before = 0, ""
         while not isinstance(event := next(self.events), end):
-            yield self.node(event, depth + 1)
+            node = self.node(event, depth + 1, before)
+            before = node.text if isinstance(node, Scalar) and not before else ""  # the name of what comes next
+            yield node
             height = max(height, self.height + 1)
         self.height = height
 
-    def scalar(self, event: Any, place: Place) -> Scalar:
-        check_text(event.value, place)
+    def scalar(self, event: Any, place: Place, name: str) -> Scalar:
+        check_text(event.value, place, name)
         mark, quoted = event.start_mark, event.style in ("'", '"')
         start = mark.column + quoted
         line = self.lines[mark.line] if mark.line < len(self.lines) else ""

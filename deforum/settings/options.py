@@ -26,6 +26,7 @@ from deforum.settings.declare import (
 )
 from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
 from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.parseq import Managed
 from deforum.settings.profiles import PROFILES
 from deforum.settings.steps import (
     OLD_UPSCALERS,
@@ -68,7 +69,6 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "cutting people out": ("hybrid_generate_human_masks",),
     "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
-    "Parseq": ("parseq_manifest",),
 }
 """Pending feature -> the settings that turn it on; while all of them are off, its other settings are not reported."""
 
@@ -90,7 +90,7 @@ _colors = partial(option, section="feedback", modes=WITH_COLORS)
 _hybrid = partial(option, section="hybrid", modes=GOING_ON)
 _guided = partial(option, section="guided", modes=GOING_ON)
 _control = partial(option, section="controlnet")
-_parseq = partial(option, section="parseq", pending="Parseq")
+_parseq = partial(option, section="parseq")
 _files = partial(option, section="files")
 
 _RESIZED = when(
@@ -106,6 +106,7 @@ _FILM = when("skip_video_creation is off", lambda settings, sampled: not setting
 _FINISHED = when("frames are finished", lambda settings, sampled: settings.finishes)
 _IN_BETWEEN = when("interpolate is above 1", lambda settings, sampled: settings.interpolate > 1)
 _UPSCALED = when("upscale is given", lambda settings, sampled: settings.upscale is not None)
+_MANIFEST = when("parseq_manifest is given", lambda settings, sampled: bool(settings.parseq_manifest))
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
@@ -581,10 +582,20 @@ class Settings:
         "Guided images by keyframe; each guides until the next.")
 
     control_units: tuple[ControlUnit, ...] = ()
+    parseq: Managed | None = field(default=None, compare=False)
+    """What the manifest of parseq_manifest gave; None: nothing, or it is not read yet."""
 
-    parseq_manifest: str = _parseq("", "JSON or URL", "Parseq manifest.")
-    parseq_use_deltas: bool = _parseq(True, "", "Uses the differences from frame to frame.")
-    parseq_non_schedule_overrides: bool = _parseq(True, "", "The manifest sets fps, max_frames and cadence.")
+    parseq_manifest: str = _parseq("", "path, JSON or URL",
+        "Parseq manifest, whose values of each frame replace schedules and prompts: a file, the JSON itself, or an "
+        "address, which is fetched with --allow-download only.")
+    parseq_use_deltas: bool = _parseq(True, "",
+        "Moves by the change from frame to frame (zoom_delta). Off, the values themselves are the motion of each "
+        "frame, as in a schedule.", acts=_MANIFEST)
+    parseq_non_schedule_overrides: bool = _parseq(True, "",
+        "The manifest also sets max_frames, fps and cadence.", acts=_MANIFEST)
+    parseq_except: str = _parseq("", "",
+        "Settings that keep their own values where the manifest has some too, such as: strength prompts.",
+        acts=_MANIFEST)
 
     output: str = _files("output", "folder", "Folder in which the run's folder is created.", old="outdir")
     batch_name: str = _files("Deforum_{timestring}", "",

@@ -63,6 +63,9 @@ class Profile:
     """Hybrid video: unreliable flow of a clip is set to 0. (Deforum: it is multiplied by -0.75.)"""
     finishes_frames: bool
     """Frames of the embedded model are finished before they are written. (Deforum: written as they are.)"""
+    parseq_as_drawn: bool
+    """A Parseq manifest's zoom, and its perspective flip, act as drawn. (Deforum: the zoom of a frame is 1 + the change
+    of its curve, and the flip is off.)"""
     moves_grid: bool
     """The embedded model's latents have another grid in each frame while the camera moves. (Deforum: always one.)"""
 
@@ -94,6 +97,7 @@ PROFILES: dict[str, Profile] = {
         flow_is_bicubic=True,
         doubtful_flow_rests=True,
         finishes_frames=True,
+        parseq_as_drawn=True,
         moves_grid=True,
     ),
     "deforum": Profile(
@@ -122,6 +126,7 @@ PROFILES: dict[str, Profile] = {
         flow_is_bicubic=False,
         doubtful_flow_rests=False,
         finishes_frames=False,
+        parseq_as_drawn=False,
         moves_grid=False,
     ),
 }

@@ -71,13 +71,18 @@ def dump(settings: Settings, *, full: bool = False) -> str:
 
 
 def list_values(settings: Settings) -> Iterator[tuple[str, Declaration, object, object]]:
-    """Yield (name, declaration, value, default) of every setting."""
+    """Yield (name, declaration, value, default) of every setting, but those that a Parseq manifest gives."""
     plain, params = Settings(), default_params()
+    managed = settings.parseq.settings if settings.parseq is not None else ()
     for name, each in DECLARATIONS.items():
+        if name in managed:
+            continue
         holder, defaults = (settings.params, params) if name in PARAMS else (settings, plain)
         yield name, each, getattr(holder, name), getattr(defaults, name)
     for number, unit in enumerate(settings.control_units, 1):
         for name, each in CONTROLS.items():
+            if f"cn_{number}_{name}" in managed:
+                continue
             yield f"cn_{number}_{name}", each, getattr(unit, name), each.default
 
 

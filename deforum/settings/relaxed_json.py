@@ -66,7 +66,8 @@ class _Reader:
         self.skip()
         return self.text[self.at : self.at + 1]
 
-    def value(self, depth: int = 0) -> Node:
+    def value(self, depth: int = 0, name: str = "") -> Node:
+        """Read a value; `name` is that of its setting."""
         first = self.peek()
         self.count += 1
         if depth > JSON_DEPTH.most:
@@ -78,7 +79,7 @@ class _Reader:
         if first == "[":
             return self.sequence(depth)
         if first and first in _CLOSING:
-            return self.string()
+            return self.string(name)
         word = _WORD.match(self.text, self.at)
         if word and (word[0] in _WORDS or _NUMBER.match(word[0])):
             place = self.place()
@@ -87,7 +88,7 @@ class _Reader:
             return Scalar(_WORDS.get(word[0], word[0]), place, plain=True, start=place.column)
         self.fail("expected a value: a text in quotes, a number, true, false or null")
 
-    def string(self) -> Scalar:
+    def string(self, name: str) -> Scalar:
         place, opened = self.place(), self.at
         closing = _CLOSING[self.text[opened]]
         letters: list[str] = []
@@ -106,7 +107,7 @@ class _Reader:
                 letters.append(plain[0])
                 self.at = plain.end()
         text = "".join(letters)
-        check_text(text, place)
+        check_text(text, place, name)
         as_is = self.text.startswith(text, opened + 1) and "\n" not in text
         return Scalar(text, place, plain=False, start=place.column + 1 if as_is else 0)
 
@@ -138,7 +139,7 @@ class _Reader:
             if self.peek() != ":":
                 self.fail(f"expected a colon behind {quote(key.text)}")
             self.at += 1
-            entries.append((key, self.value(depth + 1)))
+            entries.append((key, self.value(depth + 1, key.text)))
             self.comma("}", place)
         self.at += 1
         return Mapping(tuple(entries), place)

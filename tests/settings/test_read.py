@@ -149,9 +149,9 @@ def test_old_names_are_told(write: Write) -> None:
 
 
 def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
-    text = "parseq_manifest: a.json\nparseq_use_deltas: false\nfov: 40\ntranslation_z: 3"
+    text = "parseq_use_deltas: false\nparseq_except: zoom\nfov: 40\ntranslation_z: 3"
     assert load(write(f"prompts: a\n{text}")).report == (
-        "without effect, as Parseq is not supported yet: parseq_manifest, parseq_use_deltas",
+        "without effect: parseq_use_deltas, parseq_except; acts where parseq_manifest is given",
         "without effect in 2D mode, only in 3D: fov, translation_z",
     )
     assert load(write("prompts: a\nuse_mask: false\nmask_file: a.png\nfov: 70\nr_upscale_factor: x4")).report == (
@@ -518,7 +518,7 @@ def test_round_trip_of_the_examples(write: Write, path: Path) -> None:
 
 
 def test_every_field_is_declared() -> None:
-    assert {field.name for field in fields(Settings)} - set(DECLARATIONS) == {"params", "control_units"}
+    assert {field.name for field in fields(Settings)} - set(DECLARATIONS) == {"params", "control_units", "parseq"}
 
 
 def test_names_mean_one_thing() -> None:
