@@ -173,7 +173,7 @@ def _managed(
     if not text.strip():
         return settings
     switched_off = [name for name, each in given.items() if settings.is_lenient and each.written in SCHEDULE_SWITCHES]
-    own = dict.fromkeys(switched_off, "") | dict.fromkeys(asked, "its value is the one that you ask for")
+    own = dict.fromkeys(switched_off, False) | dict.fromkeys(asked, True)
     where = str(origins["parseq_manifest"].place)
     try:
         managed, notes = take_manifest(settings, files, own=own, where=where)

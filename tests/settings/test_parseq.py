@@ -187,7 +187,11 @@ def test_the_person_who_renders_wins_over_the_manifest() -> None:
         assert curve(timeline, "strength").tolist() == [0.25] and curve(timeline, "noise").tolist() == [0]
         assert (timeline.seeds, timeline.fps, len(timeline)) == ((9,), 24, 1)
         assert settings == loaded.settings
-    assert any(line.startswith("strength: its value is the one that you ask for") for line in loaded.report)
+    assert loaded.report[0] == (
+        "what you ask for acts, and not the manifest's values: strength, seed_behavior, seed_schedule, subseed, "
+        "subseed_strength"
+    )
+    assert taken(manifest, ["noise_multiplier=1"]).settings.parseq_except == ""
 
 
 def load_text(text: str) -> Loaded:

@@ -39,13 +39,13 @@ def needs_fetching(text: str) -> bool:
 
 
 def take_manifest(
-    settings: Settings, files: Lookup, *, own: Mapping[str, str] | None = None, where: str = ""
+    settings: Settings, files: Lookup, *, own: Mapping[str, bool] | None = None, where: str = ""
 ) -> tuple[Settings, tuple[str, ...]]:
     """Return settings with the values of the manifest that they name, see `fields.manage`; also notes, one line each.
 
     A path becomes absolute. A manifest that was fetched, and a long one in the settings, become the JSON of what is
     read of it, so that a run never depends on the address. `own` are settings that keep their values although the
-    manifest has some, and why ("": a switch of Deforum's is off); they join parseq_except. `where` is the place of the
+    manifest has some, and whether a note says so; they join parseq_except. `where` is the place of the
     setting, for messages.
 
     Raises UserError where there is no such file, where it cannot be fetched, and where it cannot be read.
@@ -66,13 +66,15 @@ def take_manifest(
         manifest = read_manifest(read_text(path, MANIFEST), str(path), lenient=lenient)
         kept = file = str(path)
     excepted = read_except(settings.parseq_except)
-    own = {name: why for given, why in (own or {}).items() for name in ((given, *OF_SEEDS)[given == "seed" :])}
+    own = own or {}
+    own = {name: told for given, told in own.items() for name in (OF_SEEDS if given == "seed" else (given,))}
     offered = manage(settings, manifest)[0].parseq
     assert offered is not None
     if "seed_schedule" in offered.settings:  # which turns Deforum's switch of subseeds on
-        own = {name: why for name, why in own.items() if why or not name.startswith("subseed")}
+        own = {name: told for name, told in own.items() if told or not name.startswith("subseed")}
     kept_own = [name for name in own if name in offered.settings and name not in excepted]
-    notes += tuple(f"{name}: {own[name]}; the manifest has values for it too" for name in kept_own if own[name])
+    told = [name for name in kept_own if own[name]]
+    notes += (f"what you ask for acts, and not the manifest's values: {', '.join(told)}",) if told else ()
     settings = replace(settings, parseq_except=" ".join([*excepted, *kept_own]))
     leave = {*excepted, *kept_own, *(name for name in own if name in OVERRIDES)}
     managed, said = manage(settings, manifest, leave=leave, file=file)
