@@ -33,7 +33,8 @@ from skimage.exposure import match_histograms
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.models.process import settle_process
-from deforum.motion.flat import flat_matrix, warp_flat
+from deforum.motion.flat import warp_flat
+from deforum.motion.matrices import flat_matrix
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import warp_physical
 from deforum.output.run import Run

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deforum.animation.parts import Camera
-from deforum.motion.flat import FlatWarp, flat_matrix
+from deforum.motion.flat import FlatWarp
+from deforum.motion.matrices import flat_matrix
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Device, Image
 from deforum.settings.options import Settings

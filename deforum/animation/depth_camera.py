@@ -12,8 +12,9 @@ from deforum.animation.carrying import OuterCamera
 from deforum.animation.parts import Camera, Memory
 from deforum.depth import DepthModel
 from deforum.depth.scale import OUTSTANDING, DepthRange, slab_depth, steady_depth
-from deforum.motion.flat import perspective_flip
-from deforum.motion.pose import UNITS, Depth
+from deforum.motion.matrices import perspective_flip
+from deforum.motion.pose import UNITS
+from deforum.motion.sight import Depth
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, warp_physical
 from deforum.motion.warps import Warp

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 
 from deforum.errors import UserError
-from deforum.motion.pose import Sight
 from deforum.motion.positions import (
     SAME_PLACE,
     Positions,
     inside,
 )
+from deforum.motion.sight import Sight
 from deforum.motion.splat import HALF, index_of, position_of
 
 HoleFill = Literal["stretch", "far"]

@@ -14,8 +14,8 @@ from torch.nn.functional import max_pool2d
 from deforum.errors import UserError
 from deforum.models.checks import refuse_where
 from deforum.motion.holes import NOTHING_LEFT, STEP, HoleFill
-from deforum.motion.pose import Sight
 from deforum.motion.positions import SAME_PLACE, Positions, inside, pixels
+from deforum.motion.sight import Sight
 from deforum.motion.splat import HALF, cells_of, index_of, nearest_in, number, spread
 
 Tensor = torch.Tensor
@@ -148,7 +148,7 @@ def _position_of(index: Tensor, width: int, height: int) -> Positions:
 def widest_hole(sight: tuple[list[list[float]], int, int], nearest: float) -> int:
     """Return a bound in px for the width of holes between two views, with nothing nearer than `nearest` in the new one.
 
-    `sight` is the matrix of `Sight.matrix`, and the width and height of the picture.
+    `sight` is the matrix of `reprojection`, and the width and height of the picture.
     """
     rows, width, height = sight
     widest = 0.0

@@ -1,26 +1,19 @@
-"""Camera geometry: poses (extrinsics), lenses (intrinsics), and reprojection of pixels from one view to another."""
+"""Camera geometry without torch: poses (extrinsics), lenses (intrinsics), and the matrix from one view to another."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from deforum.errors import UserError
-from deforum.motion.flat import turn
-from deforum.motion.positions import (
-    Positions,
-)
-from deforum.pixels.image import Device
+from deforum.motion.matrices import Matrix, turn
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
-from deforum.motion.positions import Matrix
 
-Depth = torch.Tensor  # (H, W) float32
 UNITS = 200  # translations, near and far in files are in 1/200 of a scene unit
 IN_FRONT = 1e-3  # scene units; points nearer to the camera than this count as behind it
 
@@ -75,49 +68,12 @@ class Lens:
         return Lens(width / 2 / reach / aspect_ratio, width / 2 / reach)
 
 
-@dataclass(frozen=True)
-class Sight:
-    """Epipolar lines: the line of sight of each pixel of one view, projected into another, by inverse depth."""
+def reprojection(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> list[list[float]]:
+    """Compose back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
 
-    base: torch.Tensor
-    """(3, H, W) or (3, N): homogeneous position (x w, y w, w) in px of the point at infinity, w = z' / z."""
-    slope: tuple[float, float, float]
-    """Change of the three per unit of inverse depth."""
+    def intrinsics(lens: Lens) -> Matrix:
+        return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
 
-    @staticmethod
-    def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
-        """Make the lines of sight of all pixels of a view of width x height px."""
-        rows = Sight.matrix(pose, old, new, width, height)
-        x = torch.arange(width, dtype=torch.float32, device=device)
-        y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
-        base = torch.empty(3, height, width, device=device)
-        for out, (a, b, c, _) in zip(base, rows, strict=True):
-            torch.add(a * x, b * y + c, out=out)
-        return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
-
-    @staticmethod
-    def matrix(pose: Pose, old: Lens, new: Lens, width: int, height: int) -> list[list[float]]:
-        """Compose back-projection, motion and projection into one matrix: (x, y, 1, 1/z) in px to (x', y', 1) z'/z."""
-
-        def intrinsics(lens: Lens) -> Matrix:
-            return np.array([[lens.x, 0, (width - 1) / 2], [0, lens.y, (height - 1) / 2], [0, 0, 1]])
-
-        motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
-        rows: list[list[float]] = (intrinsics(new) @ motion).tolist()
-        return rows
-
-    def at(self, index: torch.Tensor) -> Sight:
-        """Select the lines of sight of pixels by index (N,)."""
-        return replace(self, base=self.base.flatten(1).index_select(1, index))
-
-    def ratio(self, inverse_depth: torch.Tensor) -> torch.Tensor:
-        """Return the depth ratio z' / z of points in the other view and in this one."""
-        return torch.add(self.base[2], inverse_depth, alpha=self.slope[2])
-
-    def __call__(self, inverse_depth: torch.Tensor) -> Positions:
-        """Project points of an inverse depth into the other view: (2, ...) px; far outside where behind its camera."""
-        ratio = self.ratio(inverse_depth).clamp_(min=IN_FRONT)
-        positions = torch.empty_like(self.base[:2])
-        for out, base, slope in zip(positions, self.base, self.slope, strict=False):
-            torch.add(base, inverse_depth, alpha=slope, out=out).div_(ratio)
-        return positions
+    motion = np.column_stack((pose.rotation.T @ np.linalg.inv(intrinsics(old)), pose.translation))
+    rows: list[list[float]] = (intrinsics(new) @ motion).tolist()
+    return rows

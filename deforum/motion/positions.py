@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from deforum.models.transfer import constant
+from deforum.motion.matrices import Matrix
 from deforum.pixels.image import Device, Mask, from_array, to_array
 
 Sampling = Literal["bicubic", "bilinear", "nearest"]
 Positions = torch.Tensor  # (2, H, W) float32 px
-Matrix = NDArray[np.float64]
 Edge = Literal["border", "reflection", "zeros", "wrap", "mirror"]
 """Padding beyond the edge: aaa|abc|ccc, cba|abc|cba, zeros, abc|abc|abc, or (the edge not repeated) cb|abc|ba."""
 

@@ -21,8 +21,9 @@ from deforum.pixels.image import CPU, Device
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
-from deforum.motion.pose import Depth, Pose
-from deforum.motion.positions import Matrix
+from deforum.motion.matrices import Matrix
+from deforum.motion.pose import Pose
+from deforum.motion.sight import Depth
 from deforum.motion.splat import cells_of, nearest_in, spread
 from deforum.motion.surface import DepthWarp, Lookup, stay
 

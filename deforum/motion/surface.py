@@ -43,8 +43,9 @@ from deforum.pixels.image import CPU, Device, Image, Mask
 if TYPE_CHECKING:
     from deforum.settings.params import Params
 from deforum.motion.holes import HoleFill, fill_holes
-from deforum.motion.pose import IN_FRONT, Depth, Lens, Pose, Sight
-from deforum.motion.positions import Matrix
+from deforum.motion.matrices import Matrix
+from deforum.motion.pose import IN_FRONT, Lens, Pose, reprojection
+from deforum.motion.sight import Depth, Sight
 from deforum.motion.splat import HALF, cells_of, index_of, nearest_in, number, spread
 
 
@@ -303,7 +304,7 @@ def see_on_device(motion: Rigid) -> NewView:
     source, seen, empty = holes_on_device.look_again(to_old, destination, moved)
     apart = float(np.linalg.norm(motion.pose.translation))
     nearest = max(motion.nearest - apart, motion.nearest / 4)
-    most = holes_on_device.widest_hole((Sight.matrix(*back), width, height), nearest)
+    most = holes_on_device.widest_hole((reprojection(*back), width, height), nearest)
     source, seen, hole = holes_on_device.fill(to_old, source, seen, empty, moved, motion.fill, most)
     return NewView(source, seen, hole, destination, moved)
 

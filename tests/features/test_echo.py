@@ -18,7 +18,8 @@ from deforum.errors import UserError
 from deforum.features.echo import BLENDS, Trail, covered
 from deforum.features.table import switched_on
 from deforum.loading import load
-from deforum.motion.flat import FlatWarp, translation
+from deforum.motion.flat import FlatWarp
+from deforum.motion.matrices import translation
 from deforum.pixels.image import CPU, Image, Mask, to_bytes
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame

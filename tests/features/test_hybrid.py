@@ -40,7 +40,8 @@ from deforum.features.hybrid.match import Kind, find_matrix
 from deforum.features.table import timeline_of as sample
 from deforum.flow import FlowSource, load_flow
 from deforum.loading import load
-from deforum.motion.flat import FlatWarp, Matrix, rotation, translation, warp_flat
+from deforum.motion.flat import FlatWarp, warp_flat
+from deforum.motion.matrices import Matrix, rotation, translation
 from deforum.pixels.image import CPU, Image, read, to_bytes
 from deforum.reports.compare import Comparison, compare
 from deforum.settings.options import Settings

@@ -27,7 +27,8 @@ from deforum.features.masks.find import find_masks, find_words
 from deforum.features.masks.language import Joined, MaskExpression, Not, Operand, name_files, parse_mask, parse_masks
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
-from deforum.motion.flat import FlatWarp, translation
+from deforum.motion.flat import FlatWarp
+from deforum.motion.matrices import translation
 from deforum.pixels.image import CPU, Image, Mask, from_bytes, to_bytes
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES

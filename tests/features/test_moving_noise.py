@@ -21,7 +21,8 @@ from deforum.features.masks.follow import FollowedCamera
 from deforum.features.moving_noise import with_map, with_moving_noise
 from deforum.features.redo import redo_diffusion
 from deforum.features.table import timeline_of as sample
-from deforum.motion.flat import FlatWarp, rotation, translation
+from deforum.motion.flat import FlatWarp
+from deforum.motion.matrices import rotation, translation
 from deforum.motion.noise_map import NoiseMap
 from deforum.motion.positions import Chart
 from deforum.pixels.image import CPU, Image, to_bytes

@@ -14,7 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.motion.flat import Matrix, flat_matrix, translation, warp_flat
+from deforum.motion.flat import warp_flat
+from deforum.motion.matrices import Matrix, flat_matrix, translation
 from deforum.pixels.color import ColorReference, match_color
 from deforum.pixels.image import Image, Mask, from_bytes, to_bytes
 from deforum.pixels.noise import add_noise, perlin_noise, uniform_noise

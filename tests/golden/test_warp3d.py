@@ -11,7 +11,7 @@ import torch
 
 from deforum.depth import Gives
 from deforum.depth.scale import equalize, slab_depth
-from deforum.motion.flat import perspective_flip
+from deforum.motion.matrices import perspective_flip
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp
 from deforum.pixels.image import Image, read, to_array

@@ -13,16 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from deforum.errors import UserError
-from deforum.motion.flat import (
-    Border,
-    Matrix,
-    coverage,
-    flat_matrix,
-    perspective_flip,
-    rotation,
-    translation,
-    warp_flat,
-)
+from deforum.motion.flat import Border, coverage, warp_flat
+from deforum.motion.matrices import Matrix, flat_matrix, perspective_flip, rotation, translation
 from deforum.pixels.image import Image, from_array, to_array, to_bytes
 from deforum.settings.params import Params
 

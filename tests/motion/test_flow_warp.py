@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deforum.motion.flat import FlatWarp, rotation, translation
+from deforum.motion.flat import FlatWarp
 from deforum.motion.flow_warp import (
     Flow,
     FlowWarp,
@@ -22,6 +22,7 @@ from deforum.motion.flow_warp import (
     reliable_flow,
     to_positions,
 )
+from deforum.motion.matrices import rotation, translation
 from deforum.motion.positions import pixels
 from deforum.motion.surface import warp_physical
 from deforum.motion.warps import Warp

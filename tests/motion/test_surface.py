@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from deforum.errors import UserError
-from deforum.motion.flat import rotation, translation, warp_flat
+from deforum.motion.flat import warp_flat
 from deforum.motion.flow_warp import move_flow, move_mask
+from deforum.motion.matrices import rotation, translation
 from deforum.motion.pose import Lens, Pose
 from deforum.motion.slab import warp_slab
 from deforum.motion.surface import DepthWarp, stay, warp_physical

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.motion.positions import Matrix
+from deforum.motion.matrices import Matrix
 from deforum.pixels.image import Image, to_bytes
 
 Kind = Literal["Affine", "Perspective"]
