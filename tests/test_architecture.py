@@ -50,6 +50,7 @@ FLOORS: dict[str, int] = {
     "deforum.editing": 8,
     "deforum.going": 8,
     "deforum.post": 8,
+    "deforum.preview": 8,
     "deforum.rendering": 8,
     "deforum.resuming": 8,
     "deforum.reports": 8,

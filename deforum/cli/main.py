@@ -26,6 +26,7 @@ from deforum.cli.frame import frame, frame_arguments
 from deforum.cli.models import models, models_arguments
 from deforum.cli.plot import plot, plot_arguments
 from deforum.cli.post import step_arguments, step_command
+from deforum.cli.preview import preview, preview_arguments
 from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.verify import verify, verify_arguments
@@ -158,6 +159,10 @@ COMMANDS: dict[str, Command] = {
     "plot": Command(
         "draw the schedules of a file over time, as a page to look into or a picture", plot, plot_arguments,
         "FILE [FILE ...] [NAME ...] [name=value ...] [-o OUT.html|OUT.png] [--open]",
+    ),
+    "preview": Command(
+        "show the motion without diffusion, in seconds, or a small draft", preview, preview_arguments,
+        "FILE [name=value ...] [--picture card] [--draft 4] [-o OUT.mp4 | -o - | ...]",
     ),
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,

@@ -89,6 +89,8 @@ class Feature:
     """Adapts the length of the run to the feature. Raises UserError."""
     starts_from_picture: Callable[[Settings], bool] = never
     """Whether frame 0 is painted from the feature's own picture, with init_strength."""
+    is_previewed: bool = False
+    """Whether it moves, reads or composes pictures without painting any, so that a preview shows it."""
 
 
 @dataclass(frozen=True)

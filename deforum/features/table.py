@@ -37,6 +37,7 @@ DEPTH = Feature(
     find=find_depth,
     check=check_lens,
     attach="deforum.features.depth:attach",
+    is_previewed=True,
     record="deforum.features.depth_record:record",
     notes=lambda settings, found: [f"depth_algorithm: {found.says}"] if found is not None and found.says else [],
     acts={
@@ -53,6 +54,7 @@ VIDEO_INPUT = Feature(
     is_on=lambda settings: settings.mode.reads_clip or video_input.holds_colors(settings),
     find=video_input.find_video,
     attach="deforum.features.video_input.attach:attach",
+    is_previewed=True,
     notes=video_input.notes,
     settle=lambda settings: clip_length.as_long_as_the_clip(settings) if settings.mode.reads_clip else settings,
     acts={
@@ -126,6 +128,7 @@ HYBRID = Feature(
     is_on=hybrid.is_on,
     find=hybrid.find_hybrid,
     attach="deforum.features.hybrid.attach:attach",
+    is_previewed=True,
     record="deforum.features.hybrid.attach:record",
     own="deforum.features.hybrid.attach:own",
     notes=hybrid.notes,
@@ -153,6 +156,7 @@ MASKS = Feature(
     is_on=lambda settings: bool(masks.active(settings)),
     find=masks.find_masks,
     attach="deforum.features.masks.attach:attach",
+    is_previewed=True,
     record="deforum.features.masks.attach:record",
     own="deforum.features.masks.attach:own",
     acts=masks.ACTS,
@@ -195,6 +199,7 @@ ECHO = Feature(
     "echo",
     is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
     attach="deforum.features.echo:attach",
+    is_previewed=True,
     acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
 )
 
@@ -211,6 +216,7 @@ SYMMETRY = Feature(
     "symmetry",
     is_on=lambda settings: settings.mode.goes_on and settings.symmetry != "none",
     attach="deforum.features.symmetry:attach",
+    is_previewed=True,
     acts={
         "symmetry_segments": chosen("symmetry", "kaleidoscope"),
         **_all(

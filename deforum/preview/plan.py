@@ -1,0 +1,145 @@
+"""What a preview shows, settled before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deforum.build import prepare, resolve
+from deforum.depth import resolve_depth
+from deforum.diffusion import resolve_model
+from deforum.diffusion.training_limits import DEFORUM_SIZE, with_size
+from deforum.errors import Problem, UserError
+from deforum.features import hybrid
+from deforum.features.feature import Feature
+from deforum.features.table import DEPTH, switched_on, timeline_of
+from deforum.models.places import roots_of
+from deforum.pixels.files import check_pictures
+from deforum.preview.choices import DepthChoice, Picture
+from deforum.preview.scale import scaled, scaled_curves
+from deforum.settings.options import Settings
+from deforum.timeline.timeline import Timeline
+
+if TYPE_CHECKING:
+    from deforum.depth import DepthSource
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A preview before anything is loaded."""
+
+    settings: Settings
+    """Resolved, of the preview's size."""
+    timeline: Timeline
+    picture: Picture
+    """Not auto. Frames of a clip that the animation starts from, or paints over, come before it."""
+    found: Mapping[str, Any]
+    """Result of `Feature.find`, by name of the features that are shown."""
+    has_drawn_depth: bool
+    """Whether the 3D camera sees the depth of the drawn room."""
+    renew: int = 0
+    """The picture is begun anew after so many frames; 0: never."""
+    notes: tuple[str, ...] = ()
+    """Deviations from the render's motion, a line each."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features that are shown, from the inside out."""
+        return shown_features(self.settings)
+
+
+def plan_preview(
+    settings: Settings,
+    *,
+    picture: Picture = "auto",
+    depth: DepthChoice = "auto",
+    scale: float = 1.0,
+    renew: int = 0,
+) -> Plan:
+    """Check what a preview of settings needs, and find its clips, masks and depth model. The model may be missing.
+
+    `picture` auto is the init picture if there is one, else the room in 3D and the card in other modes. `depth` auto is
+    that of the room, or the model that is set, or the embedded one where that is missing. `scale` is the share of the
+    frame's sides; motions in px shrink alike. With `renew` the picture begins anew after so many frames, for zooms in
+    which nothing of it is left.
+    Raises UserError with everything that is missing.
+    """
+    settings, notes = with_known_size(resolve(settings))
+    timeline = timeline_of(settings)
+    settings, timeline = scaled(settings, scale), scaled_curves(timeline, settings, scale)
+    if picture != "auto" and hybrid.starts_from_clip(settings):
+        settings = replace(settings, hybrid_use_first_frame_as_init_image=False)
+    if picture == "auto":
+        has_init = settings.init_image is not None and settings.mode.goes_on
+        picture = "init" if has_init else "room" if settings.mode.has_depth else "card"
+    if depth != "auto" and not settings.mode.has_depth:
+        raise UserError(f"--depth {depth}: {settings.animation_mode} has no depth; leave it out, or animation_mode=3D")
+    if depth == "none":
+        settings = replace(settings, use_depth_warping=False)
+    has_drawn_depth = picture == "room" and depth == "auto" and settings.mode.has_depth and settings.use_depth_warping
+    problems: list[Problem] = []
+
+    def look(find: Callable[[], T]) -> T | None:
+        try:
+            return find()
+        except UserError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+            return None
+
+    def find_depth() -> DepthSource | None:
+        if has_drawn_depth:
+            return None
+        if depth == "embedded":
+            return resolve_depth("embedded")
+        try:
+            found: DepthSource | None = DEPTH.find(settings)
+            return found
+        except UserError as error:
+            if depth == "set":
+                raise
+            notes.extend(f"{problem.message}; the embedded depth model stands in" for problem in error.problems)
+            return resolve_depth("embedded")
+
+    found = {
+        feature.name: look(find_depth if feature is DEPTH else partial(feature.find, settings))
+        for feature in shown_features(settings)
+    }
+    if picture == "init":
+        look(lambda: check_init(settings))
+    if picture == "painted":
+        look(lambda: prepare(settings))
+    if problems:
+        raise UserError(problems)
+    return Plan(settings, timeline, picture, found, has_drawn_depth, renew, tuple(notes))
+
+
+def check_init(settings: Settings) -> None:
+    """Raise UserError where there is no init picture that can be read."""
+    if settings.init_image is None:
+        raise UserError("--picture init: init_image is not set; set it, or choose card, room or painted")
+    problems = check_pictures([Path(settings.init_image)], "init_image")
+    if problems:
+        raise UserError(problems)
+
+
+def shown_features(settings: Settings) -> tuple[Feature, ...]:
+    """List the features that are on and seen in a preview, from the inside out."""
+    return tuple(feature for feature in switched_on(settings) if feature.is_previewed)
+
+
+def with_known_size(settings: Settings) -> tuple[Settings, list[str]]:
+    """Fill in the size as a render does; also return a note where the model is missing that would say it."""
+    if settings.width is not None and settings.height is not None:
+        return settings, []
+    try:
+        model = resolve_model(settings.model, roots=roots_of(settings.models_dir))
+    except UserError:
+        width, height = settings.width or DEFORUM_SIZE[0], settings.height or DEFORUM_SIZE[1]
+        note = f"size: that of the model, which is not here; {width}x{height} in its place"
+        return replace(settings, width=width, height=height), [note]
+    return with_size(settings, model), []
