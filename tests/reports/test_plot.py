@@ -137,6 +137,14 @@ def test_units_and_pictures_are_rows(tmp_path: Path) -> None:
     assert list(pictures.texts.runs()) == [(0, "a.png"), (5, "b.png")]
 
 
+def test_pages_do_not_tell_the_name_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = f"{MOVING}checkpoint: '0: (x), 5: ({tmp_path}/m.safetensors)'\nreference: {tmp_path}/c.png\n"
+    found = embed(as_json(plot(tmp_path, text, "checkpoint", "reference")))
+    assert "~/m.safetensors" in found and "~/c.png" in found
+    assert str(tmp_path) not in found
+
+
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 

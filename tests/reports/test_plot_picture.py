@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deforum.loading import load
-from deforum.reports.plot.picture import LEFT, RIGHT, SCALE, brief, draw_picture
+from deforum.reports.plot.picture import LEFT, RIGHT, SCALE, brief, draw_picture, duration
 from deforum.reports.plot.theme import HUES, THEMES, Theme
 from deforum.reports.plot.timeline import Plot, Sound, plot_of
 from deforum.reports.tabulate import look
@@ -74,7 +74,7 @@ def test_the_soundtrack_lies_beneath(tmp_path: Path) -> None:
     sound = Sound("a.wav", tuple(np.arange(0.0, 30.0, 7.5)), -wave, wave, 0, 30)
     text = "max_frames: 30\nseed: 1\nangle: t\n"
     silent, loud = (pixels(draw_picture([plot(tmp_path, text, sound=each)])) for each in (None, sound))
-    assert loud.shape[0] == silent.shape[0] + 64 * SCALE
+    assert loud.shape[0] == silent.shape[0] + (64 + 42) * SCALE
     pink = np.asarray(list(bytes.fromhex(THEMES["light"]["pink"][1:])))
     tinted = np.abs(loud - (0.55 * pink + 0.45 * 255)).max(axis=2) < 4
     assert tinted.sum() > 20_000
@@ -96,3 +96,10 @@ def test_the_soundtrack_lies_beneath(tmp_path: Path) -> None:
 )
 def test_numbers_of_axes(value: float, span: float, text: str) -> None:
     assert brief(value, span) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "0 s"), (3.3333, "3.33 s"), (59.5, "59.5 s"), (245.0, "4:05"), (6666.67, "1:51:06.67")]
+)
+def test_times(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -61,7 +61,7 @@ def draw_picture(plots: Sequence[Plot], theme: Theme = "light", font: str = "") 
         lane.draw(sheet, y)
         sheet.line([(MARGIN, y + lane.height), (RIGHT, y + lane.height)], "line")
         y += lane.height
-    _legend(sheet, y + 22)
+    _legend(sheet, y + 22, has_beats=any(plot.sound and plot.sound.beats for plot in plots))
     out, info = io.BytesIO(), PngInfo()
     info.add_text("Software", SOFTWARE)
     sheet.image.save(out, "PNG", pnginfo=info, compress_level=6)
@@ -246,6 +246,8 @@ def _lanes(plots: Sequence[Plot]) -> Iterator[Lane]:
                     words = [(frame, text, sum(text.encode("utf-8", "replace"))) for frame, text in row.texts.runs()]
                     name = f"{row.name} · {plots[index].title}" if many else row.name
                     yield RunLane(RUN, name, words, plots[index].num_frames)
+    if any(plot.sound for plot in plots):
+        yield SectionLane(SECTION, "sound")
     for plot in plots:
         if plot.sound is not None:
             yield SoundLane(SOUND, plot.sound)
@@ -281,7 +283,8 @@ class PromptLane(Lane):
                     sheet.box(x, y + 6, x + 1 / SCALE, y + 32, mix(sheet.tint(following), sheet.tint(hue), share))
             else:
                 sheet.box(left, y + 6, right, y + 32, sheet.tint(hue), 3)
-            sheet.box(left, y + 6, left + 2, y + 32, hue)
+            if right - left >= 8:
+                sheet.box(left, y + 6, left + 2, y + 32, hue)
             sheet.text(left + 10, y + 23, band.positive or "(no prompt)", 12, room=right - left - 16)
 
 
@@ -439,7 +442,9 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     minutes, rest = divmod(round(seconds, 2), 60)
-    return f"{minutes:.0f}:{rest:05.2f}".removesuffix(".00")
+    hours, minutes = divmod(int(minutes), 60)
+    start = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{start}:{rest:05.2f}".removesuffix(".00")
 
 
 def diamond(x: float, y: float, size: float) -> Points:
@@ -463,7 +468,7 @@ def guides(sheet: Sheet, plots: Sequence[Plot], y: float, height: float) -> None
         edge = -9.0
         for band in plot.prompts.bands[1:]:
             x = sheet.x(band.first)
-            if band.first < plot.num_frames and x - edge >= 3:
+            if band.first < plot.num_frames and x - edge >= 8:
                 sheet.dashed([(x, y), (x, y + height)], "strong")
                 edge = x
 
@@ -500,11 +505,12 @@ def _ruler(sheet: Sheet, top: float, fps: float) -> None:
     sheet.line([(MARGIN, top + 34), (RIGHT, top + 34)], "strong")
 
 
-def _legend(sheet: Sheet, y: float) -> None:
+def _legend(sheet: Sheet, y: float, *, has_beats: bool) -> None:
     x = LEFT
     smooth = sheet.smooth(y - 12, 24)
-    for kind, words in (("number", "keyframe"), ("expression", "keyframe with an expression"),
-                        ("painted", "painted frame"), ("cut", "a prompt begins")):  # fmt: skip
+    kinds = {"number": "keyframe", "expression": "keyframe with an expression", "painted": "painted frame",
+             "cut": "a prompt begins", **({"beat": "beat"} if has_beats else {})}  # fmt: skip
+    for kind, words in kinds.items():
         match kind:
             case "number":
                 smooth.polygon(diamond(x + 4, y, 4.3), "blue")
@@ -513,6 +519,8 @@ def _legend(sheet: Sheet, y: float) -> None:
                 smooth.polygon(circle(x + 4, y, 2.7), "bg")
             case "painted":
                 sheet.box(x + 2, y - 4, x + 6, y + 5, "paint")
+            case "beat":
+                sheet.line([(x + 4, y - 6), (x + 4, y + 6)], mix(sheet.color("pink"), sheet.color("bg"), 0.5))
             case _:
                 sheet.dashed([(x + 4, y - 6), (x + 4, y + 7)], "muted")
         x += 14 + sheet.text(x + 14, y + 4, words, 12, "muted") + 20

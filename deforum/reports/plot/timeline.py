@@ -305,6 +305,7 @@ def _value(keyframe: str) -> str:
 
 
 def _texts(settings: Settings, timeline: Timeline) -> Iterator[Track]:
+    from deforum.output.labels import without_home
     from deforum.settings.options import OPTIONS
 
     sampled: Mapping[str, Sequence[str]] = {
@@ -318,7 +319,10 @@ def _texts(settings: Settings, timeline: Timeline) -> Iterator[Track]:
         },
     }
     for name, texts in sampled.items():
-        yield Track(name, OPTIONS[name].section, OPTIONS[name].help, Texts.of(enumerate(texts)))
+        shown = {text: without_home(text) for text in set(texts)}
+        yield Track(
+            name, OPTIONS[name].section, OPTIONS[name].help, Texts.of((i, shown[text]) for i, text in enumerate(texts))
+        )
 
 
 def _control_units(settings: Settings, timeline: Timeline) -> Iterator[Curve]:
@@ -347,6 +351,7 @@ def _loras(settings: Settings, timeline: Timeline) -> Iterator[Curve]:
 
 
 def _pictures(settings: Settings, timeline: Timeline) -> Iterator[Curve | Track]:
+    from deforum.output.labels import without_home
     from deforum.settings.options import PictureUnit, ReferenceUnit
     from deforum.settings.units import declared
 
@@ -354,17 +359,16 @@ def _pictures(settings: Settings, timeline: Timeline) -> Iterator[Curve | Track]
     for number, (unit, images) in enumerate(zip(settings.ip_adapter, timeline.images, strict=True), 1):
         scale, pictures = declared(PictureUnit)["scale"], declared(PictureUnit)["images"]
         yield _curve(f"ip_adapter {number} scale", scale, unit.scale, images.scale, timeline.variables)
-        texts = Texts.of((frame, " + ".join(path for path, weight in
-                                            images.pictures.at(frame, blend=timeline.blend_prompts) if weight))
-                         for frame in frames)  # fmt: skip
-        yield Track(f"ip_adapter {number} images", pictures.section, pictures.help, texts)
+        shown = (images.pictures.at(frame, blend=timeline.blend_prompts) for frame in frames)
+        texts = (" + ".join(without_home(path) for path, weight in each if weight) for each in shown)
+        yield Track(f"ip_adapter {number} images", pictures.section, pictures.help, Texts.of(enumerate(texts)))
     if timeline.reference is not None:
         reference, rows = settings.reference[0], declared(ReferenceUnit)
         for field in ("strength", "fidelity"):
             values = getattr(timeline.reference, field)
             yield _curve(f"reference {field}", rows[field], getattr(reference, field), values, timeline.variables)
-        texts = Texts.of((frame, timeline.reference.at(frame).picture) for frame in frames)
-        yield Track("reference picture", rows["picture"].section, rows["picture"].help, texts)
+        texts = (without_home(timeline.reference.at(frame).picture) for frame in frames)
+        yield Track("reference picture", rows["picture"].section, rows["picture"].help, Texts.of(enumerate(texts)))
 
 
 # --- prompts ----------------------------------------------------------------------------------------------------------

@@ -108,8 +108,9 @@
 
   function duration(seconds) {
     if (seconds < 60) return `${seconds.toFixed(2)} s`;
-    const minutes = Math.floor(seconds / 60);
-    return `${minutes}:${(seconds - 60 * minutes).toFixed(2).padStart(5, "0")}`;
+    const whole = Math.round(seconds * 100) / 100, minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
+    const rest = (whole - 60 * minutes).toFixed(2).padStart(5, "0");
+    return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
   }
 
   /** Write a time without the digits that say nothing. */
@@ -182,6 +183,7 @@
         if (row.texts) rows.forEach(([index, each]) => addTrack(each, runs.length > 1 ? runs[index].title : ""));
         else addCurve(rows);
       }
+      if (runs.some(run => run.sound)) lanesBox.append(make("h2", "dp-section", "Sound"));
       runs.forEach(run => run.sound && addSound(run));
       empty = make("p", "dp-empty", lanes.some(lane => lane.isRow) ? "" : "No schedule varies over the frames.");
       lanesBox.append(empty);
@@ -246,8 +248,9 @@
     function footer() {
       const foot = make("footer", "dp-foot");
       const legend = make("p", "dp-legend");
+      const beats = runs.some(run => run.sound?.beats.length) ? [["dp-mark-beat", "beat"]] : [];
       for (const [mark, text] of [["dp-mark-number", "keyframe"], ["dp-mark-expression", "keyframe with an expression"],
-        ["dp-mark-painted", "painted frame"], ["dp-mark-cut", "a prompt begins"]]) {
+        ["dp-mark-painted", "painted frame"], ["dp-mark-cut", "a prompt begins"], ...beats]) {
         const item = make("span", "dp-item");
         item.append(make("i", mark), text);
         legend.append(item);
@@ -375,6 +378,7 @@
             if (right - edge < 1.5 && i > from) continue;
             const [hue, next] = [HUES[i % HUES.length], HUES[(i + 1) % HUES.length]];
             const band = make("div", `dp-band dp-c-${hue}`);
+            if (right - left < 8) band.classList.add("dp-is-thin");
             band.style.left = `${px(left)}px`;
             band.style.width = `${px(Math.max(right - left, 1.5))}px`;
             if (blend && i + 1 < bands.length) {
@@ -629,19 +633,19 @@
 
     /** Draw what runs through all lanes: where prompts begin, and beats. */
     function drawGuides(svg, height) {
-      const lines = (list, name) => {
-        let d = "", edge = -9;
+      const lines = (list, name, apart) => {
+        let d = "", edge = -99;
         for (const frame of list) {
           const x = X(frame);
-          if (x < 0 || x > width || x - edge < 3) continue;
+          if (x < 0 || x > width || x - edge < apart) continue;
           d += `M${px(x)} 0V${height}`;
           edge = x;
         }
         if (d) draw(svg, "path", {class: name, d});
       };
       for (const run of runs) {
-        if (run.sound) lines(run.sound.beats, "dp-beat");
-        lines(cuts.get(run), "dp-cut");
+        if (run.sound) lines(run.sound.beats, "dp-beat", 3);
+        lines(cuts.get(run), "dp-cut", 8);
       }
     }
 
@@ -880,7 +884,9 @@
         if (!lane.row.hidden) shown++;
         sections.set(lane.section, sections.get(lane.section) || !lane.row.hidden);
       }
-      for (const heading of lanesBox.querySelectorAll(".dp-section")) heading.hidden = !sections.get(heading.dataset.section);
+      for (const heading of lanesBox.querySelectorAll(".dp-section")) {
+        heading.hidden = heading.dataset.section !== undefined && !sections.get(heading.dataset.section);
+      }
       if (words.length) empty.textContent = shown ? "" : "No schedule has these words in its name.";
       else if (lanes.some(lane => lane.isRow)) empty.textContent = "";
       refresh();
