@@ -14,7 +14,7 @@ import pytest
 
 from deforum.loading import load
 from deforum.reports.plot.page import write_page
-from deforum.reports.plot.timeline import Sound, plot_of
+from deforum.reports.plot.timeline import Soundtrack, plot_of
 from deforum.reports.tabulate import as_json, look, tabulate
 from tests.helpers.browser import DESK, PHONE, Watched, opened
 
@@ -237,14 +237,17 @@ def test_several_files_lie_over_each_other(show: Show) -> None:
 def test_beats_and_waveform_lie_beneath(browser: Browser, tmp_path: Path) -> None:
     settings = load({"max_frames": 60, "seed": 1, "angle": "t"}, to_render=False).settings
     wave = np.linspace(0, 1, 600)
-    sound = Sound("song.wav", (4.0, 14.5, 25.0, 70.0), -wave, wave, 0, 60)
+    sound = Soundtrack("song.wav", 122.5, (4.0, 14.5, 25.0, 70.0), (4.0,), ((0, "A"), (30, "B")), -wave, wave, 0, 60)
     (tmp_path / "plot.html").write_text(write_page([plot_of(settings, look(settings), sound=sound)]), encoding="utf-8")
     with opened(browser, (tmp_path / "plot.html").as_uri()) as watched:
         page = watched.page
         assert page.locator(".dp-lane").last.get_attribute("data-name") == "song.wav"
         assert page.locator(".dp-section").last.inner_text() == "SOUND"
         for lane in ("angle", "song.wav"):  # beats run through all lanes
-            assert (page.get_attribute(f'[data-name="{lane}"] .dp-beat', "d") or "").count("M") == 3
+            lines = page.locator(f'[data-name="{lane}"] .dp-beat')
+            assert [(lines.nth(i).get_attribute("d") or "").count("M") for i in range(2)] == [3, 1]
+        assert page.inner_text('[data-name="song.wav"] .dp-unit') == "122.5 bpm · 4 beats"
+        assert page.locator('[data-name="song.wav"] .dp-run-text').all_text_contents() == ["A", "B"]
         shape = page.locator(".dp-wave").evaluate("wave => [wave.getBBox().width, wave.getBBox().height]")
         assert shape[0] == pytest.approx(page.locator(".dp-ruler").evaluate("it => it.clientWidth"), rel=0.01)
         assert shape[1] == pytest.approx(56, abs=1)

@@ -12,11 +12,11 @@ from PIL import Image
 from deforum.loading import load
 from deforum.reports.plot.picture import LEFT, RIGHT, SCALE, brief, draw_picture, duration
 from deforum.reports.plot.theme import HUES, THEMES, Theme
-from deforum.reports.plot.timeline import Plot, Sound, plot_of
+from deforum.reports.plot.timeline import Plot, Soundtrack, plot_of
 from deforum.reports.tabulate import look
 
 
-def plot(folder: Path, text: str, *names: str, sound: Sound | None = None) -> Plot:
+def plot(folder: Path, text: str, *names: str, sound: Soundtrack | None = None) -> Plot:
     (folder / "a.yaml").write_text(text, encoding="utf-8")
     settings = load(folder / "a.yaml", to_render=False).settings
     return plot_of(settings, look(settings), names, title="a.yaml", sound=sound)
@@ -71,12 +71,12 @@ def test_runs_of_all_kinds_can_be_drawn(tmp_path: Path, text: str) -> None:
 
 def test_the_soundtrack_lies_beneath(tmp_path: Path) -> None:
     wave = np.abs(np.sin(np.arange(500) / 20))
-    sound = Sound("a.wav", tuple(np.arange(0.0, 30.0, 7.5)), -wave, wave, 0, 30)
+    sound = Soundtrack("a.wav", 120, tuple(np.arange(0.0, 30.0, 7.5)), (0.0,), ((0.0, "A"),), -wave, wave, 0, 30)
     text = "max_frames: 30\nseed: 1\nangle: t\n"
     silent, loud = (pixels(draw_picture([plot(tmp_path, text, sound=each)])) for each in (None, sound))
-    assert loud.shape[0] == silent.shape[0] + (64 + 42) * SCALE
+    assert loud.shape[0] == silent.shape[0] + (42 + 64 + 22) * SCALE
     pink = np.asarray(list(bytes.fromhex(THEMES["light"]["pink"][1:])))
-    tinted = np.abs(loud - (0.55 * pink + 0.45 * 255)).max(axis=2) < 4
+    tinted = np.abs(loud - (0.6 * pink + 0.4 * 255)).max(axis=2) < 4
     assert tinted.sum() > 20_000
 
 

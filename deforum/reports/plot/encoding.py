@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.reports.plot.texts import Texts
-from deforum.reports.plot.timeline import Curve, Plot, Sound, Track
+from deforum.reports.plot.timeline import Curve, Plot, Soundtrack, Track
 
 DIGITS = 6
 """Significant digits of fractions, as in the tables of `values`: float32 keeps these many."""
@@ -64,10 +64,13 @@ def _texts(texts: Texts) -> list[tuple[int, int, str, int]]:
     ]
 
 
-def _sound(sound: Sound) -> Json:
+def _sound(sound: Soundtrack) -> Json:
     return {
         "name": sound.name,
+        "bpm": sound.bpm,
         "beats": [round(beat, 3) for beat in sound.beats],
+        "bars": [round(bar, 3) for bar in sound.bars],
+        "sections": [[round(first, 3), name] for first, name in sound.sections],
         "low": encode(np.round(sound.low, 3)),
         "high": encode(np.round(sound.high, 3)),
         "first": sound.first,

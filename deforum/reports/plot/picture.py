@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deforum.errors import UserError
 from deforum.reports.plot.theme import HUES, SECTION_HUES, THEMES, TINT, Theme, mix
-from deforum.reports.plot.timeline import Curve, Plot, Prompts, Sound, Track
+from deforum.reports.plot.timeline import Curve, Plot, Prompts, Soundtrack, Track
 from schedules.quoting import printable
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ FINER = 2
 MARGIN, LABEL, GUTTER, PAD = 28.0, 280.0, 50.0, 8.0
 CURVE, RUN, BAND, SOUND, SECTION = 60.0, 26.0, 38.0, 64.0, 42.0
 """Heights of lanes."""
+SECTIONS = 22.0
+"""Height of the sections of a sound."""
 LEFT, RIGHT = MARGIN + LABEL, WIDTH - MARGIN
 
 Point = tuple[float, float]
@@ -250,7 +252,7 @@ def _lanes(plots: Sequence[Plot]) -> Iterator[Lane]:
         yield SectionLane(SECTION, "sound")
     for plot in plots:
         if plot.sound is not None:
-            yield SoundLane(SOUND, plot.sound)
+            yield SoundLane(SOUND + (SECTIONS if plot.sound.sections else 0), plot.sound)
 
 
 @dataclass(frozen=True)
@@ -388,29 +390,40 @@ class CurveLane(Lane):
 
 @dataclass(frozen=True)
 class SoundLane(Lane):
-    sound: Sound
+    sound: Soundtrack
 
     def draw(self, sheet: Sheet, y: float) -> None:
-        sound, middle = self.sound, y + self.height / 2
+        sound = self.sound
         sheet.text(MARGIN, y + 27, sound.name or "sound", room=LABEL - 18)
-        sheet.text(MARGIN, y + 43, f"{len(sound.beats)} beats", 11, "muted")
+        sheet.text(MARGIN, y + 43, sound_words(sound), 11, "muted")
+        ends = [*(first for first, _ in sound.sections[1:]), sound.last]
+        for (first, name), end in zip(sound.sections, ends, strict=True):
+            left, right = sheet.x(max(first, 0.0)), sheet.x(min(end, sheet.frames))
+            if right > left:
+                sheet.box(left, y + 4, right - 1, y + 20, sheet.tint(HUES[sum(name.encode()) % len(HUES)]))
+                sheet.text(left + 6, y + 16, name, 11, room=right - left - 10)
+        top = y + (SECTIONS if sound.sections else 0)
+        for places, share in ((sound.beats, 0.3), (sound.bars, 0.8)):
+            color = mix(sheet.color("pink"), sheet.color("bg"), share)
+            for place in places:
+                if 0 <= place < sheet.frames:
+                    sheet.line([(sheet.x(place), top), (sheet.x(place), y + self.height)], color, 0.5)
+        self._wave(sheet, top, y + self.height - top)
+
+    def _wave(self, sheet: Sheet, y: float, height: float) -> None:
+        sound, middle, scale = self.sound, y + height / 2, height / 2 - 4
         frames = np.linspace(sound.first, sound.last, len(sound.low))
         inside = (frames >= 0) & (frames <= sheet.frames)
         step = max(1, int(inside.sum() / ((RIGHT - LEFT) * SCALE)))
         xs = [sheet.x(frame) for frame in frames[inside][::step]]
-        highs, lows = sound.high[inside], sound.low[inside]
-        starts = np.arange(0, len(highs), step)
-        tops = np.maximum.reduceat(highs, starts) if len(highs) else highs
-        bottoms = np.minimum.reduceat(lows, starts) if len(lows) else lows
-        scale = self.height / 2 - 4
+        if len(xs) < 2:
+            return
+        starts = np.arange(0, int(inside.sum()), step)
+        tops = np.maximum.reduceat(sound.high[inside], starts)
+        bottoms = np.minimum.reduceat(sound.low[inside], starts)
         outline = [(x, middle - float(top) * scale) for x, top in zip(xs, tops, strict=True)]
         under = [(x, middle - float(low) * scale + 0.5) for x, low in zip(xs, bottoms, strict=True)]
-        if len(outline) > 1:
-            sheet.smooth(y, self.height).polygon([*outline, *reversed(under)], "pink", 0.55)
-        for beat in sound.beats:
-            if 0 <= beat < sheet.frames:
-                color = mix(sheet.color("pink"), sheet.color("bg"), 0.5)
-                sheet.line([(sheet.x(beat), y), (sheet.x(beat), y + self.height)], color)
+        sheet.smooth(y, height).polygon([*outline, *reversed(under)], "pink", 0.6)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -445,6 +458,11 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(int(minutes), 60)
     start = f"{hours}:{minutes:02}" if hours else f"{minutes}"
     return f"{start}:{rest:05.2f}".removesuffix(".00")
+
+
+def sound_words(sound: Soundtrack) -> str:
+    """Return what is said of a sound: its tempo and number of beats."""
+    return f"{sound.bpm:.4g} bpm · {len(sound.beats)} beats" if sound.beats else "no beats"
 
 
 def diamond(x: float, y: float, size: float) -> Points:

@@ -90,18 +90,23 @@ class Prompts:
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
-    """The soundtrack beneath a plot."""
+class Soundtrack:
+    """The sound beneath a plot. Places are frames with fractions: 12.5 is the middle between the frames 12 and 13."""
 
     name: str
+    bpm: float
+    """Beats per minute; 0 where none are heard."""
     beats: tuple[float, ...]
-    """In frames; 12.5 is the middle between frame 12 and frame 13."""
+    bars: tuple[float, ...]
+    """Beats that begin a bar."""
+    sections: tuple[tuple[float, str], ...]
+    """Where each part of the sound begins, and its name."""
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     """(N,) the smallest and the greatest sample of each part of the waveform, -1..1."""
     first: float
     last: float
-    """Frames at which the waveform begins and ends."""
+    """Where the waveform begins and ends."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class Plot:
     """Schedules that act and do not vary."""
     idle: tuple[tuple[str, str], ...]
     """Schedules that vary without effect, each with where it would act."""
-    sound: Sound | None = None
+    sound: Soundtrack | None = None
 
     @property
     def curves(self) -> tuple[Curve, ...]:
@@ -152,7 +157,7 @@ def plot_of(
     *,
     title: str = "",
     is_seed_drawn: bool = False,
-    sound: Sound | None = None,
+    sound: Soundtrack | None = None,
 ) -> Plot:
     """Make the plot of a timeline: of the schedules in `names`, or of all that vary and act.
 

@@ -631,20 +631,23 @@
       return low <= high ? [low, high] : [lane.low, lane.high];
     }
 
-    /** Draw what runs through all lanes: where prompts begin, and beats. */
-    function drawGuides(svg, height) {
+    /** Draw what runs through all lanes, from `top` down: where prompts begin, beats and bars. */
+    function drawGuides(svg, height, top = 0) {
       const lines = (list, name, apart) => {
         let d = "", edge = -99;
-        for (const frame of list) {
-          const x = X(frame);
-          if (x < 0 || x > width || x - edge < apart) continue;
-          d += `M${px(x)} 0V${height}`;
+        for (let i = Math.max(lastAtMost(list, view[0]), 0); i < list.length && list[i] < view[1]; i++) {
+          const x = X(list[i]);
+          if (x < 0 || x - edge < apart) continue;
+          d += `M${px(x)} ${top}V${height}`;
           edge = x;
         }
         if (d) draw(svg, "path", {class: name, d});
       };
       for (const run of runs) {
-        if (run.sound) lines(run.sound.beats, "dp-beat", 3);
+        if (run.sound) {
+          lines(run.sound.beats, "dp-beat", 4);
+          lines(run.sound.bars, "dp-beat dp-bar-line", 4);
+        }
         lines(cuts.get(run), "dp-cut", 8);
       }
     }
@@ -709,38 +712,42 @@
     }
 
     function addSound(run) {
-      const {sound} = run;
+      const {sound} = run, top = sound.sections.length ? 22 : 0, height = HEIGHT.sound + top;
+      const sections = sound.sections.map(([first, name]) => [first, name, hash(name)]);
       const lane = {
-        height: () => HEIGHT.sound,
+        height: () => height,
         draw() {
           lane.low ??= decode(sound.low);
           lane.high ??= decode(sound.high);
-          lane.svg.replaceChildren();
-          drawGuides(lane.svg, HEIGHT.sound);
-          const middle = HEIGHT.sound / 2, count = lane.low.length, scale = middle - 4;
-          const frameOf = i => sound.first + i / count * (sound.last - sound.first);
-          const top = [], bottom = [];
-          const from = clamp(Math.floor((view[0] - sound.first) / (sound.last - sound.first) * count) - 1, 0, count);
-          const to = clamp(Math.ceil((view[1] - sound.first) / (sound.last - sound.first) * count) + 1, 0, count);
+          if (sections.length) drawRuns(lane.svg, sections, sound.last, 24); else lane.svg.replaceChildren();
+          drawGuides(lane.svg, height, top);
+          const middle = top + HEIGHT.sound / 2, scale = HEIGHT.sound / 2 - 4;
+          const count = lane.low.length, per = (sound.last - sound.first) / count; // frames
+          const from = clamp(Math.floor((view[0] - sound.first) / per) - 1, 0, count);
+          const to = clamp(Math.ceil((view[1] - sound.first) / per) + 1, 0, count);
           const bin = Math.max(1, Math.floor((to - from) / Math.max(width, 1)));
-          for (let i = from; i < to; i += bin) {
+          const over = [], under = [];
+          for (let i = from - from % bin; i < to; i += bin) {
             let low = 1, high = -1;
             for (let j = i; j < Math.min(i + bin, to); j++) {
               low = Math.min(low, lane.low[j]);
               high = Math.max(high, lane.high[j]);
             }
-            const x = px(X(frameOf(i)));
-            top.push(`${x} ${px(middle - high * scale)}`);
-            bottom.push(`${x} ${px(middle - low * scale + 0.5)}`);
+            const x = px(X(sound.first + i * per));
+            over.push(`${x} ${px(middle - high * scale)}`);
+            under.push(`${x} ${px(middle - low * scale + 0.5)}`);
           }
-          if (top.length) draw(lane.svg, "path", {class: "dp-wave", d: `M${top.join("L")}L${bottom.reverse().join("L")}z`});
+          if (over.length) draw(lane.svg, "path", {class: "dp-wave", d: `M${over.join("L")}L${under.reverse().join("L")}z`});
         },
         read(frame) {
-          const i = lastAtMost(sound.beats, frame + 0.999);
-          lane.outputs[0].textContent = i < 0 ? "" : `beat ${i + 1}`;
+          const beat = lastAtMost(sound.beats, frame + 0.999), bar = lastAtMost(sound.bars, frame + 0.999);
+          const part = sections[lastAtMost(sections, frame + 0.999, each => each[0])];
+          lane.outputs[0].textContent = beat < 0 ? "" : `beat ${beat + 1}`;
+          lane.outputs[0].parentElement.title = [part && `section ${part[1]}`, bar >= 0 && `bar ${bar + 1}`].filter(Boolean).join(", ");
         },
       };
-      addLane(sound.name || "sound", `${sound.beats.length} beats`, "sound", lane);
+      const words = sound.beats.length ? `${Number(sound.bpm.toPrecision(4))} bpm · ${sound.beats.length} beats` : "no beats";
+      addLane(sound.name || "sound", words, "sound", lane);
       values(lane, 1);
     }
 
