@@ -81,6 +81,8 @@ COLOR_TABLE = Limit(2**26, "bytes", "a table of colours, .cube")
 WILDCARD_FILES = Limit(20_000, "text files", "the folder of wildcards")
 WILDCARD_FILE = Limit(2**22, "bytes", "a file of wildcards")
 WILDCARDS = Limit(1_000, "wildcards", "a prompt, with those in the lines that were chosen")
+CAMERA_FILE = Limit(2**26, "bytes", "a file with a camera's path")
+CAMERA_POSES = Limit(1_000_000, "poses", "a camera's path")
 
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 
@@ -89,7 +91,8 @@ LIMITS: tuple[Limit, ...] = (
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, MANIFEST, MANIFEST_TEXT, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES,
     CLIP_FRAMES, METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
-    TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, RUN_FILE_SIZE,
+    TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, CAMERA_FILE,
+    CAMERA_POSES, RUN_FILE_SIZE,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

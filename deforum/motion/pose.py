@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,14 @@ class Pose:
     def of(params: Params[float]) -> Pose:
         """Make the pose of one frame: rotation_3d_x, _y, _z in degrees, translation_x, _y, _z in 1/200 scene unit."""
         p = params
-        return Pose(
-            turn(math.radians(p.rotation_3d_x), math.radians(p.rotation_3d_y), math.radians(p.rotation_3d_z)),
-            np.array([-p.translation_x, p.translation_y, -p.translation_z], np.float64) / UNITS,
-        )
+        rotation = (p.rotation_3d_x, p.rotation_3d_y, p.rotation_3d_z)
+        return Pose.by(rotation, (p.translation_x, p.translation_y, p.translation_z))
+
+    @staticmethod
+    def by(rotation: Sequence[float], translation: Sequence[float]) -> Pose:
+        """Make the pose of a motion: degrees about x, y and z; 1/200 scene unit along them, signs as in files."""
+        x, y, z = translation
+        return Pose(turn(*map(math.radians, rotation)), np.array([-x, y, -z], np.float64) / UNITS)
 
     def inverse(self) -> Pose:
         return Pose(self.rotation.T, -self.translation @ self.rotation.T)
