@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from deforum.errors import Problem, UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
+from deforum.features.camera_file import replaced
 from deforum.features.table import settle as settle_length
 from deforum.models.hub import downloads, may_download
 from deforum.paths import stays_inside, to_path
@@ -131,6 +133,7 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
     settings = _stay_inside(settings, readable, found, old_file)
     settings = _managed(settings, readable, given, asked, found, Lookup(path.parent), to_render)
     readable = {name: origin for name, origin in readable.items() if not _is_managed(name, settings)}
+    settings = _find_camera(settings, path.parent)
     settings = _check(settings, readable, found, path.parent if to_render else None)
     if found.problems:
         raise UserError(found.problems)
@@ -269,6 +272,12 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
     return settings
 
 
+def _find_camera(settings: Settings, folder: Path) -> Settings:
+    """Make the path of a camera file absolute, if it is there: schedules are not sampled without it."""
+    camera = Lookup(folder).find(settings.camera_file)
+    return settings if camera is None else replace(settings, camera_file=os.path.abspath(camera))
+
+
 def _settle_length(settings: Settings, found: Findings) -> Settings:
     """Set max_frames to the length of the clip, where a clip decides it."""
     try:
@@ -307,6 +316,8 @@ def _explain_idle(settings: Settings, given: Iterable[str], old_file: bool) -> I
             switched_off.setdefault(in_words(name), []).append(name)
         elif (name, value) in PENDING_CHOICES:
             waiting.setdefault(PENDING_CHOICES[name, str(value)], []).append(f"{name}: {value}")
+    if in_place := replaced(settings, set(given)):
+        yield f"camera_file moves the camera in place of the schedules given as {', '.join(in_place)}"
     for words, names in switched_off.items():
         yield f"without effect: {', '.join(names)}" + (f"; acts where {words}" if words else "")
     for feature, names in waiting.items():

@@ -6,6 +6,7 @@ The poses are composed as the physical 3D camera composes its warps, from the sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,11 @@ MOTION = (*MOVES, *TURNS)
 """Parameters of a frame's motion."""
 LENS = ("fov", "aspect_ratio")
 
+LensRule = Literal["across", "down", "slab"]
+"""What fov and aspect_ratio mean. across: fov is that of the width, aspect_ratio that of a pixel. down: fov is that of
+the height, and pixels are square. slab, Deforum's camera: fov is that of the height, and aspect_ratio times as wide
+the tangent of that of the width."""
+
 Curves = dict[str, Array]
 """Parameters by name, each (F,)."""
 TO_GL = np.diag((1.0, -1.0, -1.0))  # x right, y down, z ahead <-> x right, y up, z behind
@@ -30,7 +36,7 @@ def path_of_curves(
     size: tuple[int, int] | None = None,
     fps: float | None = None,
     *,
-    fov_is_vertical: bool = False,
+    rule: LensRule = "across",
     notes: Sequence[str] = (),
 ) -> CameraPath:
     """Compose the path of parameters: frame 0 is at the origin, each other frame moves from the one before.
@@ -51,31 +57,32 @@ def path_of_curves(
     lens = None
     if "fov" in curves:
         aspects = curves.get("aspect_ratio", np.ones(count))
-        lens = _lens(curves["fov"], aspects, size, fov_is_vertical=fov_is_vertical)
+        lens = _lens(curves["fov"], aspects, size, rule)
     return CameraPath(
         np.arange(count, dtype=np.float64), TO_GL @ rotation @ TO_GL, places @ TO_GL * UNITS, lens, fps, size,
         tuple(notes),
     )  # fmt: skip
 
 
-def _lens(fovs: Array, aspects: Array, size: tuple[int, int] | None, *, fov_is_vertical: bool) -> Lens:
+def _lens(fovs: Array, aspects: Array, size: tuple[int, int] | None, rule: LensRule) -> Lens:
     """Return the lens of fields of view; without a size they belong to a picture as wide as high."""
     width, height = size or (2, 2)
     both = [
-        FrameLens.of(fov, aspect, width, height, fov_is_vertical=fov_is_vertical)
+        FrameLens.of(fov, aspect, width, height, fov_is_vertical=rule != "across")
         for fov, aspect in zip(fovs.tolist(), aspects.tolist(), strict=True)
     ]
-    across, down = np.array([lens.x for lens in both]), np.array([lens.y for lens in both])
-    return Lens(height / 2 / down, down / across, width / height)
+    down = np.array([lens.y for lens in both])
+    pixel = aspects * height / width if rule == "slab" else down / np.array([lens.x for lens in both])
+    return Lens(height / 2 / down, pixel, width / height)
 
 
 def curves_of(
-    path: CameraPath, size: tuple[int, int] = (2, 2), scale: float = 1.0, *, fov_is_vertical: bool = False
+    path: CameraPath, size: tuple[int, int] = (2, 2), scale: float = 1.0, rule: LensRule = "across"
 ) -> Curves:
     """Return the parameters that move the renderer's camera along a path, whose poses are one frame apart.
 
     `scale` is how many translations, of 1/200 scene unit, a unit of the path is. fov and aspect_ratio are in it where
-    the path has a lens. With `fov_is_vertical` pixels are square, whatever the path's lens.
+    the path has a lens.
     """
     rotation = TO_GL @ path.rotation @ TO_GL
     places = path.position @ TO_GL * (scale / UNITS)
@@ -91,7 +98,6 @@ def curves_of(
         return curves
     width, height = size
     _, down = path.lens.focal(width, height)
-    side = height if fov_is_vertical else width
-    curves["fov"] = 2 * np.degrees(np.arctan(side / 2 / down))
-    curves["aspect_ratio"] = np.ones(len(path)) if fov_is_vertical else path.lens.pixel + 0.0
-    return curves
+    side = width if rule == "across" else height
+    shares = {"across": path.lens.pixel, "down": np.ones(len(path)), "slab": path.lens.pixel * width / height}
+    return curves | {"fov": 2 * np.degrees(np.arctan(side / 2 / down)), "aspect_ratio": shares[rule] + 0.0}

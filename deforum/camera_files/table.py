@@ -31,13 +31,14 @@ class CameraFormat:
     """Returns the contents of files: by name, in a folder, or of one file by the name ""."""
     scale: float = UNITS
     """How many translations, of 1/200 scene unit, a unit of the file is, where the user does not say."""
+    in_seconds: bool = False
+    """Whether times are in seconds, not in frames."""
     has_order: bool = False
     """Whether the order of its angles is the user's to tell."""
     pixel: bool = True
     """Whether it holds the aspect ratio of pixels, and..."""
     pixel_over_time: bool = False
     """... whether that may change."""
-    fov: bool = True
 
 
 FORMATS: Mapping[str, CameraFormat] = {
@@ -56,8 +57,8 @@ FORMATS: Mapping[str, CameraFormat] = {
         "COLMAP, a folder of texts", (colmap.IMAGES, colmap.CAMERAS), colmap.recognises, colmap.read, colmap.write,
         pixel_over_time=True,
     ),
-    "gltf": CameraFormat("glTF", (".gltf",), gltf.recognises, gltf.read, gltf.write_text),
-    "glb": CameraFormat("glTF, binary", (".glb",), gltf.recognises, gltf.read, gltf.write_binary),
+    "gltf": CameraFormat("glTF", (".gltf",), gltf.recognises, gltf.read, gltf.write_text, in_seconds=True),
+    "glb": CameraFormat("glTF, binary", (".glb",), gltf.recognises, gltf.read, gltf.write_binary, in_seconds=True),
     "after_effects": CameraFormat(
         "After Effects, keyframe data to paste", (), after_effects.recognises, after_effects.read,
         after_effects.write, scale=1,

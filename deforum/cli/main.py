@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from deforum.cli import completion
 from deforum.cli import inspect as commands
+from deforum.cli.camera import camera, camera_arguments
 from deforum.cli.check import check, check_arguments
 from deforum.cli.console import INTERRUPTED, Console
 from deforum.cli.examples import examples, examples_arguments
@@ -163,6 +164,10 @@ COMMANDS: dict[str, Command] = {
     "preview": Command(
         "show the motion without diffusion, in seconds, or a small draft", preview, preview_arguments,
         "FILE [name=value ...] [--picture card] [--draft 4] [-o OUT.mp4 | -o - | ...]",
+    ),
+    "camera": Command(
+        "write the 3D camera's path for other programs, or a frame as a point cloud", camera, camera_arguments,
+        "FILE|RUN_FOLDER|CAMERA_FILE [name=value ...] -o OUT [--format F] [--scale N] [--frame N]",
     ),
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,

@@ -18,13 +18,18 @@ from torch.nn.functional import interpolate
 
 from deforum.depth import VIDEOS, DepthSource, Gives, map_files
 from deforum.errors import UserError
-from deforum.pixels.files import decode
+from deforum.pixels.files import decode, read_bytes
 from deforum.pixels.image import Device, Image
 from deforum.pixels.png import encode_png
 from deforum.video.reader import grey_frames
 
 Map = NDArray[np.float32]
 Levels = NDArray[np.uint16]
+
+
+EXR_COMMENT = (
+    b"Z is the distance along the camera's axis in scene units; a translation of 200 in the settings is one of them"
+)
 
 
 class _Reading(threading.local):
@@ -97,6 +102,12 @@ def to_levels(depth: torch.Tensor, nearest: float, farthest: float) -> Levels:
     return levels
 
 
+def from_levels(levels: Levels, nearest: float, farthest: float) -> Map:
+    """Convert 16-bit levels back to depth (H, W), see `to_levels`."""
+    share = levels.astype(np.float64) / 65535
+    return np.asarray(1 / (share * (1 / nearest - 1 / farthest) + 1 / farthest), np.float32)
+
+
 def to_png(levels: Levels) -> bytes:
     """Encode levels (H, W) as a 16-bit grey PNG."""
     return encode_png(levels)
@@ -110,8 +121,31 @@ def read_levels(path: Path) -> Levels:
     return np.asarray(levels, np.uint16)
 
 
+def read_exr(path: Path) -> Map:
+    """Read the depth (H, W) of a picture that `to_exr` wrote. Raises UserError for any other."""
+    content = read_bytes(path)
+    try:
+        magic, version = struct.unpack_from("<2i", content)
+        at, head, found = 8, content[:65536], dict[bytes, bytes]()
+        while head[at] != 0:
+            name, kind = head.index(b"\0", at), head.index(b"\0", head.index(b"\0", at) + 1)
+            (size,) = struct.unpack_from("<I", head, kind + 1)
+            found[head[at:name]] = head[kind + 5 : kind + 5 + size]
+            at = kind + 5 + size
+        left, top, right, bottom = struct.unpack("<4i", found[b"dataWindow"])
+        width, height = right - left + 1, bottom - top + 1
+        lines = content[at + 1 + 8 * height :]
+        plain = found[b"compression"] == b"\0" and found[b"channels"].startswith(b"Z\0" + struct.pack("<i", 2))
+        if (magic, version) != (20000630, 2) or not plain or len(lines) != height * (8 + 4 * width):
+            raise ValueError
+        rows = np.frombuffer(lines, np.uint8).reshape(height, 8 + 4 * width)[:, 8:]
+        return np.asarray(np.ascontiguousarray(rows).view("<f4"), np.float32)
+    except (struct.error, IndexError, KeyError, ValueError):
+        raise UserError(f"{path}: no depth of a run in EXR that can be read") from None
+
+
 def to_exr(depth: torch.Tensor) -> bytes:
-    """Encode depth (H, W) as an OpenEXR picture: one uncompressed 32-bit float channel Z.
+    """Encode depth (H, W) as an OpenEXR picture: one uncompressed 32-bit float channel Z, and its unit in a comment.
 
     Source: the file layout in the technical introduction to OpenEXR.
     """
@@ -121,6 +155,7 @@ def to_exr(depth: torch.Tensor) -> bytes:
     channel = b"Z\0" + struct.pack("<i4x2i", 2, 1, 1) + b"\0"  # 2: float; sampled at each pixel
     attributes = (
         ("channels", "chlist", channel),
+        ("comments", "string", EXR_COMMENT),
         ("compression", "compression", b"\0"),
         ("dataWindow", "box2i", box),
         ("displayWindow", "box2i", box),

@@ -30,7 +30,7 @@ def check_lens(settings: Settings) -> Iterator[tuple[str, str]]:
     """Report a field of view that the physical camera cannot have at some frame."""
     if not settings.mode.has_depth or not PROFILES[settings.profile].physical_camera:
         return
-    with contextlib.suppress(ScheduleError):  # reported elsewhere
+    with contextlib.suppress(ScheduleError, UserError):  # reported elsewhere
         fov = sample_curve("fov", settings.params.fov, settings)
         wrong = np.flatnonzero((fov <= 0) | (fov >= 180))
         if len(wrong):

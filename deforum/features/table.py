@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deforum.features import (
+    camera_file,
     clip_length,
     controlnet,
     detail,
@@ -23,6 +24,7 @@ from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
 from deforum.settings.declare import When, chosen, on, unless, used, when
 from deforum.settings.options import Settings
+from deforum.timeline.camera import camera_track, drives_camera
 from deforum.timeline.curves import Sampling
 from deforum.timeline.timeline import Timeline, sample
 
@@ -47,6 +49,15 @@ DEPTH = Feature(
         ),
         "depth_format": on("save_depth_maps"),
     },
+)
+
+CAMERA_FILE = Feature(
+    "camera file",
+    is_on=drives_camera,
+    find=camera_track,
+    check=camera_file.check,
+    notes=camera_file.notes,
+    attach="deforum.features.camera_file:attach",
 )
 
 VIDEO_INPUT = Feature(
@@ -258,6 +269,7 @@ REFERENCE = Feature(
 
 FEATURES: tuple[Feature, ...] = (
     DEPTH,
+    CAMERA_FILE,
     VIDEO_INPUT,
     DISOCCLUSION,
     FLOW_CADENCE,

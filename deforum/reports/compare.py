@@ -53,7 +53,7 @@ class Comparison:
 def compare(a: Settings, b: Settings) -> Comparison:
     """Compare two settings. Raises UserError or ScheduleError where one of them cannot be sampled."""
     if any(getattr(a, name) != getattr(b, name) for name in SIZED_BY):
-        a, b = _sized(a), _sized(b)
+        a, b = sized(a), sized(b)
     differences = list(_start(a, b))
     sides = _sides(a, b)
     idle: list[str] = []
@@ -86,7 +86,7 @@ SIZED_BY = ("width", "height", "model", "profile")
 """Settings that decide the size; looked into only where they differ, as a model on a hub is asked over the network."""
 
 
-def _sized(settings: Settings) -> Settings:
+def sized(settings: Settings) -> Settings:
     """Fill in a size that is not given, as far as the model can be found."""
     from deforum.diffusion import resolve_model
     from deforum.diffusion.training_limits import with_size

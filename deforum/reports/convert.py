@@ -49,6 +49,9 @@ def convert(loaded: Loaded, folder: Path, target: Path | None, *, name: str) -> 
     if target is None or target.resolve().parent != folder.resolve():
         found, _ = locate_files(loaded.settings, {}, Lookup(folder))
         loaded = replace(loaded, settings=found)
+    elif loaded.settings.camera_file and (camera := Path(loaded.settings.camera_file)).is_relative_to(folder.resolve()):
+        camera = camera.relative_to(folder.resolve())
+        loaded = replace(loaded, settings=replace(loaded.settings, camera_file=camera.as_posix()))
     return Conversion(name, loaded, target)
 
 

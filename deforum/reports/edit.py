@@ -86,6 +86,7 @@ BY_FRAMES = {
     "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
     "scheduler", "checkpoint", "vae", "wildcards_dir", "parseq_manifest", "parseq_use_deltas",
     "parseq_non_schedule_overrides", "parseq_except",
+    "camera_file", "camera_scale", "camera_rate", "camera_start", "camera_name", "camera_rotation_order",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_THE_RUN = {

@@ -107,6 +107,7 @@ _FINISHED = when("frames are finished", lambda settings, sampled: settings.finis
 _IN_BETWEEN = when("interpolate is above 1", lambda settings, sampled: settings.interpolate > 1)
 _UPSCALED = when("upscale is given", lambda settings, sampled: settings.upscale is not None)
 _MANIFEST = when("parseq_manifest is given", lambda settings, sampled: bool(settings.parseq_manifest))
+_CAMERA_FILE = when("camera_file is given", lambda settings, sampled: bool(settings.camera_file))
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
 
 
@@ -402,6 +403,28 @@ class Settings:
     enable_perspective_flip: bool = _motion(False, "", "Turns the perspective_flip parameters on.",
         old="flip_2d_perspective")
 
+    camera_file: str = _camera("", "path",
+        "The path of a camera in another program's format, which moves the camera in place of translation_x, _y, _z "
+        "and rotation_3d_x, _y, _z, and of fov where it has a lens: Nuke .chan, nerfstudio transforms.json and "
+        "camera_path.json, a COLMAP folder, glTF, After Effects keyframes, Deforum's strings of Blender's exporter.",
+        acts=when("it is given in 3D mode", lambda settings, sampled: (
+            settings.mode.has_depth and bool(settings.camera_file)
+        )), path=True)
+    camera_scale: float | None = _camera(None, "1/200 scene unit",
+        "camera_file: how far the camera moves for a unit of the file; try 50 for a scene in metres. null is 200, a "
+        "scene unit, which is about the distance of the nearest things; with After Effects and Deforum's strings 1.",
+        1e-6, 1e6, acts=_CAMERA_FILE)
+    camera_rate: float | None = _camera(None, "frames/s",
+        "camera_file: the rate of its frames. null is what the file says, or else that of the animation.",
+        0.01, 1000, acts=_CAMERA_FILE)
+    camera_start: float | None = _camera(None, "frame",
+        "camera_file: which of its frames is frame 0, in its own counting; null is its first.", -1e6, 1e6,
+        acts=_CAMERA_FILE)
+    camera_name: str | None = _camera(None, "",
+        "camera_file: the camera of a glTF scene with several; null is the first one that moves.", acts=_CAMERA_FILE)
+    camera_rotation_order: Literal["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"] = _camera("ZXY", "",
+        "camera_file: the order in which the angles of a .chan file turn; ZXY is Nuke's, XYZ Blender's.",
+        acts=_CAMERA_FILE)
     use_depth_warping: bool = _camera(True, "", "Warps by depth in 3D; off, the scene is flat.")
     depth_algorithm: str = _camera("embedded", "",
         "Depth model: embedded, none, a name such as midas-dpt-large or depth-anything-v2-small, "

@@ -106,6 +106,8 @@ def flatten(root: document.Mapping, found: Findings) -> Iterator[Given]:
             found.refuse(f"unknown section {key.text!r}{_meant(key.text, filter(None, SECTIONS))}", key.place)
         if isinstance(node, document.Mapping):
             yield from _inside(key.text, node, found)
+        elif is_section and isinstance(node, Scalar) and not node.is_null and (short := _short(key.text, "file")):
+            yield Given(short, key.place, node)
         elif not (isinstance(node, Scalar) and node.is_null):
             what = "expected settings below it, each on an indented line of its own"
             found.refuse(f"{key.text}: this is a section; {what}", node.place)
@@ -119,7 +121,16 @@ def _inside(section: str, node: document.Mapping, found: Findings) -> Iterator[G
             what = "sections stand side by side, each on a line without indentation"
             found.refuse(f"{key.text}: this section is inside the section {section}; {what}", key.place)
         else:
-            yield Given(key.text, key.place, value)
+            yield Given(_short(section, key.text) or key.text, key.place, value)
+
+
+def _short(section: str, name: str) -> str | None:
+    """Return the setting that a section has by a shorter name: camera: {file: ...} is camera_file; None if none.
+
+    Deforum's old names give way: scale is that of the camera there.
+    """
+    full = f"{section}_{name}"
+    return full if name not in DECLARATIONS and full in DECLARATIONS else None
 
 
 def _units(key: Scalar, node: Node, found: Findings) -> Iterator[Given]:
@@ -153,6 +164,8 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
         if not equals or not name.strip():
             found.refuse("expected name=value", place)
             continue
+        if dot and section in SECTIONS:
+            inner = _short(section, inner) or inner
         known = DECLARATIONS.get(_canonical(inner or section) or "")
         try:
             check_text(override, place)
@@ -166,6 +179,10 @@ def read_overrides(overrides: Iterable[str], found: Findings) -> Iterator[Given]
         written = inner if dot and section in SECTIONS else name.strip()
         if written == CONTROL_LIST:
             yield from _units(Scalar(written, place), node, found)
+        elif written in SECTIONS and isinstance(node, document.Mapping):
+            yield from _inside(written, node, found)
+        elif written in SECTIONS and isinstance(node, Scalar) and (short := _short(written, "file")):
+            yield Given(short, place, node)
         else:
             yield Given(written, place, node)
 
@@ -214,7 +231,7 @@ def _unknown(written: str) -> str:
 def find_setting(word: str) -> Declaration | None:
     """Return the declaration of a setting by its name or an old one, also as section.name; None if there is none."""
     section, dot, inner = word.rpartition(".")
-    name = _canonical(inner) if not dot or section in SECTIONS else None
+    name = _canonical(_short(section, inner) or inner) if not dot or section in SECTIONS else None
     return None if name is None else find_declaration(name)
 
 

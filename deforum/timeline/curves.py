@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
+from deforum.timeline.camera import camera_curves
 from schedules import NumberSchedule, ScheduleError, Variables
 
 
@@ -38,11 +39,15 @@ LOOK_AHEAD = 10_000
 
 
 def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDArray[np.float64]:
-    """Sample a parameter for the frames of a run: (F,), within its range.
+    """Sample a parameter for the frames of a run: (F,), within its range; a camera file replaces schedules.
 
     Raises ScheduleError where the schedule has no value on the timeline. Deforum's profile is lenient: the schedule is
-    then sampled as in a longer run, so that the first frames of a file can be rendered alone.
+    then sampled as in a longer run, so that the first frames of a file can be rendered alone. UserError: the camera
+    file cannot be read.
     """
+    driven = camera_curves(settings)
+    if name in driven:
+        return within_range(name, driven[name])
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     try:
         curve = schedule.sample(count, variables)
