@@ -82,7 +82,7 @@ WILDCARD_FILES = Limit(20_000, "text files", "the folder of wildcards")
 WILDCARD_FILE = Limit(2**22, "bytes", "a file of wildcards")
 WILDCARDS = Limit(1_000, "wildcards", "a prompt, with those in the lines that were chosen")
 CAMERA_FILE = Limit(2**26, "bytes", "a file with a camera's path")
-CAMERA_POSES = Limit(1_000_000, "poses", "a camera's path")
+CAMERA_POSES = Limit(200_000, "poses", "a camera's path")
 
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 

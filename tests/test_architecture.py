@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "deforum.settings": 2,
     "deforum.pixels": 2,
     "deforum.metadata": 2,
+    "deforum.camera_files": 3,
     "deforum.timeline": 3,
     "deforum.motion": 3,
     "deforum.depth": 3,

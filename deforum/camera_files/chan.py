@@ -26,6 +26,7 @@ from deforum.camera_files.rotations import of_euler, to_euler
 from deforum.camera_files.writing import digits
 
 COLUMNS = ("frame", "tx", "ty", "tz", "rx", "ry", "rz", "vfov")
+MOST_COLUMNS = 100  # more than a line may have, read or not
 
 
 def recognises(file: CameraFile) -> bool:
@@ -40,10 +41,10 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
     known: dict[float, int] = {}
     width = 0
     for number, line in lines_of(path):
-        words = line.replace(",", " ").split()
+        words = line.replace(",", " ").split(maxsplit=MOST_COLUMNS)
         if not rows and set(map(str.casefold, words)) <= set(COLUMNS):
             continue
-        if len(words) < 7:
+        if not 7 <= len(words) <= MOST_COLUMNS:
             refuse(path, f"this line has {len(words)} columns; expected {' '.join(COLUMNS)}", number)
         width = width or min(len(words), len(columns))
         if len(words) < width:
@@ -53,6 +54,7 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
         if row[0] in known:
             refuse(path, f"frame {row[0]:g} is given twice; first in line {known[row[0]]}", number)
         known[row[0]] = number
+        check_count(len(rows) + 1, path)
         rows.append(row)
         if "vfov" in named:
             tangents.append(half_tangent(row[7], path, number, "vfov"))

@@ -87,6 +87,7 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
         rows.append(values)
         used.append(cameras[words[8]])
         names.append(words[9])
+        check_count(len(rows), path)
     check_count(len(rows), path)
     poses = np.array(rows)
     to_camera = of_quaternion(poses[:, :4])

@@ -48,17 +48,22 @@ COMPONENTS: Mapping[int, tuple[str, float]] = {
 }  # fmt: skip
 WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
 NEAR = 0.01
+USUAL_RATE = 30.0  # frames/s of a file without keys
 
 
 def recognises(file: CameraFile) -> bool:
-    return file.name.endswith((".gltf", ".glb")) or file.head.startswith(MAGIC)
+    return file.name.endswith(".gltf") and not is_binary(file)
+
+
+def is_binary(file: CameraFile) -> bool:
+    return file.head.startswith(MAGIC) or file.name.endswith(".glb")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def read(file: CameraFile, wanted: Wanted) -> CameraPath:
-    """Sample the camera at `wanted.fps`, from the first to the last key of what moves it."""
+    """Sample the camera from the first to the last key of what moves it."""
     document = _open(file.path)
     chain, notes = _choose(document, wanted.camera)
     camera = document.root.need("cameras").at(chain[-1].need("camera").whole())
@@ -68,15 +73,16 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
     tracks = _tracks(document, [document.index(node) for node in chain], document.index(camera))
     keys = np.concatenate([track.times for track in tracks.values()]) if tracks else np.zeros(1)
     first, last = float(keys.min()), float(keys.max())
-    count = math.floor((last - first) * wanted.fps + 1e-3) + 1
+    fps = wanted.fps or _rate(camera, keys)
+    count = math.floor((last - first) * fps + 1e-3) + 1
     if count > CAMERA_POSES.most:
         refuse(file.path, f"{CAMERA_POSES.of} {CAMERA_POSES.exceeded(count)} (animation of {last - first:g} s)")
-    times = first + np.arange(count) / wanted.fps
+    times = first + np.arange(count) / fps
     # Times are in single precision: a sample beside a key is that key.
     known = np.unique(keys)
     place = np.searchsorted(known, times).clip(1, max(len(known) - 1, 1))
     for near in (known[place - 1], known[np.minimum(place, len(known) - 1)]):
-        times = np.where(np.abs(times - near) * wanted.fps < 1e-3, near, times)
+        times = np.where(np.abs(times - near) * fps < 1e-3, near, times)
     whole = np.broadcast_to(np.eye(4), (count, 4, 4))
     for node in chain:
         whole = whole @ _local(node, document.index(node), tracks, times)
@@ -86,7 +92,18 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
         chain[-1].refuse("this camera is too far away")
     lens, size = _lens(document, camera, kind, tracks, times)
     at = np.arange(count, dtype=np.float64)
-    return CameraPath(at, rotation, whole[:, :3, 3], lens, wanted.fps, size, tuple(notes))
+    return CameraPath(at, rotation, whole[:, :3, 3], lens, fps, size, tuple(notes))
+
+
+def _rate(camera: Node, keys: Array) -> float:
+    """Return the frame rate that the renderer wrote, or else that of the keys."""
+    extras = camera.get("extras")
+    if extras is not None and isinstance(extras.value, dict) and (given := extras.get("fps")) is not None:
+        rate = given.number()
+        if 0.01 <= rate <= 1000:
+            return rate
+    steps = np.diff(np.unique(keys))
+    return float(np.clip(round(1 / float(np.median(steps)), 3), 1, 240)) if len(steps) else USUAL_RATE
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from deforum.camera_files.reading import (
 )
 from deforum.camera_files.rotations import Array
 from deforum.camera_files.writing import as_json, picture_name, rounded
+from schedules.quoting import cut
 
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -174,7 +175,7 @@ def read_camera_path(file: CameraFile, wanted: Wanted) -> CameraPath:
     notes = []
     kind = root.get("camera_type")
     if kind is not None and kind.text().casefold() not in ("perspective", ""):
-        notes.append(f"its camera_type is {kind.text()}; the renderer's camera is perspective")
+        notes.append(f"its camera_type is {cut(kind.text(), 40)}; the renderer's camera is perspective")
     rate, seconds = _rate(root.get("fps")), root.get("seconds")
     if rate is None and seconds is not None and seconds.number() > 0:
         rate = len(poses) / seconds.number()

@@ -27,8 +27,8 @@ UNEVEN = 1e-2  # how far a matrix may be from a rotation; files of few digits ar
 class Wanted:
     """What the user says about a camera file, beside its name."""
 
-    fps: float = 30.0
-    """Frame rate at which curves of a file are sampled."""
+    fps: float | None = None
+    """Frame rate at which curves of a file are sampled; None: its own, as far as it tells."""
     camera: str | None = None
     """Name of the camera, where the file has several; None: the first."""
     rotation_order: str = "ZXY"
@@ -186,14 +186,17 @@ class Node:
     def items(self) -> list[Node]:
         if not isinstance(self.value, list):
             self.refuse("expected a list: [ ... ]")
+        if len(self.value) > CAMERA_POSES.most:
+            self.refuse(f"this list has {len(self.value):,} values; expected at most {CAMERA_POSES.most:,}")
         return [Node(value, self.path, f"{self.place}[{index}]") for index, value in enumerate(self.value)]
 
     def at(self, index: int) -> Node:
         """Return an item of a list by its number. Raises UserError where there is none."""
-        items = self.items()
-        if not 0 <= index < len(items):
-            self.refuse(f"there is no number {index} in it; it has {len(items)}")
-        return items[index]
+        if not isinstance(self.value, list):
+            self.refuse("expected a list: [ ... ]")
+        if not 0 <= index < len(self.value):
+            self.refuse(f"there is no number {index} in it; it has {len(self.value)}")
+        return Node(self.value[index], self.path, f"{self.place}[{index}]")
 
     def number(self) -> float:
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):

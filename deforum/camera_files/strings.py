@@ -26,7 +26,6 @@ _LINE = re.compile(
     r"""^[ \t]*["']?(translation_[xyz]|rotation_3d_[xyz]|fov_schedule|fov)["']?[ \t]*(?:\#@param.*)?[=:][ \t]*(.*)$""",
     re.MULTILINE,
 )
-_TEXT = re.compile(r"""^(["'])(.*?)\1[ \t]*(?:,|\#.*|;)?[ \t]*$""")
 
 
 def recognises(file: CameraFile) -> bool:
@@ -48,7 +47,7 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
         schedules[name] = _schedule(found[2], name, path, line), line
     if not set(MOTION) & set(schedules):
         check_count(0, path)
-    variables = Variables(seed=0, fps=wanted.fps)
+    variables = Variables(seed=0, fps=wanted.fps or 15.0)
     keys = [keyframe.key.at for schedule, _ in schedules.values() for keyframe in schedule.keyframes]
     last = max((key for key in keys if isinstance(key, int)), default=0)
     check_count(last + 1, path)
@@ -60,8 +59,14 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
 
 
 def _schedule(written: str, name: str, path: Path, line: int) -> NumberSchedule:
-    quoted = _TEXT.match(written)
-    text = quoted[2] if quoted else written.strip().rstrip(",")
+    text = written.strip()
+    if text[:1] in ('"', "'"):
+        end = text.find(text[0], 1)
+        while end > 0 and text[end - 1] == "\\":
+            end = text.find(text[0], end + 1)
+        text = text[1 : end if end > 0 else len(text)].replace(f"\\{text[0]}", text[0])
+    else:
+        text = text.rstrip(",;")
     if len(text) > TEXT.most:
         refuse(path, f"{name} {TEXT.exceeded(len(text))}", line)
     try:

@@ -58,7 +58,7 @@ FORMATS: Mapping[str, CameraFormat] = {
         pixel_over_time=True,
     ),
     "gltf": CameraFormat("glTF", (".gltf",), gltf.recognises, gltf.read, gltf.write_text, in_seconds=True),
-    "glb": CameraFormat("glTF, binary", (".glb",), gltf.recognises, gltf.read, gltf.write_binary, in_seconds=True),
+    "glb": CameraFormat("glTF, binary", (".glb",), gltf.is_binary, gltf.read, gltf.write_binary, in_seconds=True),
     "after_effects": CameraFormat(
         "After Effects, keyframe data to paste", (), after_effects.recognises, after_effects.read,
         after_effects.write, scale=1,

@@ -72,7 +72,7 @@ def camera(arguments: argparse.Namespace) -> int:
     else:
         for note in losses(shot.path, row):
             console.note(note, target.name)
-        files = dict(encode(shot.path, row, Wanted(shot.path.rate or 30, None, order), arguments.scale))
+        files = dict(encode(shot.path, row, Wanted(rotation_order=order), arguments.scale))
     written = _write(files, target, overwrite=arguments.overwrite)
     if row is not None and shot.path.size is not None:
         width, height = shot.path.size

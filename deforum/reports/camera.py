@@ -91,7 +91,7 @@ def _shot_of_file(camera: Path, overrides: Sequence[str]) -> Shot:
     wish = load({"animation_mode": "3D"}, overrides, to_render=False).settings
     wishes = {override.partition("=")[0].strip().rpartition(".")[2] for override in overrides}
     fps = wish.fps if "fps" in wishes else None
-    own = Wanted(wish.camera_rate or fps or OTHER_RATE, wish.camera_name, wish.camera_rotation_order)
+    own = Wanted(fps, wish.camera_name, wish.camera_rotation_order)
     found, row = read_camera(camera, own)
     rate = found.rate if wish.camera_rate is None else wish.camera_rate
     timed = replace(found, rate=rate)

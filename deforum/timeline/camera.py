@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deforum.camera_files.motion import MOTION, LensRule, curves_of
+from deforum.camera_files.motion import LENS, MOTION, LensRule, curves_of
 from deforum.camera_files.path import CameraPath
 from deforum.camera_files.reading import Wanted
 from deforum.camera_files.table import read_camera
@@ -20,6 +20,8 @@ from deforum.paths import is_folder
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 
+CAMERA_PARAMS = frozenset((*MOTION, *LENS))
+"""The parameters that a camera file may drive."""
 NO_CURVES: Mapping[str, NDArray[np.float64]] = {}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
-from deforum.timeline.camera import camera_curves
+from deforum.timeline.camera import CAMERA_PARAMS, camera_curves
 from schedules import NumberSchedule, ScheduleError, Variables
 
 
@@ -45,8 +45,7 @@ def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDA
     then sampled as in a longer run, so that the first frames of a file can be rendered alone. UserError: the camera
     file cannot be read.
     """
-    driven = camera_curves(settings)
-    if name in driven:
+    if name in CAMERA_PARAMS and name in (driven := camera_curves(settings)):
         return within_range(name, driven[name])
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     try:

@@ -53,6 +53,12 @@ SEEDS = (
 """Files that are good, to begin with."""
 
 
+def assert_fit_for_a_terminal(message: str) -> None:
+    """A message has no control characters, and repeats at most a line of what was given."""
+    assert all(letter == "\n" or letter.isprintable() for letter in message), ascii(message)
+    assert max(map(len, message.split("\n"))) < 700, message
+
+
 @dataclass(frozen=True)
 class Finding:
     """One input that did what it may not do."""

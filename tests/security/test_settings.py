@@ -17,7 +17,7 @@ from deforum.errors import UserError
 from deforum.loading import load
 from deforum.settings.options import DECLARATIONS, Settings
 from schedules import ScheduleError
-from tests.security.fuzz import MOST_CPU, limited
+from tests.security.fuzz import MOST_CPU, assert_fit_for_a_terminal, limited
 
 LONG = "a" * 5000
 
@@ -27,12 +27,6 @@ def refusal(file: Path) -> str:
     with limited(MOST_CPU), pytest.raises((UserError, ScheduleError)) as caught:
         load(file)
     return str(caught.value)
-
-
-def assert_fit_for_a_terminal(message: str) -> None:
-    """A message has no control characters, and repeats at most a line of what was given."""
-    assert all(letter == "\n" or letter.isprintable() for letter in message), ascii(message)
-    assert max(map(len, message.split("\n"))) < 700, message
 
 
 ATTACKS = [

@@ -1,0 +1,1 @@
+"""Tests of deforum/camera_files."""
