@@ -38,6 +38,9 @@ def notes(settings: Settings, found: CameraTrack) -> Iterable[str]:
     yield f"camera_file: {what}"
     if "fov" not in found.curves:
         yield "camera_file: it has no field of view; fov is used"
+    managed = [name for name in found.curves if settings.parseq is not None and name in settings.parseq.settings]
+    if managed:
+        yield f"camera_file: it acts in place of the Parseq manifest's {', '.join(managed)}"
     rest = settings.max_frames - found.frames
     if rest > 0 and found.frames > 1:
         yield f"camera_file: its last pose is that of frame {found.frames - 1}; the camera rests from there on"
