@@ -296,9 +296,13 @@ def test_pages_of_others_move_the_cursor(show: Show) -> None:
             plot.setData({...data[0], title: "next"});
             const title = place.querySelector("h1").textContent, cursor = plot.state().cursor;
             plot.destroy();
-            return {told, state, view, title, cursor, rest: place.children.length};
+            drawPlot(place, data[0], {title: false});
+            const titles = place.querySelectorAll("h1").length;
+            place.replaceChildren();
+            return {titles, told, state, view, title, cursor, rest: place.children.length};
         }""")
         assert found == {
+            "titles": 0,
             "told": [51],
             "state": {"cursor": 50, "first": 0, "last": 119},
             "view": {"cursor": 51, "first": 40, "last": 59},

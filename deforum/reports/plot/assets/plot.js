@@ -6,6 +6,7 @@
    data     what deforum.reports.plot.encoding.as_json returns, or a list of these.
    options  keyboard: "page" hears keys pressed anywhere on the page, "element" (default) those within the element;
             onCursor(frame): called when the reader moves the cursor to another frame;
+            title: false leaves out the titles and facts of the runs;
             onSelect(frame): called when the reader clicks or taps a frame.
 
    plot.setCursor(frame)        moves the cursor, and the view where it would be outside; calls nothing.
@@ -235,7 +236,7 @@
         button("Show all frames (0)", "Fit", () => look(0, frames), "dp-fit"),
       );
       tools.append(filter, group);
-      head.append(title, tools);
+      if (options.title === false) head.append(tools); else head.append(title, tools);
       return head;
     }
 
