@@ -14,6 +14,7 @@ import pytest
 
 from deforum.loading import load
 from deforum.reports.plot.page import write_page
+from deforum.reports.plot.theme import THEMES
 from deforum.reports.plot.timeline import Soundtrack, plot_of
 from deforum.reports.tabulate import as_json, look, tabulate
 from tests.helpers.browser import DESK, PHONE, Watched, opened
@@ -225,7 +226,11 @@ def test_several_files_lie_over_each_other(show: Show) -> None:
     with show(TEXT, other) as watched:
         page = watched.page
         assert page.locator("h1").all_inner_texts() == ["film 0", "film 1"]
-        assert page.locator('[data-name="strength"] .dp-curve-line').count() == 2
+        for shape in (".dp-curve-line", ".dp-dot"):
+            colors = page.locator(f'[data-name="strength"] {shape}').evaluate_all(
+                "all => all.map(each => getComputedStyle(each).getPropertyValue('--c'))"
+            )
+            assert colors == [THEMES["light"]["blue"], THEMES["light"]["violet"]]
         page.keyboard.press("Shift+ArrowRight")
         values = page.locator('[data-name="strength"] .dp-value').all_inner_texts()
         assert [float(text) for text in values] == [0.575, 0.133898]

@@ -31,11 +31,15 @@ def stylesheet() -> str:
     return stylesheet_variables() + (_ASSETS / "plot.css").read_text(encoding="utf-8")
 
 
+SCRIPTS = ("numbers", "elements", "view", "lanes", "curves", "sound", "scale", "around", "gestures", "plot")
+"""The files of the script, in order."""
+
+
 @cache
 def script() -> str:
-    """Return the JavaScript that defines `drawPlot`, see assets/plot.js."""
-    hues = json.dumps(SECTION_HUES)
-    return (_ASSETS / "plot.js").read_text(encoding="utf-8").replace('"SECTION_HUES"', hues)
+    """Return the JavaScript that defines `drawPlot`, see assets/plot.js. It adds no other name to a page."""
+    parts = "\n".join((_ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'.replace('"SECTION_HUES"', json.dumps(SECTION_HUES))
 
 
 def embed(value: object) -> str:
