@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_what_varies_and_acts_is_drawn(tmp_path: Path) -> None:
         ("zoom", 1), ("cfg_scale", 7),
     ]  # fmt: skip
     assert found.idle == (("seed_schedule", "acts where seed_behavior is schedule"),)
+
+
+@pytest.mark.parametrize(("keys", "cadence"), [((0, 4, 8), 4), ((0, 3, 8), 0), ((0,), 1), (tuple(range(10)), 1)])
+def test_painted_frames_may_be_irregular(tmp_path: Path, keys: tuple[int, ...], cadence: int) -> None:
+    (tmp_path / "a.yaml").write_text(MOVING, encoding="utf-8")
+    settings = load(tmp_path / "a.yaml", to_render=False).settings
+    found = plot_of(settings, replace(look(settings), keys=keys, seeds=tuple(range(len(keys)))))
+    assert (found.painted, found.cadence) == (keys, cadence)
 
 
 def test_curves_are_those_of_the_timeline(tmp_path: Path) -> None:

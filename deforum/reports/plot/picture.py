@@ -319,11 +319,10 @@ class PaintedLane(Lane):
     plot: Plot
 
     def draw(self, sheet: Sheet, y: float) -> None:
-        every = "every frame" if self.plot.cadence == 1 else f"every {self.plot.cadence} frames"
-        sheet.text(MARGIN, y + 17, self.name, room=LABEL - 130)
-        sheet.text(LEFT - 18, y + 17, every, 12, "muted", "rs")
+        sheet.text(MARGIN, y + 17, self.name, room=LABEL - 170)
+        sheet.text(LEFT - 18, y + 17, pace_words(self.plot), 12, "muted", "rs")
         step = (RIGHT - LEFT) / sheet.frames
-        if step * self.plot.cadence < 3:
+        if step * self.plot.num_frames / len(self.plot.painted) < 3:
             color = mix(sheet.color("paint"), sheet.color("bg"), 0.45)
             sheet.box(LEFT, y + 10, sheet.x(self.plot.num_frames), y + 16, color)
             return
@@ -460,6 +459,17 @@ def duration(seconds: float) -> str:
     return f"{start}:{rest:05.2f}".removesuffix(".00")
 
 
+def pace_words(plot: Plot) -> str:
+    """Return which frames are painted."""
+    match plot.cadence:
+        case 0:
+            return f"{len(plot.painted)} frames painted"
+        case 1:
+            return "every frame painted"
+        case cadence:
+            return f"painted every {cadence} frames"
+
+
 def sound_words(sound: Soundtrack) -> str:
     """Return what is said of a sound: its tempo and number of beats."""
     return f"{sound.bpm:.4g} bpm · {len(sound.beats)} beats" if sound.beats else "no beats"
@@ -504,7 +514,7 @@ def _head(sheet: Sheet, plots: Sequence[Plot]) -> None:
             duration(plot.num_frames / plot.fps),
             plot.mode,
             "×".join(map(str, plot.size)) if plot.size else "",
-            f"painted every {plot.cadence} frames" if plot.cadence > 1 else "every frame painted",
+            pace_words(plot),
             f"seed drawn (shown: {plot.seed})" if plot.is_seed_drawn else f"seed {plot.seed}",
         ]
         sheet.text(left, y + 36, "  ·  ".join(filter(None, facts)), 13, "muted")

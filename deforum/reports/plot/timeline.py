@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,6 +132,7 @@ class Plot:
     is_seed_drawn: bool
     """Whether each run draws another seed, and `seed` stands in for it."""
     cadence: int
+    """Frames from one painted frame to the next; 0 where that differs."""
     painted: tuple[int, ...]
     """Frames that are diffused, ascending."""
     seeds: tuple[int, ...]
@@ -178,7 +179,7 @@ def plot_of(
         mode=settings.animation_mode,
         seed=timeline.seed,
         is_seed_drawn=is_seed_drawn,
-        cadence=timeline.cadence,
+        cadence=_distance(timeline.keys),
         painted=timeline.keys,
         seeds=timeline.seeds if shows_seeds else (),
         prompts=_prompts(timeline),
@@ -189,6 +190,12 @@ def plot_of(
         ) if chosen is None else (),
         sound=sound,
     )  # fmt: skip
+
+
+def _distance(keys: Sequence[int]) -> int:
+    """Return the distance of all neighbours; 1 for a single key, 0 where it differs."""
+    distances = {after - before for before, after in pairwise(keys)}
+    return 0 if len(distances) > 1 else min(distances, default=1)
 
 
 def _steady(row: Curve | Track) -> Steady:

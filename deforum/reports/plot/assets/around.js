@@ -29,7 +29,8 @@ function factsOf(run) {
   return [
     run.frames === 1 ? "1 frame" : `${run.frames} frames`, `${show(run.fps)} fps`, briefly(run.frames / run.fps),
     run.mode, run.size ? `${run.size[0]}×${run.size[1]}` : "",
-    run.cadence > 1 ? `painted every ${run.cadence} frames` : "every frame painted",
+    run.cadence === 0 ? `${run.painted.length} frames painted`
+      : run.cadence === 1 ? "every frame painted" : `painted every ${run.cadence} frames`,
     run.seed_drawn ? `seed drawn (shown: ${run.seed})` : `seed ${run.seed}`,
   ].filter(Boolean);
 }

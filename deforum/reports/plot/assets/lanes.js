@@ -215,7 +215,7 @@ class PaintedLane extends Lane {
   get height() { return 20; }
 
   draw() {
-    const {view, svg, run: {painted, cadence, frames}} = this, middle = 10, apart = view.step * cadence;
+    const {view, svg, run: {painted, frames}} = this, middle = 10, apart = view.step * frames / painted.length;
     const left = Math.max(view.x(0), 0), right = Math.min(view.x(frames), view.width);
     svg.replaceChildren();
     if (apart < 3) {
