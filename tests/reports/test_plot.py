@@ -60,9 +60,8 @@ def test_curves_are_those_of_the_timeline(tmp_path: Path) -> None:
     angle, translation, strength = plot(tmp_path).curves
     assert np.array_equal(translation.values, np.arange(10) / 4)
     assert np.allclose(strength.values, 0.5 + 0.05 * np.arange(10))
-    assert [(mark.frame, mark.text, mark.is_expression) for mark in angle.marks] == [
-        (0, "(1)", False), (3, "(2 * t)", True),
-    ]  # fmt: skip
+    assert [(mark.frame, mark.is_expression) for mark in angle.marks] == [(0, False), (3, True)]
+    assert angle.source == "0: (1), 3: (2 * t), 99: (7)"
     assert (angle.unit, angle.section) == ("degrees/frame", "motion")
 
 
@@ -200,8 +199,27 @@ def test_whole_numbers_keep_all_digits(whole: int) -> None:
 def test_json_has_no_python_in_it(tmp_path: Path) -> None:
     found = json.loads(embed(as_json(plot(tmp_path))))
     assert [row["name"] for row in found["rows"]] == ["angle", "translation_x", "strength", "sampler"]
-    assert found["rows"][0]["marks"] == [[0, "(1)", False], [3, "(2 * t)", True]]
+    assert found["rows"][0]["marks"] == [[0, 1, 1, 0], [3, 1, 1, 1]]
     assert found["prompts"]["bands"] == [[0, "a calm sea", "fog"], [6, "a storm", ""]]
+
+
+def test_a_keyframe_at_every_frame_takes_no_room(tmp_path: Path) -> None:
+    keyframes = ", ".join(f"{frame}: ({frame % 7})" for frame in range(2000))
+    found = as_json(plot(tmp_path, f"max_frames: 2000\nseed: 1\nangle: '{keyframes}, 1999: (t)'\n", "angle"))
+    assert isinstance(found["rows"], list)
+    [row] = found["rows"]
+    assert row["marks"] == [[0, 1, 1999, 0], [1999, 1, 1, 1]]
+    assert len(row["source"]) == 4000
+
+
+def test_a_curve_of_a_camera_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "move.chan").write_text("".join(f"{frame} {frame / 10} 0 0 0 0 0\n" for frame in range(10)))
+    settings = load(
+        {"max_frames": 10, "seed": 1, "animation_mode": "3D", "camera_file": str(tmp_path / "move.chan")}
+    ).settings
+    curve = next(row for row in plot_of(settings, look(settings), ["translation_x"]).curves)
+    assert (curve.source, curve.marks) == ("camera_file: move.chan", ())
+    assert curve.varies or curve.values[0] != 0
 
 
 def test_a_long_run_with_many_curves_stays_small(tmp_path: Path) -> None:

@@ -6,23 +6,31 @@ Curves are base64, so that 40 curves over 10,000 frames stay below 3 MB.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deforum.reports.plot.texts import Texts
-from deforum.reports.plot.timeline import Curve, Plot, Soundtrack, Track
+from deforum.reports.plot.timeline import Curve, Mark, Plot, Soundtrack, Track
+from schedules.quoting import cut
 
 DIGITS = 6
 """Significant digits of fractions, as in the tables of `values`: float32 keeps these many."""
 LARGEST = 2**24
 """Whole numbers up to this one are exact in float32."""
 
+LONGEST_SOURCE = 4000
+"""Letters of a schedule that are shown at most."""
+
 Json = dict[str, object]
 
 
 def as_json(plot: Plot) -> Json:
-    """Return a plot as JSON: names as in `Plot`; curves as by `encode`; texts as [start, kept, middle, tail]."""
+    """Return a plot as JSON: names as in `Plot`.
+
+    Curves are as by `encode`, keyframes as by `_marks`, texts lists of [start, kept, middle, tail], see `texts.Change`.
+    """
     prompts = plot.prompts
     return {
         "title": plot.title,
@@ -52,9 +60,23 @@ def _row(row: Curve | Track) -> Json:
     common: Json = {"name": row.name, "section": row.section, "help": row.help}
     if isinstance(row, Track):
         return {**common, "texts": _texts(row.texts)}
-    marks = [[mark.frame, mark.text, mark.is_expression] for mark in row.marks]
-    written: Json = {"unit": row.unit, "source": row.source, "idle": row.idle, "marks": marks}
+    source = cut(row.source, LONGEST_SOURCE)
+    written: Json = {"unit": row.unit, "source": source, "idle": row.idle, "marks": _marks(row.marks)}
     return {**common, **written, "values": encode(row.values)}
+
+
+def _marks(marks: Sequence[Mark]) -> list[list[int]]:
+    """Return keyframes as rows of equal distances: [first frame, distance, number of them, 1 for expressions]."""
+    rows: list[list[int]] = []
+    for mark in marks:
+        kind = int(mark.is_expression)
+        if rows and rows[-1][3] == kind:
+            first, distance, count, _ = rows[-1]
+            if count == 1 or mark.frame == first + distance * count:
+                rows[-1] = [first, mark.frame - first if count == 1 else distance, count + 1, kind]
+                continue
+        rows.append([mark.frame, 1, 1, kind])
+    return rows
 
 
 def _texts(texts: Texts) -> list[tuple[int, int, str, int]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mark:
-    """A keyframe as it is written."""
+    """A keyframe."""
 
     frame: int
-    text: str
     is_expression: bool
 
 
@@ -40,7 +40,7 @@ class Curve:
     unit: str
     help: str
     source: str
-    """The schedule in canonical spelling."""
+    """The schedule in canonical spelling, or what drives the curve in its place."""
     idle: str
     """Why it has no effect in these settings; "" where it acts."""
     values: NDArray[np.float64]
@@ -275,8 +275,10 @@ def _rows(settings: Settings, timeline: Timeline) -> Iterator[Curve | Track]:
 def _params(settings: Settings, timeline: Timeline) -> Iterator[Curve]:
     from deforum.features.acting import in_mode, in_words, is_switched_on
     from deforum.settings.params import PARAMS
+    from deforum.timeline.camera import driven
     from deforum.timeline.curves import Sampling
 
+    replaced = frozenset(driven(settings))
     sampling = Sampling(settings)
 
     def idle(name: str, declaration: Declaration) -> str:
@@ -292,7 +294,10 @@ def _params(settings: Settings, timeline: Timeline) -> Iterator[Curve]:
         if name == "subseed" and not timeline.is_used("subseed_strength"):
             continue
         declaration, values = PARAMS[name], getattr(timeline.curves, name)
-        yield _curve(name, declaration, schedule, values, timeline.variables, idle(name, declaration))
+        curve = _curve(name, declaration, schedule, values, timeline.variables, idle(name, declaration))
+        if name in replaced:
+            curve = replace(curve, source=f"camera_file: {Path(settings.camera_file).name}", marks=())
+        yield curve
 
 
 def _curve(
@@ -304,16 +309,9 @@ def _curve(
     idle: str = "",
 ) -> Curve:
     placed = place(schedule.keyframes, len(values), variables)
-    marks = tuple(
-        Mark(frame, _value(each.text), not isinstance(each.value, float)) for frame, each in placed.items()
-    )  # fmt: skip
+    marks = tuple(Mark(frame, not isinstance(each.value, float)) for frame, each in placed.items())
     unit, section = declaration.unit, declaration.section
     return Curve(name, section, unit, declaration.help, schedule.text, idle, np.asarray(values, np.float64), marks)
-
-
-def _value(keyframe: str) -> str:
-    """Return a keyframe's text without its position."""
-    return keyframe[keyframe.index(": (") + 2 :] if ": (" in keyframe else keyframe
 
 
 def _texts(settings: Settings, timeline: Timeline) -> Iterator[Track]:

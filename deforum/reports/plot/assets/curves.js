@@ -10,7 +10,8 @@ class CurveLane extends Lane {
     super(plot, "curve", first.name, {unit: first.idle ? `without effect: ${first.idle}` : first.unit});
     this.rows = rows;
     this.section = first.section;
-    this.marks = rows.flatMap(([, row]) => row.marks.map(start));
+    this.keyframes = rows.map(([, row]) => unpackMarks(row.marks));
+    this.marks = this.keyframes.flat().map(start);
     this.row.classList.add(plot.isSeveral ? hueClass(run) : `dp-c-${SECTIONS[first.section] || "blue"}`);
     if (first.idle) this.row.classList.add("dp-is-idle");
     this.addSvg();
@@ -27,9 +28,9 @@ class CurveLane extends Lane {
   /** Return the class of the colour of a run; "" for that of the lane. */
   hue(run) { return this.plot.isSeveral ? ` ${hueClass(run)}` : ""; }
 
-  /** The curves, decoded when they are first seen: [{run, row, values}]. */
+  /** The curves, decoded when they are first seen: [{run, marks, values}]. */
   get curves() {
-    return this.decoded ??= this.rows.map(([run, row]) => ({run, row, values: decode(row.values)}));
+    return this.decoded ??= this.rows.map(([run, row], i) => ({run, marks: this.keyframes[i], values: decode(row.values)}));
   }
 
   /** The least and the greatest value; of an open lane, those of the frames in view. */
@@ -67,7 +68,7 @@ class CurveLane extends Lane {
     this.dots = this.curves.map(({run}) => draw(svg, "circle", {class: `dp-dot${this.hue(run)}`, r: 4}));
   }
 
-  drawCurve({run, row, values}, base) {
+  drawCurve({run, marks, values}, base) {
     const hue = this.hue(run), points = this.points(values);
     if (!points.length) return;
     const d = `M${points.join("L")}`, x = point => point.split(" ")[0];
@@ -76,7 +77,7 @@ class CurveLane extends Lane {
     }
     drawPath(this.svg, `dp-curve-line${hue}`, d);
     if (this.view.step >= 9) this.drawPoints(values, this.plot.runs[run].painted, hue);
-    this.drawMarks(row.marks, values, hue);
+    this.drawMarks(marks, values, hue);
   }
 
   /** Return the points of a line through the values in view; where many share a px, it goes through their extremes. */
@@ -120,7 +121,7 @@ class CurveLane extends Lane {
     const {view} = this, paths = {small: "", expression: "", number: ""};
     let before = -99, drawn = -99;
     for (let i = Math.max(lastAtMost(marks, Math.floor(view.first) - 0.5, start), 0); i < marks.length; i++) {
-      const [frame, , isExpression] = marks[i];
+      const [frame, isExpression] = marks[i];
       if (frame >= view.last || frame >= values.length) break;
       if (frame < Math.floor(view.first)) continue;
       const x = view.centre(frame), y = this.y(values[frame]);
@@ -137,8 +138,8 @@ class CurveLane extends Lane {
   }
 
   read(frame) {
-    this.curves.forEach(({values, row}, i) => {
-      const text = this.values[i], mark = row.marks[lastAtMost(row.marks, frame, start)];
+    this.curves.forEach(({values, marks}, i) => {
+      const text = this.values[i], mark = marks[lastAtMost(marks, frame, start)];
       text.textContent = frame < values.length ? show(values[frame]) : "–";
       text.parentElement.classList.toggle("dp-at-mark", mark !== undefined && mark[0] === frame);
     });

@@ -16,6 +16,12 @@ function unpack(packed) {
   });
 }
 
+/** Return the keyframes of rows of equal distances: [[frame, whether it is an expression]]. */
+function unpackMarks(packed) {
+  return packed.flatMap(([first, distance, count, kind]) =>
+    Array.from({length: count}, (_, i) => [first + distance * i, kind === 1]));
+}
+
 const itself = each => each;
 const start = each => each[0];
 
