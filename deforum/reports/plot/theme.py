@@ -13,8 +13,8 @@ HUES = ("blue", "violet", "orange", "green", "pink", "teal", "gold", "red")
 THEMES: Mapping[Theme, Mapping[str, str]] = {
     "light": {
         "bg": "#ffffff", "panel": "#f6f7f9", "ink": "#171c24", "muted": "#5f6b7a", "line": "#e3e7ec",
-        "strong": "#c5ccd6", "cursor": "#171c24", "paint": "#2f6fe4",
-        "blue": "#2563eb", "violet": "#7c3aed", "orange": "#c2540a", "green": "#15803d",
+        "strong": "#c5ccd6", "cursor": "#171c24", "paint": "#2b68da",
+        "blue": "#2563eb", "violet": "#7c3aed", "orange": "#b94f08", "green": "#15803d",
         "pink": "#be1d6b", "teal": "#0b7a75", "gold": "#946200", "red": "#c53030",
     },
     "dark": {
