@@ -116,6 +116,12 @@ def _check(folder: Path, record: RunRecord, wanted: range) -> None:
     if not wanted or wanted.start not in frames or wanted[-1] not in frames:
         named = f"frame {wanted.start}" if len(wanted) == 1 else f"frames {wanted.start} to {wanted.stop - 1}"
         raise UserError(f"{folder}: {named}: expected frames from {frames.start} to {frames.stop - 1}, in order")
+    piece = next((each for each in record.pieces if wanted.start in each.place), None)
+    if piece is not None and (folder / piece.folder).is_dir():
+        number = wanted.start - piece.at + piece.first
+        raise UserError(
+            f"{folder}: frame {wanted.start} is frame {number} of {piece.name}; give the folder {folder / piece.folder}"
+        )
     if record.is_changed:
         raise UserError(f"{folder}: a program with stages of its own rendered this run; only it can do so again")
     replaced = changed_inputs(record.inputs)

@@ -15,6 +15,7 @@ from deforum.features.feature import Kit, Recording, Tell
 from deforum.features.fitting import misfits
 from deforum.features.hybrid import needs_init_image
 from deforum.features.table import scheduler_notes, settle, starts_from_picture, switched_on, timeline_of
+from deforum.loading import load, load_text
 from deforum.models.catalogue import find_function
 from deforum.models.hub import downloads, may_download
 from deforum.models.kept import KeptModels
@@ -28,6 +29,7 @@ from deforum.settings.modes import MODES
 from deforum.settings.options import Settings
 from deforum.settings.parseq.find import take_manifest
 from deforum.settings.profiles import PROFILES
+from deforum.shots import PlacedShot, place_shots
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
 from deforum.timeline.wildcards import wildcard_notes, with_wildcards
@@ -70,6 +72,21 @@ class Prepared:
     """Result of `Feature.find` (models, clips, pictures), by name of the features that are on."""
     notes: tuple[str, ...]
     """Deviations from the settings, one line each."""
+    shots: tuple[PlacedShot, ...] = ()
+    """Those of the film, in order; empty where it is one chain of frames, all by these settings."""
+
+    @property
+    def frames(self) -> range:
+        """The frames of a run of all of it, by their numbers."""
+        if self.shots:
+            return range(self.shots[-1].place.stop)
+        return range(self.settings.first_frame, len(self.timeline))
+
+    def frame(self, index: int) -> Frame:
+        """Return a frame of the run."""
+        if not self.shots:
+            return self.timeline[index]
+        return next(shot for shot in self.shots if index in shot.place).frame(index)
 
 
 @dataclass(frozen=True)
@@ -89,16 +106,18 @@ class Animation:
     def timeline(self) -> Timeline:
         return self.prepared.timeline
 
-    def states(self, start: State | None = None) -> Iterator[State]:
+    def states(self, start: State | None = None, *, since: int = 0) -> Iterator[State]:
         """Render all frames in order, or those after the frame of `start`. Yields the state at each frame.
 
-        Raises UserError where a frame cannot be rendered, and where memory runs out.
+        Without `start`, frames are independent before `since`: it is the first one, see `independent_every`. Raises
+        UserError where a frame cannot be rendered, and where memory runs out.
         """
         from deforum.diffusion.memory import shortage_explained
         from deforum.models.checks import settle_checks
 
         with shortage_explained(self.settings):
-            yield from self.stages.pace(self.stages, each("schedule", self.timeline.spans()), start)
+            spans = (span for span in self.timeline.spans() if span.frames[0].index >= since)
+            yield from self.stages.pace(self.stages, each("schedule", spans), start)
             settle_checks()  # of the frames after the last painted one
 
     def frames(self, start: State | None = None) -> Iterator[tuple[Frame, Image]]:
@@ -213,6 +232,7 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
         }
         model = checkpoints.get(models[0])
         found: dict[str, Any] = {feature.name: look(feature.find) for feature in switched_on(settings)}
+        shots = look(lambda settings: place_shots(settings, timeline, load, load_text)) or ()
     starts = starts_from_picture(settings)
     problems += map(Problem, misfits(settings, timeline, checkpoints, found, starts_from_picture=starts))
     problems += [problem for problem in unreadable_pictures(settings) if problem not in problems]
@@ -227,7 +247,7 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
     for feature in switched_on(settings):
         says += feature.notes(settings, found[feature.name])
     notes = tuple(dict.fromkeys(map(printable, filter(None, says))))
-    return Prepared(settings, timeline, model, checkpoints, inversions, found, notes)
+    return Prepared(settings, timeline, model, checkpoints, inversions, found, notes, shots)
 
 
 def _resolve_model(
@@ -409,3 +429,22 @@ def assemble(prepared: Prepared, model: LoadedModel, models: KeptModels) -> Anim
     for feature in switched_on(settings):
         stages = find_function(feature.attach)(stages, prepared.found[feature.name], kit)
     return Animation(prepared, stages, model.device)
+
+
+def is_independent(settings: Settings) -> bool:
+    """Whether no frame depends on another one: each is painted by itself, and nothing of it is carried on."""
+    return not settings.mode.goes_on and not any(feature.carries(settings) for feature in switched_on(settings))
+
+
+def independent_every(settings: Settings) -> int:
+    """Return the number of independent frames that are painted as one batch; 0 where frames depend on each other.
+
+    Rendering can begin at the first frame of any batch, and gives the same frames, bit for bit. The size of `settings`
+    is known.
+    """
+    if not is_independent(settings):
+        return 0
+    from deforum.diffusion.diffuser import batch_size
+    from deforum.models.device import choose_device
+
+    return settings.batch_size or batch_size(choose_device(settings.device), *settings.size)

@@ -25,6 +25,7 @@ from deforum.reports.edit import Edit, Part, changed_files, compare, edit_of
 from deforum.resuming import is_whole, length, older_versions, result_of, settings_of, text_of, use_threads_of
 from deforum.settings.options import Settings
 from deforum.settings.read import dump
+from deforum.shots import has_shots
 
 MOST_REASONS = 12
 """Differences that are said; the first ones count."""
@@ -143,6 +144,11 @@ def update(
     with RunFolder.open(folder) as run:
         if run.record.is_changed and change is unchanged:
             raise UserError(f"{folder}: a program with stages of its own rendered this run; it cannot be edited")
+        if run.record.pieces and has_shots(settings):
+            raise UserError(
+                f"{folder}: a film of shots is edited shot by shot: give --into one of the folders in {folder / 'shots'}, "
+                f"then --resume {folder}, which takes over its frames"
+            )
         planned = plan(run.record, settings, output=folder.parent, allow_download=allow_download)
         edit, now, then = planned.edit, planned.now, list(planned.then)
         for line in (*now.notes, *older_versions(run.record), *said(edit, planned.total)):

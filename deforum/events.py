@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deforum.profiling import Breakdown
 from deforum.settings.options import Settings
+from deforum.shots import PlacedShot
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
 
@@ -23,6 +24,13 @@ class RunPrepared:
     settings: Settings
     """Resolved: with the final seed and length of the run."""
     timeline: Timeline
+    shots: tuple[PlacedShot, ...] = ()
+    """Those of the film, whose frames these are in place of those of the timeline; empty: it is one chain."""
+
+    @property
+    def count(self) -> int:
+        """Number of frames of all of it."""
+        return self.shots[-1].place.stop if self.shots else len(self.timeline) - self.settings.first_frame
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.behind import behind, finishing
-from deforum.build import Animation, Prepared, build
-from deforum.errors import disk_error
+from deforum.build import Animation, Prepared, build, independent_every
+from deforum.errors import UserError, disk_error
 from deforum.events import (
     FrameShown,
     Note,
@@ -36,7 +37,7 @@ from deforum.output.frames import FrameFiles
 from deforum.output.inputs import Digests
 from deforum.output.labels import Label
 from deforum.output.pause import PLAIN_PAUSE, Pause
-from deforum.output.resume import Stretch, look, next_stretch
+from deforum.output.resume import Batches, Stretch, look, next_stretch
 from deforum.output.run import Run
 from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
@@ -98,10 +99,11 @@ def carry_on(
     models: KeptModels | None = None,
     change: Change = unchanged,
     profile: bool | Path = False,
+    steps: bool = True,
 ) -> RunResult:
     """Render what a run lacks, from its beginning or after any stop, and complete its films. Raises UserError.
 
-    `parts` are the settings from the frame on that the part of that number in the record names. A pause frees the
+    `steps`: then make the steps behind it. `parts` are the settings from the frame on that the part of that number in the record names. A pause frees the
     models and begins here again.
     """
     models = KeptModels() if models is None else models
@@ -116,7 +118,8 @@ def carry_on(
                 trace.unlink(missing_ok=True)
             raise
         if result is not None:
-            result = with_steps(run, parts[-1].settings, result, tell=tell, stop=stop, models=models)
+            if steps and not run.record.is_piece:
+                result = with_steps(run, parts[-1].settings, result, tell=tell, stop=stop, models=models)
             tell(RunFinished(result))
             return result
         models.clear()
@@ -173,9 +176,13 @@ class Going:
         for note in standing.notes:
             self.tell(Note(note))
         needed = list(standing.needed)
+        if needed and self.parts[-1].shots:
+            raise UserError(
+                f"{run.folder}: {ranges(needed)} of {total} are in none of its shots; render the file again"
+            )
         states = [state.frame for state in standing.states]
         while needed:
-            stretch = next_stretch(needed, [*states, *self.packed], parts, total)
+            stretch = next_stretch(needed, [*states, *self.packed], parts, total, self._batches)
             if stretch.last == total - 1:
                 break
             reached = self._mend(stretch)
@@ -186,13 +193,23 @@ class Going:
         else:
             stretch = Stretch(len(parts) - 1, total - 1, total - 1)
             if settings.save_depth_video and total > 1:  # it is made while the last frames are rendered again
-                stretch = next_stretch([total - 1], [*states, *self.packed], parts, total)
+                stretch = next_stretch([total - 1], [*states, *self.packed], parts, total, self._batches)
         return self._finish(stretch, outputs)
 
     def _outputs(self, prepared: Prepared) -> Outputs:
         """Return what is written by the settings of a part."""
         record, (outputs, _) = self.run.record, Outputs.of(prepared.settings)
-        return replace(outputs, from_pictures=record.from_pictures).beginning(record.first / prepared.settings.fps)
+        outputs = replace(
+            outputs, from_pictures=record.from_pictures, makes_films=not record.is_piece,
+            is_resumable=outputs.is_resumable or record.is_piece or bool(record.pieces),
+        )  # fmt: skip
+        return outputs.beginning(record.first / prepared.settings.fps)
+
+    @cached_property
+    def _batches(self) -> Batches:
+        settings = self.parts[-1].settings
+        size = 0 if len(self.parts) > 1 or self.parts[-1].shots else independent_every(settings)
+        return Batches(settings.first_frame, size)
 
     def _written_from(self, stretch: Stretch) -> int:
         """Return the first frame that is written of a stretch; frames before it are rendered on the way alone."""
@@ -200,9 +217,9 @@ class Going:
         return max(stretch.start + 1, part.since, self.run.record.first)
 
     def _tell_of_the_way(self, stretch: Stretch) -> None:
-        before = self._written_from(stretch) - 1
-        if stretch.start < before and stretch.start < stretch.last:
-            frames = ranges(list(range(stretch.start + 1, before + 1)))
+        before, begin = self._written_from(stretch) - 1, max(stretch.start + 1, self._batches.first)
+        if begin <= before and stretch.start < stretch.last:
+            frames = ranges(list(range(begin, before + 1)))
             self.tell(Note(f"rendered on the way, without being written: {frames}"))
 
     def _build(self, part: int) -> Animation:
@@ -210,8 +227,8 @@ class Going:
         return changed(build(self.parts[part], self.models), self.change)
 
     def _start(self, animation: Animation, frame: int) -> State | None:
-        """Return the state after a frame, for the stages of an animation; None for the beginning."""
-        if frame < 0:
+        """Return the state after a frame, for the stages of an animation; None for a beginning."""
+        if self._batches.begin(frame) is not None:
             return None
         if frame in self.packed:
             return animation.unpack_state(self.packed[frame])
@@ -237,7 +254,7 @@ class Going:
                 keeps_copies=outputs.is_resumable,
             )  # fmt: skip
             animation = animation.recorded(saves)
-            for state in animation.states(self._start(animation, stretch.start)):
+            for state in animation.states(self._start(animation, stretch.start), since=self._batches.begin(stretch.start) or 0):
                 finished = None if finish is None else finish(state.frame, state.shown)
                 if state.frame.index >= first:
                     shown = state.shown if finished is None else finished()
@@ -281,7 +298,7 @@ class Going:
             measured,
             contextlib.ExitStack() as beside,
             out,
-            Checkpoints(run.ledger, settings.checkpoint_every) as checkpoints,
+            Checkpoints(run.ledger, -1 if self._batches.size else settings.checkpoint_every) as checkpoints,
             behind(finish, write, out.expect) as hand_over,
         ):
             beside.callback(digests.stop)
@@ -299,7 +316,7 @@ class Going:
                     elif finish is not None:
                         finish(frame, image)  # it is told of every frame, in order; its work is left out
 
-                for state in watched(animation, self.tell, take, start):
+                for state in watched(animation, self.tell, take, start, self._batches.begin(stretch.start) or 0):
                     if self._keeps_state(stretch, state):
                         checkpoints.offer(state)
                     done = state.frame.index + 1 - frames.start
@@ -344,7 +361,7 @@ class Going:
         return RunResult(films[0] if films else None, self.run.folder, done, films, True)
 
     def _frame(self, index: int) -> Frame:
-        return self.parts[self.run.record.part_of(index)].timeline[index]
+        return self.parts[self.run.record.part_of(index)].frame(index)
 
     def _label(self, part: int) -> Label | None:
         recorded = as_recorded(self.parts[part].settings)
@@ -367,14 +384,18 @@ class Going:
 
 
 def watched(
-    animation: Animation, tell: Observer, write: Callable[[Frame, Image], None], start: State | None = None
+    animation: Animation,
+    tell: Observer,
+    write: Callable[[Frame, Image], None],
+    start: State | None = None,
+    since: int = 0,
 ) -> Iterator[State]:
-    """Render and write each frame, or those after `start`, and report its StageTimes; yield the state at each.
+    """Render and write each frame, or those after `start` or from `since` on, and report its StageTimes; yield the state at each.
 
     Without an observer nothing is measured.
     """
     if tell is nobody and not is_recording():
-        for state in animation.states(start):
+        for state in animation.states(start, since=since):
             write(state.frame, state.shown)
             yield state
         return
@@ -383,7 +404,7 @@ def watched(
     watch = Stopwatch()
     write = watch.timed("write", write)
     measured = replace(animation, stages=timed_stages(animation.stages, watch))
-    for state in each("motion", measured.states(start)):  # the loop moves; all else that it calls has its own stage
+    for state in each("motion", measured.states(start, since=since)):  # the loop moves; all else that it calls has its own stage
         write(state.frame, state.shown)
         frame_done(state.frame.index)
         tell(StageTimes(state.frame, watch.take()))

@@ -35,6 +35,7 @@ from deforum.settings.read import (
     settle,
 )
 from deforum.settings.relaxed_json import parse_json
+from deforum.shots import locate_shots
 from deforum.sources import Source, describe_origin, origin_in, read_source
 from deforum.timeline.curves import Sampling
 from deforum.timeline.prompts import split_negative
@@ -254,6 +255,8 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
         found.problems.extend(lost)
         if not lost:
             settings = _settle_length(settings, found)
+            settings, lost = locate_shots(settings, origins, folder, load, load_text)
+            found.problems.extend(lost)
     for problem, way_on in (*check_curves(settings, origins), *check_prompts(settings, origins)):
         if lenient and way_on:
             found.notes.append(f"{problem.message.splitlines()[0]}; {way_on}")

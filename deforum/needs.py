@@ -65,6 +65,8 @@ def memory_note(prepared: Prepared) -> str:
 
 def seconds_on_two_cores(prepared: Prepared) -> float | None:
     """Return about how long a render takes on 2 cores; None where that was not measured: see the constants."""
+    if prepared.shots:
+        return None
     from deforum.diffusion.sampling.steps import count_steps
 
     settings = prepared.settings
@@ -77,7 +79,7 @@ def seconds_on_two_cores(prepared: Prepared) -> float | None:
     for span in prepared.timeline.spans():
         key = span.key
         # Frame 0 without a picture, and independent frames, run all steps.
-        from_noise = not settings.mode.goes_on or key.index == 0
+        from_noise = not settings.mode.goes_on or key.index == settings.first_frame
         steps = int(key.params.steps + 1e-6)
         run = count_steps(steps, None if from_noise else key.params.strength, exact=exact)
         units = sum(unit.weight[key.index] != 0 for unit in prepared.found.get("control units") or ())

@@ -15,7 +15,7 @@ from deforum.behind import finishing
 from deforum.build import Prepared, build, prepare
 from deforum.errors import Problem, UserError
 from deforum.events import FrameShown, Note, Observer, RunLoaded, RunPrepared, RunResult, nobody
-from deforum.going import Change, as_recorded, carry_on, changed, makes_other_pictures, unchanged, watched
+from deforum.going import Change, as_recorded, changed, makes_other_pictures, unchanged, watched
 from deforum.models.kept import KeptModels
 from deforum.needs import memory_note
 from deforum.output.choice import Outputs
@@ -25,6 +25,7 @@ from deforum.output.naming import new_folder, run_name, runs_folder
 from deforum.output.pause import PLAIN_PAUSE, Pause
 from deforum.output.record import RunRecord, SettingsPart, machine, packages
 from deforum.output.run_folder import RunFolder
+from deforum.piecewise import check_shots, complete, pieces_of
 from deforum.post.behind import check_behind
 from deforum.settings.options import Settings
 from deforum.settings.parseq.find import embedded
@@ -63,15 +64,16 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
     known = replace(known, width=known.width or STAND_IN_SIDE, height=known.height or STAND_IN_SIDE)
     look(lambda: outputs.check(*known.written_size, settings.fps))
     folder = look(lambda: runs_folder(settings, None if output is None else Path(output)))
-    count = known.max_frames if prepared is None else len(prepared.timeline)
+    count = known.max_frames if prepared is None else len(prepared.frames)
+    of_shots = None if prepared is None else look(lambda: check_shots(prepared, allow_download=allow_download))
     wrong, said = check_behind(known, count, Path() if folder is None else folder)
     problems += wrong
     if problems or prepared is None:
         raise UserError(problems)
-    film_seconds = len(prepared.timeline) / settings.fps
+    film_seconds = len(prepared.frames) / settings.fps
     if settings.resume_from_timestring:
         notes = (*notes, "resume_from_timestring: the command line and `resume` go on with a run; this is a new one")
-    foreseen = [*said, *outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
+    foreseen = [*(of_shots or ()), *said, *outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
     return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
 
@@ -111,26 +113,50 @@ def render(
     prepared = check(settings, output=output, allow_download=allow_download)
     _tell_prepared(prepared, tell)
     parent = runs_folder(settings, None if output is None else Path(output))
-    frames = range(len(prepared.timeline)) if stretch is None else stretch
-    if not 0 <= frames.start < frames.stop <= len(prepared.timeline):
-        raise UserError(
-            f"frames {frames.start}:{frames.stop}: expected first:end within 0:{len(prepared.timeline)}, such as "
-            f"0:{min(len(prepared.timeline), 10)}; end is the frame after the last one"
+    with begin(
+        settings, prepared, parent, origin=origin, source_sha256=source_sha256, change=change, stretch=stretch
+    ) as run:
+        if state is not None:
+            run.take_state(state)
+        return complete(
+            run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile
         )
-    folder = new_folder(parent, run_name(prepared.settings, datetime.now()))
+
+
+def begin(
+    settings: Settings,
+    prepared: Prepared,
+    parent: Path,
+    *,
+    origin: str = "",
+    source_sha256: str = "",
+    change: Change = unchanged,
+    stretch: range | None = None,
+    chunks: int = 1,
+    name: str = "",
+) -> RunFolder:
+    """Make the folder of a run, in which nothing is rendered yet. Raises UserError.
+
+    `settings` are those that were asked for, and `prepared` what `check` made of them. Independent frames are rendered
+    in as many `chunks`. `name`: that of the folder, in place of the one that the settings give.
+    """
+    frames, there = prepared.frames if stretch is None else stretch, prepared.frames
+    if not there.start <= frames.start < frames.stop <= there.stop:
+        raise UserError(
+            f"frames {frames.start}:{frames.stop}: expected first:end within {there.start}:{there.stop}, such as "
+            f"{there.start}:{min(there.stop, there.start + 10)}; end is the frame after the last one"
+        )
+    if stretch is not None and prepared.shots:
+        raise UserError("--frames renders a part of one chain of frames; this is a film of shots: leave out the others")
+    folder = new_folder(parent, name or run_name(prepared.settings, datetime.now()))
     recorded = as_recorded(prepared.settings)
     record = RunRecord(
         deforum=__version__, origin=origin, source_sha256=source_sha256, asked=asked(settings),
         total=frames.stop, first=frames.start, parts=(SettingsPart(0, dump(recorded)),), inputs=find_inputs(prepared),
         packages=packages(), device="", threads=0, machine=machine(), is_changed=makes_other_pictures(change),
-        notes=prepared.notes,
+        notes=prepared.notes, pieces=() if stretch is not None else pieces_of(prepared, chunks),
     )  # fmt: skip
-    with RunFolder.create(folder, record, settings_text(recorded, origin)) as run:
-        if state is not None:
-            run.take_state(state)
-        return carry_on(
-            run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile
-        )
+    return RunFolder.create(folder, record, settings_text(recorded, origin))
 
 
 def settings_text(settings: Settings, origin: str) -> str:
@@ -163,6 +189,12 @@ def frames(
     prepared = prepare(settings, allow_download=allow_download)
     _tell_prepared(prepared, observer)
     models = KeptModels() if models is None else models
+    for shot in prepared.shots:
+        of_shot = frames(shot.settings, models=models, change=change, allow_download=allow_download)
+        for (_, picture), index in zip(of_shot, shot.place, strict=False):  # its settings may have more frames
+            yield shot.frame(index), picture
+    if prepared.shots:
+        return
     animation, finish = finishing(changed(build(prepared, models), change), models)
     total = len(animation.timeline)
     observer(RunLoaded(None, total))
@@ -178,7 +210,7 @@ def _settle_process() -> None:
 
 
 def _tell_prepared(prepared: Prepared, tell: Observer) -> None:
-    tell(RunPrepared(prepared.settings, prepared.timeline))
+    tell(RunPrepared(prepared.settings, prepared.timeline, prepared.shots))
     for text in prepared.notes:
         tell(Note(text))
 

@@ -10,19 +10,21 @@ from pathlib import Path
 from deforum.build import prepare
 from deforum.errors import UserError, disk_error
 from deforum.events import Note, Observer, RunFinished, RunPrepared, RunResult, nobody
-from deforum.going import Change, as_recorded, carry_on, unchanged, with_steps
+from deforum.going import Change, as_recorded, unchanged, with_steps
 from deforum.loading import load, load_text
 from deforum.models.hub import downloads
 from deforum.models.kept import KeptModels
 from deforum.output.checkpoints import path_of
 from deforum.output.choice import Outputs
 from deforum.output.finished import find_run
+from deforum.output.home import is_home
 from deforum.output.inputs import changed_inputs
 from deforum.output.pause import PLAIN_PAUSE, Pause
 from deforum.output.record import FIXED, RunRecord, SettingsPart, packages, read_record
 from deforum.output.resume import look
 from deforum.output.run_folder import RunFolder
 from deforum.output.verify import film_faults
+from deforum.piecewise import complete
 from deforum.rendering import check, settings_text, telling
 from deforum.settings.options import Settings
 from deforum.settings.parseq.find import embedded
@@ -78,13 +80,14 @@ def resume(
     change: Change = unchanged,
     allow_download: bool = False,
     profile: bool | Path = False,
+    steps: bool = True,
 ) -> RunResult:
     """Go on with the run in a folder; its frames, films, subtitles and passes become those of an uninterrupted run.
 
     What is there is checked against what was recorded of it; what is damaged or missing is rendered again. A run that
     is finished and whole is left alone. `changes`, such as ['steps=20'], apply from the first frame on that is not
     rendered yet, and are recorded. `settings` are compared with those of the run. The others as for `render`; `change`
-    must be that of the run. Raises UserError where the folder has no run, another process renders into it, or settings
+    must be that of the run. `steps`: also make the steps behind the render. Raises UserError where the folder has no run, another process renders into it, or settings
     or the files that it is made from differ.
     """
     from deforum.models.process import settle_process
@@ -120,11 +123,16 @@ def resume(
                 "name another file for the frames that are left, such as --with video_init_path=FILE"
             )
         prepared = [prepare(each, allow_download=allow_download) for each in parts[:-1]]
-        prepared.append(check(parts[-1], output=folder.parent, allow_download=allow_download))
-        tell(RunPrepared(prepared[-1].settings, prepared[-1].timeline))
+        if run.record.is_piece:  # what it writes was checked with its run
+            prepared.append(prepare(parts[-1], allow_download=allow_download))
+        else:
+            prepared.append(check(parts[-1], output=folder.parent, allow_download=allow_download))
+        tell(RunPrepared(prepared[-1].settings, prepared[-1].timeline, prepared[-1].shots))
         use_threads_of(run.record)
         run.happened("resumed", len(run.ledger.pictures()))
-        return carry_on(run, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile)
+        return complete(
+            run, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile, steps=steps
+        )
 
 
 def settings_of(record: RunRecord) -> list[Settings]:
@@ -214,7 +222,7 @@ def _with_changes(run: RunFolder, parts: Sequence[Settings], changes: Sequence[s
 
 def length(record: RunRecord, then: Settings, now: Settings) -> int:
     """Return the index after the last frame of a run whose settings change: a stretch ends where it did."""
-    return min(record.total, now.max_frames) if record.total < then.max_frames or record.first else now.max_frames
+    return min(record.total, now.max_frames) if record.total < then.max_frames or record.first > then.first_frame else now.max_frames
 
 
 def is_whole(run: RunFolder, settings: Settings) -> bool:
@@ -223,6 +231,8 @@ def is_whole(run: RunFolder, settings: Settings) -> bool:
         return False
     if record.frames_deleted:
         return True
+    if not all(is_home(run, piece) for piece in record.pieces):
+        return False
     outputs = replace(Outputs.of(settings)[0], films=())
     return not look(run.folder, run.ledger, outputs, record).needed
 

@@ -42,6 +42,10 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
     Yields problems, each with the fallback of a lenient profile in words; "" if there is none.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    if settings.first_frame >= count:
+        place = str(origins["first_frame"].place) if "first_frame" in origins else ""
+        yield Problem(f"first_frame is {settings.first_frame} of {count} frames; expected 0..{count - 1}", place), ""
+        return
     for name, origin in origins.items():
         declaration = PARAMS.get(name) or OPTIONS.get(name)
         if declaration is None or not in_mode(declaration, settings):

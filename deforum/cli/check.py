@@ -73,9 +73,10 @@ def check(arguments: argparse.Namespace) -> int:
         console.detail(in_full(settings))
         for line in times_of(settings):
             console.detail(f"{job.label}: {line}")
-        count, memory, took = len(prepared.timeline), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
+        count, memory, took = len(prepared.frames), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
+        shots = f" in {len(prepared.shots)} shots" if prepared.shots else ""
         console.put(
-            f"{job.label}: good: {count} frames of {size_of(settings)}, "
+            f"{job.label}: good: {count} frames{shots} of {size_of(settings)}, "
             f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
             + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
             + ("" if took is None else f" and {clock(took)} on 2 CPU cores")

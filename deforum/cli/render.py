@@ -324,8 +324,9 @@ def progress_of(job: Job, session: Session, progress: Progress) -> Observer:
 
     def watch(event: Event) -> None:
         match event:
-            case RunPrepared(settings):
-                session.tell(job.file, f"{settings.max_frames} frames of {size_of(settings)}, model: {settings.model}")
+            case RunPrepared(settings) as found:
+                shots = f" in {len(found.shots)} shots" if found.shots else ""
+                session.tell(job.file, f"{found.count} frames{shots} of {size_of(settings)}, model: {settings.model}")
                 progress.status(f"{job.label}: loading {settings.model}")
             case Note(text):
                 session.tell(job.file, text)

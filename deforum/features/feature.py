@@ -87,6 +87,8 @@ class Feature:
     """For Deforum's profile: turns off what is missing, and returns notes about it."""
     settle: Callable[[Settings], Settings] = unsettled
     """Adapts the length of the run to the feature. Raises UserError."""
+    carries: Callable[[Settings], bool] = never
+    """Whether, where a mode's frames are independent, it carries something from one of them to the next."""
     starts_from_picture: Callable[[Settings], bool] = never
     """Whether frame 0 is painted from the feature's own picture, with init_strength."""
     is_previewed: bool = False

@@ -90,7 +90,9 @@ def _beside_reference(
     told: set[str] = set()
     for index in timeline.keys:
         # As the stages of the modes give it: what is painted from noise alone has no init to refer to.
-        has_init = settings.mode.reads_clip or (starts_from_picture if index == 0 else settings.mode.goes_on)
+        has_init = settings.mode.reads_clip or (
+            starts_from_picture if index == settings.first_frame else settings.mode.goes_on
+        )
         word = track.at(index)
         if word is None or word.strength <= 1e-9 or (word.picture == INIT and not has_init):
             continue

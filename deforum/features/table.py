@@ -68,6 +68,7 @@ VIDEO_INPUT = Feature(
     is_previewed=True,
     notes=video_input.notes,
     settle=lambda settings: clip_length.as_long_as_the_clip(settings) if settings.mode.reads_clip else settings,
+    carries=video_input.feeds_back,
     acts={
         **_all(
             when(
@@ -211,6 +212,7 @@ ECHO = Feature(
     is_on=lambda settings: Sampling(settings).is_used("echo_amount"),
     attach="deforum.features.echo:attach",
     is_previewed=True,
+    carries=lambda settings: True,
     acts=_all(used("echo_amount"), "echo_decay", "echo_blend", "echo_in_loop"),
 )
 

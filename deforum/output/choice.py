@@ -45,6 +45,8 @@ class Outputs:
     """False: frames are deleted once every film is complete, unless the run was stopped early."""
     is_resumable: bool = True
     """Whether the run keeps what it can be resumed from."""
+    makes_films: bool = True
+    """False: the films and subtitles are those of another run, to which the frames go."""
     from_pictures: bool = False
     """Whether films are made of the frames' files, although those show less."""
 

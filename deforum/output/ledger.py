@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -166,6 +167,26 @@ class Ledger:
             os.write(self._number, entry.line.encode())
         elif known.edition != entry.edition:
             os.write(self._number, entry.line.encode())
+
+    def adopt(self, source: Path, entry: Entry) -> None:
+        """Take a whole file of another run as the file of an entry: linked, or copied where that cannot be.
+
+        Raises OSError.
+        """
+        target = self.folder / entry.file
+        for parent in reversed(Path(entry.file).parents[:-1]):
+            (self.folder / parent).mkdir(exist_ok=True)
+        working = target.with_name(target.name + atomic.UNFINISHED)
+        working.unlink(missing_ok=True)
+        try:
+            os.link(source, working)
+        except OSError:
+            shutil.copyfile(source, working)
+        os.replace(working, target)
+        os.write(self._number, entry.line.encode())
+        with self._change:
+            self.entries[entry.file] = entry
+            self._unsynced.add(entry.file)
 
     def settle(self, is_over: Callable[[], bool]) -> bool:
         """Wait until every file that is announced by now is written, and all lines and files are on the disk.

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,10 +24,14 @@ from deforum.sources import RUN_FILE
 from deforum.version import __version__
 
 FORMAT = 1
-FIXED = ("width", "height", "animation_mode", "profile")
+FIXED = ("width", "height", "animation_mode", "profile", "first_frame", "shots", "shot_cuts")
 """Settings that cannot change within a run: every frame and film would be another one."""
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "diffusers", "transformers", "safetensors", "imageio-ffmpeg")
 """Packages whose version may change a picture, or a film."""
+
+
+_PIECE = re.compile(r"(?:shots|chunks)/[\w-][\w .-]*")
+"""Names of the folders of pieces; a record may be a stranger's, and names no folder elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,26 @@ class FilmFile:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A stretch of a run's frames that is rendered in a folder of its own: a shot, or a chunk of independent frames."""
+
+    folder: str
+    """Within that of the run, with /."""
+    name: str
+    """For people."""
+    first: int
+    total: int
+    """Its frames, by its own numbers: from `first` to `total` - 1."""
+    at: int
+    """Index in the run of its first frame."""
+
+    @property
+    def place(self) -> range:
+        """Its frames, by the numbers of the run."""
+        return range(self.at, self.at + self.total - self.first)
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The contents of run.json."""
 
@@ -112,6 +137,11 @@ class RunRecord:
 
     from_pictures: bool = False
     """Whether films are made of the frames' files, although those show less: a finished run has no exact copies."""
+
+    pieces: tuple[Piece, ...] = ()
+    """What of it is rendered in folders of its own; the others are rendered here."""
+    is_piece: bool = False
+    """Whether it is a piece of another run, which makes the films."""
 
     @property
     def frames(self) -> range:
@@ -193,16 +223,21 @@ def read_record(folder: Path) -> RunRecord:
 
 def _record(told: dict[str, Any]) -> RunRecord:
     """Build the record from JSON. Raises LookupError, TypeError or ValueError for what is none."""
-    lists = {"parts": SettingsPart, "inputs": Input, "history": Happening, "films": FilmFile}
+    lists = {"parts": SettingsPart, "inputs": Input, "history": Happening, "films": FilmFile, "pieces": Piece}
     values = {field.name: told[field.name] for field in dataclasses.fields(RunRecord) if field.name in told}
     for name, kind in lists.items():
-        values[name] = tuple(kind(**each) for each in values[name])
+        if name in values:
+            values[name] = tuple(kind(**each) for each in values[name])
     values["parts"] = tuple(replace(part, changes=tuple(part.changes)) for part in values["parts"])
     values["notes"] = tuple(map(str, values["notes"]))
     record = RunRecord(**values)
     texts = [record.origin, record.deforum, record.device, *(part.settings for part in record.parts)]
     numbers = [record.total, record.threads, record.first]
     numbers += [number for part in record.parts for number in (part.since, part.states_since, part.edition)]
+    numbers += [number for piece in record.pieces for number in (piece.first, piece.total, piece.at)]
+    texts += [piece.name for piece in record.pieces]
+    if not all(_PIECE.fullmatch(piece.folder) and piece.total > piece.first for piece in record.pieces):
+        raise ValueError
     names = [film.file for film in record.films]
     if not record.parts or not all(isinstance(text, str) for text in [*texts, *names]):
         raise ValueError

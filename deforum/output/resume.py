@@ -38,6 +38,30 @@ class Stretch:
     last: int
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Where rendering can begin without a state: at the first frame, and of independent frames at each batch."""
+
+    first: int = 0
+    size: int = 0
+    """Independent frames of a batch; 0: frames depend on those before."""
+
+    def before(self, index: int) -> int:
+        """Return the frame before the last beginning up to an index; -1 for that of the run."""
+        if not self.size or index < self.first + self.size:
+            return -1
+        return index - (index - self.first) % self.size - 1
+
+    def begin(self, start: int) -> int | None:
+        """Return the frame to begin at after frame `start`, -1 for none; None where a state is needed."""
+        if start < 0:
+            return self.first
+        return start + 1 if self.size and not (start + 1 - self.first) % self.size else None
+
+
+ONE_CHAIN = Batches()
+
+
 def look(folder: Path, ledger: Ledger, outputs: Outputs, record: RunRecord) -> Standing:
     """Check every file of a run against its ledger, and every state. What is damaged is forgotten, and noted.
 
@@ -80,12 +104,15 @@ def look(folder: Path, ledger: Ledger, outputs: Outputs, record: RunRecord) -> S
     return Standing(tuple(sorted(index for index in needed if index in record.frames)), tuple(states), tuple(notes))
 
 
-def next_stretch(needed: Sequence[int], states: Iterable[int], parts: Sequence[SettingsPart], total: int) -> Stretch:
+def next_stretch(
+    needed: Sequence[int], states: Iterable[int], parts: Sequence[SettingsPart], total: int, batches: Batches = ONE_CHAIN
+) -> Stretch:
     """Choose what to render first of the frames that are needed, ascending and at least one.
 
     `states` are the frames of the states. A stretch goes on to the next needed frame unless a state lies between; it
-    ends with its part. It begins at the nearest state that fits its settings, or at the beginning. A part that is not
-    whole begins at the state before it: that is reached first, with the part before.
+    ends with its part. It begins at the nearest state that fits its settings, or at the beginning; of independent
+    frames at a batch of `batches`. A part that is not whole begins at the state before it: that is reached first, with
+    the part before.
     """
     first, frames = needed[0], sorted(states)
     part = max((number for number, each in enumerate(parts) if each.since <= first), default=0)
@@ -94,11 +121,12 @@ def next_stretch(needed: Sequence[int], states: Iterable[int], parts: Sequence[S
     least = settings.states_since if goes_back else settings.since - 1
     fitting = [frame for frame in frames if frame >= least]
     start = max((frame for frame in fitting if frame < first), default=-1)
+    start = max(start, batches.before(first))
     if start < 0 and not goes_back:
-        return next_stretch([settings.since - 1], frames, parts[:part], settings.since)
+        return next_stretch([settings.since - 1], frames, parts[:part], settings.since, batches)
     last = first
     for index in needed[1:]:
-        if any(last <= frame < index for frame in fitting):
+        if any(last <= frame < index for frame in fitting) or last < batches.before(index) > start:
             break
         last = index
     end = parts[part + 1].since - 1 if part + 1 < len(parts) else total - 1

@@ -110,14 +110,14 @@ class Run:
         try:
             self.frames_folder.mkdir(exist_ok=True)
             (self.folder / SETTINGS_FILE).write_text(self._settings_text, encoding="utf-8")
-            if self.outputs.subtitles:
+            if self.outputs.subtitles and self.outputs.makes_films:
                 path = self.folder / f"{self.folder.name}.srt"
                 self._subtitles = Subtitles(path, self.outputs.subtitles, exact_fps(self._fps))
                 for frame in self._before:
                     self._subtitles.write(frame)
         except OSError as error:
             raise disk_error(error, self.folder) from error
-        for film in self.outputs.films:
+        for film in self.outputs.films if self.outputs.makes_films else ():
             self._writers.append((film, self._new_writer(film).__enter__()))
         width, height = self._size
         room = queue_room(width * height * 3 * self.outputs.bits // 8)

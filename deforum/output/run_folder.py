@@ -115,7 +115,8 @@ class RunFolder:
         """Remove what a finished run does not need; after a kill while it was removed, the rest of it."""
         with contextlib.suppress(OSError):
             thin_out(self.folder, self.ledger.frames_bytes(), newest=0)
-        shutil.rmtree(self.folder / COPIES_FOLDER, ignore_errors=True)
+        if not self.record.is_piece:
+            shutil.rmtree(self.folder / COPIES_FOLDER, ignore_errors=True)
         for name, entry in read_entries(self.folder).items():
             if entry.frame not in self.record.frames or entry.edition != self.record.edition_of(entry.frame):
                 (self.folder / name).unlink(missing_ok=True)  # of a frame that an edit replaced or removed

@@ -283,20 +283,22 @@ class Place:
     """Index of the last frame of the run."""
     then: Mapping[int, Frame]
     now: Mapping[int, Frame]
+    begin: int = 0
+    """Index of the first frame of the run."""
 
     def first(self, index: int, when: Read) -> int | None:
         """Return the first frame that the values of a frame act on; None where they are not read."""
         span, found = self.span, []
         begin = span.frames[0].index
         is_painted = span.paints and index == span.key.index
-        if is_painted and (Read.PAINTED in when or (Read.REPAINTED in when and index > 0)):
+        if is_painted and (Read.PAINTED in when or (Read.REPAINTED in when and index > self.begin)):
             found.append(begin)
-        if Read.MOVED in when and index > 0 and not self.is_apart:
+        if Read.MOVED in when and index > self.begin and not self.is_apart:
             found.append(begin if self.on_time and span.paints else index)
         looked = not self.on_time or (is_painted and index == span.frames[-1].index)
         if Read.LOOKED in when and index < self.last and looked:
             found.append(index + 1)
-        if Read.SHOWN in when or (Read.TRAILED in when and index > 0):
+        if Read.SHOWN in when or (Read.TRAILED in when and index > self.begin):
             found.append(index)
         return min(found, default=None)
 
@@ -310,7 +312,9 @@ def _places(then: Prepared, now: Prepared, until: int) -> dict[int, Place]:
     for span in now.timeline.spans():
         if span.frames[0].index >= until:
             break
-        place = Place(span, now.timeline.on_time, not now.settings.mode.goes_on, last, frames[0], frames[1])
+        place = Place(
+            span, now.timeline.on_time, not now.settings.mode.goes_on, last, frames[0], frames[1], now.timeline.first
+        )
         places |= {frame.index: place for frame in span.frames if frame.index < until}
     return places
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from deforum.errors import Problem, UserError
 from deforum.features.acting import in_words
 from deforum.settings.declare import Declaration, KeyedTexts, Regions
+from deforum.settings.shots import Shots
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
 from deforum.settings.steps import Chain
 from deforum.settings.units import kind_of
@@ -175,6 +176,7 @@ def _kind(declaration: Declaration) -> str:
         TextSchedule: "texts",
         KeyedTexts: "keyed texts",
         Regions: "prompts by mask",
+        Shots: "list",
         bool: "true or false",
     }
     numbers = {int: "whole number", float: "number", str: "text"}

@@ -28,6 +28,7 @@ from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLOR
 from deforum.settings.params import PARAMS, Params, default_params
 from deforum.settings.parseq import Managed
 from deforum.settings.profiles import PROFILES
+from deforum.settings.shots import Shots
 from deforum.settings.steps import (
     OLD_UPSCALERS,
     UPSCALERS,
@@ -228,6 +229,18 @@ class Settings:
         "With profile: deforum null is 512.", 8, 8192, old="W")
     height: int | None = _size(None, "px", "Height of the frames; null as for width.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
+    first_frame: int = _animation(0, "frames",
+        "The first frame that is rendered. It begins as frame 0 does, from noise or init_image; all values are those of "
+        "its place.", 0, 1_000_000)
+    shots: Shots = _animation((), "",
+        "The shots of a film, each a chain of frames of its own: [{name: sea, to: 80}, {name: storm, to: 160, "
+        "strength: 0.4}, {name: port, file: port.yaml}]. A shot has name, from, to (the frame or the second of the "
+        "cut), a file of its own, and any setting that holds for it alone. A shot begins at noise, or at an init_image "
+        "of its own.")
+    shot_cuts: Literal["none", "strength", "prompts", "both"] = _animation("none", "",
+        "Without shots: begins a new one from noise where strength falls to 0 at a diffused frame, where the prompt "
+        "changes without a blend, or at both. Shots do not depend on each other, and can be rendered at once.",
+        acts=when("shots is empty", lambda settings, sampled: not settings.shots))
     fps: float = _animation(15.0, "frames/s", "Frame rate of the video.", 0.1, 1000)
     cadence: int = _animation(2, "frames",
         "Diffuses every n-th frame; in-betweens are moved and blended. Try 2 to 6.",

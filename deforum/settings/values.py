@@ -12,6 +12,7 @@ from deforum.settings.document import Mapping, Node, Scalar, Sequence
 from deforum.settings.faults import Wrong, inside, readable, unique
 from deforum.settings.keyed_texts import read_keyed_texts
 from deforum.settings.regions import read_regions
+from deforum.settings.shots import Shots, read_shots
 from deforum.settings.units import kind_of, read_units
 from schedules import NumberSchedule, ScheduleError, TextSchedule, nearest, parse_key, parse_number, parse_text
 from schedules.quoting import cut, quote
@@ -44,6 +45,8 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return read_keyed_texts(node, name)
     if declaration.type == Regions:
         return read_regions(node, name)
+    if declaration.type == Shots:
+        return read_shots(node, name)
     unit = kind_of(declaration.type)
     if unit is not None:
         return read_units(unit, node, name, read_value)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from deforum.settings.declare import Declaration
+from deforum.settings.shots import Shot, Shots
 from deforum.settings.steps import Chain, write_step
 from deforum.settings.units import Unit, changed_values, kind_of
 from deforum.settings.yaml_scalars import PLAIN, quote, write_scalar
@@ -29,10 +30,10 @@ def write_yaml(entries: Iterable[tuple[str, Declaration, object]], sections: Map
 
 
 def _entry(name: str, declaration: Declaration, value: object, indent: str) -> Iterator[str]:
-    if isinstance(value, tuple) and kind_of(declaration.type):
+    if isinstance(value, tuple) and (kind_of(declaration.type) or declaration.type == Shots):
         yield f"{indent}{name}:" if value else f"{indent}{name}: []"
         for unit in value:
-            yield f"{indent}  - {_unit(unit)}"
+            yield f"{indent}  - {write_value(unit)}"
         return
     if isinstance(value, tuple):
         yield f"{indent}{name}:" if value else f"{indent}{name}: {{}}"
@@ -67,6 +68,8 @@ def write_value(value: object) -> str:
             return value.text
         case Unit():
             return _unit(value)
+        case Shot():
+            return value.text
         case tuple():
             if all(isinstance(each, tuple) for each in value) and value:
                 return "{" + ", ".join(f"{quote(key)}: {quote(text)}" for key, text in value) + "}"

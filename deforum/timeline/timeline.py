@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -68,7 +68,9 @@ class Timeline:
     vaes: tuple[str, ...] = ()
     """Of each frame; empty: those of the models in all frames."""
     starts_empty: bool = False
-    """Whether frame 0 is diffused from empty latents, with init_strength."""
+    """Whether the first frame is diffused from empty latents, with init_strength."""
+    first: int = 0
+    """The first frame that is rendered; it is diffused."""
 
     def __len__(self) -> int:
         return self.num_frames
@@ -110,7 +112,7 @@ class Timeline:
             loras=loras,
             reference=None if self.reference is None else self.reference.at(index),
             images=tuple(track.at(index, blend=self.blend_prompts) for track in self.images),
-            starts_empty=self.starts_empty and index == 0,
+            starts_empty=self.starts_empty and index == self.first,
         )
 
     def _renewal(self, index: int) -> float:
@@ -138,20 +140,21 @@ class Timeline:
         return (self[i] for i in range(self.num_frames))
 
     def spans(self) -> Iterator[Span]:
-        """Split the timeline into spans of one diffusion each, which together show every frame once.
+        """Split the timeline from its first frame on into spans of one diffusion each, which show every frame once.
 
         On time: a span ends with its diffused frame. The frames after the last diffused one are a span without one:
         a diffusion of its own, sooner than the others, would jump at the end of the film. Otherwise (Deforum) a span
         begins with its diffused frame, which is blended in until the next one.
         """
-        last = self.num_frames - 1
+        last, keys = self.num_frames - 1, self.keys[bisect_left(self.keys, self.first) :]
         if self.on_time:
-            bounds = [(key, before + 1, key) for before, key in zip((-1, *self.keys), self.keys, strict=False)]
+            bounds = [(key, before + 1, key) for before, key in zip((self.first - 1, *keys), keys, strict=False)]
         else:
-            ends = (*(key - 1 for key in self.keys[1:]), last)
-            bounds = [(key, key, end) for key, end in zip(self.keys, ends, strict=True)]
+            ends = (*(key - 1 for key in keys[1:]), last)
+            bounds = [(key, key, end) for key, end in zip(keys, ends, strict=True)]
         for key, first, end in bounds:
-            length = 1 if self.on_time and end == 0 else self.cadence  # on time, nothing is mixed into frame 0
+            # On time, nothing is mixed into the first frame.
+            length = 1 if self.on_time and end == self.first else self.cadence
             indices = range(first, end + 1)
             yield Span(self[key], tuple(self[i] for i in indices), tuple((i - first + 1) / length for i in indices))
         if self.on_time and self.keys[-1] < last:
@@ -174,9 +177,10 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
 
 
 def diffused_frames(settings: Settings) -> tuple[int, Sequence[int]]:
-    """Return the cadence in effect and the indices of the diffused frames."""
+    """Return the cadence in effect and the indices of the diffused frames, with the first one that is rendered."""
     cadence = settings.cadence if settings.mode.goes_on else 1
-    return cadence, range(0, settings.max_frames, cadence)
+    keys, first = range(0, settings.max_frames, cadence), settings.first_frame
+    return cadence, keys if first in keys else sorted((*keys, first))
 
 
 def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
@@ -190,7 +194,7 @@ def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     """Sample all schedules of settings whose seed is resolved (not -1).
 
-    `starts_from_picture`: frame 0 is diffused from an init image, with init_strength; without one and with
+    `starts_from_picture`: the first frame is diffused from an init image, with init_strength; without one and with
     strength_0_no_init off, from empty latents with the same.
 
     Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes and for
@@ -201,7 +205,9 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
     starts_empty = settings.mode.goes_on and not settings.strength_0_no_init and not starts_from_picture
     if starts_from_picture or starts_empty:
-        curves = replace(curves, strength=np.concatenate(([settings.init_strength], curves.strength[1:])))
+        strength = curves.strength.copy()
+        strength[settings.first_frame] = settings.init_strength
+        curves = replace(curves, strength=strength)
     if not settings.renews_colors:
         curves = replace(curves, color_renewal=np.zeros(count))
     prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
@@ -226,5 +232,6 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         images=place_images(settings),
         reference=place_reference(settings),
         starts_empty=starts_empty,
+        first=settings.first_frame,
         prompt_weighting=settings.prompt_weighting,
     )
