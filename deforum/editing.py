@@ -146,8 +146,8 @@ def update(
             raise UserError(f"{folder}: a program with stages of its own rendered this run; it cannot be edited")
         if run.record.pieces and has_shots(settings):
             raise UserError(
-                f"{folder}: a film of shots is edited shot by shot: give --into one of the folders in {folder / 'shots'}, "
-                f"then --resume {folder}, which takes over its frames"
+                f"{folder}: a film of shots is edited shot by shot: give --into a folder in {folder / 'shots'}, then "
+                f"--resume {folder}, which takes over its frames"
             )
         planned = plan(run.record, settings, output=folder.parent, allow_download=allow_download)
         edit, now, then = planned.edit, planned.now, list(planned.then)

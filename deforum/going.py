@@ -103,8 +103,8 @@ def carry_on(
 ) -> RunResult:
     """Render what a run lacks, from its beginning or after any stop, and complete its films. Raises UserError.
 
-    `steps`: then make the steps behind it. `parts` are the settings from the frame on that the part of that number in the record names. A pause frees the
-    models and begins here again.
+    `parts` are the settings from the frame on that the part of that number in the record names. `steps`: make the steps
+    behind the run too. A pause frees the models and begins here again.
     """
     models = KeptModels() if models is None else models
     trace = profile if isinstance(profile, Path) else run.folder / TRACE_FILE if profile else None
@@ -254,7 +254,9 @@ class Going:
                 keeps_copies=outputs.is_resumable,
             )  # fmt: skip
             animation = animation.recorded(saves)
-            for state in animation.states(self._start(animation, stretch.start), since=self._batches.begin(stretch.start) or 0):
+            for state in animation.states(
+                self._start(animation, stretch.start), since=self._batches.begin(stretch.start) or 0
+            ):
                 finished = None if finish is None else finish(state.frame, state.shown)
                 if state.frame.index >= first:
                     shown = state.shown if finished is None else finished()
@@ -390,9 +392,9 @@ def watched(
     start: State | None = None,
     since: int = 0,
 ) -> Iterator[State]:
-    """Render and write each frame, or those after `start` or from `since` on, and report its StageTimes; yield the state at each.
+    """Render and write each frame, or those after `start`, and report its StageTimes; yield the state at each.
 
-    Without an observer nothing is measured.
+    `since` as for `Animation.states`. Without an observer nothing is measured.
     """
     if tell is nobody and not is_recording():
         for state in animation.states(start, since=since):
@@ -404,7 +406,9 @@ def watched(
     watch = Stopwatch()
     write = watch.timed("write", write)
     measured = replace(animation, stages=timed_stages(animation.stages, watch))
-    for state in each("motion", measured.states(start, since=since)):  # the loop moves; all else that it calls has its own stage
+    for state in each(
+        "motion", measured.states(start, since=since)
+    ):  # the loop moves; all else that it calls has its own stage
         write(state.frame, state.shown)
         frame_done(state.frame.index)
         tell(StageTimes(state.frame, watch.take()))

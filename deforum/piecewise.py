@@ -6,8 +6,10 @@ home into the folder of the run, which then makes the films.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,7 +52,7 @@ def pieces_of(prepared: Prepared, chunks: int = 1) -> tuple[Piece, ...]:
     )
 
 
-def make_pieces(run: RunFolder, prepared: Prepared) -> None:
+def make_pieces(run: RunFolder, prepared: Prepared, *, allow_download: bool = False) -> None:
     """Make the folders of a run's pieces that are not there. Raises UserError."""
     for number, piece in enumerate(run.record.pieces):
         folder = run.folder / piece.folder
@@ -59,30 +61,31 @@ def make_pieces(run: RunFolder, prepared: Prepared) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if prepared.shots:
             with _named(piece):
-                own = prepare(prepared.shots[number].settings)
-            parts, inputs, notes = (SettingsPart(0, dump(as_recorded(own.settings))),), find_inputs(own), own.notes
+                own = prepare(prepared.shots[number].settings, allow_download=allow_download)
+            record = replace(
+                run.record, parts=(SettingsPart(0, dump(as_recorded(own.settings))),), inputs=find_inputs(own),
+                notes=own.notes,
+            )  # fmt: skip
         else:
-            parts, inputs, notes = run.record.parts, (), ()
+            record = replace(run.record, inputs=(), notes=())
         record = replace(
-            run.record, total=piece.total, first=piece.first, parts=parts, inputs=inputs, notes=notes, pieces=(),
+            record, total=piece.total, first=piece.first, pieces=(),
             is_piece=True, history=(), films=(), asked="",
         )  # fmt: skip
-        text = f"{heading(record.origin)}\n# {piece.name}, of the run {run.folder.name}\n\n{parts[0].settings}"
+        text = f"{heading(record.origin)}\n# {piece.name}, of the run {run.folder.name}\n\n{record.parts[0].settings}"
         RunFolder.create(folder, record, text).ledger.close()
 
 
-class _named:
+@contextlib.contextmanager
+def _named(piece: Piece) -> Iterator[None]:
     """Say of which piece an error is."""
-
-    def __init__(self, piece: Piece) -> None:
-        self._piece = piece
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, UserError):
-            name = self._piece.name
-            raise UserError([Problem(f"{name}: {each.message}", each.where) for each in error.problems]) from error
+    try:
+        yield
+    except UserError as error:
+        named = UserError([Problem(f"{piece.name}: {each.message}", each.where) for each in error.problems])
+        for note in getattr(error, "__notes__", []):
+            named.add_note(note)
+        raise named from error
 
 
 def check_shots(prepared: Prepared, *, allow_download: bool = False) -> list[str]:
@@ -99,8 +102,8 @@ def check_shots(prepared: Prepared, *, allow_download: bool = False) -> list[str
         sizes = [f"{width}x{height}" for width, height in (own.settings.written_size, prepared.settings.written_size)]
         if sizes[0] != sizes[1]:
             problems.append(Problem(
-                f"shots, {shot.name}: its frames are {sizes[0]} px and those of the film {sizes[1]}; give the shot width "
-                "and height"
+                f"shots, {shot.name}: its frames are {sizes[0]} px and those of the film {sizes[1]}; give the shot "
+                "width and height"
             ))  # fmt: skip
     if problems:
         raise UserError(problems)
@@ -120,16 +123,23 @@ def complete(
     change: Change = unchanged,
     profile: bool | Path = False,
     steps: bool = True,
+    allow_download: bool = False,
 ) -> RunResult:
     """Go on with a run and with its pieces, one after the other, see `carry_on`. Raises UserError."""
     models = KeptModels() if models is None else models
     if run.record.pieces:
-        make_pieces(run, parts[-1])
+        if isinstance(profile, Path):
+            raise UserError(f"--trace {profile}: one file for all shots; --profile writes one into the folder of each")
+        make_pieces(run, parts[-1], allow_download=allow_download)
         total, done = len(run.record.frames), 0
         tell(RunLoaded(run.folder, total))
         for piece in run.record.pieces:
             if not is_home(run, piece) and bring_home(run, piece):
-                result = _render(run, piece, _telling(tell, done, total), stop, Within(pause, run.folder), models, change)
+                go_on = partial(
+                    carry_on, tell=_telling(tell, done, total), stop=stop, pause=Within(pause, run.folder),
+                    models=models, change=change, profile=bool(profile),
+                )  # fmt: skip
+                result = _render(run, piece, go_on, allow_download=allow_download)
                 if result.stopped:
                     bring_home(run, piece)
                     count = len(run.ledger.pictures())
@@ -138,7 +148,7 @@ def complete(
             done += len(piece.place)
     result = carry_on(
         run, _without_depth_film(parts), tell=tell, stop=stop, pause=pause, models=models, change=change,
-        profile=profile, steps=steps,
+        profile=profile if not run.record.pieces else False, steps=steps,
     )  # fmt: skip
     if run.record.pieces and not result.stopped:
         remove_chunks(run)
@@ -154,14 +164,14 @@ def _without_depth_film(parts: Sequence[Prepared]) -> list[Prepared]:
 
 
 def _render(
-    run: RunFolder, piece: Piece, tell: Observer, stop: Callable[[], bool], pause: Pause, models: KeptModels,
-    change: Change,
-) -> RunResult:  # fmt: skip
+    run: RunFolder, piece: Piece, go_on: Callable[[RunFolder, list[Prepared]], RunResult], *, allow_download: bool
+) -> RunResult:
     """Go on with a piece and bring its frames home."""
     with RunFolder.open(run.folder / piece.folder) as own, _named(piece):
-        prepared = [prepare(load_text(part.settings, name=SETTINGS_FILE).settings) for part in own.record.parts]
+        settings = [load_text(part.settings, name=SETTINGS_FILE).settings for part in own.record.parts]
+        prepared = [prepare(each, allow_download=allow_download) for each in settings]
         own.happened("resumed" if own.ledger.pictures() else "began", len(own.ledger.pictures()))
-        result = carry_on(own, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change)
+        result = go_on(own, prepared)
     if not result.stopped:
         missing = bring_home(run, piece)
         if missing:

@@ -73,7 +73,13 @@ def check(settings: Settings, *, output: str | Path | None = None, allow_downloa
     film_seconds = len(prepared.frames) / settings.fps
     if settings.resume_from_timestring:
         notes = (*notes, "resume_from_timestring: the command line and `resume` go on with a run; this is a new one")
-    foreseen = [*(of_shots or ()), *said, *outputs.sound_notes(film_seconds), *outputs.cut_off(), *filter(None, [memory_note(prepared)])]
+    foreseen = [
+        *(of_shots or ()),
+        *said,
+        *outputs.sound_notes(film_seconds),
+        *outputs.cut_off(),
+        *filter(None, [memory_note(prepared)]),
+    ]
     return replace(prepared, notes=(*prepared.notes, *notes, *foreseen))
 
 
@@ -119,8 +125,9 @@ def render(
         if state is not None:
             run.take_state(state)
         return complete(
-            run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile
-        )
+            run, [prepared], tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile,
+            allow_download=allow_download,
+        )  # fmt: skip
 
 
 def begin(

@@ -86,9 +86,9 @@ def resume(
 
     What is there is checked against what was recorded of it; what is damaged or missing is rendered again. A run that
     is finished and whole is left alone. `changes`, such as ['steps=20'], apply from the first frame on that is not
-    rendered yet, and are recorded. `settings` are compared with those of the run. The others as for `render`; `change`
-    must be that of the run. `steps`: also make the steps behind the render. Raises UserError where the folder has no run, another process renders into it, or settings
-    or the files that it is made from differ.
+    rendered yet, and are recorded. `settings` are compared with those of the run. `steps`: also make the steps behind
+    the render. The others as for `render`; `change` must be that of the run. Raises UserError where the folder has no
+    run, another process renders into it, or settings or the files that it is made from differ.
     """
     from deforum.models.process import settle_process
 
@@ -110,7 +110,9 @@ def resume(
             )
             run.tidy()
             models = KeptModels() if models is None else models
-            result = with_steps(run, parts[-1], result_of(folder, run.record), tell=tell, stop=stop, models=models)
+            result = result_of(folder, run.record)
+            if steps and not run.record.is_piece:
+                result = with_steps(run, parts[-1], result, tell=tell, stop=stop, models=models)
             tell(RunFinished(result))
             return result
         for line in older_versions(run.record):
@@ -131,8 +133,9 @@ def resume(
         use_threads_of(run.record)
         run.happened("resumed", len(run.ledger.pictures()))
         return complete(
-            run, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile, steps=steps
-        )
+            run, prepared, tell=tell, stop=stop, pause=pause, models=models, change=change, profile=profile,
+            steps=steps, allow_download=allow_download,
+        )  # fmt: skip
 
 
 def settings_of(record: RunRecord) -> list[Settings]:
@@ -222,7 +225,11 @@ def _with_changes(run: RunFolder, parts: Sequence[Settings], changes: Sequence[s
 
 def length(record: RunRecord, then: Settings, now: Settings) -> int:
     """Return the index after the last frame of a run whose settings change: a stretch ends where it did."""
-    return min(record.total, now.max_frames) if record.total < then.max_frames or record.first > then.first_frame else now.max_frames
+    return (
+        min(record.total, now.max_frames)
+        if record.total < then.max_frames or record.first > then.first_frame
+        else now.max_frames
+    )
 
 
 def is_whole(run: RunFolder, settings: Settings) -> bool:

@@ -185,9 +185,7 @@ def locate_shots(
     return settings if problems else replace(settings, shots=tuple(shots)), problems
 
 
-def _located(
-    settings: Settings, shot: Shot, folder: Path, load: Load, load_text: Load, *, is_first: bool
-) -> Shot:
+def _located(settings: Settings, shot: Shot, folder: Path, load: Load, load_text: Load, *, is_first: bool) -> Shot:
     if shot.file:
         path = Lookup(folder).find(shot.file)
         if path is None:

@@ -57,6 +57,7 @@ FLOORS: dict[str, int] = {
     "deforum.rendering": 8,
     "deforum.resuming": 8,
     "deforum.reports": 8,
+    "deforum.cluster": 8,
     "deforum.cli": 9,
     "deforum.__main__": 9,
     "deforum": 9,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from deforum.cli.check import check_arguments, check_into
 from deforum.cli.console import INTERRUPTED, OK, Console
 from deforum.cli.files import find_files
+from deforum.cli.on import check_on, on_arguments, render_on
 from deforum.cli.outcomes import SEVERITY, Outcome, finished, first_line, summary, write_sheets
 from deforum.cli.progress import Progress, display_of, progress_argument
 from deforum.cli.session import Session
@@ -71,6 +72,7 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
         help="render several files, or the runs of a sweep, at once: faster than one after the other. The pictures are "
         "those of runs alone (on a graphics card in 16 bits, nearly)",
     )  # fmt: skip
+    on_arguments(parser)
 
 
 def render(arguments: argparse.Namespace) -> int:
@@ -80,6 +82,7 @@ def render(arguments: argparse.Namespace) -> int:
 
     console: Console = arguments.console
     session = Session(arguments, Stop())
+    check_on(arguments)
     if arguments.resume:
         jobs, axes, sweeps = jobs_to_resume(arguments.resume, arguments.files, arguments.overrides)
         session.sweeps.update(sweeps)
@@ -95,7 +98,9 @@ def render(arguments: argparse.Namespace) -> int:
     stop = session.stop
     outcomes = [Outcome(job, INTERRUPTED, state="not begun") for job in jobs]
     with stop.listening():
-        if arguments.together and len(jobs) > 1:
+        if arguments.on is not None:
+            render_on(jobs, session, outcomes)
+        elif arguments.together and len(jobs) > 1:
             render_together(jobs, session, outcomes)
         else:
             render_in_turn(jobs, session, outcomes)

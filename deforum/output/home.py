@@ -26,7 +26,7 @@ def is_shot(piece: Piece) -> bool:
 
 
 def bring_home(run: RunFolder, piece: Piece) -> list[int]:
-    """Take over the files of a piece that the run lacks; return the frames that are not there yet, by the run's numbers.
+    """Take over the files of a piece that the run lacks; return the frames that are not there yet, by its numbers.
 
     A file that is not as it was written is left alone: its frame is not there. Raises UserError.
     """

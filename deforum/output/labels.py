@@ -85,9 +85,9 @@ class Label:
     def _denoise(self, frame: Frame) -> str:
         """Return the share of noise the frame is painted from; "" for a frame that is painted from noise alone."""
         mode = self.settings.mode
-        from_picture = mode.reads_clip or (mode.goes_on and (
-            frame.index > self.settings.first_frame or starts_from_picture(self.settings)
-        ))
+        from_picture = mode.reads_clip or (
+            mode.goes_on and (frame.index > self.settings.first_frame or starts_from_picture(self.settings))
+        )
         if not from_picture:
             return ""
         guided = mode.goes_on and self.settings.use_looper

@@ -105,7 +105,11 @@ def look(folder: Path, ledger: Ledger, outputs: Outputs, record: RunRecord) -> S
 
 
 def next_stretch(
-    needed: Sequence[int], states: Iterable[int], parts: Sequence[SettingsPart], total: int, batches: Batches = ONE_CHAIN
+    needed: Sequence[int],
+    states: Iterable[int],
+    parts: Sequence[SettingsPart],
+    total: int,
+    batches: Batches = ONE_CHAIN,
 ) -> Stretch:
     """Choose what to render first of the frames that are needed, ascending and at least one.
 

@@ -42,7 +42,7 @@ def make_behind(
     if not settings.chains or result.stopped:
         return result
     if frames_deleted:
-        return _with(result, _films_in(folder))
+        return _with(result, films_in(folder))
     from deforum.models.device import choose_device
 
     films: list[Path] = []
@@ -73,7 +73,7 @@ def _with(result: RunResult, films: Sequence[Path]) -> RunResult:
     return replace(result, video=films[-1] if films else result.video, films=(*result.films, *films))
 
 
-def _films_in(folder: Path) -> list[Path]:
+def films_in(folder: Path) -> list[Path]:
     """List the films that steps of a run have made."""
     places = sorted((folder / POST_FOLDER).glob("*"), key=lambda path: path.stat().st_mtime)
     films = [record.film for record in map(read_step, places) if record is not None and record.film is not None]

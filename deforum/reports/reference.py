@@ -11,8 +11,8 @@ from pathlib import Path
 from deforum.errors import Problem, UserError
 from deforum.features.acting import in_words
 from deforum.settings.declare import Declaration, KeyedTexts, Regions
-from deforum.settings.shots import Shots
 from deforum.settings.options import CONTROLS, DECLARATIONS, SECTIONS
+from deforum.settings.shots import Shots
 from deforum.settings.steps import Chain
 from deforum.settings.units import kind_of
 from deforum.settings.yaml_writer import write_value

@@ -230,8 +230,8 @@ class Settings:
     height: int | None = _size(None, "px", "Height of the frames; null as for width.", 8, 8192, old="H")
     max_frames: int = _animation(120, "frames", "Number of frames.", 1, 1_000_000)
     first_frame: int = _animation(0, "frames",
-        "The first frame that is rendered. It begins as frame 0 does, from noise or init_image; all values are those of "
-        "its place.", 0, 1_000_000)
+        "The first frame that is rendered. It begins as frame 0 does, from noise or init_image, with the values of its "
+        "place.", 0, 1_000_000)
     shots: Shots = _animation((), "",
         "The shots of a film, each a chain of frames of its own: [{name: sea, to: 80}, {name: storm, to: 160, "
         "strength: 0.4}, {name: port, file: port.yaml}]. A shot has name, from, to (the frame or the second of the "

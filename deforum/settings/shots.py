@@ -77,16 +77,16 @@ def _read(node: Node, name: str, number: int) -> Shot:
     if not isinstance(node, Mapping):
         raise Wrong(Problem(f"{name}: {_FORM}", str(node.place)))
     given = {key.text: (key, value) for key, value in unique(node, name)}
-    own = {key: _text(given[key][1], f"{name}, {key}") for key in OWN if key in given}
+    own = {each: _text(given[each][1], f"{name}, {each}") for each in OWN if each in given}
     title = own.get("name") or f"shot_{number:03}"
     if not NAME.fullmatch(title) or title.endswith((".", " ")):
         what = "is no name of a shot; expected letters, digits, spaces, - and _, at most 60"
         raise Wrong(Problem(f"{name}: {words.quote(title)} {what}", str(node.place)))
-    for key in ("from", "to"):
+    for end in ("from", "to"):
         try:
-            parse_key(own.get(key) or "0", name=f"{name}, {title}, {key}")
+            parse_key(own.get(end) or "0", name=f"{name}, {title}, {end}")
         except ScheduleError as error:
-            raise Wrong(Problem(str(error), str(given[key][1].place))) from None
+            raise Wrong(Problem(str(error), str(given[end][1].place))) from None
     changes = []
     for key, value in given.values():
         if key.text not in OWN:
@@ -108,11 +108,9 @@ def write_node(node: Node) -> str:
         case Scalar():
             if node.is_null:
                 return "null"
-            is_plain = PLAIN.fullmatch(node.text) and node.text.casefold() not in {"null", *NOT_TEXT} - {"true", "false"}
-            is_plain = is_plain or re.fullmatch(r"-?\d+(\.\d+)?", node.text)
-            return node.text if is_plain else json.dumps(node.text)
+            is_word = PLAIN.fullmatch(node.text) and node.text.casefold() not in NOT_TEXT - {"true", "false"}
+            return node.text if is_word or re.fullmatch(r"-?\d+(\.\d+)?", node.text) else json.dumps(node.text)
         case Mapping():
             return "{" + ", ".join(f"{write_node(key)}: {write_node(value)}" for key, value in node.entries) + "}"
         case Sequence():
             return "[" + ", ".join(map(write_node, node.items)) + "]"
-
