@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deforum.camera_files.table import files_of
 from deforum.errors import Problem, UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
 from deforum.features.camera_file import replaced
@@ -278,7 +279,11 @@ def _check(settings: Settings, origins: Mapping[str, Origin], found: Findings, f
 def _find_camera(settings: Settings, folder: Path) -> Settings:
     """Make the path of a camera file absolute, if it is there: schedules are not sampled without it."""
     camera = Lookup(folder).find(settings.camera_file)
-    return settings if camera is None else replace(settings, camera_file=os.path.abspath(camera))
+    if camera is None:
+        return settings
+    # Of a folder that belongs to a camera, only what is read becomes a part of the run.
+    first, *_ = (*files_of(camera), camera)
+    return replace(settings, camera_file=os.path.abspath(first))
 
 
 def _settle_length(settings: Settings, found: Findings) -> Settings:

@@ -59,7 +59,14 @@ class Camera:
 def recognises(file: CameraFile) -> bool:
     if file.name in (CAMERAS, IMAGES):
         return True
-    return is_folder(file.path) and any(is_file(folder / IMAGES) for folder in _folders(file.path))
+    return is_folder(file.path) and bool(files_in(file.path))
+
+
+def files_in(path: Path) -> tuple[Path, ...]:
+    """Return images.txt and cameras.txt of a model, given its folder or one of them; empty where there is none."""
+    folders = _folders(path) if is_folder(path) else (path.parent,)
+    folder = next((each for each in folders if is_file(each / IMAGES)), None)
+    return () if folder is None else (folder / IMAGES, folder / CAMERAS)
 
 
 def _folders(path: Path) -> tuple[Path, ...]:
@@ -68,13 +75,11 @@ def _folders(path: Path) -> tuple[Path, ...]:
 
 
 def read(file: CameraFile, wanted: Wanted) -> CameraPath:
-    folders = _folders(file.path) if is_folder(file.path) else (file.path.parent,)
-    folder = next((each for each in folders if is_file(each / IMAGES)), None)
-    if folder is None:
+    files = files_in(file.path)
+    if not files:
         raise UserError(f"{file.path}: there is no {IMAGES} in it")
-    cameras = read_cameras(folder / CAMERAS)
+    path, cameras = files[0], read_cameras(files[1])
     names, rows, used = list[str](), list[list[float]](), list[Camera]()
-    path = folder / IMAGES
     for number, words in _images(path):
         if len(words) < 10:
             refuse(path, f"this line has {len(words)} words; expected 10: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME",

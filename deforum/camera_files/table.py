@@ -87,6 +87,13 @@ def open_camera(path: Path) -> tuple[CameraFile, CameraFormat] | None:
     return None if found is None else (file, found)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """List the files that are read of a camera file; those of a COLMAP folder begin with its images.txt."""
+    if is_folder(path) or path.name.casefold() in (colmap.IMAGES, colmap.CAMERAS):
+        return colmap.files_in(path)
+    return (path,)
+
+
 def read_camera(path: Path, wanted: Wanted) -> tuple[CameraPath, CameraFormat]:
     """Read a camera file of any format. Raises UserError."""
     found = open_camera(path)

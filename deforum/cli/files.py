@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 SETTINGS_SUFFIXES = (".yaml", ".yml", ".txt", ".json")
 
+CAMERA_NAMES = ("transforms.json", "camera_path.json", "cameras.txt", "images.txt", "points3D.txt")
+"""Camera files with the suffix of settings: see `deforum.camera_files.table`."""
+
 STDIN = Path("-")
 """The file name that means the standard input."""
 
 
 def is_settings_name(path: Path) -> bool:
-    """Whether a file of a folder is taken for settings, by its name; the records that runs write are not."""
+    """Whether a file of a folder is taken for settings, by its name; records of runs and camera files are not."""
     from deforum.profiling import TRACE_FILE
     from deforum.sources import RUN_FILE, STEP_FILE, SWEEP_FILE
 
-    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE)
+    others = (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE, *CAMERA_NAMES)
+    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in others
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

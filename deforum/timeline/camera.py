@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from deforum.camera_files.motion import LENS, MOTION, LensRule, curves_of
 from deforum.camera_files.path import CameraPath
 from deforum.camera_files.reading import Wanted
-from deforum.camera_files.table import read_camera
+from deforum.camera_files.table import files_of, read_camera
 from deforum.errors import UserError
 from deforum.limits import VALUE
-from deforum.paths import is_folder
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 
@@ -30,6 +29,7 @@ class CameraTrack:
     """A camera file on the timeline of a run."""
 
     path: Path
+    files: tuple[Path, ...]
     title: str
     """Its format, in words."""
     curves: Mapping[str, NDArray[np.float64]]
@@ -74,9 +74,8 @@ def lens_rule(settings: Settings) -> LensRule:
 
 def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Return what tells that a file, or the texts in a folder, changed."""
-    files = sorted(path.glob("**/*.txt"))[:20] if is_folder(path) else [path]
     try:
-        return tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in files)
+        return tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in files_of(path))
     except OSError:
         return ()
 
@@ -119,4 +118,4 @@ def _track(
                 f"{path.name}: {name_of_curve} becomes {curve[frame]:.6g} at frame {frame}; expected at most "
                 f"{VALUE.most:,}; a smaller camera_scale moves the camera less"
             )
-    return CameraTrack(path, row.title, curves, timed.frames(fps, start), len(found), tuple(notes))
+    return CameraTrack(path, files_of(path), row.title, curves, timed.frames(fps, start), len(found), tuple(notes))

@@ -55,6 +55,24 @@ def test_a_camera_file_in_another_format(say: Say) -> None:
     assert said.status == 0 and len(read_camera(Path("x.txt"), Wanted())[0]) == 5
 
 
+def test_camera_files_are_no_settings(say: Say) -> None:
+    """In a folder they are passed over; given as settings, the message says what they are for."""
+    Path("a.yaml").unlink()
+    for name in ("transforms", "camera_path", "gltf"):
+        target = write_camera(Path(), name, random_path(0, 3)).rename(f"{name}.json")
+        said = say("check", target)
+        assert said.status == 2 and "give it as camera_file" in said.err
+    folder = Path("folder")
+    for name in ("transforms", "camera_path", "colmap"):
+        write_camera(folder, name, random_path(0, 3))
+    for file in (folder / "model").iterdir():
+        file.rename(folder / file.name)
+    (folder / "b.yaml").write_text(MOVING + "camera: .\n")
+    said = say("check", folder)
+    assert said.status == 0 and "b.yaml: good" in said.out
+    assert "images.txt (COLMAP" in said.err
+
+
 MISTAKES = [
     (("a.yaml", "-o", "a.chan"), "only the camera of 3D moves in space"),
     (("b.yaml",), "expected -o OUT"),
