@@ -93,7 +93,7 @@ def _sound(sound: Soundtrack) -> Json:
         "beats": [round(beat, 3) for beat in sound.beats],
         "bars": [round(bar, 3) for bar in sound.bars],
         "sections": [[round(first, 3), name] for first, name in sound.sections],
-        "low": encode(np.round(sound.low, 3)),
+        "low": None if np.array_equal(sound.low, -sound.high) else encode(np.round(sound.low, 3)),  # as high, below 0
         "high": encode(np.round(sound.high, 3)),
         "first": sound.first,
         "last": sound.last,

@@ -248,7 +248,7 @@ def _lanes(plots: Sequence[Plot]) -> Iterator[Lane]:
                     words = [(frame, text, sum(text.encode("utf-8", "replace"))) for frame, text in row.texts.runs()]
                     name = f"{row.name} · {plots[index].title}" if many else row.name
                     yield RunLane(RUN, name, words, plots[index].num_frames)
-    if any(plot.sound for plot in plots):
+    if any(plot.sound for plot in plots) and "sound" not in sections:
         yield SectionLane(SECTION, "sound")
     for plot in plots:
         if plot.sound is not None:

@@ -117,7 +117,7 @@ class Plot {
       else for (const [i, each] of rows) this.add(new TrackLane(this, each, this.runs[i], title(this.runs[i])));
     }
     const sounds = this.runs.map(run => run.sound).filter(Boolean);
-    if (sounds.length) this.addHeading("sound");
+    if (sounds.length && section !== "sound") this.addHeading("sound");
     for (const sound of sounds) this.add(new SoundLane(this, sound));
   }
 

@@ -16,7 +16,11 @@ class SoundLane extends Lane {
   get top() { return this.sections?.length ? 22 : 0; }
   get height() { return this.top + 64; }
   /** The waveform, decoded when it is first seen. */
-  get wave() { return this.decoded ??= [decode(this.sound.low), decode(this.sound.high)]; }
+  get wave() {
+    if (this.decoded) return this.decoded;
+    const {low, high} = this.sound, top = decode(high);
+    return this.decoded = [low === null ? top.map(value => -value) : decode(low), top];
+  }
 
   draw() {
     this.svg.replaceChildren();
@@ -27,6 +31,7 @@ class SoundLane extends Lane {
 
   drawWave(middle, scale) {
     const {view, sound: {first, last}} = this, [lows, highs] = this.wave, per = (last - first) / lows.length; // frames
+    if (!lows.length) return;
     const from = clamp(Math.floor((view.first - first) / per) - 1, 0, lows.length);
     const to = clamp(Math.ceil((view.last - first) / per) + 1, 0, lows.length);
     const bin = Math.max(1, Math.floor((to - from) / Math.max(view.width, 1))), over = [], under = [];
