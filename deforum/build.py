@@ -223,6 +223,8 @@ def prepare(settings: Settings, *, allow_download: bool = False) -> Prepared:
             own = look(partial(_resolve_model, named=named, prediction=prediction, roots=roots))
             if own is not None:
                 settings = settings if checkpoints else with_size(settings, own)
+                if settings.width != given.width or settings.height != given.height:
+                    timeline = timeline_of(settings)  # motion may depend on the size
                 whole = look(partial(_with_parts, own=own, roots=roots))
                 checkpoints |= {} if whole is None else {named: whole}
         texts = [settings.positive_prompt, *(text for _, text in settings.prompts), settings.negative_prompt]

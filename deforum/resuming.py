@@ -35,7 +35,7 @@ from schedules.quoting import cut
 
 WITHOUT_EFFECT = ("output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring")
 """Settings that change nothing in the frames and films of a run that has begun."""
-STAYS = (*FIXED, "finish", "cadence", "frame_format")
+STAYS = (*FIXED, "finish", "cadence", "keyframe_distribution", "keyframe_numbering", "frame_format")
 """Settings that cannot change from a frame on: those that no edit changes, and what all frames have in common."""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from deforum.animation.parts import C, Camera, Memory
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image
+from deforum.settings.params import Params
 from deforum.timeline.frame import Frame
 
 
@@ -21,6 +22,9 @@ class OuterCamera(Camera):
 
     def look(self, scene: Image, frame: Frame) -> Self:
         return replace(self, camera=self.camera.look(scene, frame))
+
+    def back(self, frame: Frame, way: Sequence[Params[float]]) -> Warp:
+        return self.camera.back(frame, way)
 
     def joined(self, way: Warp, step: Warp) -> Warp:
         return self.camera.joined(way, step)

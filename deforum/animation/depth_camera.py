@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from deforum.profiling import staged
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import Profile
+from deforum.timeline.camera_path import undone
 from deforum.timeline.frame import Frame
 
 
@@ -102,6 +103,11 @@ class DepthCamera(Camera):
         path = warp if self.path is None else self.path.then(warp)
         moved = replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
         return warp, moved._kept(frame)
+
+    def back(self, frame: Frame, way: Sequence[Params[float]]) -> Warp:
+        # The lens of the picture is that of the last frame; the motion is one from there to `frame`.
+        camera = replace(self, before=way[-1], keep=None, path=None)
+        return camera.move(replace(frame, params=undone(way)))[0]
 
     def joined(self, way: Warp, step: Warp) -> Warp:
         # `path` is the same way, already joined.

@@ -13,11 +13,13 @@ from itertools import islice
 
 import torch
 
+from deforum.animation.ending import EndingCamera
 from deforum.animation.mix import sharpness_of
 from deforum.animation.parts import Filter, Memory, Moment, Pair, View
 from deforum.animation.stages import Pace, Stages
 from deforum.animation.state import State
 from deforum.motion.warps import Warp
+from deforum.pixels.color import ColorReference
 from deforum.pixels.image import Image, blend
 from deforum.pixels.sharpness import sharpen_to
 from deforum.timeline.frame import Frame, Span
@@ -95,16 +97,41 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
         moved = there(state.picture)
     newer, painted = paint(stages, moved, moment)
     if state is not None and moved is not None and len(way) > 1:
-        back = way[-1][1].inverse()
-        between = stages.mix.meet(moved, newer, span.key)
-        for (here, there), fade in zip(way[:-1], span.fades, strict=False):
-            mixed = between(View(state.picture, there), View(newer, back.then(there)), fade)
-            here = replace(here, palette=painted.palette)
-            picture = apply(stages.between, mixed, here)
-            shown, trails = show(stages, picture, here, trails)
-            yield State(here.frame, shown, picture, newer, painted.palette, moment.camera, trails, False, state)
+        for reached in meet(stages, state, way, moved, newer, span, painted.palette):
+            trails = reached.trails
+            yield reached
     shown, trails = show(stages, newer, painted, trails)
     yield State(span.key, shown, newer, newer, painted.palette, moment.camera, trails)
+
+
+def meet(
+    stages: Stages,
+    state: State,
+    way: Sequence[tuple[Moment, Warp]],
+    moved: Image,
+    newer: Image,
+    span: Span,
+    palette: ColorReference | None,
+) -> Iterator[State]:
+    """Show the in-betweens of the state's picture, which `moved` is at the end of the way, and of the newer one."""
+    trails, camera = state.trails, way[-1][0].camera
+    back = way[-1][1].inverse()
+    between = stages.mix.meet(moved, newer, way[-1][0].frame)
+    for (here, there), fade in zip(way[:-1], span.fades, strict=False):
+        mixed = between(View(state.picture, there), View(newer, back.then(there)), fade)
+        here = replace(here, palette=palette)
+        picture = apply(stages.between, mixed, here)
+        shown, trails = show(stages, picture, here, trails)
+        yield State(here.frame, shown, picture, newer, palette, camera, trails, False, state)
+
+
+def come_round(stages: Stages, state: State, span: Span, first: Frame) -> Iterator[State]:
+    """Close a loop: show the in-betweens of the last diffused picture and of the first one, which follows."""
+    way = list(on_the_way(state, (*span.frames, first)))
+    moment, there = way[-1]
+    ending = moment.camera.within(EndingCamera)
+    assert ending is not None and ending.picture is not None
+    yield from meet(stages, state, way, there(state.picture), ending.picture, span, state.palette)
 
 
 def move_on(stages: Stages, state: State, span: Span) -> Iterator[State]:
@@ -128,7 +155,12 @@ def in_turn(step: Callable[[Stages, State | None, Span], Iterator[State]]) -> Pa
         for span in spans:
             if state is not None and span.frames[-1].index <= state.frame.index:
                 continue
-            states = step(stages, state, span) if state is None or span.paints else move_on(stages, state, span)
+            if state is None or span.paints:
+                states = step(stages, state, span)
+            elif span.closes is not None:
+                states = come_round(stages, state, span, span.closes)
+            else:
+                states = move_on(stages, state, span)
             for reached in states:
                 if reached.frame.index > known:
                     yield reached

@@ -65,9 +65,9 @@ MODES: Mapping[Mode, ModeParts] = {
 }
 
 
-def pace_of(profile: Profile) -> Pace:
+def pace_of(settings: Settings) -> Pace:
     """Choose the pace for frames that are painted from the previous ones."""
-    return in_turn(arrive if profile.keys_on_time else fade_in)
+    return in_turn(arrive if settings.keys_on_time else fade_in)
 
 
 def stages_of(
@@ -94,6 +94,6 @@ def stages_of(
         between=(),
         show=(),
         palette=palette_of(settings, profile),
-        pace=pace_of(profile) if settings.mode.goes_on else apart(room),
+        pace=pace_of(settings) if settings.mode.goes_on else apart(room),
         mix=CrossFade(),
     )

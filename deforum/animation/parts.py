@@ -12,6 +12,7 @@ import torch
 from deforum.motion.warps import Warp
 from deforum.pixels.color import ColorReference
 from deforum.pixels.image import Image
+from deforum.settings.params import Params
 from deforum.timeline.frame import Frame
 
 C = TypeVar("C")
@@ -39,6 +40,13 @@ class Camera(ABC):
     def joined(self, way: Warp, step: Warp) -> Warp:
         """Join `way` and the last step to the whole motion since the last look."""
         return way.then(step)
+
+    def back(self, frame: Frame, way: Sequence[Params[float]]) -> Warp:
+        """Return the motion back from the last of `way` to this frame, from where the camera last looked.
+
+        `way` has the parameters of the frame and of those after it, whose motions are undone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not know its way back")
 
     def within(self, kind: type[C]) -> C | None:
         """Find a camera of a type: this one or one that it wraps; None where there is none."""

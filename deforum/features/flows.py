@@ -11,7 +11,9 @@ from deforum.settings.profiles import PROFILES
 if TYPE_CHECKING:
     from deforum.flow import FlowSource
 
-IN_BETWEENS = when("cadence is above 1", lambda settings, sampled: sampled.cadence > 1)
+IN_BETWEENS = when(
+    "cadence is above 1 or keyframe_distribution is not Off", lambda settings, sampled: settings.has_in_betweens
+)
 FOLLOWED = when(
     "optical_flow_cadence is not None",
     lambda settings, sampled: method_of(settings, "optical_flow_cadence") != "None",

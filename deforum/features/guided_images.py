@@ -11,6 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,15 +153,23 @@ def read_guides(guides: Guides, width: int, height: int, device: Device) -> tupl
 def attach(stages: Stages, guides: Guides, kit: Kit) -> Stages:
     """Read the guided images and guide the painting by them. Raises UserError for unreadable files."""
     pictures = read_guides(guides, *kit.settings.size, kit.device)
-    return replace(
-        stages, around=[*stages.around, lambda diffuse: guided(diffuse, guides, pictures, profile=kit.profile)]
+    around = partial(
+        guided,
+        guides=guides,
+        pictures=pictures,
+        profile=kit.profile,
+        at_keyframes=kit.settings.keyframe_distribution != "Off",
     )
+    return replace(stages, around=[*stages.around, around])
 
 
-def guided(diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profile: Profile) -> Diffuse:
+def guided(
+    diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profile: Profile, at_keyframes: bool = False
+) -> Diffuse:
     """Guide a diffusion by guided images; see `Guides.share`.
 
-    Each frame is diffused with `image_strength`. A frame that would be painted from noise, as the first is without an
+    Each frame is diffused with `image_strength`; with `at_keyframes` those of the guides with
+    `image_keyframe_strength`. A frame that would be painted from noise, as the first is without an
     init image, is painted from its guide.
     """
     from deforum.pixels.image import blend
@@ -171,7 +180,9 @@ def guided(diffuse: Diffuse, guides: Guides, pictures: Sequence[Image], *, profi
         init = guide if init is None else init
         share = guides.share(frame.index, p, phase_from_keyframe=profile.guides_swing_from_keyframe)
         colors = blend(init, guide, p.color_correction_factor)
-        frame = replace(frame, params=replace(p, strength=p.image_strength))
+        fresh = at_keyframes and frame.index in guides.keys
+        strength = p.image_keyframe_strength if fresh else p.image_strength
+        frame = replace(frame, params=replace(p, strength=strength))
         return (
             blend(init, guide, share),
             replace(moment, frame=frame),

@@ -41,9 +41,7 @@ def attach(stages: Stages, found: None, kit: Kit) -> Stages:
         def placed(moment: Moment) -> Moment:
             if moment.warp is None or not moves(kit.settings, moment.frame.params):
                 return moment
-            return replace(
-                moment, frame=replace(moment.frame, grid=grid_of(moment.frame.index // kit.settings.cadence, kit.cell))
-            )
+            return replace(moment, frame=replace(moment.frame, grid=grid_of(moment.frame.turn, kit.cell)))
 
         def diffused(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
             return diffuse(inits, [placed(moment) for moment in moments])

@@ -10,6 +10,7 @@ from deforum.features import (
     clip_length,
     controlnet,
     detail,
+    ending,
     flows,
     guided_images,
     hybrid,
@@ -17,6 +18,7 @@ from deforum.features import (
     loras,
     reference,
     regions,
+    shake,
     video_input,
 )
 from deforum.features.depth import check_lens, find_depth
@@ -24,6 +26,7 @@ from deforum.features.feature import Feature
 from deforum.features.masks import find as masks
 from deforum.settings.declare import When, chosen, on, unless, used, when
 from deforum.settings.options import Settings
+from deforum.settings.params import SHAKEN
 from deforum.timeline.camera import camera_track, drives_camera
 from deforum.timeline.curves import Sampling
 from deforum.timeline.timeline import Timeline, sample
@@ -98,9 +101,7 @@ DISOCCLUSION = Feature(
 
 FLOW_CADENCE = Feature(
     "optical-flow cadence",
-    is_on=lambda settings: (
-        settings.mode.goes_on and settings.cadence > 1 and flows.method_of(settings, "optical_flow_cadence") != "None"
-    ),
+    is_on=lambda settings: settings.has_in_betweens and flows.method_of(settings, "optical_flow_cadence") != "None",
     find=lambda settings: flows.find_flow(settings, "optical_flow_cadence"),
     attach="deforum.features.flow_cadence:attach",
     notes=lambda settings, found: flows.notes("optical_flow_cadence", found),
@@ -119,6 +120,24 @@ REDO = Feature(
     attach="deforum.features.redo:attach",
     notes=lambda settings, found: flows.notes("optical_flow_redo_generation", found),
     acts={"redo_flow_factor": unless("optical_flow_redo_generation", "None")},
+)
+
+SHAKE = Feature(
+    "camera shake",
+    is_on=lambda settings: SHAKEN.test(settings, Sampling(settings)) and settings.mode.goes_on,
+    find=shake.find,
+    check=shake.check,
+    notes=shake.notes,
+    attach="deforum.features.shake:attach",
+)
+
+ENDING = Feature(
+    "ending",
+    is_on=lambda settings: settings.has_ending,
+    find=ending.find,
+    check=ending.check,
+    notes=ending.notes,
+    attach="deforum.features.ending:attach",
 )
 
 GUIDED_IMAGES = Feature(
@@ -276,6 +295,8 @@ FEATURES: tuple[Feature, ...] = (
     DISOCCLUSION,
     FLOW_CADENCE,
     REDO,
+    SHAKE,
+    ENDING,
     GUIDED_IMAGES,
     HYBRID,
     MOVING_NOISE,

@@ -81,7 +81,10 @@ GATES: Mapping[str, str] = {
 """Parameters that are not read at frames where another one is 0."""
 
 BY_FRAMES = {
-    "max_frames", "fps", "cadence", "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
+    "max_frames", "fps", "cadence", "keyframe_distribution", "keyframe_numbering", "keyframe_strength",
+    "loop", "loop_drift", "ending_frames", "end_image", "end_strength",
+    "shake_name", "shake_file", "shake_scale", "shake_intensity", "shake_speed",
+    "seed", "seed_behavior", "seed_iter_n", "seed_schedule", "subseed",
     "color_renewal", "init_strength", "strength_0_no_init", "prompts", "positive_prompt", "negative_prompt", "sampler",
     "prompt_weighting", "init_images", "loras", "ip_adapter", "reference",
     "scheduler", "checkpoint", "vae", "wildcards_dir", "parseq_manifest", "parseq_use_deltas",
@@ -89,6 +92,8 @@ BY_FRAMES = {
     "camera_file", "camera_scale", "camera_rate", "camera_start", "camera_name", "camera_rotation_order",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
+OF_SPANS = ("cadence", "keyframe_distribution", "keyframe_numbering", "loop", "end_image")
+"""Settings of which frames are diffused."""
 OF_THE_RUN = {
     "output", "batch_name", "checkpoint_every", "resume_from_timestring", "resume_timestring", "batch_size", "memory",
     "device", "compile",
@@ -294,7 +299,7 @@ class Place:
         if is_painted and (Read.PAINTED in when or (Read.REPAINTED in when and index > self.begin)):
             found.append(begin)
         if Read.MOVED in when and index > self.begin and not self.is_apart:
-            found.append(begin if self.on_time and span.paints else index)
+            found.append(begin if self.on_time and (span.paints or span.closes is not None) else index)
         looked = not self.on_time or (is_painted and index == span.frames[-1].index)
         if Read.LOOKED in when and index < self.last and looked:
             found.append(index + 1)
@@ -362,6 +367,7 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     yield "reference", lambda prepared, frame: str(frame.reference or ""), Read.PAINTED
     yield "ip_adapter", lambda prepared, frame: " ".join(map(str, frame.images)), Read.PAINTED
     yield "color_renewal", lambda prepared, frame: frame.renewal, Read.PAINTED
+    yield "ending", lambda prepared, frame: frame.ending, Read.PAINTED | Read.MOVED
     yield "strength_0_no_init", lambda prepared, frame: frame.starts_empty, Read.PAINTED
     for name in ("mask", "noise_mask"):
         if is_read(name):
@@ -435,7 +441,8 @@ def _guide(prepared: Prepared, frame: Frame) -> str:
 def _spans(part: Part, now: Prepared, until: int) -> Iterator[Reason]:
     """Yield the first span that is another one: diffused at another frame, or faded in otherwise."""
     timelines = part.prepared.timeline, now.timeline
-    lists = [[(span.key.index, span.paints, tuple(frame.index for frame in span.frames), span.fades)
+    lists = [[(span.key.index, (span.paints, span.closes is None), 
+              tuple(frame.index for frame in span.frames), span.fades)
               for span in timeline.spans()] for timeline in timelines]  # fmt: skip
     for one, other in zip(*lists, strict=False):
         first = min(one[2][0], other[2][0])
@@ -444,8 +451,9 @@ def _spans(part: Part, now: Prepared, until: int) -> Iterator[Reason]:
         shown = min(len(one[3]), len(other[3])) if not now.timeline.on_time else None
         same = one[:2] == other[:2] and one[3][:shown] == other[3][:shown]
         if not same and first >= part.since:
-            cadence, length = ([read(each) for each in timelines] for read in (lambda each: each.cadence, len))
-            name, (then, then_now) = ("cadence", cadence) if cadence[0] != cadence[1] else ("max_frames", length)
+            both = part.prepared.settings, now.settings
+            name = next((name for name in OF_SPANS if getattr(both[0], name) != getattr(both[1], name)), "max_frames")
+            then, then_now = (getattr(each, name) for each in both)
             yield Reason(name, first, str(then), str(then_now))
             return
 

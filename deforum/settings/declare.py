@@ -30,10 +30,6 @@ class Sampled(Protocol):
     """Properties of the sampled settings that conditions use."""
 
     @property
-    def cadence(self) -> int:
-        """Frames from one diffused frame to the next; 1 if frames do not depend on each other."""
-
-    @property
     def samplers(self) -> tuple[str, ...]:
         """The sampler of each frame."""
 

@@ -107,6 +107,16 @@ FORGE_DEFAULTS: Mapping[str, str] = {
 }  # fmt: skip
 """Defaults of the Forge fork that differ from those of the A1111 extension."""
 
+_BY_MODEL = {"fps": "24", "keyframe_distribution": "Keyframes Only"}
+RENDER_MODES: Mapping[str, Mapping[str, str]] = {
+    "classic 3d": {"fps": "24", "diffusion_cadence": "2", "keyframe_distribution": "Off"},
+    "new 3d": {"fps": "60", "diffusion_cadence": "5", "steps": "20", "keyframe_strength_schedule": "0.15",
+               "strength_schedule": "0.85", "keyframe_distribution": "Redistributed Cadence"},
+    "keyframes only": {"fps": "60", "keyframe_distribution": "Keyframes Only"},
+    **dict.fromkeys(("flux + interpolation", "flux/wan", "keyframes + interpolation"), _BY_MODEL),
+}  # fmt: skip
+"""The Forge fork's render_mode (its later generation), and the defaults that come with it."""
+
 MEANINGS: Mapping[str, Mapping[str, str]] = {
     # value in files of earlier versions -> present name
     "hybrid_composite": {"true": "Normal", "false": "None"},
@@ -189,6 +199,7 @@ def translate(root: document.Mapping) -> Translation:
     refuse_other_kinds(root)
     translator = _Translator(root)
     made_with, scheduler = translator.text("sd_model_name"), " ".join(translator.text("scheduler").split())[:40]
+    translator.take_render_mode()
     translator.fill_defaults()
     translator.take_size()
     translator.take_prompts()
@@ -340,7 +351,7 @@ class _Translator:
 
     def is_forge(self) -> bool:
         """Whether the file is one of the Forge fork's."""
-        return any(key.text.strip().startswith(("wan_", "keyframe_distribution", "distilled_cfg"))
+        return any(key.text.strip().startswith(("wan_", "keyframe_distribution", "distilled_cfg", "render_mode"))
                    for key, _ in self.root.entries)  # fmt: skip
 
     def fill_defaults(self) -> None:
@@ -356,6 +367,25 @@ class _Translator:
             self.left.setdefault(name, Scalar(text, self.root.place))
         if "profile" not in self.left:
             self.put("profile", "deforum", "profile")
+
+    def take_render_mode(self) -> None:
+        """Read render_mode, which files of the Forge fork's later generation have; it counts keyframes from 0."""
+        if "render_mode" not in self.left:
+            return
+        self.refuse_groups("render_mode", "keyframe_distribution")
+        mode = self.choice("render_mode")
+        if self.choice("keyframe_distribution") == "redistributed":
+            self.left["keyframe_distribution"] = Scalar("Redistributed Cadence", self.place("keyframe_distribution"))
+        for name, text in RENDER_MODES.get(mode, {}).items():
+            self.left.setdefault(name, Scalar(text, self.place("render_mode")))
+        self.left.setdefault("keyframe_numbering", Scalar("from 0", self.place("render_mode")))
+        if RENDER_MODES.get(mode) is _BY_MODEL:
+            named = quote(self.text("render_mode")[:60])
+            self.notes.append(f"render_mode: {named} makes the frames between keyframes with a video model, which is "
+                              "not here; they are moved and blended")  # fmt: skip
+        elif mode not in RENDER_MODES:
+            self.notes.append(f"render_mode: {quote(self.text('render_mode')[:60])} is not known; it is left out")
+        self.drop("render_mode")
 
     def take_size(self) -> None:
         """Read the size from either pair of names, and round it down to a multiple of 8."""

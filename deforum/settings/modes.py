@@ -45,6 +45,7 @@ def modes_where(fact: Callable[[ModeFacts], object]) -> tuple[Mode, ...]:
 
 GOING_ON = modes_where(lambda facts: facts.goes_on)
 APART = modes_where(lambda facts: not facts.goes_on)
+LOOPING = modes_where(lambda facts: not facts.reads_clip)
 WITH_DEPTH = modes_where(lambda facts: facts.has_depth)
 FLAT = modes_where(lambda facts: facts.goes_on and not facts.has_depth)
 FROM_CLIP = modes_where(lambda facts: facts.reads_clip)

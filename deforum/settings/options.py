@@ -24,8 +24,8 @@ from deforum.settings.declare import (
     used,
     when,
 )
-from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
-from deforum.settings.params import PARAMS, Params, default_params
+from deforum.settings.modes import APART, FROM_CLIP, GOING_ON, LOOPING, MODES, WITH_COLORS, WITH_DEPTH, Mode, ModeFacts
+from deforum.settings.params import PARAMS, SHAKEN, Params, default_params
 from deforum.settings.parseq import Managed
 from deforum.settings.profiles import PROFILES
 from deforum.settings.shots import Shots
@@ -68,7 +68,6 @@ They only help reading: a setting may stand in any section, or outside all. Sect
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "cutting people out": ("hybrid_generate_human_masks",),
-    "keyframe distribution": ("keyframe_distribution",),
     "rerolling": ("reroll_blank_frames",),
 }
 """Pending feature -> the settings that turn it on; while all of them are off, its other settings are not reported."""
@@ -101,6 +100,9 @@ _RESIZED = when(
         and settings.seed_resize_from_h > 0
         and not (settings.noise_follows_camera and settings.mode.goes_on)
     ),
+)
+ENDS = when(
+    "loop is on or end_image is given", lambda settings, sampled: settings.loop or settings.end_image is not None
 )
 _PERLIN = chosen("noise_type", "perlin") & used("noise")
 _FILM = when("skip_video_creation is off", lambda settings, sampled: not settings.skip_video_creation)
@@ -245,8 +247,28 @@ class Settings:
     cadence: int = _animation(2, "frames",
         "Diffuses every n-th frame; in-betweens are moved and blended. Try 2 to 6.",
         1, 1000, old="diffusion_cadence", modes=GOING_ON)
-    keyframe_distribution: Literal["Off", "Keyframes Only", "Additive", "Redistributed"] = _animation("Off", "",
-        "Diffuses at the keyframes of the prompts.", pending="keyframe distribution")
+    loop: bool = _animation(False, "",
+        "Closes the animation into a loop, which plays round and round: over its last frames it is painted over into "
+        "its first one, along the motion. Prompts return to the first one, and a path that nearly comes back closes.",
+        modes=LOOPING)
+    loop_drift: Literal["auto", "remove", "keep"] = _animation("auto", "",
+        "loop: what happens to motion that does not come back to its start. remove takes it away, a little in each "
+        "frame; keep lets it go on, as in an endless zoom. auto removes a small rest of a motion to and fro.",
+        modes=GOING_ON, acts=on("loop"))
+    ending_frames: int = _animation(0, "frames",
+        "loop and end_image: number of last frames over which the animation goes over to the picture that it ends "
+        "with; 0 is 2.5 seconds, and at most half of the animation.", 0, 100_000, modes=GOING_ON, acts=ENDS)
+    keyframe_distribution: Literal[
+        "Off", "Keyframes Only", "Additive", "Redistributed", "Redistributed Cadence"
+    ] = _animation("Off", "",
+        "Diffuses at the frames where prompts begin, and at the last one. Keyframes Only: at no others. Additive: also "
+        "at about every cadence-th frame. Redistributed: at as many frames as cadence gives, the nearest moved to the "
+        "keyframes. Redistributed Cadence: likewise, spread evenly between keyframes. Off: cadence alone.",
+        modes=GOING_ON)
+    keyframe_numbering: Literal["auto", "from 0", "from 1"] = _animation("auto", "",
+        "keyframe_distribution: from 0 diffuses the frame where a prompt begins, from 1 the one before, as early "
+        "versions of Deforum's Forge fork did. auto is from 0; with profile: deforum it is from 1, except for "
+        "Redistributed Cadence.", modes=GOING_ON, acts=unless("keyframe_distribution", "Off"))
 
     prompts: KeyedTexts = _general((("0", ""),), "", "Prompt by keyframe; text after --neg is the negative prompt.",
         old="animation_prompts")
@@ -406,6 +428,11 @@ class Settings:
     init_image: str | None = _init(None, "path", "Init image that frame 0 is painted from; null starts from noise.",
         path=True)
     init_strength: float = _init(0.8, "share", "How much of the init image survives in frame 0.", 0, 1)
+    end_image: str | None = _init(None, "path",
+        "Picture that the last frame is painted from: over ending_frames the animation goes over to it.", path=True)
+    end_strength: float = _init(0.8, "share",
+        "How much of end_image survives in the last frame; 1 shows it as it is.", 0, 1,
+        acts=when("end_image is given", lambda settings, sampled: settings.end_image is not None))
     strength_0_no_init: bool = _init(True, "",
         "Paints frame 0 from pure noise (strength 0) where init_image is null. Off, it is painted from empty latents "
         "with init_strength, as in Deforum's notebook, which gives plain, hazy pictures.",
@@ -462,12 +489,16 @@ class Settings:
         "nearer "
         "than near (white) to far (black). exr is OpenEXR with the distance in scene units in channel Z.")
     save_depth_video: bool = _camera(False, "", "Writes the depth as a video too; near is bright.")
-    shake_name: str = _camera("None", "", "Recorded camera shake added to the motion.",
-        pending="camera shake")
-    shake_intensity: float = _camera(1.0, "factor", "Strength of the camera shake.",
-        pending="camera shake")
-    shake_speed: float = _camera(1.0, "factor", "Speed of the camera shake.",
-        pending="camera shake")
+    shake_name: str = _motion("None", "",
+        "Camera shake added to the motion: INVESTIGATION, THE_CLOSEUP, THE_WEDDING, WALK_TO_THE_STORE, HANDYCAM_RUN, "
+        "OUT_CAR_WINDOW, BIKE_ON_GRAVEL_2D, SPACESHIP_SHAKE_2D, THE_ZEEK_2D, or None. They are synthesised after the "
+        "recordings of Camera Shakify; shake_file reads the recordings.")
+    shake_file: str = _motion("", "path",
+        "File of recorded camera shakes, of which shake_name chooses one: shake_data.py of Camera Shakify, JSON or "
+        "CSV, see docs/loops.md.", path=True)
+    shake_scale: float = _motion(50.0, "1/200 scene unit per metre",
+        "Camera shake: how far a metre of it moves the camera. With 50 a near thing is 4 m away.", 0, 100_000,
+        acts=SHAKEN)
 
     color_coherence: Literal["None", "HSV", "LAB", "RGB", "Video Input", "Image"] = _colors("LAB", "",
         "Keeps colours from drifting: HSV, LAB and RGB match each frame to the first one in that colour space, or to "
@@ -758,6 +789,32 @@ class Settings:
         is_apart = larger and between and self.upscale is None and not self.frame_interpolation_use_upscaled
         chains = [larger, [*between, *self.post.steps]] if is_apart else [[*larger, *between, *self.post.steps]]
         return tuple(tuple(chain) for chain in chains if chain)
+
+    @property
+    def has_in_betweens(self) -> bool:
+        """Whether some frames are not diffused, but moved and blended."""
+        return self.mode.goes_on and (self.cadence > 1 or self.keyframe_distribution != "Off")
+
+    @property
+    def loops(self) -> bool:
+        """Whether the last frame leads to the first one."""
+        return self.loop and not self.mode.reads_clip
+
+    @property
+    def ends_at_picture(self) -> bool:
+        """Whether the last frame is painted from end_image."""
+        return self.mode.goes_on and self.end_image is not None
+
+    @property
+    def has_ending(self) -> bool:
+        """Whether the last frames are painted towards a picture."""
+        return self.mode.goes_on and self.max_frames > 1 and (self.loop or self.end_image is not None)
+
+    @property
+    def keys_on_time(self) -> bool:
+        """Whether a diffused frame is shown unblended at its own index."""
+        own = self.mode.goes_on and (self.keyframe_distribution != "Off" or self.has_ending)
+        return PROFILES[self.profile].keys_on_time or own
 
     @property
     def blending(self) -> Literal["hold", "linear", "spherical"]:

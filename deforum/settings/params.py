@@ -26,6 +26,17 @@ RENEWED = when(
 )
 """Where the colour reference of a run is renewed when the prompt changes."""
 
+DISTRIBUTED = when(
+    "keyframe_distribution is not Off",
+    lambda settings, sampled: settings.mode.goes_on and settings.keyframe_distribution != "Off",
+)
+"""Where keyframes decide which frames are diffused."""
+
+SHAKEN = when(
+    "shake_name or shake_file is given",
+    lambda settings, sampled: settings.shake_name.strip().casefold() not in ("", "none") or bool(settings.shake_file),
+)
+
 # Section and modes that the parameters below share. When a feature is implemented, remove its `pending` here.
 _flat = partial(param, section="motion", modes=FLAT)
 _motion = partial(param, section="motion", modes=GOING_ON)
@@ -79,6 +90,11 @@ class Params(Generic[T]):
         "Distance of the nearest things. Ignored with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
     far: T = _camera("10000", "1/200 scene unit",
         "Distance of the farthest things. Ignored with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
+
+    shake_intensity: T = _motion("1", "factor",
+        "Strength of the camera shake; 0 is off. Try 0.5 to 2.", 0, 1000, acts=SHAKEN)
+    shake_speed: T = _motion("1", "factor",
+        "Speed of the camera shake: 2 is twice as fast, 0 holds the camera still.", 0, 1000, acts=SHAKEN)
 
     disocclusion_strength: T = _camera("0.35", "share",
         "disocclusion repaint: strength in newly visible areas; at most the frame's own strength.", 0, 1)
@@ -136,8 +152,9 @@ class Params(Generic[T]):
         "How closely instruct-pix2pix models follow the previous frame.",
         0, old="pix2pix_img_cfg_scale_schedule", pending="instruct-pix2pix models")
     keyframe_strength: T = _diffusion("0.5", "share",
-        "Strength at the frames where a prompt begins.",
-        0, 1, old="keyframe_strength_schedule", pending="keyframe distribution")
+        "keyframe_distribution: strength at the frames where a prompt begins; lower makes a fresher picture. With "
+        "profile: deforum it is that of all other frames, as in the Forge fork.",
+        0, 1, old="keyframe_strength_schedule", acts=DISTRIBUTED)
 
     seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
         "seed_behavior schedule: the seed of each frame; -1 is random.", -(2**53), 2**53,
@@ -234,8 +251,8 @@ class Params(Generic[T]):
     color_correction_factor: T = _guided("0.075", "share",
         "How far painted colours are pulled from the previous frame's towards the guided image's.", 0, 1)
     image_keyframe_strength: T = _guided("0.2", "share",
-        "Strength at the frames where a guided image begins.",
-        0, 1, old="image_keyframe_strength_schedule", pending="keyframe distribution")
+        "keyframe_distribution: strength at the frames where a guided image begins.",
+        0, 1, old="image_keyframe_strength_schedule", acts=on("use_looper") & DISTRIBUTED)
     # fmt: on
 
     def items(self) -> Iterator[tuple[str, T]]:

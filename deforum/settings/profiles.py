@@ -20,6 +20,10 @@ class Profile:
     """2D: with the perspective flip on, translation still acts. (Deforum: it has no effect.)"""
     keys_on_time: bool
     """Cadence: the frame diffused at k is shown unblended at k. (Deforum: blended in from k on, alone at k+C-1.)"""
+    keyframes_from_0: bool
+    """keyframe_distribution: the frame where a prompt begins is diffused. (Deforum's fork: the one before.)"""
+    keyframes_have_their_strength: bool
+    """keyframe_strength is that of keyframes. (Deforum's fork: that of all other frames.)"""
     in_betweens_follow: bool
     """optical_flow_cadence: auto follows the flow between diffused frames. (Deforum: they fade.)"""
     true_color_channels: bool
@@ -76,6 +80,8 @@ PROFILES: dict[str, Profile] = {
         size_of_model=True,
         flip_keeps_translation=True,
         keys_on_time=True,
+        keyframes_from_0=True,
+        keyframes_have_their_strength=True,
         in_betweens_follow=True,
         true_color_channels=True,
         float_color=True,
@@ -105,6 +111,8 @@ PROFILES: dict[str, Profile] = {
         size_of_model=False,
         flip_keeps_translation=False,
         keys_on_time=False,
+        keyframes_from_0=False,
+        keyframes_have_their_strength=False,
         in_betweens_follow=False,
         true_color_channels=False,
         float_color=False,

@@ -21,10 +21,6 @@ class Sampling:
 
     settings: Settings
 
-    @property
-    def cadence(self) -> int:
-        return self.settings.cadence if self.settings.mode.goes_on else 1
-
     @cached_property
     def samplers(self) -> tuple[str, ...]:
         settings = self.settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deforum.settings.params import Params
 from deforum.timeline.control import Control
+from deforum.timeline.ending import Ending
 from deforum.timeline.image_tracks import ImageWord, ReferenceWord
 from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
@@ -56,6 +57,10 @@ class Frame:
     """Set while it is painted."""
     starts_empty: bool = False
     """Without an init it is diffused from empty latents with its strength, in place of noise alone."""
+    turn: int = 0
+    """Number of frames that were diffused before the one that it belongs to."""
+    ending: Ending | None = None
+    """Set within the last frames of an animation that ends where it began, or at a picture."""
     vae: str = ""
     """The autoencoder in place of the model's own, as it is named in the settings; empty: its own."""
 
@@ -77,3 +82,5 @@ class Span:
     fades: tuple[float, ...]
     paints: bool = True
     """False: nothing is diffused. The last diffused picture, that of `key` before the span, is moved on."""
+    closes: Frame | None = None
+    """Where nothing is diffused in a loop: its first frame, which follows the last one, at the index after it."""

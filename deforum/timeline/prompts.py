@@ -55,6 +55,8 @@ class PromptTrack:
 
     keys: tuple[int, ...]
     texts: tuple[str, ...]
+    blends_from: float = math.inf
+    """Frame after which texts blend in any case: a loop returns to its first one."""
 
     def at(self, frame: int, *, blend: bool) -> tuple[tuple[str, float], ...]:
         """Return the texts in effect at a frame with their weights: one, or two between two keyframes if `blend`.
@@ -63,10 +65,22 @@ class PromptTrack:
         """
         left = max(bisect_right(self.keys, frame) - 1, 0)
         right = left + 1
-        if not blend or right == len(self.keys) or frame <= self.keys[left]:
+        if not (blend or frame > self.blends_from) or right == len(self.keys) or frame <= self.keys[left]:
             return ((self.texts[left], 1.0),)
         share = (frame - self.keys[left]) / (self.keys[right] - self.keys[left])
         return ((self.texts[left], 1 - share), (self.texts[right], share))
+
+    def closed(self, start: int, end: int, *, blend: bool) -> PromptTrack:
+        """Return a track that leads back to its first text at frame `end`; without `blend` from frame `start` on."""
+        keys = tuple(key for key in self.keys if key < end) or self.keys[:1]
+        texts = self.texts[: len(keys)]
+        if texts[-1] == texts[0]:
+            return PromptTrack(keys, texts)
+        if blend:
+            return PromptTrack((*keys, end), (*texts, texts[0]))
+        start = max(start, keys[-1])
+        held = () if start == keys[-1] else (start,)
+        return PromptTrack((*keys, *held, end), (*texts, *texts[-1:] * len(held), texts[0]), blends_from=start)
 
     def change(self, start: int, end: int, *, blend: bool) -> float:
         """Return the share of the texts at frame `end` that are not in effect at frame `start`, 0..1."""

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -17,11 +18,14 @@ from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import PROFILES
 from deforum.timeline.curves import sample_curve
+from deforum.timeline.ending import LOOP_STRENGTH, Ending, Plan, plan_of
 from deforum.timeline.expressions import Fault, PromptTexts, find_faults
 from deforum.timeline.frame import Frame, Span
 from deforum.timeline.image_tracks import ImageTrack, ReferenceTrack, place_images, place_reference
+from deforum.timeline.keyframes import distribute, keyframes_of
 from deforum.timeline.lora_tracks import LoraTrack, place_loras
 from deforum.timeline.lora_words import LoraWord, join_loras, take_loras
+from deforum.timeline.motion import ease_back, motion_of
 from deforum.timeline.prompts import NO_PROMPTS, Prompt, PromptTrack, place_prompts, plain_number, prepare
 from deforum.timeline.sub_prompts import split_parts
 from schedules import Variables
@@ -51,6 +55,7 @@ class Timeline:
     keys: tuple[int, ...]
     """Indices of the diffused frames, ascending, from 0."""
     cadence: int
+    """Frames from one diffused frame to the next; the longest way where keyframes decide."""
     on_time: bool
     curves: Params[NDArray[np.float64]]
     """(F,) for each parameter."""
@@ -67,6 +72,11 @@ class Timeline:
     reference: ReferenceTrack | None = None
     vaes: tuple[str, ...] = ()
     """Of each frame; empty: those of the models in all frames."""
+    plan: Plan | None = None
+    """How it ends; None where it just stops."""
+    end_picture: str = ""
+    """The file of the picture that it ends with; empty in a loop."""
+    end_strength: float = 1.0
     starts_empty: bool = False
     """Whether the first frame is diffused from empty latents, with init_strength."""
     first: int = 0
@@ -96,8 +106,9 @@ class Timeline:
     def __getitem__(self, index: int) -> Frame:
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of a timeline of {self.num_frames}")
-        params = self.curves.map(lambda _, curve: float(curve[index]))
-        seed = self.seeds[bisect_right(self.keys, index) - 1]
+        params = self._params(index)
+        turn = bisect_right(self.keys, index) - 1
+        seed = self.seeds[turn]
         prompts, loras = self._prompts(index)
         return Frame(
             index=index,
@@ -113,11 +124,36 @@ class Timeline:
             reference=None if self.reference is None else self.reference.at(index),
             images=tuple(track.at(index, blend=self.blend_prompts) for track in self.images),
             starts_empty=self.starts_empty and index == self.first,
+            turn=turn,
+            ending=self._ending(index, turn),
+        )
+
+    @cached_property
+    def _known(self) -> dict[int, Params[float]]:
+        return {}
+
+    def _params(self, index: int) -> Params[float]:
+        if index not in self._known:
+            self._known[index] = self.curves.map(lambda _, curve: float(curve[index]))
+        return self._known[index]
+
+    def _ending(self, index: int, turn: int) -> Ending | None:
+        plan = self.plan
+        if plan is None or index <= plan.start:
+            return None
+        before = self.keys[max(turn - 1, 0)]
+        return Ending(
+            share=plan.share(index),
+            pull=plan.pull(index, before),
+            strength=LOOP_STRENGTH if plan.is_loop else self.end_strength,
+            picture=self.end_picture,
+            way=tuple(self._params(each % self.num_frames) for each in range(index, plan.end + 1)),
         )
 
     def _renewal(self, index: int) -> float:
         """Return the share of the prompts that changed within the last `color_renewal` painted frames."""
-        since = index - round(self.curves.color_renewal[index] * self.cadence)
+        turn = float(np.interp(index, self.keys, range(len(self.keys)))) - self.curves.color_renewal[index]
+        since = index - round(index - np.interp(turn, range(len(self.keys)), self.keys))
         return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
 
     def _prompts(self, index: int) -> tuple[tuple[Prompt, ...], tuple[LoraWord, ...]]:
@@ -153,13 +189,18 @@ class Timeline:
             ends = (*(key - 1 for key in keys[1:]), last)
             bounds = [(key, key, end) for key, end in zip(keys, ends, strict=True)]
         for key, first, end in bounds:
-            # On time, nothing is mixed into the first frame.
-            length = 1 if self.on_time and end == self.first else self.cadence
+            length = end - first + 1 if self.on_time else self.cadence
             indices = range(first, end + 1)
             yield Span(self[key], tuple(self[i] for i in indices), tuple((i - first + 1) / length for i in indices))
         if self.on_time and self.keys[-1] < last:
             rest = tuple(self[i] for i in range(self.keys[-1] + 1, last + 1))
-            yield Span(self[self.keys[-1]], rest, (1.0,) * len(rest), paints=False)
+            if self.plan is None or not self.plan.is_loop:
+                yield Span(self[self.keys[-1]], rest, (1.0,) * len(rest), paints=False)
+                return
+            first = replace(self[0], index=self.num_frames)
+            length = first.index - self.keys[-1]
+            fades = tuple((i + 1) / length for i in range(len(rest)))
+            yield Span(self[self.keys[-1]], rest, fades, paints=False, closes=first)
 
 
 def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.float64]) -> tuple[int, ...]:
@@ -176,11 +217,32 @@ def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.
     return tuple(SEED_SEQUENCES[settings.seed_behavior](settings.seed, len(keys)))
 
 
-def diffused_frames(settings: Settings) -> tuple[int, Sequence[int]]:
-    """Return the cadence in effect and the indices of the diffused frames, with the first one that is rendered."""
-    cadence = settings.cadence if settings.mode.goes_on else 1
-    keys, first = range(0, settings.max_frames, cadence), settings.first_frame
-    return cadence, keys if first in keys else sorted((*keys, first))
+def diffused_frames(settings: Settings, prompts: PromptTrack) -> Sequence[int]:
+    """Return the indices of the diffused frames, with the first one that is rendered; `prompts` are on the timeline."""
+    if not settings.mode.goes_on:
+        return range(settings.max_frames)
+    keyframes = keyframes_of(settings, prompts.keys)
+    keys = distribute(settings.keyframe_distribution, keyframes, settings.max_frames, settings.cadence)
+    last = (settings.max_frames - 1,) if settings.ends_at_picture else ()
+    return tuple(sorted({*keys, settings.first_frame, *last}))
+
+
+def with_keyframe_strength(
+    settings: Settings, curves: Params[NDArray[np.float64]], prompts: PromptTrack
+) -> Params[NDArray[np.float64]]:
+    """Return curves (F,) whose strength is keyframe_strength at keyframes, or at all other frames as in the fork."""
+    if not settings.mode.goes_on or settings.keyframe_distribution == "Off":
+        return curves
+    at = np.isin(np.arange(settings.max_frames), keyframes_of(settings, prompts.keys))
+    if not PROFILES[settings.profile].keyframes_have_their_strength:
+        at = ~at
+    return replace(curves, strength=np.where(at, curves.keyframe_strength, curves.strength))
+
+
+def _longest_way(settings: Settings, keys: Sequence[int]) -> int:
+    if not settings.mode.goes_on or settings.keyframe_distribution == "Off":
+        return settings.cadence if settings.mode.goes_on else 1
+    return max((after - before for before, after in pairwise(keys)), default=1)
 
 
 def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
@@ -188,7 +250,7 @@ def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
     texts = PromptTexts(settings.prompts or NO_PROMPTS, settings.positive_prompt, settings.negative_prompt)
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     blend = settings.blending != "hold"
-    return find_faults(texts, track, diffused_frames(settings)[1], count, variables, blend=blend)
+    return find_faults(texts, track, diffused_frames(settings, track), count, variables, blend=blend)
 
 
 def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
@@ -201,8 +263,13 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     expressions in prompts that cannot be evaluated.
     """
     count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
-    cadence, keys = diffused_frames(settings)
+    prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
+    keys = diffused_frames(settings, prompts)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
+    curves = motion_of(settings, with_keyframe_strength(settings, curves, prompts)).curves
+    plan, blend = plan_of(settings), settings.blending != "hold"
+    if plan is not None and plan.is_loop:
+        curves, _ = ease_back(curves, plan.start)
     starts_empty = settings.mode.goes_on and not settings.strength_0_no_init and not starts_from_picture
     if starts_from_picture or starts_empty:
         strength = curves.strength.copy()
@@ -210,7 +277,6 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         curves = replace(curves, strength=strength)
     if not settings.renews_colors:
         curves = replace(curves, color_renewal=np.zeros(count))
-    prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
     faults = [fault for fault in prompt_faults(settings, prompts) if not (fault.instead and settings.is_lenient)]
     if faults:
         raise UserError([Problem(str(fault.error)) for fault in faults])
@@ -219,18 +285,21 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         fps=settings.fps,
         seed=settings.seed,
         keys=tuple(keys),
-        cadence=cadence,
-        on_time=PROFILES[settings.profile].keys_on_time,
+        cadence=_longest_way(settings, keys),
+        on_time=settings.keys_on_time,
         curves=curves,
         seeds=seed_sequence(settings, keys, curves.seed_schedule),
         samplers=settings.sampler.sample(count, variables),
         checkpoints=settings.checkpoint.sample(count, variables),
         vaes=settings.vae.sample(count, variables),
-        prompts=prompts,
-        blend_prompts=settings.blending != "hold",
+        prompts=prompts if plan is None or not plan.is_loop else prompts.closed(plan.start, plan.end, blend=blend),
+        blend_prompts=blend,
         loras=place_loras(settings),
         images=place_images(settings),
         reference=place_reference(settings),
+        plan=plan if settings.mode.goes_on else None,
+        end_picture=settings.end_image or "" if settings.ends_at_picture else "",
+        end_strength=settings.end_strength,
         starts_empty=starts_empty,
         first=settings.first_frame,
         prompt_weighting=settings.prompt_weighting,

@@ -52,7 +52,7 @@ def with_video(stages: Stages, settings: Settings, video: Video) -> Stages:
     if video.flow is None:
         return stages
     camera, after = ClipCamera(video.clip, video.flow), [feed_back, *stages.after]
-    return replace(stages, camera=camera, after=after, pace=pace_of(profile))
+    return replace(stages, camera=camera, after=after, pace=pace_of(settings))
 
 
 def frames_of(video: Video) -> Source:
