@@ -493,7 +493,7 @@ class Settings:
         "Camera shake added to the motion: INVESTIGATION, THE_CLOSEUP, THE_WEDDING, WALK_TO_THE_STORE, HANDYCAM_RUN, "
         "OUT_CAR_WINDOW, BIKE_ON_GRAVEL_2D, SPACESHIP_SHAKE_2D, THE_ZEEK_2D, or None. They are synthesised after the "
         "recordings of Camera Shakify; shake_file reads the recordings.")
-    shake_file: str = _motion("", "path",
+    shake_file: str | None = _motion(None, "path",
         "File of recorded camera shakes, of which shake_name chooses one: shake_data.py of Camera Shakify, JSON or "
         "CSV, see docs/loops.md.", path=True)
     shake_scale: float = _motion(50.0, "1/200 scene unit per metre",

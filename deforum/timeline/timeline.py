@@ -142,9 +142,11 @@ class Timeline:
         if plan is None or index <= plan.start:
             return None
         before = self.keys[max(turn - 1, 0)]
+        # The last diffused frame of a loop is as near to the end as if it were the last frame.
+        late = plan.end - 1 - self.keys[-1] if plan.is_loop else 0
         return Ending(
-            share=plan.share(index),
-            pull=plan.pull(index, before),
+            share=plan.share(index + late),
+            pull=plan.pull(index + late, before + late),
             strength=LOOP_STRENGTH if plan.is_loop else self.end_strength,
             picture=self.end_picture,
             way=tuple(self._params(each % self.num_frames) for each in range(index, plan.end + 1)),
