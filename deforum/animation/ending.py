@@ -26,7 +26,7 @@ SOFT, SHARP = 0.3, 1 / 32
 """Width of the soft edge of the end picture in shorter sides of the frame: at first, and where it is reached."""
 SETTLES = 0.8
 """Share of the way from which a painted frame is mixed with the end picture once more."""
-SETTLED = 0.7
+SETTLED = 0.9
 """Share of that mix at the end."""
 
 

@@ -30,23 +30,26 @@ def in_between(first: Image, last: Image, at: Sequence[float], interpolator: Int
     return [first if time == 0 else last if time == 1 else next(between) for time in at]
 
 
-def stretched(frames: Iterable[Image], times: int, interpolator: Interpolator | None = None) -> Iterator[Image]:
+def stretched(
+    frames: Iterable[Image], times: int, interpolator: Interpolator | None = None, *, loop: bool = False
+) -> Iterator[Image]:
     """Yield a film with `times` frames, 1 to MOST, for each of its own: the frame, and those up to the next.
 
-    The last frame is repeated, so that the film lasts as long as before at `times` its rate, and its sound fits.
+    The last frame is repeated, so that the film lasts as long as before at `times` its rate, and its sound fits; in a
+    loop those up to the first frame come after it.
     Across a scene cut the last frame before it is repeated. Raises ValueError as `in_between` does.
     """
     if not 1 <= times <= MOST:
         raise ValueError(f"times is {times}; expected 1 to {MOST}")
     interpolator = interpolator or by_flow()
     at = [step / times for step in range(times)]
-    before = None
+    first = before = None
     for frame in frames:
         if before is not None:
             yield from in_between(before, frame, at, interpolator)
-        before = frame
-    if before is not None:
-        yield from [before] * times
+        first, before = frame if first is None else first, frame
+    if before is not None and first is not None:
+        yield from in_between(before, first, at, interpolator) if loop else [before] * times
 
 
 def by_flow() -> Interpolator:

@@ -13,9 +13,9 @@ from deforum.settings.steps import Interpolate
 
 
 def interpolate(step: Interpolate, frames: Iterator[Image], at: At) -> Iterator[Image]:
-    """Make frames in between; the last frame is repeated, so that the film lasts as long as before."""
+    """Make frames in between; the last frame is repeated, so that the film lasts as long as before, or leads round."""
     interpolator = at.models.get(partial(_load, step.interpolator, step.inputs, at.device))
-    return stretched(frames, step.times, interpolator)
+    return stretched(frames, step.times, interpolator, loop=step.loop)
 
 
 def _load(name: str, form: str, device: Device) -> Interpolator:

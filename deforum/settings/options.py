@@ -785,7 +785,8 @@ class Settings:
         between: list[Step] = []
         if self.interpolate > 1 or self.slow_motion > 1:
             between = [Interpolate(self.interpolate, self.slow_motion, interpolator=self.interpolator,
-                                   inputs=self.interpolator_inputs, keep=self.interpolate_keep_frames)]  # fmt: skip
+                                   inputs=self.interpolator_inputs, loop=self.loops,
+                                   keep=self.interpolate_keep_frames)]  # fmt: skip
         is_apart = larger and between and self.upscale is None and not self.frame_interpolation_use_upscaled
         chains = [larger, [*between, *self.post.steps]] if is_apart else [[*larger, *between, *self.post.steps]]
         return tuple(tuple(chain) for chain in chains if chain)

@@ -102,6 +102,7 @@ class Interpolate:
     interpolator: str = _step("auto", "", "As interpolator: auto, flow, raft, or a TorchScript file.", path=True,
         words="auto flow raft")  # fmt: skip
     inputs: Literal["auto", "film", "rife", "plane", "number", "middle"] = _step("auto", "", "As interpolator_inputs.")
+    loop: bool = _step(False, "", "Whether the first frame follows the last one.")
     keep: bool | None = _step(None, "", _KEEP)
 
 
@@ -332,7 +333,10 @@ _ROWS: tuple[StepKind, ...] = (
     StepKind(
         "interpolate", Interpolate, "times", "makes frames in between, or slow motion",
         open="deforum.post.between:interpolate", is_kept=True, gives=_stretched,
-        uses=lambda step, reel, index: range(index // step.times, min(index // step.times + 2, reel.count)),
+        # A loop begins with its first frame, which the last one leads to.
+        uses=lambda step, reel, index: range(
+            0 if step.loop else index // step.times, min(index // step.times + 2, reel.count)
+        ),
         first=lambda step, reel, index: index * step.times,
     ),
     StepKind(

@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.motion.matrices import turn
+from deforum.motion.pose import UNITS
 from deforum.settings.params import Params
 
 Curves = Params[NDArray[np.float64]]
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
-
-UNITS = 200
-"""Translations in 3D are in 1/200 of a scene unit."""
 
 
 class Path(Protocol):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deforum.motion.pose import UNITS
 from deforum.settings.options import Settings
-from deforum.timeline.camera_path import UNITS, Curves, Floats, Path2D, Path3D
+from deforum.timeline.camera_path import Curves, Floats, Path2D, Path3D
 from deforum.timeline.shakes import shake_of, times, views_2d, views_3d
 
 UNKNOWN_SIZE = (256, 256)

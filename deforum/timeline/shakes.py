@@ -21,8 +21,9 @@ import numpy as np
 from deforum.errors import UserError
 from deforum.motion.matrices import turn
 from deforum.seeds import derive_seed
+from deforum.motion.pose import UNITS
 from deforum.settings.options import Settings
-from deforum.timeline.camera_path import UNITS, Floats, Path2D, Path3D
+from deforum.timeline.camera_path import Floats, Path2D, Path3D
 from deforum.timeline.shake_files import read_shake
 from schedules import nearest
 from schedules.quoting import cut

@@ -108,6 +108,7 @@ class Timeline:
             raise IndexError(f"frame {index} of a timeline of {self.num_frames}")
         params = self._params(index)
         turn = bisect_right(self.keys, index) - 1
+        ending = self._ending(index, turn)
         seed = self.seeds[turn]
         prompts, loras = self._prompts(index)
         return Frame(
@@ -119,13 +120,14 @@ class Timeline:
             checkpoint=self.checkpoints[index],
             vae=self.vaes[index] if self.vaes else "",
             params=params,
-            renewal=self._renewal(index),
+            # Towards the end, colours become those of the picture there.
+            renewal=max(self._renewal(index), 0.0 if ending is None else ending.share),
             loras=loras,
             reference=None if self.reference is None else self.reference.at(index),
             images=tuple(track.at(index, blend=self.blend_prompts) for track in self.images),
             starts_empty=self.starts_empty and index == self.first,
             turn=turn,
-            ending=self._ending(index, turn),
+            ending=ending,
         )
 
     @cached_property
@@ -154,8 +156,9 @@ class Timeline:
 
     def _renewal(self, index: int) -> float:
         """Return the share of the prompts that changed within the last `color_renewal` painted frames."""
-        turn = float(np.interp(index, self.keys, range(len(self.keys)))) - self.curves.color_renewal[index]
-        since = index - round(index - np.interp(turn, range(len(self.keys)), self.keys))
+        keys = [*self.keys, self.keys[-1] + self.cadence]
+        turn = float(np.interp(index, keys, range(len(keys)))) - self.curves.color_renewal[index]
+        since = index - round(index - np.interp(turn, range(len(keys)), keys))
         return self.prompts.change(max(since, 0), index, blend=self.blend_prompts)
 
     def _prompts(self, index: int) -> tuple[tuple[Prompt, ...], tuple[LoraWord, ...]]:

@@ -48,6 +48,11 @@ def test_a_stretched_film_is_as_long_as_before_at_a_higher_rate(count: int, time
     assert found == pytest.approx(expected)
 
 
+def test_a_stretched_loop_leads_to_its_first_frame() -> None:
+    film = stretched([flat(level, level, level) for level in (0.0, 0.125, 0.25)], 2, fade, loop=True)
+    assert [float(frame.mean()) for frame in film] == [0, 0.0625, 0.125, 0.1875, 0.25, 0.125]
+
+
 @pytest.mark.parametrize("times", [0, 11, -1])
 def test_a_film_is_made_slower_up_to_ten_times(times: int) -> None:
     with pytest.raises(ValueError, match="expected 1 to 10"):

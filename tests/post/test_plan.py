@@ -80,6 +80,8 @@ def test_frames_in_between_are_made_of_pairs() -> None:
     source[3] = "another"
     changed = [index for index, recipe in enumerate(recipes(stage, source)) if recipe != first[index]]
     assert changed == list(range(8, 16))
+    # A loop ends with its first frame.
+    assert beginning(plan([Interpolate(4, 2, loop=True)], REEL)[0], 39) == (0, (0,))
 
 
 @pytest.mark.parametrize(
