@@ -21,7 +21,7 @@ from deforum.timeline.ending import Ending
 from deforum.timeline.frame import Frame
 
 BEYOND = 0.5
-"""Share of the mix that the stretched edge of the end picture has beyond it, so that its surroundings take its colours."""
+"""Share of the mix that the stretched edge of the end picture has beyond it: surroundings take on its colours."""
 SOFT, SHARP = 0.3, 1 / 32
 """Width of the soft edge of the end picture in shorter sides of the frame: at first, and where it is reached."""
 SETTLES = 0.8

@@ -138,6 +138,7 @@ ENDING = Feature(
     check=ending.check,
     notes=ending.notes,
     attach="deforum.features.ending:attach",
+    is_previewed=True,
 )
 
 GUIDED_IMAGES = Feature(

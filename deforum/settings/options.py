@@ -792,6 +792,13 @@ class Settings:
         return tuple(tuple(chain) for chain in chains if chain)
 
     @property
+    def has_keyframe_strength(self) -> bool:
+        """Whether keyframes have a strength of their own. A Parseq manifest's strength is that of all frames."""
+        theirs = PROFILES[self.profile].keyframes_have_their_strength
+        by_parseq = self.parseq is not None and (not theirs or "strength" in self.parseq.settings)
+        return self.mode.goes_on and self.keyframe_distribution != "Off" and not by_parseq
+
+    @property
     def has_in_betweens(self) -> bool:
         """Whether some frames are not diffused, but moved and blended."""
         return self.mode.goes_on and (self.cadence > 1 or self.keyframe_distribution != "Off")

@@ -154,7 +154,9 @@ class Params(Generic[T]):
     keyframe_strength: T = _diffusion("0.5", "share",
         "keyframe_distribution: strength at the frames where a prompt begins; lower makes a fresher picture. With "
         "profile: deforum it is that of all other frames, as in the Forge fork.",
-        0, 1, old="keyframe_strength_schedule", acts=DISTRIBUTED)
+        0, 1, old="keyframe_strength_schedule", acts=when(
+            "keyframe_distribution is not Off, and no Parseq manifest has the strength",
+            lambda settings, sampled: settings.has_keyframe_strength))
 
     seed_schedule: T = _seeds('0:(s), 1:(-1), "max_f-2":(-1), "max_f-1":(s)', "",
         "seed_behavior schedule: the seed of each frame; -1 is random.", -(2**53), 2**53,

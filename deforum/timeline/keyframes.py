@@ -13,16 +13,17 @@ from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 
 
-def keyframes_of(settings: Settings, prompts: Sequence[int], parseq: Sequence[int] | None = None) -> tuple[int, ...]:
+def keyframes_of(settings: Settings, prompts: Sequence[int]) -> tuple[int, ...]:
     """Return the frames that have to be diffused, ascending, from 0.
 
-    `prompts` are the frames at which prompts begin, `parseq` those of a Parseq manifest, which come in their place.
-    The first of them becomes frame 0, the last frame is one too, and those off the timeline are left out. Keyframes of
+    They are `prompts`, the frames at which prompts begin, or in their place the keyframes of a Parseq manifest. The
+    first of them becomes frame 0, the last frame is one too, and those off the timeline are left out. Keyframes of
     prompts are one frame earlier where `counts_keyframes_from_1`.
     """
     last = settings.max_frames - 1
-    early = int(counts_keyframes_from_1(settings) and parseq is None)
-    given = sorted(key - early for key in set(prompts if parseq is None else parseq))
+    parseq = () if settings.parseq is None else settings.parseq.keyframes
+    early = int(counts_keyframes_from_1(settings) and not parseq)
+    given = sorted(key - early for key in set(parseq or prompts))
     inside = [key for key in given if 0 <= key <= last or key == -early]
     return tuple(sorted({0, *inside[1:], last}))
 

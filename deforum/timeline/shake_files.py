@@ -180,10 +180,10 @@ def _sampled(tracks: Tracks, fps: float, where: str) -> Floats:
     count = int((last - first) * RATE / fps) + 1
     if not 4 <= count <= LONGEST:
         raise UserError(f"{where}: it lasts {count} frames of 1/24 second; expected 4..{LONGEST}")
-    time = first + np.arange(count) * fps / RATE
+    time = first + np.arange(count, dtype=np.float64) * (fps / RATE)
     poses = np.zeros((count, 6))
     for axis, keys in tracks.items():
-        frames, values = (np.array(each) for each in zip(*sorted(dict(keys).items()), strict=True))
+        frames, values = np.array(sorted(dict(keys).items()), np.float64).T
         poses[:, axis] = _curve(frames, values, time)
     return poses
 

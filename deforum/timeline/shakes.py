@@ -19,19 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from deforum.errors import UserError
-from deforum.motion.matrices import turn
 from deforum.seeds import derive_seed
-from deforum.motion.pose import UNITS
 from deforum.settings.options import Settings
-from deforum.timeline.camera_path import Floats, Path2D, Path3D
+from deforum.timeline.camera_path import Floats
 from deforum.timeline.shake_files import read_shake
 from schedules import nearest
 from schedules.quoting import cut
 
 RATE = 24.0
 """Frames per second in which shakes are counted."""
-FOV = 70.0
-"""Degrees; the lens that a shake is seen through in 2D."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,8 @@ class Shake:
         first = np.floor(time).astype(int)
         u = (time - first)[:, None]
         basis = ((1 - u) ** 3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6, (-3 * u**3 + 3 * u**2 + 3 * u + 1) / 6, u**3 / 6)
-        found: Floats = sum(share * weights[(first + i - 1) % count] for i, share in enumerate(basis))  # type: ignore[assignment]
+        parts = [share * weights[(first + i - 1) % count] for i, share in enumerate(basis)]
+        found: Floats = np.sum(parts, axis=0)
         return found
 
 
@@ -116,7 +113,7 @@ def synthesise(key: str) -> Shake:
     """Make the shake of a key: sums of sines whose periods divide the shake's, with phases that never change."""
     kind = KINDS[key]
     time, seconds = np.arange(kind.period), kind.period / RATE
-    number = np.arange(max(math.ceil(kind.band[0] * seconds), 1), math.floor(kind.band[1] * seconds) + 1)
+    number = np.arange(max(math.ceil(kind.band[0] * seconds), 1), math.floor(kind.band[1] * seconds) + 1, dtype=float)
     # What goes up and down falls with every step, what goes sideways takes turns with the feet.
     step = round(kind.steps * seconds / 2)
     treads = [step, 2 * step, step, 2 * step, step, step]
@@ -132,7 +129,7 @@ def synthesise(key: str) -> Shake:
     for axis in range(6):
         sway = wave(axis, number, (number / seconds) ** -kind.slope, f"{key} sway")
         if kind.steps:
-            tread = wave(axis, treads[axis] * np.array([1, 2]), np.array([1, 0.35]), f"{key} steps")
+            tread = wave(axis, treads[axis] * np.array([1.0, 2.0]), np.array([1, 0.35]), f"{key} steps")
             sway = (1 - STEPS) * sway + STEPS * tread
         poses[:, axis] = kind.axes[axis] * sway
     for part, largest in ((slice(0, 3), kind.location), (slice(3, 6), kind.rotation)):
@@ -157,25 +154,3 @@ def times(speed: Floats, fps: float) -> Floats:
     steps = speed * RATE / fps
     found: Floats = np.concatenate(([0.0], np.cumsum(steps[1:])))
     return found
-
-
-def views_3d(poses: Floats, scale: float) -> Path3D:
-    """Return the views (F,) of a shaken camera from the steady one; `scale` is 1/200 scene units per metre."""
-    place = poses[:, :3] * (1, -1, -1) * scale / UNITS
-    # Our axes are Blender's turned about x by half a turn, and points are row vectors: angles about y and z change
-    # their sign, and Euler XYZ is Rz Ry Rx.
-    rotation = np.array([turn(0, 0, -z) @ turn(0, -y, 0) @ turn(x, 0, 0) for x, y, z in poses[:, 3:].tolist()])
-    return Path3D(rotation, -np.einsum("fi,fij->fj", place, rotation))
-
-
-def views_2d(poses: Floats, scale: float, path: Path2D) -> Path2D:
-    """Return how a shaken camera sees a picture that is 1 scene unit away, through a lens of FOV degrees.
-
-    Tilt and pan move the picture, roll turns it, and going forward enlarges it. `path` tells its size.
-    """
-    focal = path.size[0] / 2 / math.tan(math.radians(FOV) / 2)
-    x, y, z = (poses[:, :3] * (1, 1, -1) * scale / UNITS).T
-    tilt, pan, roll = poses[:, 3], -poses[:, 4], -poses[:, 5]
-    a = np.exp(-1j * roll) / np.maximum(1 - z, 0.05)
-    b = focal * (-np.tan(pan) - x + 1j * (np.tan(tilt) + y))
-    return Path2D(a, b, path.pivot, path.size)

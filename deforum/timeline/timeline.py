@@ -202,10 +202,10 @@ class Timeline:
             if self.plan is None or not self.plan.is_loop:
                 yield Span(self[self.keys[-1]], rest, (1.0,) * len(rest), paints=False)
                 return
-            first = replace(self[0], index=self.num_frames)
-            length = first.index - self.keys[-1]
+            length = self.num_frames - self.keys[-1]
             fades = tuple((i + 1) / length for i in range(len(rest)))
-            yield Span(self[self.keys[-1]], rest, fades, paints=False, closes=first)
+            closes = replace(self[0], index=self.num_frames)
+            yield Span(self[self.keys[-1]], rest, fades, paints=False, closes=closes)
 
 
 def seed_sequence(settings: Settings, keys: Sequence[int], schedule: NDArray[np.float64]) -> tuple[int, ...]:
@@ -236,7 +236,7 @@ def with_keyframe_strength(
     settings: Settings, curves: Params[NDArray[np.float64]], prompts: PromptTrack
 ) -> Params[NDArray[np.float64]]:
     """Return curves (F,) whose strength is keyframe_strength at keyframes, or at all other frames as in the fork."""
-    if not settings.mode.goes_on or settings.keyframe_distribution == "Off":
+    if not settings.has_keyframe_strength:
         return curves
     at = np.isin(np.arange(settings.max_frames), keyframes_of(settings, prompts.keys))
     if not PROFILES[settings.profile].keyframes_have_their_strength:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deforum.features.table import timeline_of
+from deforum.settings.parseq import Managed
+from deforum.settings.parseq.manifest import Manifest
 from deforum.timeline.keyframes import distribute, keyframes_of
 from tests.helpers import STILL, Make, settings_maker
 
@@ -75,8 +78,12 @@ def test_keyframes_of_prompts_and_parseq(
     keyframes: tuple[int, ...],
 ) -> None:  # fmt: skip
     settings = make(max_frames=50, **{"keyframe_distribution": "Additive", **changes})
-    assert keyframes_of(settings, prompts, parseq) == keyframes
+    if parseq is not None:
+        settings = replace(settings, parseq=Managed(MANIFEST, frozenset(), parseq))
+    assert keyframes_of(settings, prompts) == keyframes
 
+
+MANIFEST = Manifest(10, {}, {})
 
 KEYED: dict[str, object] = {
     "max_frames": 10, "cadence": 3, "strength": 0.7, "keyframe_strength": 0.2, "prompts": {0: "a", 5: "b"},
@@ -112,3 +119,14 @@ def test_in_betweens_lead_to_each_diffused_frame(make: Make, profile: str) -> No
     # One step of the seed for each diffused frame.
     assert [timeline[key].seed for key in timeline.keys] == [5, 6, 7, 8, 9]
     assert [frame.turn for frame in timeline] == [0, 0, 0, 1, 1, 2, 3, 3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("profile", "managed", "strength"),
+    [("corrected", "strength", 0.7), ("corrected", "zoom", 0.2), ("deforum", "zoom", 0.7)],
+)
+def test_strength_of_a_parseq_manifest(make: Make, profile: str, managed: str, strength: float) -> None:
+    settings = replace(make(**KEYED, profile=profile), parseq=Managed(MANIFEST, frozenset([managed]), (0, 4)))
+    timeline = timeline_of(settings)
+    assert timeline.keys == (0, 3, 4, 6, 9)
+    assert timeline[4].params.strength == strength

@@ -10,7 +10,7 @@ import pytest
 from deforum.build import prepare
 from deforum.errors import UserError
 from deforum.features.table import timeline_of
-from deforum.motion.flat import flat_matrix
+from deforum.motion.matrices import flat_matrix
 from deforum.motion.pose import Pose
 from deforum.settings.options import Settings
 from deforum.timeline.ending import Plan, plan_of

@@ -12,12 +12,12 @@ import pytest
 from deforum.errors import UserError
 from deforum.features.table import timeline_of
 from deforum.loading import load
-from deforum.motion.flat import flat_matrix
+from deforum.motion.matrices import flat_matrix
 from deforum.motion.pose import Lens, Pose
 from deforum.settings.options import Settings
 from deforum.timeline.camera_path import Path2D, Path3D
 from deforum.timeline.shake_files import read_shake
-from deforum.timeline.shakes import KINDS, Shake, key_of, synthesise, times, views_2d, views_3d
+from deforum.timeline.shakes import KINDS, Shake, key_of, synthesise, times
 from tests.helpers import STILL, Make, settings_maker, write_settings
 
 
@@ -81,24 +81,24 @@ POSES = [
 
 @pytest.mark.parametrize(("what", "pose", "moved"), POSES)
 def test_signs_and_amplitudes_in_3d(what: str, pose: tuple[float, ...], moved: tuple[float, float]) -> None:
-    view = views_3d(np.array([pose], float), 50)
+    view = Path3D.of_poses(np.array([pose], float), 50)
     x, y, z = np.array([0, 0, 5.0]) @ view.rotation[0] + view.translation[0]
     assert (x / z, y / z) == pytest.approx(moved, abs=1e-9)
 
 
 def test_a_roll_of_the_camera_turns_the_picture_the_other_way() -> None:
     # The camera rolls counter-clockwise seen from behind: a point on the right goes down.
-    view = views_3d(np.array([[0, 0, 0, 0, 0, 0.3]]), 50)
+    view = Path3D.of_poses(np.array([[0, 0, 0, 0, 0, 0.3]]), 50)
     assert (np.array([1, 0, 5.0]) @ view.rotation[0])[1] == pytest.approx(math.sin(0.3))
     # And forward (z backward) brings things nearer.
-    view = views_3d(np.array([[0, 0, -0.4, 0, 0, 0]]), 50)
+    view = Path3D.of_poses(np.array([[0, 0, -0.4, 0, 0, 0]]), 50)
     assert view.translation[0, 2] == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize(("what", "pose", "moved"), POSES[:2] + POSES[4:])
 def test_2d_moves_the_picture_as_3d_does(what: str, pose: tuple[float, ...], moved: tuple[float, float]) -> None:
-    still = Path2D(np.ones(1, complex), np.zeros(1, complex), np.zeros(1, complex), (256, 256))
-    view = views_2d(np.array([pose], float), 50, still)
+    still = Path2D(np.ones(1, complex), np.zeros(1, complex), np.zeros(1, complex), 256)
+    view = still.of_poses(np.array([pose], float), 50)
     focal = Lens.of(70, 1, 256, 256).x
     assert (view.b[0].real, view.b[0].imag) == pytest.approx((focal * moved[0], focal * moved[1]))
     turned = (view.a[0] * 10).imag  # of a point on the right
@@ -124,7 +124,7 @@ def test_after_a_period_the_camera_is_where_it_was(make: Make, key: str) -> None
 def test_the_shake_is_added_in_the_view_of_the_moving_camera(make: Make) -> None:
     moving = {"animation_mode": "3D", "max_frames": 20, "translation_z": 5, "rotation_3d_y": 1}
     steady, shaken = (whole(make(**moving, shake_name=name), 19) for name in ("None", "HANDYCAM_RUN"))
-    poses = views_3d(synthesise("HANDYCAM_RUN").at(np.array([0.0, 19.0])), 50)
+    poses = Path3D.of_poses(synthesise("HANDYCAM_RUN").at(np.array([0.0, 19.0])), 50)
     first, last = (Pose(poses.rotation[i], poses.translation[i]) for i in (0, 1))
     expected = first.inverse().then(steady).then(last)
     assert np.allclose(shaken.rotation, expected.rotation, atol=1e-9)
@@ -250,6 +250,6 @@ def test_paths_in_space_survive_their_curves() -> None:
     from deforum.settings.params import PARAMS, Params
 
     curves = Params(**{name: rng.uniform(0.5, 1.5, 7) for name in PARAMS})
-    for path in (Path3D.read(curves), Path2D.read(curves, (256, 200))):
+    for path in (Path3D.read(curves), Path2D.read(curves, 256, 200)):
         written = path.write(curves)
         assert max(np.abs(getattr(written, name) - getattr(curves, name)).max() for name in PARAMS) < 1e-12
