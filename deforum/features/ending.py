@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 def check(settings: Settings) -> Iterable[tuple[str, str]]:
     """Yield what a loop or an end picture cannot be combined with."""
+    if settings.loop and (settings.first_frame or settings.shots or settings.shot_cuts != "none"):
+        yield "loop", ("loop: it closes one chain of frames; leave out first_frame, shots and shot_cuts, or give loop to "
+                       "a shot with a file of its own")  # fmt: skip
     if not settings.has_ending:
         return
-    name = "loop" if settings.loop else "end_image"
-    if settings.loop and settings.end_image is not None:
+    name = "loop" if settings.loops else "end_image"
+    if settings.loops and settings.end_image is not None:
         yield "end_image", "end_image: a loop ends at its own first frame; leave out end_image, or loop"
     if settings.hybrid_motion != "None":
         yield name, (f"{name}: hybrid_motion {settings.hybrid_motion} cannot be followed backward from the end; set it "

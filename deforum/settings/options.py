@@ -806,7 +806,7 @@ class Settings:
     @property
     def loops(self) -> bool:
         """Whether the last frame leads to the first one."""
-        return self.loop and not self.mode.reads_clip
+        return self.loop and not self.mode.reads_clip and self.first_frame == 0
 
     @property
     def ends_at_picture(self) -> bool:
@@ -816,7 +816,7 @@ class Settings:
     @property
     def has_ending(self) -> bool:
         """Whether the last frames are painted towards a picture."""
-        return self.mode.goes_on and self.max_frames > 1 and (self.loop or self.end_image is not None)
+        return self.mode.goes_on and self.max_frames > 1 and (self.loops or self.ends_at_picture)
 
     @property
     def keys_on_time(self) -> bool:

@@ -40,7 +40,7 @@ def motion_of(settings: Settings, curves: Curves) -> Motion:
     """
     if not settings.mode.goes_on:
         return Motion(curves)
-    shake, closes = shake_of(settings), settings.loop and settings.max_frames > 1
+    shake, closes = shake_of(settings), settings.loops and settings.max_frames > 1
     if shake is None and not closes:
         return Motion(curves)
     if closes:
@@ -91,7 +91,7 @@ def _sway(settings: Settings, curves: Curves, shake: Shake) -> Floats:
     """Return the poses (F, 6) of a shake at each frame."""
     count, time = settings.max_frames, times(curves.shake_speed, settings.fps)
     poses = shake.at(time)
-    if settings.loop and count > 1:
+    if settings.loops and count > 1:
         # The frames after the last one fade into the first ones, so that the shake closes over the loop.
         over = max(min(round(settings.fps), count // 4), 1)
         later = shake.at(2 * time[-1] - time[-2] + time[:over])

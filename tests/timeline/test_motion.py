@@ -173,6 +173,8 @@ def test_pulls_add_up_to_the_end(make: Make, tmp_path: Path, cadence: int, endin
         ({"hybrid_motion": "Affine", "video_init_path": "a.png"}, "loop: hybrid_motion Affine cannot be followed"),
         ({"animation_mode": "3D", "enable_perspective_flip": "true"}, "loop: in 3D it cannot be combined"),
         ({"end_image": "b.png", "loop": "false"}, "b.png"),
+        ({"first_frame": 3}, "loop: it closes one chain of frames"),
+        ({"shot_cuts": "prompts"}, "loop: it closes one chain of frames"),
     ],
 )
 def test_what_cannot_be_combined(make: Make, tmp_path: Path, changes: dict[str, object], message: str) -> None:
