@@ -30,7 +30,8 @@ class CurveLane extends Lane {
 
   /** The curves, decoded when they are first seen: [{run, marks, values}]. */
   get curves() {
-    return this.decoded ??= this.rows.map(([run, row], i) => ({run, marks: this.keyframes[i], values: decode(row.values)}));
+    const read = ([run, row], i) => ({run, marks: this.keyframes[i], values: decode(row.values)});
+    return this.decoded ??= this.rows.map(read);
   }
 
   /** The least and the greatest value; of an open lane, those of the frames in view. */
