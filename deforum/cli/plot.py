@@ -101,11 +101,14 @@ def split(words: Sequence[str]) -> Given:
 def _plot(file: Path, names: Sequence[str], overrides: Sequence[str], console: Console) -> Plot:
     from deforum.reports.plot.timeline import plot_of
     from deforum.reports.tabulate import look
+    from deforum.shots import has_shots
 
     loaded = load_file(file, overrides, to_render=False)
     for line in loaded.report:
         console.note(line, name_of(file))
     settings = loaded.settings
+    if has_shots(settings):
+        console.note("shots: drawn are the settings of the whole film, without those of single shots", name_of(file))
     timeline = look(settings)
     return plot_of(settings, timeline, names, title=name_of(file), is_seed_drawn=settings.seed < 0)
 

@@ -91,6 +91,11 @@ def test_mistakes(say: Say, words: str, message: str) -> None:
     assert Path("mine.html").read_text() == "<!doctype html>\n<p>mine"
 
 
+def test_shots_are_said_not_to_be_drawn(say: Say) -> None:
+    write("film.yaml", "max_frames: 9\nshots: [{name: one, to: 4}, {name: two, zoom: 2}]\n")
+    assert "shots: drawn are the settings of the whole film" in say("plot", "film.yaml").err
+
+
 def test_a_seed_of_minus_1_is_said_to_be_drawn(say: Say) -> None:
     say("plot", "a.yaml", "seed=-1")
     assert '"seed_drawn":true' in Path("a_plot.html").read_text()

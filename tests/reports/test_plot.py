@@ -56,6 +56,11 @@ def test_painted_frames_may_be_irregular(tmp_path: Path, keys: tuple[int, ...], 
     assert (found.painted, found.cadence) == (keys, cadence)
 
 
+def test_a_run_may_begin_later(tmp_path: Path) -> None:
+    found = plot(tmp_path, f"{MOVING}first_frame: 3\n")
+    assert (found.first, found.painted, found.seeds, found.cadence) == (3, (3, 4, 6, 8), (9, 10, 11, 12), 0)
+
+
 def test_curves_are_those_of_the_timeline(tmp_path: Path) -> None:
     angle, translation, strength = plot(tmp_path).curves
     assert np.array_equal(translation.values, np.arange(10) / 4)

@@ -41,6 +41,7 @@ def as_json(plot: Plot) -> Json:
         "seed": plot.seed,
         "seed_drawn": plot.is_seed_drawn,
         "cadence": plot.cadence,
+        "first": plot.first,
         "painted": plot.painted,
         "seeds": plot.seeds,
         "prompts": {

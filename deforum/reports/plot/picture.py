@@ -459,6 +459,13 @@ def duration(seconds: float) -> str:
     return f"{start}:{rest:05.2f}".removesuffix(".00")
 
 
+def frames_words(plot: Plot) -> str:
+    """Return how many frames there are, or which ones are rendered."""
+    if plot.first:
+        return f"frames {plot.first} to {plot.num_frames - 1}"
+    return f"{plot.num_frames} frames" if plot.num_frames > 1 else "1 frame"
+
+
 def pace_words(plot: Plot) -> str:
     """Return which frames are painted."""
     match plot.cadence:
@@ -509,9 +516,9 @@ def _head(sheet: Sheet, plots: Sequence[Plot]) -> None:
             left += 20
         sheet.text(left, y + 16, plot.title or "Timeline", 20, room=RIGHT - left)
         facts = [
-            f"{plot.num_frames} frames" if plot.num_frames > 1 else "1 frame",
+            frames_words(plot),
             f"{plot.fps:g} fps",
-            duration(plot.num_frames / plot.fps),
+            duration((plot.num_frames - plot.first) / plot.fps),
             plot.mode,
             "×".join(map(str, plot.size)) if plot.size else "",
             pace_words(plot),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -133,8 +134,10 @@ class Plot:
     """Whether each run draws another seed, and `seed` stands in for it."""
     cadence: int
     """Frames from one painted frame to the next; 0 where that differs."""
+    first: int
+    """The first frame that is rendered."""
     painted: tuple[int, ...]
-    """Frames that are diffused, ascending."""
+    """Frames that are diffused, ascending from `first` on."""
     seeds: tuple[int, ...]
     """Of each painted frame; empty where they are not shown."""
     prompts: Prompts
@@ -171,6 +174,8 @@ def plot_of(
     rows = [row for row in acting if row.varies] if chosen is None else [row for row in found if row.name in chosen]
     shows_seeds = chosen is None or bool(chosen & {"seed", "subseed", "seed_schedule"})
     width, height = settings.width, settings.height
+    skipped = bisect_left(timeline.keys, timeline.first)
+    painted = timeline.keys[skipped:]
     return Plot(
         title=title,
         num_frames=len(timeline),
@@ -179,9 +184,10 @@ def plot_of(
         mode=settings.animation_mode,
         seed=timeline.seed,
         is_seed_drawn=is_seed_drawn,
-        cadence=_distance(timeline.keys),
-        painted=timeline.keys,
-        seeds=timeline.seeds if shows_seeds else (),
+        cadence=_distance(painted),
+        first=timeline.first,
+        painted=painted,
+        seeds=timeline.seeds[skipped:] if shows_seeds else (),
         prompts=_prompts(timeline),
         rows=tuple(_in_order(rows)),
         steady=tuple(_steady(row) for row in acting if not row.varies and row not in rows) if chosen is None else (),

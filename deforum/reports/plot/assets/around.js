@@ -27,7 +27,8 @@ function makeTitle(runs) {
 
 function factsOf(run) {
   return [
-    run.frames === 1 ? "1 frame" : `${run.frames} frames`, `${show(run.fps)} fps`, briefly(run.frames / run.fps),
+    run.first ? `frames ${run.first} to ${run.frames - 1}` : run.frames === 1 ? "1 frame" : `${run.frames} frames`,
+    `${show(run.fps)} fps`, briefly((run.frames - run.first) / run.fps),
     run.mode, run.size ? `${run.size[0]}×${run.size[1]}` : "",
     run.cadence === 0 ? `${run.painted.length} frames painted`
       : run.cadence === 1 ? "every frame painted" : `painted every ${run.cadence} frames`,

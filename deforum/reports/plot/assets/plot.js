@@ -97,7 +97,8 @@ class Plot {
     this.tip = make("div", "dp-tip");
     this.selection = make("div", "dp-selection");
     this.selection.hidden = true;
-    over.append(this.line, this.tip, this.selection);
+    this.before = make("div", "dp-before"); // frames that are not rendered
+    over.append(this.before, this.line, this.tip, this.selection);
     this.box.append(over);
   }
 
@@ -184,6 +185,7 @@ class Plot {
   point() {
     const {view, cursor} = this, x = view.centre(cursor);
     this.line.hidden = !view.has(cursor);
+    this.before.style.width = `${px(clamp(view.x(Math.min(...this.runs.map(run => run.first))), 0, view.width))}px`;
     this.line.style.left = `${px(x)}px`;
     this.scale.point(cursor);
     for (const lane of this.shown) lane.read(cursor);
