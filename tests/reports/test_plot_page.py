@@ -239,6 +239,16 @@ def test_several_files_lie_over_each_other(show: Show) -> None:
         assert page.locator('[data-name="prompt · film 1"] .dp-band').all_inner_texts() == ["a hill"]
 
 
+def test_frames_that_are_not_rendered_are_faded(show: Show) -> None:
+    with show(f"{TEXT}first_frame: 30\n") as watched:
+        page = watched.page
+        assert page.locator(".dp-facts li").first.inner_text() == "frames 30 to 119"
+        assert frame(page) == 30
+        box, ruler = page.locator(".dp-before").bounding_box(), page.locator(".dp-ruler").bounding_box()
+        assert box is not None and ruler is not None
+        assert box["width"] == pytest.approx(ruler["width"] / 4, abs=0.2)
+
+
 def test_beats_and_waveform_lie_beneath(browser: Browser, tmp_path: Path) -> None:
     settings = load({"max_frames": 60, "seed": 1, "angle": "t"}, to_render=False).settings
     wave = np.linspace(0, 1, 600)

@@ -63,6 +63,7 @@ def draw_picture(plots: Sequence[Plot], theme: Theme = "light", font: str = "") 
         lane.draw(sheet, y)
         sheet.line([(MARGIN, y + lane.height), (RIGHT, y + lane.height)], "line")
         y += lane.height
+    sheet.fade(top + 34, y, min(plot.first for plot in plots))
     _legend(sheet, y + 22, has_beats=any(plot.sound and plot.sound.beats for plot in plots))
     out, info = io.BytesIO(), PngInfo()
     info.add_text("Software", SOFTWARE)
@@ -163,6 +164,16 @@ class Sheet:
         for start in np.arange(0, length, 5.0):
             a, b = start / length, min(start + 2, length) / length
             self.line([(x0 + a * (x1 - x0), y0 + a * (y1 - y0)), (x0 + b * (x1 - x0), y0 + b * (y1 - y0))], color)
+
+    def fade(self, top: float, bottom: float, first: int) -> None:
+        """Fade the frames before `first`, which are not rendered."""
+        from PIL import Image as Drawing
+
+        if first > 0:
+            left, right = round((LEFT - 6) * SCALE), round(self.x(first) * SCALE)
+            corners = left, round(top * SCALE), right, round(bottom * SCALE)
+            part = self.image.crop(corners)
+            self.image.paste(Drawing.blend(part, Drawing.new("RGB", part.size, self.color("bg")), 0.65), corners)
 
     def smooth(self, top: float, height: float) -> Smooth:
         """Return a place to draw smooth shapes on, from LEFT - PAD to RIGHT + PAD."""

@@ -23,7 +23,7 @@ class Plot {
     this.element = element;
     this.options = options;
     this.view = new View();
-    this.cursor = 0;
+    this.cursor = null;
     this.runs = [];
     this.cuts = new Map(); // run -> frames at which its prompts begin
     this.lanes = [];
@@ -46,7 +46,8 @@ class Plot {
     const {view} = this, isWhole = view.isWhole;
     this.runs = Array.isArray(data) ? data : [data];
     view.frames = Math.max(...this.runs.map(run => run.frames));
-    this.cursor = clamp(this.cursor, 0, view.frames - 1);
+    this.first = Math.min(...this.runs.map(run => run.first)); // frame that is rendered
+    this.cursor = clamp(this.cursor ?? this.first, 0, view.frames - 1);
     const cutsOf = run => run.prompts.bands.slice(1).map(start).filter(frame => frame < run.frames);
     this.cuts = new Map(this.runs.map(run => [run, cutsOf(run)]));
     this.build();
@@ -185,7 +186,7 @@ class Plot {
   point() {
     const {view, cursor} = this, x = view.centre(cursor);
     this.line.hidden = !view.has(cursor);
-    this.before.style.width = `${px(clamp(view.x(Math.min(...this.runs.map(run => run.first))), 0, view.width))}px`;
+    this.before.style.width = `${px(clamp(view.x(this.first), 0, view.width))}px`;
     this.line.style.left = `${px(x)}px`;
     this.scale.point(cursor);
     for (const lane of this.shown) lane.read(cursor);
