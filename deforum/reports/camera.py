@@ -121,6 +121,8 @@ def _notes(settings: Settings) -> list[str]:
     notes = [f"camera_file: {note}" for note in camera_track(settings).notes] if drives_camera(settings) else []
     if settings.seed < 0 and any(_has_seed(getattr(settings.params, name)) for name in MOTION):
         notes.append("seed: -1 draws a new one for each run; where motion depends on it, the path is that of seed 0")
+    if settings.shots:
+        notes.append("shots: each one begins a world of its own; the folder of a shot's run gives its path")
     if settings.enable_perspective_flip:
         notes.append("enable_perspective_flip turns the picture itself; the path is that of the camera alone")
     if settings.hybrid_motion != "None":
