@@ -84,6 +84,8 @@ WILDCARDS = Limit(1_000, "wildcards", "a prompt, with those in the lines that we
 CAMERA_FILE = Limit(2**26, "bytes", "a file with a camera's path")
 CAMERA_POSES = Limit(200_000, "poses", "a camera's path")
 
+CUT_FILE = Limit(2**24, "bytes", "a cut list: OTIO, EDL or labels")
+CUTS = Limit(20_000, "clips and markers", "a cut list")
 RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 
 LIMITS: tuple[Limit, ...] = (
@@ -92,7 +94,7 @@ LIMITS: tuple[Limit, ...] = (
     CLIP_FRAMES, METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
     TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, CAMERA_FILE,
-    CAMERA_POSES, RUN_FILE_SIZE,
+    CAMERA_POSES, CUT_FILE, CUTS, RUN_FILE_SIZE,
 )  # fmt: skip
 """Every limit, in the order of the documentation."""
 

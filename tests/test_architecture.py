@@ -48,6 +48,7 @@ FLOORS: dict[str, int] = {
     "deforum.needs": 7,
     "deforum.output": 7,
     "deforum.again": 8,
+    "deforum.cut_lists": 8,
     "deforum.behind": 8,
     "deforum.editing": 8,
     "deforum.going": 8,

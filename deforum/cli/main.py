@@ -30,6 +30,7 @@ from deforum.cli.post import step_arguments, step_command
 from deforum.cli.preview import preview, preview_arguments
 from deforum.cli.render import render, render_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
+from deforum.cli.timeline import timeline, timeline_arguments
 from deforum.cli.verify import verify, verify_arguments
 from deforum.cli.words import is_file, rewrite
 from deforum.errors import UserError
@@ -168,6 +169,11 @@ COMMANDS: dict[str, Command] = {
     "camera": Command(
         "write the 3D camera's path for other programs, or a frame as a point cloud", camera, camera_arguments,
         "FILE|RUN_FOLDER|CAMERA_FILE [name=value ...] -o OUT [--format F] [--scale N] [--frame N]",
+    ),
+    "timeline": Command(
+        "write prompts and keyframes as a cut list (OTIO, EDL, labels), or a cut list as settings",
+        timeline, timeline_arguments,
+        "FILE|RUN_FOLDER [name=value ...] -o OUT.otio|.edl|.txt | CUT_LIST [FILE] [name=value ...] -o OUT.yaml",
     ),
     "film": Command(
         "make a film from the frames of a run, finished or not", film, film_arguments,

@@ -16,6 +16,7 @@ KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("frames", "fl_x"), "a camera file of nerfstudio", _CAMERA),
     (("frames", "camera_angle_x"), "a camera file of nerfstudio", _CAMERA),
     (("asset", "nodes"), "a glTF scene", _CAMERA),
+    (("OTIO_SCHEMA",), "a timeline of OpenTimelineIO", "make settings of it: timeline FILE -o OUT.yaml"),
     (("nodes", "links"), "a ComfyUI workflow", ""),
     (("_class_name",), "a part of a diffusers model", "give the model's folder as model in a settings file"),
     (("architectures", "model_type"), "the configuration of a transformers model", ""),

@@ -228,6 +228,11 @@ def _unknown(written: str) -> str:
     return f"unknown setting {quote(written)}{_meant(setting or written, [*DECLARATIONS, *CANONICAL, *SECTIONS])}"
 
 
+def name_of_setting(word: str) -> str | None:
+    """Return the name of a setting by that or an old one, also of a control unit (cn_1_weight); None for no setting."""
+    return _canonical(word)
+
+
 def find_setting(word: str) -> Declaration | None:
     """Return the declaration of a setting by its name or an old one, also as section.name; None if there is none."""
     section, dot, inner = word.rpartition(".")

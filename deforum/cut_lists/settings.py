@@ -1,0 +1,140 @@
+"""From settings to a cut list, and from a cut list to settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from deforum.cut_lists.cut_list import MARKER, Clip, CutList, Marker
+from deforum.errors import Problem, UserError
+from deforum.loading import load
+from deforum.output.labels import without_home
+from deforum.settings.options import Settings
+from deforum.settings.params import PARAMS
+from deforum.settings.read import dump, find_declaration, list_values, name_of_setting
+from deforum.timeline.prompts import NO_PROMPTS
+from deforum.video.formats import exact_fps
+from schedules import NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, Variables, parse_key
+from schedules.quoting import cut, quote
+
+PROMPTS = ("prompt", "prompts")
+
+
+def from_settings(settings: Settings, *, name: str, film: Path | None = None) -> CutList:
+    """Return the prompts of settings as clips, and the keyframes of the schedules that are given as markers.
+
+    Keyframes that are expressions, such as max_f-2, are at the frame that they mean. Raises ScheduleError where one has
+    no value.
+    """
+    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    notes: list[str] = []
+    placed = {parse_key(key).frame(variables, count): text for key, text in settings.prompts or NO_PROMPTS}
+    starts = [frame for frame in sorted(placed) if 0 <= frame < count]
+    if not starts:  # as in a blend towards a prompt behind the end
+        first = min((frame for frame in placed if frame >= count), default=max(placed))
+        placed, starts = {0: placed[first]}, [0]
+    lost = len(settings.prompts) - len(starts)
+    if lost > 0:
+        notes.append(f"{lost} prompts are outside of the frames 0 to {count - 1}, and left out")
+    ends = [*starts[1:], count]
+    texts = [placed[start] for start in starts]  # the first one acts before it too
+    clips = [Clip(start, end, text) for start, end, text in zip([0, *starts[1:]], ends, texts, strict=True)]
+    markers = [marker for marker in _keyframes(settings, variables) if marker.frame >= 0]
+    if settings.parseq is not None:
+        markers += [Marker(frame, "keyframe in Parseq") for frame in settings.parseq.keyframes]
+    fps = exact_fps(settings.fps)
+    return CutList(
+        name, fps, count, tuple(clips), tuple(sorted(markers)), film, without_home(dump(settings)), tuple(notes)
+    )
+
+
+def _keyframes(settings: Settings, variables: Variables) -> Iterator[Marker]:
+    for name, _, value, default in list_values(settings):
+        if not isinstance(value, NumberSchedule | TextSchedule) or value == default:
+            continue
+        for keyframe in value.keyframes:
+            frame = keyframe.key.frame(variables, settings.max_frames)
+            yield Marker(frame, f"{name}: {_value(keyframe)}")
+
+
+def _value(keyframe: NumberKeyframe | TextKeyframe) -> str:
+    """Return the value of a keyframe as a mapping in YAML has it."""
+    if isinstance(keyframe, TextKeyframe):
+        return keyframe.written if keyframe.value is None else keyframe.value
+    value = keyframe.text.removeprefix(f"{keyframe.key.text}: ")
+    number = re.fullmatch(r"\((-?[\d.]+)\)", value)
+    return number[1] if number and isinstance(keyframe.value, float) else value
+
+
+def to_settings(cuts: CutList, base: Settings | None = None) -> tuple[Settings, tuple[str, ...]]:
+    """Return the settings that a cut list means, as changes of `base`; also notes on what was not understood.
+
+    Clips begin prompts. Markers such as `zoom: 1.02` are keyframes, and replace those of their setting; where there are
+    no clips, other markers begin prompts. Raises UserError for keyframes that cannot be read.
+    """
+    notes = list(cuts.notes)
+    prompts = {clip.start: clip.text for clip in reversed(cuts.clips)}
+    schedules: dict[str, dict[int, str]] = {}
+    others: list[Marker] = []
+    for marker in cuts.markers:
+        found = MARKER.fullmatch(marker.text)
+        name = name_of_setting(found[1]) if found else None
+        if found and found[1].casefold() in PROMPTS:
+            prompts[marker.frame] = found[2].strip()
+        elif found and name is not None and find_declaration(name).type in (NumberSchedule, TextSchedule):
+            schedules.setdefault(name, {})[marker.frame] = found[2].strip()
+        else:
+            others.append(marker)
+    if others and not prompts:
+        prompts = {marker.frame: marker.text.strip() for marker in others if marker.text.strip()}
+    elif others:
+        shown = ", ".join(quote(marker.text, 40) for marker in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        notes.append(f"markers without a keyframe (such as zoom: 1.02) are left out: {shown}{more}")
+    values: dict[str, Any] = {"max_frames": max(cuts.num_frames, 1), "fps": plain_rate(cuts.fps, base), **schedules}
+    if prompts:
+        values["prompts"] = dict(sorted(prompts.items()))
+    try:
+        given = load(values, to_render=False)
+    except UserError as error:
+        where = f"{cut(cuts.name)}, a marker"
+        raise UserError([Problem(each.message, where if each.where else "") for each in error.problems]) from None
+    if base is None:
+        return given.settings, tuple(notes)
+    return _onto(base, given.settings, values, notes), tuple(notes)
+
+
+def _onto(base: Settings, given: Settings, values: Mapping[str, Any], notes: list[str]) -> Settings:
+    """Return settings with those of `values`, as they were read."""
+    params = {name: getattr(given.params, name) for name in values if name in PARAMS}
+    units = list(base.control_units)
+    options: dict[str, Any] = {}
+    for name in values:
+        control = re.fullmatch(r"cn_(\d+)_(\w+)", name)
+        if control is None and name not in PARAMS:
+            options[name] = getattr(given, name)
+        elif control is not None and int(control[1]) <= len(units):
+            place = int(control[1]) - 1
+            value = getattr(given.control_units[place], control[2])
+            units[place] = replace(units[place], **{control[2]: value})
+        elif control is not None:
+            notes.append(f"{name}: there is no such control unit in the settings; left out")
+    if base.parseq is not None:
+        managed = [name for name in values if name in base.parseq.settings]
+        if managed:
+            left = " ".join(dict.fromkeys([*base.parseq_except.split(), *managed]))
+            parseq = replace(base.parseq, settings=base.parseq.settings - set(managed))
+            options |= {"parseq_except": left, "parseq": parseq}
+    return replace(base, params=replace(base.params, **params), control_units=tuple(units), **options)
+
+
+def plain_rate(fps: Fraction, base: Settings | None = None) -> float:
+    """Return a frame rate as it is commonly written: 23.976 for 24000/1001."""
+    if base is not None and exact_fps(base.fps) == fps:
+        return base.fps
+    short = round(float(fps), 3)
+    return short if exact_fps(short) == fps else float(fps)
