@@ -43,12 +43,19 @@ class CutList:
     clips: tuple[Clip, ...] = ()
     """In order; those of a rendered animation follow each other from frame 0 to its end."""
     markers: tuple[Marker, ...] = ()
+    shots: tuple[Clip, ...] = ()
+    """The shots of the film, by name; empty: it is one."""
     film: Path | None = None
     """What the timeline shows, where it is rendered."""
     settings: str = ""
     """The settings as YAML, in formats that can carry them."""
     notes: tuple[str, ...] = ()
     """What was left out, one line each."""
+
+    @property
+    def marks(self) -> tuple[Marker, ...]:
+        """The markers, and one for each shot, for formats that have one track."""
+        return tuple(sorted([*self.markers, *(Marker(shot.start, f"shot: {shot.text}") for shot in self.shots)]))
 
 
 def frame_at(seconds: Fraction | float, fps: Fraction, what: str) -> int:

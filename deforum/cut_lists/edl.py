@@ -10,11 +10,14 @@ from typing import Any
 
 from deforum.cut_lists.cut_list import Clip, CutList, Marker, check_count, one_line
 from deforum.cut_lists.timecode import DROPPED, rate_of, read_timecode, start_of_hour, write_timecode
-from deforum.errors import UserError
+from deforum.errors import Problem, UserError
 from schedules.quoting import cut
 
+MOST_EDITS = 50
+"""Edits of one event that are read."""
 _OWN = re.compile(r"^\* DEFORUM FPS (\d+(?:/\d+)?) LENGTH (\d+)\s*$", re.MULTILINE)
 _LOCATOR = re.compile(r"LOC:\s*(\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d)\s+(?:[A-Z]+(?=\s|$))?\s*(.*)", re.DOTALL)
+_EVENT = re.compile(r"\s*\d+\s.*(?:\s\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d){4}\s*$")
 _NAME = re.compile(r"[^\x20-\x7e]")
 
 
@@ -29,7 +32,7 @@ def write_edl(cuts: CutList) -> str:
         "",
     ]
     starts = [clip.start for clip in cuts.clips]
-    within = [max(bisect_right(starts, marker.frame) - 1, 0) for marker in cuts.markers]
+    within = [max(bisect_right(starts, marker.frame) - 1, 0) for marker in cuts.marks]
     for number, clip in enumerate(cuts.clips):
         source = [write_timecode(frame, fps, rate, hour=0) for frame in (clip.start, clip.end)]
         record = [write_timecode(frame, fps, rate) for frame in (clip.start, clip.end)]
@@ -37,7 +40,7 @@ def write_edl(cuts: CutList) -> str:
         lines.append(f"* FROM CLIP NAME: {one_line(clip.text)}")
         if cuts.film is not None:
             lines.append(f"* SOURCE FILE: {one_line(cuts.film.name)}")
-        for marker, place in zip(cuts.markers, within, strict=True):
+        for marker, place in zip(cuts.marks, within, strict=True):
             if place == number:
                 lines.append(f"* LOC: {write_timecode(marker.frame, fps, rate)} RED     {one_line(marker.text)}")
     return "\n".join(lines) + "\n"
@@ -92,13 +95,28 @@ def _events(text: str, source: str) -> list[Any]:
     except ImportError:
         what = "reading an EDL needs pycmx, which is not installed"
         raise UserError(f"{what}: pip install 'deforum-renderer[otio]'") from None
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if _EVENT.match(line)]
+    check_count(lines, source)
+    title = "" if text.startswith("TITLE") else "TITLE:\n"  # pycmx takes the first line for it, whatever it is
     try:
-        events = list(pycmx.parse_cmx3600(io.StringIO(text)).events)
+        events = list(pycmx.parse_cmx3600(io.StringIO(title + text)).events)
     except Exception as error:
         reason = cut(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
         raise UserError(f"{source}: this is no EDL of the form CMX 3600 ({reason})") from None
-    if not events:
+    for event in events:
+        # Two make a dissolve; the library's time grows with the square of their number.
+        if sum(hasattr(each, "record_in") for each in event.statements) > MOST_EDITS:
+            raise UserError(
+                f"{source}: more than {MOST_EDITS} events in a row have one number; expected numbers that rise"
+            )
+    before = title.count("\n") - 1
+    read = {each.line_number - before for event in events for each in event.statements if hasattr(each, "record_in")}
+    if not lines:
         raise UserError(f"{source}: there are no events in it; expected an EDL of the form CMX 3600")
+    lost = sorted(set(lines) - read)
+    if lost:
+        what = "this event is not in the columns of CMX 3600, number, reel, channels, transition and four timecodes"
+        raise UserError(Problem(what, f"{source}:{lost[0]}"))
     return events
 
 

@@ -16,7 +16,7 @@ LINE = re.compile(r"\s*(-?\d+(?:[.,]\d+)?)\t\s*(-?\d+(?:[.,]\d+)?)(?:\t(.*))?")
 def write_labels(cuts: CutList) -> str:
     """Return the prompts as regions and the keyframes as points, in order of time."""
     rows = [(clip.start, clip.end, clip.text) for clip in cuts.clips]
-    rows += [(marker.frame, marker.frame, marker.text) for marker in cuts.markers]
+    rows += [(marker.frame, marker.frame, marker.text) for marker in cuts.marks]
     rows.sort(key=lambda row: row[0])
     return "".join(f"{_time(begin, cuts.fps)}\t{_time(end, cuts.fps)}\t{one_line(text)}\n" for begin, end, text in rows)
 

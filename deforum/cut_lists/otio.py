@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -43,16 +44,24 @@ def write_otio(cuts: CutList) -> str:
         return otio.opentime.TimeRange(time(start, rate), time(end - start, rate))
 
     whole = stretch(0, cuts.num_frames)
-    missing = otio.schema.MissingReference(available_range=whole)
-    media = missing if cuts.film is None else otio.schema.ExternalReference(cuts.film.resolve().as_uri(), whole)
-    film = otio.schema.Clip(cuts.name, media, whole)
+
+    def media() -> Any:
+        if cuts.film is None:
+            return otio.schema.MissingReference(available_range=whole)
+        return otio.schema.ExternalReference(cuts.film.resolve().as_uri(), whole)
+
+    shots = cuts.shots or (Clip(0, cuts.num_frames, cuts.name),)
+    film = [otio.schema.Clip(shot.text, media(), stretch(shot.start, shot.end)) for shot in shots]
+    starts = [shot.start for shot in shots]
     names = dict.fromkeys(marker.text.partition(":")[0] for marker in cuts.markers)
     colors = {name: _COLORS[number % len(_COLORS)] for number, name in enumerate(names)}
     for marker in cuts.markers:
         color = colors[marker.text.partition(":")[0]]
-        film.markers.append(otio.schema.Marker(marker.text, stretch(marker.frame, marker.frame + 1), color))
+        film[max(bisect_right(starts, marker.frame) - 1, 0)].markers.append(
+            otio.schema.Marker(marker.text, stretch(marker.frame, marker.frame + 1), color)
+        )
     video = otio.schema.TrackKind.Video
-    tracks = [otio.schema.Track("film", [film], kind=video), otio.schema.Track(PROMPT_TRACK, kind=video)]
+    tracks = [otio.schema.Track("film", film, kind=video), otio.schema.Track(PROMPT_TRACK, kind=video)]
     for clip in cuts.clips:
         own = {OWN: {"prompt": clip.text}}
         tracks[1].append(otio.schema.Clip(clip.text, None, stretch(clip.start, clip.end), metadata=own))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deforum.cut_lists.cut_list import MARKER, Clip, CutList, Marker
 from deforum.errors import Problem, UserError
-from deforum.loading import load
+from deforum.features.table import timeline_of
+from deforum.loading import Loaded, load, load_text
 from deforum.output.labels import without_home
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import dump, find_declaration, list_values, name_of_setting
+from deforum.shots import PlacedShot, has_shots, place_shots
 from deforum.timeline.prompts import NO_PROMPTS
 from deforum.video.formats import exact_fps
 from schedules import NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, Variables, parse_key
 from schedules.quoting import cut, quote
 
 PROMPTS = ("prompt", "prompts")
+SHOT = "shot"
 
 
 def from_settings(settings: Settings, *, name: str, film: Path | None = None) -> CutList:
@@ -30,35 +34,61 @@ def from_settings(settings: Settings, *, name: str, film: Path | None = None) ->
     Keyframes that are expressions, such as max_f-2, are at the frame that they mean. Raises ScheduleError where one has
     no value.
     """
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
     notes: list[str] = []
-    placed = {parse_key(key).frame(variables, count): text for key, text in settings.prompts or NO_PROMPTS}
-    starts = [frame for frame in sorted(placed) if 0 <= frame < count]
-    if not starts:  # as in a blend towards a prompt behind the end
-        first = min((frame for frame in placed if frame >= count), default=max(placed))
-        placed, starts = {0: placed[first]}, [0]
-    lost = len(settings.prompts) - len(starts)
-    if lost > 0:
-        notes.append(f"{lost} prompts are outside of the frames 0 to {count - 1}, and left out")
-    ends = [*starts[1:], count]
-    texts = [placed[start] for start in starts]  # the first one acts before it too
-    clips = [Clip(start, end, text) for start, end, text in zip([0, *starts[1:]], ends, texts, strict=True)]
-    markers = [marker for marker in _keyframes(settings, variables) if marker.frame >= 0]
-    if settings.parseq is not None:
-        markers += [Marker(frame, "keyframe in Parseq") for frame in settings.parseq.keyframes]
+    parts: tuple[PlacedShot, ...] = ()
+    if has_shots(settings):
+        timeline = timeline_of(replace(settings, seed=0) if settings.seed < 0 else settings)
+        parts = place_shots(settings, timeline, partial(load, to_render=False), _load_text)
+    shots = tuple(Clip(part.place.start, part.place.stop, part.name) for part in parts)
+    whole = range(settings.first_frame, settings.max_frames)
+    parts = parts or (PlacedShot(name, settings, whole, 0),)
+    clips = [clip for part in parts for clip in _prompts(part, notes)]
+    markers = [marker for part in parts for marker in _keyframes(part, is_alone=len(parts) == 1)]
     fps = exact_fps(settings.fps)
+    text = without_home(dump(settings))
     return CutList(
-        name, fps, count, tuple(clips), tuple(sorted(markers)), film, without_home(dump(settings)), tuple(notes)
-    )
+        name, fps, parts[-1].place.stop, tuple(clips), tuple(sorted(markers)), shots, film, text, tuple(notes)
+    )  # fmt: skip
 
 
-def _keyframes(settings: Settings, variables: Variables) -> Iterator[Marker]:
+def _load_text(text: str, overrides: Sequence[str] = (), *, name: str) -> Loaded:
+    return load_text(text, overrides, name=name, to_render=False)
+
+
+def _prompts(part: PlacedShot, notes: list[str]) -> Iterator[Clip]:
+    """Yield the prompts of a stretch of settings, in frames of the film."""
+    settings, frames = part.settings, part.frames
+    variables = Variables(seed=settings.seed, fps=settings.fps)
+    placed = {
+        parse_key(key).frame(variables, settings.max_frames): text for key, text in settings.prompts or NO_PROMPTS
+    }
+    keys = sorted(frame for frame in placed if frame >= 0) or sorted(placed)
+    before = [key for key in keys if key <= frames.start]
+    first = before[-1] if before else keys[0]  # the first one acts before it too
+    starts = [frames.start, *(key for key in keys if key > max(first, frames.start) and key in frames)]
+    texts = [placed[first], *(placed[key] for key in starts[1:])]
+    outside = [key for key in placed if key < 0 or key >= settings.max_frames]
+    if outside and len(placed) > 1:
+        last = settings.max_frames - 1
+        notes.append(f"prompts outside of the frames 0 to {last} are left out: those at {', '.join(map(str, outside))}")
+    for start, end, text in zip(starts, [*starts[1:], frames.stop], texts, strict=True):
+        yield Clip(part.at + start - frames.start, part.at + end - frames.start, text)
+
+
+def _keyframes(part: PlacedShot, *, is_alone: bool) -> Iterator[Marker]:
+    """Yield the keyframes of a stretch of settings, in frames of the film."""
+    settings, frames = part.settings, part.frames
+    variables = Variables(seed=settings.seed, fps=settings.fps)
+    found: list[tuple[int, str]] = []
     for name, _, value, default in list_values(settings):
-        if not isinstance(value, NumberSchedule | TextSchedule) or value == default:
-            continue
-        for keyframe in value.keyframes:
-            frame = keyframe.key.frame(variables, settings.max_frames)
-            yield Marker(frame, f"{name}: {_value(keyframe)}")
+        if isinstance(value, NumberSchedule | TextSchedule) and value != default:
+            found += [(each.key.frame(variables, settings.max_frames), f"{name}: {_value(each)}")
+                      for each in value.keyframes]  # fmt: skip
+    if settings.parseq is not None:
+        found += [(frame, "keyframe in Parseq") for frame in settings.parseq.keyframes]
+    for frame, text in found:
+        if frame in frames or (is_alone and not frames.start and frame >= 0):
+            yield Marker(part.at + frame - frames.start, text)
 
 
 def _value(keyframe: NumberKeyframe | TextKeyframe) -> str:
@@ -77,12 +107,15 @@ def to_settings(cuts: CutList, base: Settings | None = None) -> tuple[Settings, 
     no clips, other markers begin prompts. Raises UserError for keyframes that cannot be read.
     """
     notes = list(cuts.notes)
+    cuts = _in_frames_of(base, cuts)
     prompts = {clip.start: clip.text for clip in reversed(cuts.clips)}
     schedules: dict[str, dict[int, str]] = {}
     others: list[Marker] = []
     for marker in cuts.markers:
         found = MARKER.fullmatch(marker.text)
         name = name_of_setting(found[1]) if found else None
+        if found and found[1].casefold() == SHOT:
+            continue
         if found and found[1].casefold() in PROMPTS:
             prompts[marker.frame] = found[2].strip()
         elif found and name is not None and find_declaration(name).type in (NumberSchedule, TextSchedule):
@@ -106,6 +139,21 @@ def to_settings(cuts: CutList, base: Settings | None = None) -> tuple[Settings, 
     if base is None:
         return given.settings, tuple(notes)
     return _onto(base, given.settings, values, notes), tuple(notes)
+
+
+def _in_frames_of(base: Settings | None, cuts: CutList) -> CutList:
+    """Return a cut list in the frames of settings, whose first frame need not be 0. Raises UserError for some shots."""
+    if base is None:
+        return cuts
+    if any(shot.file or shot.since for shot in base.shots):
+        raise UserError(f"{cut(cuts.name)}: the settings have shots with frames of their own; prompts and keyframes of "
+                        "the film have no place in them. Give the settings of one shot, or others")  # fmt: skip
+    first = base.first_frame
+    clips = tuple(
+        replace(clip, start=clip.start + first if clip.start else 0, end=clip.end + first) for clip in cuts.clips
+    )
+    markers = tuple(replace(marker, frame=marker.frame + first) for marker in cuts.markers)
+    return replace(cuts, num_frames=cuts.num_frames + first, clips=clips, markers=markers)
 
 
 def _onto(base: Settings, given: Settings, values: Mapping[str, Any], notes: list[str]) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 from deforum.cut_lists.otio import the_library
@@ -44,7 +45,10 @@ def write_timecode(frame: int, fps: Fraction, rate: Fraction, *, hour: int = 1) 
 def read_timecode(text: str, rate: Fraction) -> int:
     """Return the number of frames in a timecode. Raises UserError."""
     opentime = the_library().opentime
+    parts = [int(part) for part in re.findall(r"\d+", text)]
     try:
+        if len(parts) != 4 or any(part >= most for part, most in zip(parts, (24, 60, 60, round(rate)), strict=True)):
+            raise ValueError
         return round(opentime.from_timecode(text, float(rate)).value)
     except (ValueError, OverflowError):
         raise UserError(f"{quote(text, 40)} is no timecode of {float(rate):g} frames a second") from None

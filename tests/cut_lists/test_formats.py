@@ -219,9 +219,57 @@ def test_prompts_around_the_timeline() -> None:
     ).settings
     cuts = from_settings(settings, name="x")
     assert cuts.clips == (Clip(0, 8, "a"), Clip(8, 10, "b"))
-    assert cuts.notes == ("2 prompts are outside of the frames 0 to 9, and left out",)
+    assert cuts.notes == ("prompts outside of the frames 0 to 9 are left out: those at -2, 50",)
     late = load({"prompts": {50: "late"}, "max_frames": 10}, to_render=False).settings
     assert from_settings(late, name="x").clips == (Clip(0, 10, "late"),)
+
+
+SHOTS = """\
+prompts: {0: a sea, 6: a storm}
+max_frames: 20
+fps: 24
+zoom: {0: 1, 9: 1.1}
+shots:
+  - {name: one, to: 8}
+  - {name: two, to: 14, prompts: night}
+  - {name: three}
+"""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_shots(tmp_path: Path, name: str) -> None:
+    """Each with its own prompts and keyframes, in the frames of the film."""
+    (tmp_path / "a.yaml").write_text(SHOTS, encoding="utf-8")
+    settings = load(tmp_path / "a.yaml", to_render=False).settings
+    cuts = from_settings(settings, name="x")
+    assert cuts.clips == (Clip(0, 6, "a sea"), Clip(6, 8, "a storm"), Clip(8, 14, "night"), Clip(14, 20, "a storm"))
+    assert cuts.markers == (Marker(0, "zoom: 1"), Marker(9, "zoom: 1.1"))
+    assert cuts.shots == (Clip(0, 8, "one"), Clip(8, 14, "two"), Clip(14, 20, "three"))
+    text = FORMATS[name].write(cuts)
+    if name == "otio":
+        film = otio.adapters.read_from_string(text, "otio_json").tracks[0]
+        assert [(clip.name, clip.range_in_parent().start_time.value) for clip in film] == [
+            ("one", 0), ("two", 8), ("three", 14),
+        ]  # fmt: skip
+        assert [marker.name for marker in film[1].markers] == ["zoom: 1.1"]
+    else:
+        assert text.count("shot: ") == 3
+    found = FORMATS[name].read(text, "x", cuts.fps)
+    assert found.clips == cuts.clips and set(cuts.markers) <= set(found.markers)
+    again, notes = to_settings(found, settings)
+    assert notes == () and again.shots == settings.shots and again.params.zoom == settings.params.zoom
+    with pytest.raises(UserError, match="the settings have shots with frames of their own"):
+        to_settings(found, replace(settings, shots=(replace(settings.shots[0], since="3"),)))
+
+
+def test_the_first_frame_need_not_be_0() -> None:
+    given = {"prompts": {0: "a", 12: "b"}, "max_frames": 20, "first_frame": 10, "zoom": {0: 1, 15: 2}}
+    settings = load(given, to_render=False).settings
+    cuts = from_settings(settings, name="x")
+    assert (cuts.num_frames, cuts.clips) == (10, (Clip(0, 2, "a"), Clip(2, 10, "b")))
+    assert cuts.markers == (Marker(5, "zoom: 2"),)
+    again, _ = to_settings(cuts, settings)
+    assert (again.prompts, again.max_frames, again.params.zoom.text) == ((("0", "a"), ("12", "b")), 20, "15: (2)")
 
 
 def test_keyframes_of_control_units() -> None:
