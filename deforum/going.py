@@ -30,6 +30,7 @@ from deforum.events import (
 from deforum.features.feature import Recording
 from deforum.models.kept import KeptModels
 from deforum.models.transfer import Arriving, download
+from deforum.output.chapters import film_chapters
 from deforum.output.checkpoints import Checkpoints, path_of, read_checkpoint
 from deforum.output.choice import Film, Outputs
 from deforum.output.finished import ranges
@@ -286,6 +287,7 @@ class Going:
         out = Run(
             run.folder, run.settings_text, width=width, height=height, fps=settings.fps, outputs=outputs,
             label=of_pictures, film_label=label, ledger=run.ledger, first=frames.start,
+            chapters=film_chapters(settings, prepared.shots, first=frames.start),
             before=[self._frame(index) for index in frames if index < first],
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ MOST_EDITS = 50
 """Edits of one event that are read."""
 _OWN = re.compile(r"^\* DEFORUM FPS (\d+(?:/\d+)?) LENGTH (\d+)\s*$", re.MULTILINE)
 _LOCATOR = re.compile(r"LOC:\s*(\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d)\s+(?:[A-Z]+(?=\s|$))?\s*(.*)", re.DOTALL)
-_EVENT = re.compile(r"\s*\d+\s.*(?:\s\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d){4}\s*$")
+_EVENT = re.compile(r"\s*\d+\s.*(?:\s+\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d){4}\s*$")
 _NAME = re.compile(r"[^\x20-\x7e]")
 
 

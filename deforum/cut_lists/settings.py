@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deforum.cut_lists.cut_list import MARKER, Clip, CutList, Marker
 from deforum.errors import Problem, UserError
-from deforum.features.table import timeline_of
-from deforum.loading import Loaded, load, load_text
+from deforum.loading import load
+from deforum.output.chapters import prompt_clips, shots_of
 from deforum.output.labels import without_home
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import dump, find_declaration, list_values, name_of_setting
-from deforum.shots import PlacedShot, has_shots, place_shots
-from deforum.timeline.prompts import NO_PROMPTS
+from deforum.shots import PlacedShot
 from deforum.video.formats import exact_fps
 from schedules import NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, Variables, parse_key
 from schedules.quoting import cut, quote
@@ -35,10 +33,7 @@ def from_settings(settings: Settings, *, name: str, film: Path | None = None) ->
     no value.
     """
     notes: list[str] = []
-    parts: tuple[PlacedShot, ...] = ()
-    if has_shots(settings):
-        timeline = timeline_of(replace(settings, seed=0) if settings.seed < 0 else settings)
-        parts = place_shots(settings, timeline, partial(load, to_render=False), _load_text)
+    parts = shots_of(settings)
     shots = tuple(Clip(part.place.start, part.place.stop, part.name) for part in parts)
     whole = range(settings.first_frame, settings.max_frames)
     parts = parts or (PlacedShot(name, settings, whole, 0),)
@@ -51,28 +46,16 @@ def from_settings(settings: Settings, *, name: str, film: Path | None = None) ->
     )  # fmt: skip
 
 
-def _load_text(text: str, overrides: Sequence[str] = (), *, name: str) -> Loaded:
-    return load_text(text, overrides, name=name, to_render=False)
-
-
 def _prompts(part: PlacedShot, notes: list[str]) -> Iterator[Clip]:
     """Yield the prompts of a stretch of settings, in frames of the film."""
-    settings, frames = part.settings, part.frames
+    settings, last = part.settings, part.settings.max_frames - 1
     variables = Variables(seed=settings.seed, fps=settings.fps)
-    placed = {
-        parse_key(key).frame(variables, settings.max_frames): text for key, text in settings.prompts or NO_PROMPTS
-    }
-    keys = sorted(frame for frame in placed if frame >= 0) or sorted(placed)
-    before = [key for key in keys if key <= frames.start]
-    first = before[-1] if before else keys[0]  # the first one acts before it too
-    starts = [frames.start, *(key for key in keys if key > max(first, frames.start) and key in frames)]
-    texts = [placed[first], *(placed[key] for key in starts[1:])]
-    outside = [key for key in placed if key < 0 or key >= settings.max_frames]
-    if outside and len(placed) > 1:
-        last = settings.max_frames - 1
+    keys = [parse_key(key).frame(variables, last + 1) for key, _ in settings.prompts]
+    outside = [key for key in keys if not 0 <= key <= last]
+    if outside and len(keys) > 1:
         notes.append(f"prompts outside of the frames 0 to {last} are left out: those at {', '.join(map(str, outside))}")
-    for start, end, text in zip(starts, [*starts[1:], frames.stop], texts, strict=True):
-        yield Clip(part.at + start - frames.start, part.at + end - frames.start, text)
+    for clip in prompt_clips(settings, part.frames, part.at):
+        yield Clip(clip.start, clip.end, clip.text)
 
 
 def _keyframes(part: PlacedShot, *, is_alone: bool) -> Iterator[Marker]:

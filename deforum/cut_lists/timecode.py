@@ -49,7 +49,7 @@ def read_timecode(text: str, rate: Fraction) -> int:
     try:
         if len(parts) != 4 or any(part >= most for part, most in zip(parts, (24, 60, 60, round(rate)), strict=True)):
             raise ValueError
-        return round(opentime.from_timecode(text, float(rate)).value)
+        return int(opentime.from_timecode(text, float(rate)).value)
     except (ValueError, OverflowError):
         raise UserError(f"{quote(text, 40)} is no timecode of {float(rate):g} frames a second") from None
 
@@ -59,7 +59,7 @@ def start_of_hour(frames: int, rate: Fraction) -> int:
     opentime = the_library().opentime
     seconds = round(rate)
     hour = frames // (seconds * 3600 - (108 * (seconds // 30) if rate in DROPPED else 0))
-    return round(opentime.from_timecode(_begin(hour, rate), float(rate)).value) if 0 < hour < 24 else 0
+    return int(opentime.from_timecode(_begin(hour, rate), float(rate)).value) if 0 < hour < 24 else 0
 
 
 def _begin(hour: int, rate: Fraction) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from deforum.errors import UserError, disk_error
 from deforum.loading import load
 from deforum.metadata import SETTINGS, read_texts
+from deforum.output.chapters import film_chapters, shots_of
 from deforum.output.choice import Film, Outputs
 from deforum.output.finished import Frames, Pictures, find_frames, find_run
 from deforum.output.labels import Label
@@ -20,12 +21,14 @@ from deforum.settings.read import Findings, Given, collect, read_overrides
 from deforum.sources import SETTINGS_FILE, origin_in, read_source
 from deforum.video.formats import FORMATS
 from deforum.video.reader import fit_picture
+from deforum.video.tags import Chapter
 from deforum.video.writer import Pixels, VideoWriter
+from schedules import ScheduleError
 
 SIZES = ("width", "height")
 ACTING = (
     *SIZES, "fps", "clip_fit", "video_format", "crf", "video_quality", "video_preset", "make_gif", "add_soundtrack",
-    "soundtrack_path", "video_init_path", "extract_from_frame", "save_metadata",
+    "soundtrack_path", "video_init_path", "extract_from_frame", "save_metadata", "chapters",
 )  # fmt: skip
 """Settings that act on a film of finished frames."""
 _LARGEST = 16384
@@ -75,7 +78,7 @@ def make_films(
     writers = [
         VideoWriter(
             unfinished(path), width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
-            soundtrack=film.soundtrack, comment=found.comment,
+            soundtrack=film.soundtrack, comment=found.comment, chapters=_chapters(found, begin),
         )
         for path, film in films.items()
     ]  # fmt: skip
@@ -97,6 +100,14 @@ def make_films(
     for path in films:
         unfinished(path).replace(path)
     return FilmResult(tuple(films), shown, tuple(notes))
+
+
+def _chapters(found: FilmSettings, begin: int) -> tuple[Chapter, ...]:
+    """Return the chapters of a run's film; none where its shots cannot be read any more."""
+    run = replace(found.run, chapters=found.settings.chapters, save_metadata=found.settings.save_metadata)
+    with suppress(UserError, ScheduleError):
+        return film_chapters(run, shots_of(run), first=begin)
+    return ()
 
 
 def unfinished(path: Path) -> Path:

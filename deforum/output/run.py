@@ -33,6 +33,7 @@ from deforum.program import command_line
 from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE
 from deforum.video.ffmpeg import VideoError
 from deforum.video.formats import FORMATS, exact_fps
+from deforum.video.tags import Chapter
 from deforum.video.writer import Pixels, VideoWriter, frozen
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Run:
     that fails too, leaving the block raises VideoError, with ffmpeg's message. An error in the block completes the
     files with the frames so far and gets a note with their folder and the commands that go on; KeyboardInterrupt does
     not wait. `label` is written into pictures and films, `film_label` into films where it is another; None: they say
-    nothing.
+    nothing. `chapters` are those of the films.
 
     With a `ledger`, what is written is recorded, so that the run can be resumed. `before` are the frames that are there
     already, from the first one on: films and subtitles begin with them. `first` is the index of the first frame.
@@ -72,6 +73,7 @@ class Run:
         label: Label | None = None,
         film_label: Label | None = None,
         ledger: Ledger | None = None,
+        chapters: Sequence[Chapter] = (),
         before: Sequence[Frame] = (),
         first: int = 0,
     ) -> None:
@@ -89,6 +91,7 @@ class Run:
         """Frames that came out different from those that were there."""
         self._settings_text = settings_text
         self._label, self._ledger, self._before = label, ledger, before
+        self._chapters = chapters
         self._film_label = label if film_label is None else film_label
         self._size, self._fps = (width, height), fps
         self._writers: list[tuple[Film, VideoWriter]] = []
@@ -132,7 +135,7 @@ class Run:
         writer = VideoWriter(
             path, *self._size, self._fps,
             format=film.format, quality=film.quality, preset=film.preset, soundtrack=film.soundtrack,
-            comment=self._film_label.comment if self._film_label else "",
+            comment=self._film_label.comment if self._film_label else "", chapters=self._chapters,
         )  # fmt: skip
         # The ffmpeg of a run that was killed may still write into its file, which it keeps under no name.
         with contextlib.suppress(OSError):

@@ -707,6 +707,12 @@ class Settings:
         "Source of the video's sound.", acts=_FILM)
     soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.",
         acts=_FILM & chosen("add_soundtrack", "File"), path=True)
+    chapters: bool = _files(True, "",
+        "Marks where each prompt begins as a chapter of the film (not in GIF and WebP). Not with save_metadata off.",
+        acts=_FILM & on("save_metadata"))
+    save_values: Literal["none", "csv", "json", "both"] = _files("none", "",
+        "Also writes every value of each frame, with seed and prompt, into values.csv or values.json of the run's "
+        "folder.")
     subtitles: str = _files("", "", "Fields of each frame shown in a subtitle file, such as: seed strength prompt.")
     checkpoint_every: int = _files(0, "frames",
         "Painted frames from one saved state to the next; a run that was stopped in any way is resumed from the last "

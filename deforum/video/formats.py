@@ -36,6 +36,7 @@ class Format:
     max_fps: int = 1000
     bits: Literal[8, 16] = 8  # per channel of the frames handed over; 16: the format keeps more than 8
     audio: tuple[str, ...] = ()  # empty: this format has no sound
+    chapters: bool = True  # whether the container has chapters
     countable: bool = True  # False: the container joins equal frames, so frames cannot be counted without decoding
 
 
@@ -103,12 +104,13 @@ FORMATS: dict[str, Format] = {
     ),
     "gif": Format(
         "animated GIF, a palette for every frame", ".gif", "bgr0",
-        _LOSSLESS, MKV, "gif", ("-filter_complex", _GIF, "-loop", "0"), max_fps=50, countable=False,
+        _LOSSLESS, MKV, "gif", ("-filter_complex", _GIF, "-loop", "0"), max_fps=50, chapters=False,
+        countable=False,
     ),
     "webp": Format(
         "animated WebP", ".webp", "bgr0",
         _LOSSLESS, MKV, "webp", ("-c:v", "libwebp_anim", "-loop", "0", "-compression_level", "4"),
-        Quality("-quality", 90, 0, 100), quality_at_end=True, largest=16383, countable=False,
+        Quality("-quality", 90, 0, 100), quality_at_end=True, largest=16383, chapters=False, countable=False,
     ),
 }  # fmt: skip
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from deforum.metadata import SETTINGS, gif, read_texts, webp
@@ -23,12 +26,34 @@ _DEMUXERS = ((4, b"ftyp", "mov"), (0, b"\x1a\x45\xdf\xa3", "matroska"))
 
 def metadata_file(comment: str) -> Path:
     """Write a metadata file of ffmpeg's with a comment into the folder for temporary files; the caller deletes it."""
-    escaped = _SPECIAL.sub(r"\\\1", comment)
+    return _temporary(";FFMETADATA1\ncomment=" + _SPECIAL.sub(r"\\\1", comment) + "\n")
+
+
+def _temporary(text: str) -> Path:
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", errors="replace", newline="\n", suffix=".ffmetadata", delete=False
     ) as file:
-        file.write(f";FFMETADATA1\ncomment={escaped}\n")
+        file.write(text)
     return Path(file.name)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A mark in a film, from a frame to the next chapter."""
+
+    frame: int
+    title: str
+
+
+def chapter_file(chapters: Sequence[Chapter], num_frames: int, fps: Fraction) -> Path:
+    """Write a metadata file of ffmpeg's with the chapters of a film, at exact frames; the caller deletes it."""
+    lines = [";FFMETADATA1"]
+    ends = [chapter.frame for chapter in chapters[1:]]
+    for chapter, end in zip(chapters, [*ends, num_frames], strict=True):
+        title = _SPECIAL.sub(r"\\\1", chapter.title)
+        times = f"START={chapter.frame}\nEND={min(end, num_frames)}"
+        lines.append(f"[CHAPTER]\nTIMEBASE={fps.denominator}/{fps.numerator}\n{times}\ntitle={title}")
+    return _temporary("\n".join(lines) + "\n")
 
 
 def add_comment(path: Path, comment: str) -> None:

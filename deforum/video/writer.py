@@ -17,6 +17,7 @@ import contextlib
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +44,7 @@ from deforum.video.ffmpeg import (
     run_ffmpeg,
 )
 from deforum.video.formats import FORMATS, MKV, Format, exact_fps
-from deforum.video.tags import add_comment, metadata_file
+from deforum.video.tags import Chapter, add_comment, chapter_file, metadata_file
 from deforum.video.watchdog import Watchdog, give_way, start
 
 Pixels = NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
@@ -106,7 +107,8 @@ class VideoWriter:
     `quality` is the codec's own number (h264: crf 0..51, lower is better, 17 by default), `preset` its trade-off of
     time and size. Frames are uint8 or uint16; formats with `bits` 16 keep more than 8 bits. Sizes that a format cannot
     store (odd ones, for 4:2:0) are padded at the right and bottom by repeating the last column and row. `comment` is
-    a text of any length in the file's metadata; `tags.read_comment` reads it.
+    a text of any length in the file's metadata; `tags.read_comment` reads it. `chapters`, in order, begin at frame 0;
+    those after the last frame are left out, and formats without chapters have none.
 
     Leaving the block without an error completes the file: it has exactly the frames written, or VideoError is raised
     and the working file stays. An error in the block also completes it, with the frames so far; KeyboardInterrupt
@@ -125,6 +127,7 @@ class VideoWriter:
         preset: str | None = None,
         soundtrack: Soundtrack | None = None,
         comment: str = "",
+        chapters: Sequence[Chapter] = (),
     ) -> None:
         _check(path, width, height, fps, format, quality, preset, soundtrack)
         self.path = path
@@ -134,7 +137,7 @@ class VideoWriter:
         self._name = format
         self._fps = exact_fps(fps)
         self._quality, self._preset = quality, preset
-        self._soundtrack, self._comment = soundtrack, comment
+        self._soundtrack, self._comment, self._chapters = soundtrack, comment, chapters
         self._width, self._height = width, height
         self._ffmpeg: subprocess.Popen[bytes] | None = None
         self._dog: Watchdog | None = None
@@ -281,10 +284,16 @@ class VideoWriter:
         again = "copy" not in row.finish
         video = () if "-filter_complex" in row.finish else ("-map", "0:v:0")
         quality = _quality_options(row, self._quality) if row.quality_at_end else []
+        chapters = [chapter for chapter in self._chapters if chapter.frame < self.num_frames] if row.chapters else []
+        marks: Path | None = None
+        marked: list[str] = []
         try:
+            if len(chapters) > 1:
+                marks = chapter_file(chapters, self.num_frames, fps)
+                marked = ["-f", "ffmetadata", "-i", str(marks), "-map_chapters", "2" if sound_input else "1"]
             run_ffmpeg(
                 [
-                    *(("-r", str(fps)) if again else ()), "-i", str(self.working_path), *sound_input,
+                    *(("-r", str(fps)) if again else ()), "-i", str(self.working_path), *sound_input, *marked,
                     *video, *row.finish, *quality, *sound,
                     "-fps_mode", "passthrough", "-f", row.muxer, str(finishing),
                 ],
@@ -299,6 +308,9 @@ class VideoWriter:
         except (VideoError, OSError) as error:
             finishing.unlink(missing_ok=True)
             raise VideoError(f"{error}\n  The film without this last step: {self.working_path}") from error
+        finally:
+            if marks is not None:
+                marks.unlink(missing_ok=True)
 
 
 def _quality_options(row: Format, quality: int | None) -> list[str]:

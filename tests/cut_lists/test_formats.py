@@ -136,7 +136,7 @@ def test_a_timeline_that_was_edited() -> None:
     timeline.tracks.markers.append(otio.schema.Marker("look here", stretch(time(31, 24), time(1, 24))))
     several = otio.schema.SerializableCollection("all", [timeline, otio.schema.Timeline("other")])
     cuts = FORMATS["otio"].read(several.to_json_string(), "cut.otio", None)
-    assert (cuts.fps, cuts.num_frames) == (24, 48 + 12 + 24 + 48)
+    assert (cuts.fps, cuts.num_frames) == (Fraction(24), 48 + 12 + 24 + 48)
     assert cuts.clips == (Clip(0, 48, "a sea"), Clip(60, 84, "a storm"), Clip(84, 132, "night"))
     assert cuts.markers == (Marker(12, "zoom: 1.1"), Marker(30, "cfg_scale: 9"), Marker(31, "look here"),
                             Marker(72, "strength = 0.5"))  # fmt: skip
