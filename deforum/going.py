@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum import atomic
 from deforum.behind import behind, finishing
 from deforum.build import Animation, Prepared, build, independent_every
 from deforum.errors import UserError, disk_error
@@ -44,8 +45,10 @@ from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
 from deforum.post.behind import make_behind
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
+from deforum.reports import tabulate
 from deforum.settings.options import Settings
 from deforum.settings.parseq.find import embedded
+from deforum.sources import VALUES_FILES
 from deforum.timeline.frame import Frame
 from deforum.video.formats import FORMATS
 from deforum.video.writer import Pixels, VideoWriter, frozen
@@ -280,6 +283,7 @@ class Going:
         if stretch.start < stretch.last:
             animation, finish = finishing(self._build(stretch.part), self.models)
             self._record_machine(animation)
+        self._write_values(settings.save_values)
         label, stopped, paused = self._label(len(self.parts) - 1), False, False
         of_pictures = self._label(stretch.part)
         made: list[VideoWriter] = []
@@ -349,6 +353,29 @@ class Going:
         films = (*out.films, *(writer.path for writer in made if writer.path.is_file()))
         run.finish(films, total, keep_frames=out.keep_frames or bool(settings.chains))
         return RunResult(out.films[0] if out.films else None, run.folder, total, out.films, False)
+
+    def _write_values(self, kind: Literal["none", "csv", "json", "both"]) -> None:
+        """Write the values of all frames of the run beside its film, where that is asked for."""
+        if kind == "none":
+            return
+        stretches: list[tabulate.Stretch] = []
+        begins = [part.since for part in self.run.record.parts]
+        for prepared, since, until in zip(self.parts, begins, [*begins[1:], self.run.record.total], strict=True):
+            frames = range(max(since, self.run.record.first), until)
+            if not prepared.shots:
+                stretches.append(tabulate.Stretch(prepared.settings, prepared.timeline, frames, frames.start))
+            for shot in prepared.shots:
+                at, end = max(frames.start, shot.place.start), min(frames.stop, shot.place.stop)
+                own = shot.frames[at - shot.at : max(end, at) - shot.at]
+                stretches.append(tabulate.Stretch(shot.settings, shot.timeline, own, at))
+        table = tabulate.tabulate_run([each for each in stretches if each.frames])
+        for name, file in VALUES_FILES.items():
+            if kind in (name, "both"):
+                path = self.run.folder / file
+                try:
+                    atomic.write(path, tabulate.FORMATS[name](table).encode())
+                except OSError as error:
+                    raise disk_error(error, path) from error
 
     def _since(self, stretch: Stretch) -> int:
         """Return the frame from which features save what a stretch renders: also on the way, where it is the same."""

@@ -22,6 +22,8 @@ HEADING = "# Rendered by deforum"
 """First words of the settings that a run writes."""
 SETTINGS_FILE, FRAMES_FOLDER = "settings.yaml", "frames"
 """Names in the folder of a run."""
+VALUES_FILES = {"csv": "values.csv", "json": "values.json"}
+"""Names of the tables of values (save_values) in the folder of a run."""
 RUN_FILE, SWEEP_FILE, STEP_FILE = "run.json", "sweep.json", "step.json"
 """The record of a run, of a sweep, and of a step behind a run, in their folders."""
 

@@ -28,9 +28,9 @@ STDIN = Path("-")
 def is_settings_name(path: Path) -> bool:
     """Whether a file of a folder is taken for settings, by its name; records of runs and camera files are not."""
     from deforum.profiling import TRACE_FILE
-    from deforum.sources import RUN_FILE, STEP_FILE, SWEEP_FILE
+    from deforum.sources import RUN_FILE, STEP_FILE, SWEEP_FILE, VALUES_FILES
 
-    others = (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE, *CAMERA_NAMES)
+    others = (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE, *CAMERA_NAMES, *VALUES_FILES.values())
     return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in others
 
 

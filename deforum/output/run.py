@@ -30,7 +30,7 @@ from deforum.output.ledger import Ledger
 from deforum.output.pictures import PICTURES
 from deforum.output.subtitles import Subtitles
 from deforum.program import command_line
-from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE
+from deforum.sources import FRAMES_FOLDER, SETTINGS_FILE, VALUES_FILES
 from deforum.video.ffmpeg import VideoError
 from deforum.video.formats import FORMATS, exact_fps
 from deforum.video.tags import Chapter
@@ -256,7 +256,7 @@ class Run:
 
     def _remove_empty(self) -> None:
         for path in self.folder.iterdir():
-            if path.is_file() and path.suffix in (".srt", ".yaml"):
+            if path.is_file() and (path.suffix in (".srt", ".yaml") or path.name in VALUES_FILES.values()):
                 path.unlink()
         with contextlib.suppress(OSError):
             self.frames_folder.rmdir()

@@ -101,7 +101,8 @@ OF_THE_RUN = {
 """Settings that change no frame: where it is written, and how it is computed."""
 OF_FILMS = {
     "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
-    "add_soundtrack", "soundtrack_path", "subtitles", "chapters", "save_values", "save_metadata", "interpolate", "slow_motion", "interpolator",
+    "chapters", "save_values",
+    "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
     "interpolator_inputs", "interpolate_keep_frames", "upscale", "upscaler", "post", "r_upscale_video",
     "r_upscale_factor", "r_upscale_model", "r_upscale_keep_imgs", "frame_interpolation_use_upscaled",
 }  # fmt: skip

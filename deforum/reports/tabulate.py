@@ -130,6 +130,30 @@ def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frame
     return Table({"frame": chosen, **{name: column(name) for name in names}})
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Frames of settings that a run shows from its frame `at` on."""
+
+    settings: Settings
+    timeline: Timeline
+    frames: range
+    at: int
+
+
+def tabulate_run(stretches: Sequence[Stretch]) -> Table:
+    """Return a table of all columns of a run whose settings change on the way; a column that is not there is empty."""
+    tables = [
+        tabulate(each.settings, each.timeline, column_names(each.settings), each.frames) for each in stretches
+    ]
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    columns: dict[str, list[Cell]] = {
+        name: [cell for table in tables for cell in table.columns.get(name, [""] * len(table.columns["frame"]))]
+        for name in names
+    }
+    frames = [each.at + number for each in stretches for number in range(len(each.frames))]
+    return Table({**columns, "frame": frames})
+
+
 # --- which frames -----------------------------------------------------------------------------------------------------
 
 

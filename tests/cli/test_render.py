@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import pytest
 
-from deforum.video.ffmpeg import count_frames
+from deforum.video.ffmpeg import count_frames, ffmpeg_path
 from tests.cli.greys import paint_greys
 from tests.helpers import wait_until
 from tests.helpers.command import ENVIRONMENT, SEA, Said, Say, say
@@ -54,6 +54,28 @@ def test_a_render_ends_with_the_path_of_the_video(sea: Path, tmp_path: Path, pai
     assert sorted(p.name for p in (tmp_path / "films" / "sea").iterdir()) == [
         "frames", "frames.jsonl", "run.json", "sea.mp4", "settings.yaml"
     ]  # fmt: skip
+
+
+def test_values_and_chapters_beside_the_film(sea: Path, tmp_path: Path, paint: Say) -> None:
+    """In a run that was stopped and resumed with another strength, and in a film of its frames."""
+    words = ["prompts={0: a sea, 3: a storm}", "save_values=both", "noise=t/10", "-q", "-o", tmp_path / "films"]
+    assert paint(sea, *words, "strength=0.5").status == 0
+    run = tmp_path / "films" / "sea"
+    table = [line.split(",") for line in (run / "values.csv").read_text(encoding="utf-8").splitlines()]
+    assert [row[0] for row in table] == ["frame", "0", "1", "2", "3", "4", "5"]
+    assert [row[table[0].index("noise")] for row in table[1:]] == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert json.loads((run / "values.json").read_text(encoding="utf-8"))["prompt"][2:4] == ["a sea", "a storm"]
+    assert paint("check", run).status == 0 and paint("values", run / "settings.yaml", "-q").out.splitlines() == [
+        ",".join(row) for row in table
+    ]
+    assert paint("check", run.parent / "sea", "-q").out.count("good") == 1  # values.json is no settings file
+    assert paint("film", run, "video_format=webm", "-q").status == 0
+    for film in (run / "sea.mp4", run / "sea.webm"):
+        told = subprocess.run([ffmpeg_path(), "-i", str(film)], capture_output=True, text=True).stderr
+        assert told.count("Chapter #0") == 2 and "a storm" in told and "start 0.25" in told
+    assert paint("film", run, "chapters=false", "-q", "-o", tmp_path / "plain.mp4").status == 0
+    told = subprocess.run([ffmpeg_path(), "-i", str(tmp_path / "plain.mp4")], capture_output=True, text=True).stderr
+    assert "Chapter" not in told
 
 
 def test_the_resolved_settings_render_the_same_again(sea: Path, tmp_path: Path, paint: Say) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deforum.loading import load
+from deforum.reports import tabulate
 from tests.helpers import ROOT
 from tests.helpers.command import LOOKED_AT, Said, Say
 
@@ -108,3 +109,18 @@ def test_a_reader_that_has_seen_enough_is_no_mistake(tmp_path: Path) -> None:
     command = f"'{sys.executable}' '{ROOT / 'render.py'}' values a.yaml -q | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.startswith("frame,diffused") and done.stderr == ""
+
+
+def test_a_run_whose_settings_change() -> None:
+    """The frames are those of the film; a column that not all have is empty elsewhere."""
+    unit = {"cn_1_enabled": True, "cn_1_model": "embedded", "cn_1_source": "init", "cn_1_weight": "t/2"}
+    one, other = (load({"max_frames": 6, "seed": 3, "noise": "t/10", **more}, to_render=False).settings
+                  for more in ({"prompts": "a"}, {"prompts": "b", **unit}))  # fmt: skip
+    stretches = [
+        tabulate.Stretch(one, tabulate.look(one), range(2), 0),
+        tabulate.Stretch(other, tabulate.look(other), range(4, 6), 2),
+    ]
+    columns = tabulate.tabulate_run(stretches).columns
+    assert (columns["frame"], columns["prompt"]) == ([0, 1, 2, 3], ["a", "a", "b", "b"])
+    assert columns["noise"] == [0, 0.1, 0.4, 0.5]
+    assert columns["cn_1_weight"] == ["", "", 2, 2.5]
