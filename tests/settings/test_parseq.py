@@ -27,6 +27,7 @@ from deforum.settings.parseq.manifest import read_manifest
 from deforum.settings.read import dump
 from deforum.timeline.timeline import Timeline
 from tests.helpers.manifests import rendered, text_of
+from tests.security.fuzz import MOST_CPU, limited
 
 REAL = Path(os.environ.get("DEFORUM_REAL") or Path(__file__).parents[3] / "shared" / "real")
 PUBLIC = REAL / "settings" / "parseq-manifest.json"
@@ -453,6 +454,14 @@ def test_no_more_than_a_few_faults_are_told() -> None:
             changed(rendered_frames=[{"frame": index, "a": None if index else 1} for index in range(99)]), "m"
         )
     assert len(caught.value.problems) == 5
+
+
+def test_a_long_manifest_takes_no_more_than_its_share_of_time() -> None:
+    """Every frame with a prompt of its own."""
+    frames = ",".join(f'{{"frame":{index},"zoom":1,"deforum_prompt":"a {index}"}}' for index in range(60_000))
+    with limited(MOST_CPU):
+        found = read_manifest('{"rendered_frames":[' + frames + "]}", "m")
+    assert found.num_frames == 60_000 and found.texts["deforum_prompt"][-1] == "a 59999"
 
 
 def test_deforum_takes_the_last_of_equal_frames() -> None:

@@ -68,11 +68,11 @@ def take_manifest(
     excepted = read_except(settings.parseq_except)
     own = own or {}
     own = {name: told for given, told in own.items() for name in (OF_SEEDS if given == "seed" else (given,))}
-    offered = manage(settings, manifest)[0].parseq
-    assert offered is not None
-    if "seed_schedule" in offered.settings:  # which turns Deforum's switch of subseeds on
+    all_of_it = manage(settings, manifest)[0].parseq if own else None
+    offered = frozenset[str]() if all_of_it is None else all_of_it.settings
+    if "seed_schedule" in offered:  # which turns Deforum's switch of subseeds on
         own = {name: told for name, told in own.items() if told or not name.startswith("subseed")}
-    kept_own = [name for name in own if name in offered.settings and name not in excepted]
+    kept_own = [name for name in own if name in offered and name not in excepted]
     told = [name for name in kept_own if own[name]]
     notes += (f"what you ask for acts, and not the manifest's values: {', '.join(told)}",) if told else ()
     settings = replace(settings, parseq_except=" ".join([*excepted, *kept_own]))

@@ -178,7 +178,7 @@ class _Reader:
 
     def checked(self, text: str, index: int, name: str, at: int) -> str:
         try:
-            check_text(text, self.place(at))
+            check_text(text, Place(self.source))  # its place is counted only where it is told
         except UserError as error:
             self.refuse(f"frame {index}: {quote(name, LONGEST_NAME)}: {error.problems[0].message}", at)
         return text
