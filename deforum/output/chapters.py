@@ -16,6 +16,8 @@ from deforum.video.tags import Chapter
 from schedules import Variables, parse_key
 
 LONGEST_TITLE = 100
+MOST_CHAPTERS = 1_000
+"""A film whose prompt changes all the time has no chapters."""
 _WEIGHT = re.compile(r"\s*:\s*-?[\d.]+(?:e-?\d+)?\s*(?=\bAND\b|$)")
 
 
@@ -49,6 +51,8 @@ def prompt_clips(settings: Settings, frames: range, at: int = 0) -> Iterator[Pro
 def film_chapters(settings: Settings, shots: Sequence[PlacedShot] = (), *, first: int = 0) -> tuple[Chapter, ...]:
     """Return the chapters of a film that begins at frame `first`, of settings or of shots; () where they are off.
 
+    Also () where there would be more than MOST_CHAPTERS.
+
     Prompts that differ only in the weights of their parts, as in a long cross-fade, are one chapter.
     """
     if not settings.chapters or not settings.save_metadata:
@@ -60,6 +64,8 @@ def film_chapters(settings: Settings, shots: Sequence[PlacedShot] = (), *, first
             title = _title(clip.text, part.name)
             if clip.end > first and title != next(reversed(found.values()), None):
                 found[max(clip.start - first, 0)] = title
+    if len(found) > MOST_CHAPTERS:
+        return ()
     return tuple(Chapter(frame, title) for frame, title in found.items())
 
 

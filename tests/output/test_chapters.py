@@ -45,6 +45,7 @@ CHAPTERS = [
     ({"prompts": {0: "a :0.5 AND b :0.5", 5: "a :1e-3 AND b", 9: "16:9 a"}}, 0, [(0, "a AND b"), (9, "16:9 a")]),
     ({"prompts": {0: "x" * 300}}, 0, [(0, "x" * 99 + "…")]),
     ({"prompts": {0: "a", 5: "b"}, "chapters": False}, 0, []),
+    ({"prompts": {n: f"a {n}" for n in range(1001)}, "max_frames": 2000}, 0, []),
     ({"prompts": {0: "a", 5: "b"}, "save_metadata": False}, 0, []),
     ({"prompts": {0: "a", 5: "b"}, "shots": [{"name": "one", "to": 7}, {"name": "two"}]}, 0,
      [(0, "one: a"), (5, "one: b"), (7, "two: b")]),
