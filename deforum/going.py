@@ -44,6 +44,7 @@ from deforum.output.run import Run
 from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
 from deforum.post.behind import make_behind
+from deforum.probe import Watch
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.reports import tabulate
 from deforum.settings.options import Settings
@@ -278,6 +279,7 @@ class Going:
         run, prepared = self.run, self.parts[-1]
         settings, frames = prepared.settings, run.record.frames
         total, first = len(frames), self._written_from(stretch)
+        watch = Watch(prepared, frames)
         width, height = settings.written_size
         animation, finish = None, None
         if stretch.start < stretch.last:
@@ -330,6 +332,7 @@ class Going:
                     done = state.frame.index + 1 - frames.start
                     if state.frame.index >= first:
                         self.tell(FrameShown(state.frame, state.shown, done, total))
+                        watch.shown()
                     if done == total:
                         if state.frame.index + 1 < len(animation.timeline):
                             break  # a stretch of the settings' frames ends here
@@ -351,6 +354,8 @@ class Going:
         if stopped:
             return self._stopped(outputs, out.films)
         films = (*out.films, *(writer.path for writer in made if writer.path.is_file()))
+        if self.change is unchanged and self.trace is None and frames.start == prepared.timeline.first:
+            watch.keep()
         run.finish(films, total, keep_frames=out.keep_frames or bool(settings.chains))
         return RunResult(out.films[0] if out.films else None, run.folder, total, out.films, False)
 

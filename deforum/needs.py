@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deforum.build import Prepared
+from deforum.features.table import starts_from_picture
 from deforum.models.machine import renders_on_gpu, total_memory
 from deforum.settings.profiles import PROFILES
 
@@ -64,31 +68,44 @@ def memory_note(prepared: Prepared) -> str:
 
 
 def seconds_on_two_cores(prepared: Prepared) -> float | None:
-    """Return about how long a render takes on 2 cores; None where that was not measured: see the constants."""
+    """Return about how long a render takes on 2 cores; None where that was not measured, and for films of shots."""
     if prepared.shots:
         return None
-    from deforum.diffusion.sampling.steps import count_steps
-
     settings = prepared.settings
     width, height = settings.size
+    is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
+    return None if not is_known or renders_on_gpu(settings.device) else float(work(prepared).sum())
+
+
+def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]:
+    """Return the work of each frame of a chain, (F,): the seconds that the embedded model would take on 2 cores.
+
+    With other models, larger frames and on graphics cards it tells which runs take longer, and by how much. `frames`
+    are those that are rendered of the timeline; by default all from the first one on.
+    """
+    from deforum.diffusion.sampling.steps import count_steps
+
+    settings, timeline = prepared.settings, prepared.timeline
+    frames = range(timeline.first, len(timeline)) if frames is None else frames
+    width, height = settings.size
     size = width * height
-    if settings.model != "embedded" or size > LARGEST_MEASURED or renders_on_gpu(settings.device):
-        return None
     exact = PROFILES[settings.profile].exact_step_count
-    seconds = 0.0
-    for span in prepared.timeline.spans():
-        key = span.key
-        # Frame 0 without a picture, and independent frames, run all steps.
-        from_noise = not settings.mode.goes_on or key.index == settings.first_frame
-        steps = int(key.params.steps + 1e-6)
-        run = count_steps(steps, None if from_noise else key.params.strength, exact=exact)
-        units = sum(unit.weight[key.index] != 0 for unit in prepared.found.get("control units") or ())
+    found = np.full(len(frames), SECONDS_PER_IN_BETWEEN * size)
+    curves, starts = timeline.curves, starts_from_picture(settings)
+    for key in timeline.keys:
+        if key not in frames:
+            continue
+        # From noise alone all steps run.
+        begins = key == timeline.first and not starts
+        from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
+        steps = int(curves.steps[key] + 1e-6)
+        run = count_steps(steps, None if from_noise else float(curves.strength[key]), exact=exact)
+        units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
         a_step = SECONDS_PER_STEP * (1 + CONTROLLED * units)
-        seconds += (SECONDS_PER_FRAME + run * a_step) * size * (1 + settings.diffusion_redo)
-        seconds += SECONDS_PER_IN_BETWEEN * size * (len(span.frames) - 1)
+        found[key - frames.start] = (SECONDS_PER_FRAME + run * a_step) * size * (1 + settings.diffusion_redo)
     if settings.finishes:
-        seconds += SECONDS_PER_FINISHED[settings.finish_look != "plain"] * size * len(prepared.timeline)
-    return seconds
+        found += SECONDS_PER_FINISHED[settings.finish_look != "plain"] * size
+    return found
 
 
 def gigabytes(count: int) -> str:

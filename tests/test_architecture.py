@@ -46,6 +46,8 @@ FLOORS: dict[str, int] = {
     "deforum.validate": 6,
     "deforum.shots": 6,
     "deforum.needs": 7,
+    "deforum.probe": 7,
+    "deforum.forecast": 7,
     "deforum.output": 7,
     "deforum.again": 8,
     "deforum.cut_lists": 8,

@@ -49,6 +49,7 @@ def check(arguments: argparse.Namespace) -> int:
     from deforum import needs
     from deforum.cli.observers import about, changed, in_full, size_of
     from deforum.cli.sweep import list_jobs
+    from deforum.forecast import forecast as foresee
     from deforum.post.behind import times_of
     from deforum.rendering import check as check_settings
 
@@ -60,6 +61,7 @@ def check(arguments: argparse.Namespace) -> int:
         try:
             loaded = session.load(job).settings
             prepared = check_settings(loaded, output=arguments.output, allow_download=arguments.allow_download)
+            foreseen = foresee(prepared)
             for line in edit_lines(loaded, arguments):
                 console.put(f"{job.label}: {line}\n")
         except Exception as error:
@@ -73,16 +75,22 @@ def check(arguments: argparse.Namespace) -> int:
         console.detail(in_full(settings))
         for line in times_of(settings):
             console.detail(f"{job.label}: {line}")
-        count, memory, took = len(prepared.frames), needs.memory(prepared), needs.seconds_on_two_cores(prepared)
+        count, memory, took = len(prepared.frames), foreseen.memory, foreseen.seconds
+        for line in foreseen.lines():
+            console.detail(f"{job.label}: {line}")
+        where = " on 2 CPU cores" if foreseen.time_from == "elsewhere" else " on this machine"
         shots = f" in {len(prepared.shots)} shots" if prepared.shots else ""
         console.put(
             f"{job.label}: good: {count} frames{shots} of {size_of(settings)}, "
             f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
             + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
-            + ("" if took is None else f" and {clock(took)} on 2 CPU cores")
+            + ("" if took is None else f" and {clock(took)}{where}")
             + "\n"
         )
-        estimates = {"memory_bytes": memory, "seconds_on_two_cores": took}
+        estimates = {
+            "memory_bytes": memory, "seconds": took, "seconds_on_two_cores": needs.seconds_on_two_cores(prepared),
+            "forecast": foreseen.as_json(),
+        }  # fmt: skip
         facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
         checked.append({"file": job.label, "status": OK, **facts})
     console.record(checked=checked)

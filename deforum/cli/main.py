@@ -23,6 +23,7 @@ from deforum.cli.console import INTERRUPTED, Console
 from deforum.cli.examples import examples, examples_arguments
 from deforum.cli.files import split_words
 from deforum.cli.film import film, film_arguments
+from deforum.cli.forecast import forecast, forecast_arguments
 from deforum.cli.frame import frame, frame_arguments
 from deforum.cli.models import models, models_arguments
 from deforum.cli.plot import plot, plot_arguments
@@ -150,6 +151,10 @@ COMMANDS: dict[str, Command] = {
         "FILE --frames A:B [--from RUN_FOLDER] | --resume RUN_FOLDER [--with name=value]",
     ),
     "check": Command("find mistakes without rendering", check, check_arguments),
+    "forecast": Command(
+        "tell the motion on the screen, jumps, dead keyframes, time and memory of a render beforehand", forecast,
+        forecast_arguments,
+    ),
     "convert": Command(
         "write a file of any kind as YAML that renders the same", commands.convert, commands.convert_arguments,
         "FILE [FILE ...] [name=value ...] [-o OUT.yaml]",

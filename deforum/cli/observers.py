@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from deforum.events import (
     StepBegun,
     StepFrame,
 )
+from deforum.models.machine import peak_memory
 
 if TYPE_CHECKING:
     from deforum.cli.console import Console
@@ -199,13 +199,3 @@ def _versions() -> str:
         f"deforum {__version__}, Python {python_version()}, torch {torch.__version__} "
         f"with {torch.get_num_threads()} threads, {platform()}"
     )
-
-
-def peak_memory() -> int:
-    """Return the largest memory that the process has used, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

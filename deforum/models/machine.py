@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 _LIMITS = (
@@ -61,3 +62,13 @@ def _limits(root: Path) -> list[tuple[int, str, str, str]]:
 def renders_on_gpu(device: str) -> bool:
     """Whether a setting of `device` means a graphics card, as far as can be told without torch."""
     return device in ("cuda", "mps") or (device == "auto" and shutil.which("nvidia-smi") is not None)
+
+
+def peak_memory() -> int:
+    """Return the largest memory that the process has used, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

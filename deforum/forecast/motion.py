@@ -1,0 +1,257 @@
+"""The motion on the screen, from frame to frame, on a coarse grid and without torch.
+
+Convention: a motion is the displacement (2, R, C) in px, x then y, of what is seen at the middle of each part of the
+new picture, since the frame before. A cover (R, C), 0..1, is the share of each part that the frame before shows too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.forecast.scenes import Scene, at_grid
+from deforum.motion.matrices import flat_matrix, inverse, perspective_flip
+from deforum.motion.pose import IN_FRONT, UNITS, Lens, Pose, reprojection
+from deforum.settings.options import Settings
+from deforum.settings.params import PARAMS, Params
+from deforum.settings.profiles import PROFILES
+from deforum.timeline.timeline import Timeline
+
+Array = NDArray[np.float64]
+
+PARTS = 24
+"""Parts of the picture along either side."""
+FARTHEST = 2.0
+"""Depth of the farthest things of the slab."""
+MOST_HIDDEN = 0.5
+"""Share of a frame that holes take at most."""
+AT_ONCE = 256
+"""Frames whose motions are computed at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motions:
+    """The motion of frames in a row; the first one does not move."""
+
+    speed: Array
+    """(F,) px/frame: the mean length of the displacements, of what was seen in the frame before."""
+    change: Array
+    """(F,) px: how far that motion differs from the motion of the frame before."""
+    uncovered: Array
+    """(F,) share of the picture that the frame before does not show."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The grid of a picture: the middles of its parts."""
+
+    width: int
+    height: int
+
+    @cached_property
+    def positions(self) -> Array:
+        """(2, R, C) px."""
+        x = (np.arange(PARTS) + 0.5) * self.width / PARTS - 0.5
+        y = (np.arange(PARTS) + 0.5) * self.height / PARTS - 0.5
+        return np.stack(np.meshgrid(x, y))
+
+    def cover(self, source: Array) -> Array:
+        """Return the share of each part that lies within the old picture, given the old positions (..., 2, R, C)."""
+        shares = []
+        for axis, size in ((0, self.width), (1, self.height)):
+            part, at = size / PARTS, source[..., axis, :, :]
+            nearest = np.minimum(at + 0.5, size - 0.5 - at)  # px to the nearer edge
+            shares.append(np.clip(nearest / part + 0.5, 0, 1))
+        return np.asarray(shares[0] * shares[1])
+
+    def not_hidden(self, apart: Array, edges: tuple[float, float]) -> Array:
+        """Return the share that is not newly seen behind things: (N, 1, 1), the same for all parts.
+
+        `apart` (N, 2, R, C) is by how many px more the nearest things move than the farthest, per unit of nearness.
+        At each edge the nearer side moves off the farther one, or over it: half of the edges uncover something.
+        """
+        holes = [
+            np.abs(apart[:, axis]).mean((1, 2)) * edges[axis] / size / 2
+            for axis, size in ((0, self.width), (1, self.height))
+        ]
+        return np.asarray(1 - np.minimum(holes[0] + holes[1], MOST_HIDDEN))[:, None, None]
+
+
+Sources = Callable[[list[int]], tuple[Array, Array]]
+"""Returns, for frames, the old positions (N, 2, R, C) of the parts of the new picture, and their cover (N, R, C)."""
+
+
+def motions_of(
+    settings: Settings, timeline: Timeline, scene: Scene, shown: range, added: Array | None = None
+) -> Motions:
+    """Compute the motion of the frames `shown` of a timeline, as the camera makes it, from the first one on.
+
+    In 3D things are as far away as in the scene. `added` (F, 2, R, C) px is the motion of a clip at those frames.
+    """
+    count, grid = len(shown), Frame(*settings.size)
+    sources = sources_of(settings, timeline, scene, grid)
+    keys, of_frame = distinct(settings, timeline)
+    speed, change, uncovered = np.zeros(count), np.zeros(count), np.zeros(count)
+    last: Array | None = None
+    for first in range(1, count, AT_ONCE):
+        frames = np.arange(first, min(first + AT_ONCE, count))
+        chosen, place = np.unique(of_frame[shown.start + frames], return_inverse=True)
+        source, cover = sources([int(keys[each]) for each in chosen])
+        shift = (grid.positions - source)[place]
+        cover = cover[place]
+        if added is not None:
+            shift = shift + added[frames]
+            cover = cover * grid.cover(grid.positions - added[frames])
+        weight = np.maximum(cover.sum((1, 2)), 1e-9)
+        # What comes from behind the camera, or from the horizon, has no length that one would see.
+        shift = np.clip(shift, -settings.size[0], settings.size[0])
+        speed[frames] = (np.hypot(shift[:, 0], shift[:, 1]) * cover).sum((1, 2)) / weight
+        uncovered[frames] = 1 - cover.mean((1, 2))
+        before = np.concatenate((shift[:1] if last is None else last[None], shift[:-1]))
+        differs = shift - before
+        change[frames] = (np.hypot(differs[:, 0], differs[:, 1]) * cover).sum((1, 2)) / weight
+        last = shift[-1]
+    return Motions(speed, change, uncovered)
+
+
+def distinct(settings: Settings, timeline: Timeline) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return frames with the different values of what moves the camera, and which of them each frame is like: (F,)."""
+    curves = timeline.curves
+    names = [name for name, each in PARAMS.items() if each.section in ("motion", "camera")]
+    rows = np.array([getattr(curves, name) for name in names])
+    if settings.mode.has_depth:  # the lens of the frame before counts too
+        lens = np.array([getattr(curves, name) for name in ("fov", "aspect_ratio")])
+        rows = np.vstack((rows, lens[:, [0, *range(len(timeline) - 1)]]))
+    _, first, of_frame = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    return first, of_frame.reshape(-1)
+
+
+def params_at(timeline: Timeline, index: int) -> Params[float]:
+    return timeline.curves.map(lambda _, curve: float(curve[index]))
+
+
+def sources_of(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame) -> Sources:
+    """Choose the camera of the animation mode."""
+    if not settings.mode.goes_on:
+        return _still(grid)
+    if not settings.mode.has_depth:
+        return _flat(settings, timeline, grid)
+    of_camera = _physical if PROFILES[settings.profile].physical_camera else _slab
+    deep = of_camera(settings, timeline, scene, grid)
+    return _flipped(settings, timeline, grid, deep) if settings.enable_perspective_flip else deep
+
+
+def _still(grid: Frame) -> Sources:
+    return lambda frames: (np.repeat(grid.positions[None], len(frames), 0), np.ones((len(frames), PARTS, PARTS)))
+
+
+def _flat(settings: Settings, timeline: Timeline, grid: Frame) -> Sources:
+    profile = PROFILES[settings.profile]
+
+    def sources(frames: list[int]) -> tuple[Array, Array]:
+        matrices = [
+            inverse(
+                flat_matrix(
+                    params_at(timeline, index), grid.width, grid.height,
+                    flip=settings.enable_perspective_flip, flip_keeps_translation=profile.flip_keeps_translation,
+                )
+            )
+            for index in frames
+        ]  # fmt: skip
+        return _projected(np.array(matrices), grid)
+
+    return sources
+
+
+def _projected(matrices: Array, grid: Frame) -> tuple[Array, Array]:
+    """Map the grid by matrices (N, 3, 3) from new px to old."""
+    x, y = grid.positions
+    mapped = np.einsum("nij,jrc->nirc", matrices, np.stack((x, y, np.ones_like(x))))
+    w = mapped[:, 2]
+    source = mapped[:, :2] / np.where(np.abs(w) < 1e-9, 1e-9, w)[:, None]
+    return source, grid.cover(source) * (w > 0)
+
+
+def _physical(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame) -> Sources:
+    nearness = at_grid(scene.nearness, PARTS, PARTS)
+    x, y = grid.positions
+    ones = np.ones_like(x)
+
+    def sources(frames: list[int]) -> tuple[Array, Array]:
+        found, farthest = list[Array](), list[Array]()
+        for index in frames:
+            params, before = params_at(timeline, index), params_at(timeline, max(index - 1, 0))
+            new, old = (
+                Lens.of(
+                    each.fov, each.aspect_ratio, grid.width, grid.height,
+                    fov_is_vertical=settings.aspect_ratio_use_old_formula,
+                )
+                for each in (params, before)
+            )  # fmt: skip
+            rows = np.array(reprojection(Pose.of(params).inverse(), new, old, grid.width, grid.height))
+            least, most = UNITS / params.far, UNITS / params.near
+            # Without depth all is at 1.
+            inverses = (
+                [ones, ones] if not settings.use_depth_warping else [least + nearness * (most - least), least * ones]
+            )
+            for into, inverse_depth in zip((found, farthest), inverses, strict=True):
+                into.append(np.einsum("ij,jrc->irc", rows, np.stack((x, y, ones, inverse_depth))))
+        mapped, behind = np.array(found), np.array(farthest)
+        w = mapped[:, 2]
+        source = mapped[:, :2] / np.maximum(w, IN_FRONT)[:, None]
+        apart = (source - behind[:, :2] / np.maximum(behind[:, 2], IN_FRONT)[:, None]) / nearness.mean()
+        return source, grid.cover(source) * (w > IN_FRONT) * grid.not_hidden(apart, scene.edges)
+
+    return sources
+
+
+def _slab(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame) -> Sources:
+    """Deforum's camera: x and y run from -1 to 1 at every depth; see `deforum.motion.slab`."""
+    inverse_depth = at_grid(scene.slab, PARTS, PARTS) if settings.use_depth_warping else np.ones((PARTS, PARTS))
+    size = np.array([grid.width, grid.height], np.float64)[:, None, None]
+    at = (grid.positions + 0.5) * 2 / size - 1
+
+    def sources(frames: list[int]) -> tuple[Array, Array]:
+        found, farthest = list[Array](), list[Array]()
+        for index in frames:
+            params = params_at(timeline, index)
+            pose, reach = Pose.of(params), math.tan(math.radians(params.fov) / 2)
+            aspect = grid.width / grid.height if settings.aspect_ratio_use_old_formula else params.aspect_ratio
+            scale = np.array([grid.width / 2 / (reach * aspect), grid.height / 2 / reach])[:, None, None]
+            for into, z in ((found, 1 / inverse_depth), (farthest, np.full((PARTS, PARTS), FARTHEST))):
+                points = np.stack((at[0], at[1], z))
+                moved = np.einsum("ji,jrc->irc", pose.rotation, points) + pose.translation[:, None, None]
+                into.append(grid.positions - (moved[:2] / moved[2] - at / z) * scale)
+        source = np.array(found)
+        apart = (source - np.array(farthest)) / (inverse_depth.mean() - 1 / FARTHEST)
+        edges = scene.slab_edges if settings.use_depth_warping else (0.0, 0.0)
+        return source, grid.cover(source) * grid.not_hidden(apart, edges)
+
+    return sources
+
+
+def _flipped(settings: Settings, timeline: Timeline, grid: Frame, deep: Sources) -> Sources:
+    """Apply the perspective flip before a camera's motion."""
+
+    def sources(frames: list[int]) -> tuple[Array, Array]:
+        source, cover = deep(frames)
+        flipped = np.empty_like(source)
+        for place, index in enumerate(frames):
+            p = params_at(timeline, index)
+            back = inverse(
+                perspective_flip(
+                    p.perspective_flip_theta, p.perspective_flip_phi, p.perspective_flip_gamma, p.perspective_flip_fv,
+                    grid.width, grid.height,
+                )
+            )  # fmt: skip
+            x, y = source[place]
+            mapped = np.einsum("ij,jrc->irc", back, np.stack((x, y, np.ones_like(x))))
+            flipped[place] = mapped[:2] / np.where(np.abs(mapped[2]) < 1e-9, 1e-9, mapped[2])
+        return flipped, cover * grid.cover(flipped)
+
+    return sources

@@ -1,0 +1,203 @@
+"""What runs took on this machine, kept in the user's cache: the forecasts of later runs are made from it.
+
+A run is measured against `needs.work`: seconds for each second that its frames would take on the machine of that
+table, so that a run of other steps, strengths or length is foreseen from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deforum import atomic
+from deforum.build import Prepared
+from deforum.features.table import switched_on
+from deforum.models.machine import peak_memory, renders_on_gpu
+from deforum.needs import work
+
+ENVIRONMENT = "DEFORUM_PROBE"
+"""Environment variable: the path of the file, or off, with which nothing is read or kept."""
+KEPT, RUNS = 300, 3
+"""Kinds of runs in the file, and runs of each kind."""
+FEWEST = 3
+"""Painted frames of a run from which it tells something; the first one is not measured."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Runs that take the same for the same work."""
+
+    machine: str
+    """Name, processor count, device."""
+    model: str
+    width: int
+    height: int
+    mode: str
+    features: str
+    """Names of the features that are on, and other settings that take time of their own."""
+
+    def likeness(self, other: Kind) -> float:
+        """Return how well runs of another kind tell about this one: 0 not at all, 1 exactly."""
+        if (self.machine, self.model) != (other.machine, other.model):
+            return 0.0
+        areas = self.width * self.height, other.width * other.height
+        mine, theirs = set(self.features.split(", ")), set(other.features.split(", "))
+        shared = len(mine & theirs) / max(len(mine | theirs), 1)
+        return 0.2 + 0.4 * min(areas) / max(areas) + 0.2 * (self.mode == other.mode) + 0.2 * shared
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run."""
+
+    ratio: float
+    """Seconds for each second of `needs.work`, after the first frame."""
+    start: float
+    """Seconds before that: loading the models, and what the first frame takes beyond its work."""
+    memory: int
+    """Bytes at most; 0 where that is not known."""
+    frames: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the probe tells of a run."""
+
+    start: float
+    """Seconds before the first frame: loading the models."""
+    ratio: float
+    """Seconds for each second of `needs.work`."""
+    memory: int | None
+    """Bytes; None where it was not measured."""
+    is_exact: bool
+    """Whether runs of this kind were measured; else of others with the same model."""
+
+
+def kind_of(prepared: Prepared) -> Kind:
+    """Return the kind of a run."""
+    settings = prepared.settings
+    device = "gpu" if renders_on_gpu(settings.device) else "cpu"
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    machine = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores, {device}, {threads or 'all'} threads"
+    path = prepared.model.path
+    model = hashlib.sha256(f"{settings.model} {path} {settings.vae.text}".encode()).hexdigest()[:16]
+    own = [feature.name for feature in switched_on(settings)]
+    if settings.finishes:
+        own.append(f"finish {settings.finish_look}")
+    cfg = "guided" if (prepared.timeline.curves.cfg_scale > 1).any() else "unguided"
+    own += [settings.precision, settings.memory, cfg, settings.profile, f"redo {settings.diffusion_redo}"]
+    own += sorted(set(prepared.timeline.samplers))
+    width, height = settings.size
+    mode = f"{settings.animation_mode}, {'each' if prepared.timeline.cadence == 1 else 'in-betweens'}"
+    return Kind(machine, model, width, height, mode, ", ".join(own))
+
+
+def expect(prepared: Prepared) -> Expected | None:
+    """Return what a run will take, by runs on this machine with the same model; None where there were none."""
+    known, kind = _read(), kind_of(prepared)
+    best = max(known, key=lambda each: kind.likeness(each[0]), default=None)
+    if best is None or kind.likeness(best[0]) == 0:
+        return None
+    is_exact = best[0] == kind
+    runs = best[1]
+    ratio, start = (statistics.median(getattr(run, name) for run in runs) for name in ("ratio", "start"))
+    memory = max(run.memory for run in runs) if is_exact else 0
+    return Expected(start, ratio, memory or None, is_exact)
+
+
+@dataclass
+class Watch:
+    """Takes the times of a chain of frames."""
+
+    prepared: Prepared
+    frames: range
+    """Those that are rendered, by their numbers in its timeline."""
+    clock: Callable[[], float] = time.monotonic
+    _began: float = 0.0
+    _first: float = 0.0
+    _shown: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def shown(self) -> None:
+        """Hear of a frame that is finished; the first one ends the start."""
+        self._shown += 1
+        if self._shown == 1:
+            self._first = self.clock()
+
+    def keep(self) -> None:
+        """Keep the times of the run, which is whole and has ended now; nothing of a very short one."""
+        painted = sum(key in self.frames for key in self.prepared.timeline.keys)
+        if self._shown != len(self.frames) or painted < FEWEST:
+            return
+        each = work(self.prepared, self.frames)
+        ratio = (self.clock() - self._first) / max(float(each[1:].sum()), 1e-9)
+        start = max(self._first - self._began - ratio * float(each[0]), 0.0)
+        measured = Measured(round(ratio, 5), round(start, 3), _own_peak(self.prepared), len(self.frames))
+        _keep(kind_of(self.prepared), measured)
+
+
+_RENDERED = [0]
+"""Runs of this process: the peak of its memory is of all of them."""
+
+
+def _own_peak(prepared: Prepared) -> int:
+    _RENDERED[0] += 1
+    if renders_on_gpu(prepared.settings.device):
+        import torch
+
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return peak_memory() if _RENDERED[0] == 1 else 0
+
+
+def _file() -> Path | None:
+    named = os.environ.get(ENVIRONMENT, "")
+    if named.casefold() in ("off", "none", "0"):
+        return None
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "probe.json"
+
+
+def _read() -> list[tuple[Kind, tuple[Measured, ...]]]:
+    """Read the file; entries that are not as this version writes them are left out."""
+    file = _file()
+    found: list[tuple[Kind, tuple[Measured, ...]]] = []
+    if file is None:
+        return found
+    entries: Any = []
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        entries = json.loads(file.read_text("utf-8"))
+    for entry in entries if isinstance(entries, list) else ():
+        with contextlib.suppress(TypeError, KeyError, ValueError):
+            runs = tuple(
+                Measured(float(run["ratio"]), float(run["start"]), int(run["memory"]), int(run["frames"]))
+                for run in entry["runs"]
+            )
+            if runs:
+                found.append((Kind(**entry["kind"]), runs))
+    return found
+
+
+def _keep(kind: Kind, run: Measured) -> None:
+    file = _file()
+    if file is None:
+        return
+    known = dict(_read())
+    known[kind] = (*known.pop(kind, ())[-RUNS + 1 :], run)
+    entries = [
+        {"kind": asdict(each), "runs": [asdict(run) for run in runs]} for each, runs in list(known.items())[-KEPT:]
+    ]
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(file, json.dumps(entries, indent=1).encode())

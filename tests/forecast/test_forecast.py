@@ -1,0 +1,290 @@
+"""Forecasts: the motion is that of the renderer's warps, and what is foreseen is what happens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deforum.animation.cameras import FlatCamera
+from deforum.animation.depth_camera import DepthCamera
+from deforum.animation.parts import Camera
+from deforum.build import Prepared, prepare
+from deforum.cli import main as cli
+from deforum.features.feature import Kit
+from deforum.forecast import Forecast, Jump, find_jumps, forecast
+from deforum.forecast.clips import clip_motion
+from deforum.forecast.keyframes import DeadKeyframe, dead_keyframes
+from deforum.forecast.motion import Motions, distinct, motions_of
+from deforum.forecast.scenes import ENCLOSED, OPEN, Scene, at_grid, scene_of
+from deforum.loading import load
+from deforum.models.kept import KeptModels
+from deforum.motion.pose import UNITS
+from deforum.motion.warps import Warp
+from deforum.pixels.image import CPU
+from deforum.settings.options import Settings
+from deforum.settings.params import Params
+from deforum.settings.profiles import PROFILES
+from tests.helpers import ROOT
+
+WIDTH, HEIGHT = 192, 128
+
+
+def prepared(**changes: object) -> Prepared:
+    usual = {"width": WIDTH, "height": HEIGHT, "max_frames": 6, "seed": 3, "zoom": 1, "finish": "none", "device": "cpu",
+             "prompts": {0: "a calm sea"}, "cadence": 1, "translation_z": 0}  # fmt: skip
+    return prepare(load(usual | changes).settings)
+
+
+# --- motion -----------------------------------------------------------------------------------------------------------
+
+
+def measured(warp: Warp) -> tuple[float, float]:
+    """The mean displacement of what was seen before, in px, and the share that was not."""
+    here, _ = warp.charts()
+    height, width = here.positions.shape[1:]
+    x, y = here.positions.numpy() - np.stack(np.meshgrid(np.arange(width), np.arange(height)))
+    cover = here.covers.numpy()
+    return float((np.hypot(x, y) * cover).sum() / cover.sum()), float(1 - cover.mean())
+
+
+def camera_of(settings: Settings, scene: Scene, before: Params[float]) -> Camera:
+    """The renderer's camera, in 3D before a picture as deep as the forecast assumes."""
+    profile = PROFILES[settings.profile]
+    if not settings.mode.has_depth:
+        return FlatCamera(settings, profile, CPU)
+    least, most = UNITS / before.far, UNITS / before.near
+    inverse = least + scene.nearness * (most - least) if profile.physical_camera else scene.slab
+    depth = torch.from_numpy((1 / at_grid(inverse, HEIGHT, WIDTH)).astype(np.float32))
+    camera = DepthCamera(settings, profile, CPU, None, False, before=before)
+    return replace(camera, depth=depth) if settings.use_depth_warping else camera
+
+
+MOTIONS: dict[str, dict[str, object]] = {
+    "zoom": {"zoom": 1.04},
+    "shrinking": {"zoom": 0.95, "border": "wrap"},
+    "turn": {"angle": 4, "transform_center_x": 0.2},
+    "shift": {"translation_x": 7, "translation_y": -3.5},
+    "all": {"zoom": 1.02, "angle": -2, "translation_x": "6*sin(t)"},
+    "flip": {"enable_perspective_flip": True, "perspective_flip_phi": 3, "perspective_flip_gamma": -2},
+    "flip of Deforum": {"enable_perspective_flip": True, "perspective_flip_theta": 2, "profile": "deforum"},
+}
+DEEP: dict[str, dict[str, object]] = {
+    "forward": {"translation_z": 8},
+    "back": {"translation_z": -8},
+    "sideways": {"translation_x": 6, "translation_y": 3},
+    "pan": {"rotation_3d_y": 2},
+    "roll": {"rotation_3d_z": 3, "rotation_3d_x": 1},
+    "all": {"translation_z": 5, "translation_x": -4, "rotation_3d_y": 1},
+    "lens": {"fov": "0: (70), 5: (50)", "translation_z": 3},
+    "flat": {"translation_x": 9, "use_depth_warping": False},
+    "flip": {"enable_perspective_flip": True, "perspective_flip_phi": 3, "translation_z": 4},
+    "old aspect": {"aspect_ratio_use_old_formula": True, "translation_x": 5, "rotation_3d_y": 1},
+}
+CASES = [(name, {"animation_mode": "2D", **motion}, OPEN) for name, motion in MOTIONS.items()] + [
+    (f"3D {profile} {name}", {"animation_mode": "3D", "profile": profile, **motion}, scene)
+    for profile, scene in (("corrected", OPEN), ("corrected", ENCLOSED), ("deforum", OPEN))
+    for name, motion in DEEP.items()
+    if not (profile == "deforum" and name == "lens")
+]
+
+
+@pytest.mark.parametrize(("settings", "scene"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) -> None:
+    run = prepared(**settings)
+    # Of smooth depth: what is hidden behind edges is foreseen by their statistics.
+    found = motions_of(
+        run.settings, run.timeline, replace(scene, edges=(0, 0), slab_edges=(0, 0)), run.frames
+    )
+    assert found.speed[0] == found.uncovered[0] == 0
+    for index in (1, 4):
+        warp, _ = camera_of(run.settings, scene, run.timeline[index - 1].params).move(run.timeline[index])
+        speed, uncovered = measured(warp)
+        assert found.speed[index] == pytest.approx(speed, rel=0.05)
+        assert found.uncovered[index] == pytest.approx(uncovered, abs=0.012)
+
+
+def test_many_frames_are_as_few() -> None:
+    """In blocks, each different motion once: what the frames are is the same."""
+    run = prepared(max_frames=600, translation_x="t % 5", angle="0: (0), 599: (3)")
+    whole = motions_of(run.settings, run.timeline, OPEN, run.frames)
+    short = prepared(max_frames=600, translation_x="t % 5", angle="0: (0), 599: (3)")
+    assert whole.speed[:3] == pytest.approx(motions_of(short.settings, short.timeline, OPEN, short.frames).speed[:3])
+    steady = prepared(max_frames=600, translation_x="t % 5")
+    keys, of_frame = distinct(steady.settings, steady.timeline)
+    assert len(keys) == 5 and (of_frame[5:] == of_frame[:-5]).all()
+    speed = motions_of(steady.settings, steady.timeline, OPEN, steady.frames).speed
+    assert speed[1:] == pytest.approx(np.arange(1, 600) % 5)
+    assert whole.change[2:].min() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("prompts", "scene"),
+    [
+        (["an autumn forest with a path"], ENCLOSED),
+        (["The Woods at night", "a calm sea", "a dark tunnel"], ENCLOSED),
+        (["a calm sea", "a forest"], OPEN),
+        (["forestry equipment"], OPEN),
+        ([], OPEN),
+    ],
+)
+def test_the_depth_is_chosen_by_the_prompts(prompts: list[str], scene: Scene) -> None:
+    assert scene_of(prompts) is scene
+
+
+def test_a_clip_gives_its_motion() -> None:
+    """Measured on small frames: near that of the flow that the render takes."""
+    from deforum.animation.modes import stages_of
+    from deforum.animation.painter import each
+    from deforum.features.hybrid.attach import attach
+    from deforum.features.hybrid.camera import HybridCamera
+
+    run = prepare(load(ROOT / "examples" / "hybrid.yaml", ["max_frames=5", "hybrid_flow_factor=1.5"]).settings)
+    added, says = clip_motion(run, run.frames)
+    assert added is not None and says == "the motion of valley.mp4"
+    found = motions_of(run.settings, run.timeline, OPEN, run.frames, added)
+    plain = stages_of(run.settings, each(lambda init, frame: torch.zeros(3, 176, 320)), CPU)
+    kit = Kit(run.settings, PROFILES["corrected"], CPU, 8, KeptModels())
+    camera = attach(plain, run.found["hybrid video"], kit).camera
+    assert isinstance(camera, HybridCamera)
+    speeds = []
+    for index in range(1, 5):
+        warp, _ = camera.look(torch.zeros(3, 176, 320), run.timeline[index - 1]).move(run.timeline[index])
+        speeds.append(measured(warp)[0])
+    assert found.speed[1:].mean() == pytest.approx(np.mean(speeds), rel=0.1)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def moving(speeds: list[float]) -> Motions:
+    """A motion to the right at these speeds."""
+    speed = np.array(speeds)
+    return Motions(np.abs(speed), np.abs(np.diff(speed, prepend=speed[0])), np.zeros(len(speed)))
+
+
+STEADY = [0.0] + [3.0] * 20
+
+
+@pytest.mark.parametrize(
+    ("speeds", "jumps"),
+    [
+        (STEADY, []),
+        ([*STEADY, 41.0, *STEADY[1:]], [(21, 41, 3)]),  # there and back is one
+        ([*STEADY, *[41.0] * 20], [(21, 41, 3)]),  # and so is a step
+        ([*STEADY, 41.0, 30.0, 12.0, *STEADY[1:]], [(21, 41, 3)]),
+        ([*STEADY, *[-15.0] * 20], [(21, 15, 3)]),
+        ([*STEADY, *np.linspace(3, 80, 60)], []),  # gathering speed
+        ([0.0, *[20.0 * (-1) ** index for index in range(40)]], []),  # shaking all the time
+        ([*STEADY, 4.5, *STEADY[1:]], []),  # too little to be seen
+        ([*STEADY, 41.0, *STEADY[1:], 41.0, *STEADY[1:]], [(21, 41, 3), (42, 41, 3)]),
+    ],
+)
+def test_jumps_are_found(speeds: list[float], jumps: list[tuple[int, float, float]]) -> None:
+    found = find_jumps(moving(speeds), 256)
+    assert [(jump.frame, jump.speed, jump.before) for jump in found] == jumps
+
+
+def test_a_jump_says_where_it_is_and_how_far() -> None:
+    assert str(Jump(212, 41.3, 3.04, 39)) == "frame 212: 41 px, after 3 px"
+    assert str(Jump(7, 19, 16, 35)) == "frame 7: 19 px, after 16 px the other way"
+
+
+@pytest.mark.parametrize(
+    ("settings", "dead"),
+    [
+        ({"strength": "0: (0.5), 3: (0.6)"}, []),
+        ({"strength": "0: (0.5), 9: (0.6), 20: (0.7)"}, [("strength", 9, True), ("strength", 20, False)]),
+        ({"strength": "0: (0.5), 5: (0.6), 9: (0.7)"}, [("strength", 9, False)]),  # reached in the last frame
+        ({"strength": "0: (0.5) step, 9: (0.6)"}, [("strength", 9, False)]),
+        ({"strength": "0: (0.5), max_f+1: (0.6)"}, [("strength", 6, True)]),
+        ({"strength": "0: (0.5), 2s: (0.6)", "fps": 10}, [("strength", 20, True)]),
+        ({"rotation_3d_y": "0: (0), 9: (2)"}, []),  # 2D does not read it
+        ({"sampler": "0: (Euler a), 30: (DDIM)"}, [("sampler", 30, False)]),
+        ({"prompts": {0: "a", 30: "b", 60: "c"}}, [("prompts", 30, False), ("prompts", 60, False)]),
+        ({"prompts": {0: "a", 30: "b"}, "prompt_blend": "linear"}, [("prompts", 30, True)]),
+    ],
+)
+def test_keyframes_behind_the_end_are_found(settings: dict[str, object], dead: list[tuple[str, int, bool]]) -> None:
+    assert dead_keyframes(prepared(**settings).settings) == tuple(DeadKeyframe(*each) for each in dead)
+
+
+def test_values_out_of_range_are_told(tmp_path: Path) -> None:
+    """An old file may have them."""
+    values = {"W": 64, "H": 64, "max_frames": 4, "animation_mode": "2D", "strength_schedule": "0: (0.5), 3: (2)",
+              "prompts": {"0": "a"}, "noise_schedule": "0: (-0.1)"}  # fmt: skip
+    (tmp_path / "old.txt").write_text(json.dumps(values))
+    told = forecast(prepare(load(tmp_path / "old.txt").settings)).out_of_range
+    assert told == (
+        "strength is 1.5 at frame 2 (and 1 more); expected 0..1 (share); the nearest valid value is used",
+        "noise is -0.1 at frame 0 (and 3 more); expected 0..1 (share); the nearest valid value is used",
+    )
+
+
+def test_the_whole_forecast() -> None:
+    run = prepared(
+        max_frames=24, cadence=3, fps=12, translation_x="0: (2), 12: (2), 13: (40), 14: (2)", diffusion_redo=1,
+        strength="0: (0.5), 99: (0.6)",
+    )  # fmt: skip
+    found = forecast(run)
+    assert (found.frames, found.paintings, found.passes) == (24, 8, 16)
+    assert found.median_speed == pytest.approx(2) and found.top_speed == pytest.approx(2)
+    assert found.median_uncovered == pytest.approx(2 / WIDTH, abs=1e-3)
+    assert [jump.frame for jump in found.jumps] == [13]
+    assert found.lines() == [
+        "24 frames, 2.0 s; 8 are painted, 16 diffusions",
+        "motion: 2 px/frame (median), 2 (95 %)",
+        "newly uncovered: 1 % of each frame (median), 1 % (95 %)",
+        "jumps: frame 13: 40 px, after 2 px",
+        "strength: the keyframe 99 lies behind the last frame, 23; it is approached, and not reached",
+        found.lines()[5],
+        "memory: about 1.0 GB (estimated)",
+    ]
+    assert found.lines()[5].startswith("time: about ") and "no run on this machine yet" in found.lines()[5]
+    fields = json.loads(json.dumps(found.as_json()))
+    assert fields["jumps"] == [{"frame": 13, "speed": 40.0, "before": 2.0, "change": 38.0}]
+    assert len(fields["speed"]) == 24 and fields["speed"][13] == 40 and fields["median_speed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, "motion: none"),
+        ({"animation_mode": "Interpolation"}, "motion: none"),
+        ({"animation_mode": "3D", "translation_z": 4}, "; depth as in an open scene, near below and far above"),
+        ({"animation_mode": "3D", "translation_z": 4, "prompts": {0: "a cave"}}, "; depth as in an enclosed scene"),
+        ({"animation_mode": "3D", "translation_z": 4, "use_depth_warping": False}, "; a flat scene"),
+        ({"width": 2048, "height": 2048}, "time: not known yet: the first run with this model on this machine"),
+    ],
+)
+def test_what_is_assumed_is_said(settings: dict[str, object], line: str) -> None:
+    assert any(line in each for each in forecast(prepared(**settings)).lines())
+
+
+def test_the_command_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["quickstart", "max_frames=8", "cadence=1"]
+    assert cli.main(["forecast", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("quickstart.yaml") and lines[1] == "  8 frames, 0.7 s; 8 are painted"
+    assert any("prompts: the keyframes 40, 76 lie behind" in line for line in lines)
+    assert cli.main(["forecast", *words, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out.splitlines()[-1])["forecasts"]
+    assert told["paintings"] == 8 and told["status"] == 0 and len(told["speed"]) == 8
+    assert cli.main(["check", "-v", *words]) == 0
+    assert "8 frames, 0.7 s; 8 are painted" in capsys.readouterr().err
+    (tmp_path / "bad.yaml").write_text("zomm: 2")
+    assert cli.main(["forecast", str(tmp_path / "bad.yaml"), *words]) == 2
+    said = capsys.readouterr()
+    assert "zomm" in said.err and "8 are painted" in said.out
+
+
+def test_a_forecast_is_frozen() -> None:
+    found: Any = forecast(prepared())
+    assert isinstance(found, Forecast) and hash(found)
+    with pytest.raises(AttributeError):
+        setattr(found, "frames", 3)  # noqa: B010

@@ -1,0 +1,123 @@
+"""The probe: what runs took is kept, and foresees others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deforum import probe
+from deforum.build import Prepared, prepare
+from deforum.forecast import forecast
+from deforum.loading import load
+from deforum.needs import work
+from deforum.rendering import render
+from tests.helpers.command import paint_with
+from tests.helpers.pictures import texture
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "cache" / "probe.json"
+    monkeypatch.setenv(probe.ENVIRONMENT, str(path))
+    return path
+
+
+def prepared(**changes: object) -> Prepared:
+    usual = {"width": 64, "height": 64, "max_frames": 8, "cadence": 1, "seed": 1, "zoom": 1, "device": "cpu",
+             "prompts": {0: "a"}}  # fmt: skip
+    return prepare(load(usual | changes).settings)
+
+
+def run_of(run: Prepared, slowness: float, start: float = 2.0) -> None:
+    """Keep a run that takes `slowness` s for each second of `needs.work`, after a start of so many seconds."""
+    frames = slowness * work(run)
+
+    def times() -> Iterator[float]:
+        yield 100.0  # it begins
+        yield 100.0 + start + frames[0]  # the first frame
+        yield 100.0 + start + float(frames.sum())  # the end
+
+    clock = times()
+    watch = probe.Watch(run, run.frames, lambda: next(clock))
+    for _ in range(len(run.timeline)):
+        watch.shown()
+    watch.keep()
+
+
+def test_a_run_of_the_same_kind_is_foreseen(file: Path) -> None:
+    run = prepared()
+    assert probe.expect(run) is None and forecast(run).time_from == "elsewhere"
+    run_of(run, 3.0)
+    expected = probe.expect(run)
+    assert expected is not None and expected.is_exact
+    assert (expected.start, expected.ratio) == pytest.approx((2, 3), rel=1e-3)
+    assert forecast(run).seconds == pytest.approx(2 + 3 * work(run).sum(), rel=1e-3)
+    assert forecast(run).time_from == "this kind of run"
+    # Other steps, strength and length: by their work.
+    longer = prepared(max_frames=80, steps=50, strength=0.2)
+    assert forecast(longer).seconds == pytest.approx(2 + 3 * work(longer).sum(), rel=1e-3)
+    assert forecast(longer).time_from == "this kind of run"
+
+
+def test_other_runs_tell_something_too(file: Path) -> None:
+    run_of(prepared(width=512, height=512), 9.0)
+    run_of(prepared(width=128), 3.0)
+    expected = probe.expect(prepared())
+    assert expected is not None and not expected.is_exact and expected.memory is None
+    assert expected.ratio == pytest.approx(3, rel=1e-3)  # by the nearest size
+    assert "by other runs with this model" in forecast(prepared()).lines()[-2]
+
+
+def test_the_middle_of_the_last_runs_counts(file: Path) -> None:
+    run = prepared()
+    for slowness in (50.0, 2.0, 4.0, 3.0):
+        run_of(run, slowness)
+    expected = probe.expect(run)
+    assert expected is not None and expected.ratio == pytest.approx(3, rel=1e-3)
+    assert len(json.loads(file.read_text())[0]["runs"]) == probe.RUNS
+
+
+def test_short_and_stopped_runs_tell_nothing(file: Path) -> None:
+    run_of(prepared(max_frames=2), 3.0)
+    watch = probe.Watch(prepared(), range(8))
+    watch.shown()
+    watch.keep()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "{}", '[{"kind": {}, "runs": 3}]', '[{"kind": {"a": 1}, "runs": []}]', "\xff"]
+)
+def test_a_damaged_file_is_begun_anew(file: Path, text: str) -> None:
+    file.parent.mkdir()
+    file.write_text(text, encoding="latin-1")
+    assert probe.expect(prepared()) is None
+    run_of(prepared(), 3.0)
+    assert probe.expect(prepared()) is not None
+
+
+def test_it_can_be_turned_off(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of(prepared(), 3.0)
+    monkeypatch.setenv(probe.ENVIRONMENT, "off")
+    assert probe.expect(prepared()) is None
+
+
+def test_the_file_does_not_grow_without_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "KEPT", 2)
+    for width in (64, 128, 192):
+        run_of(prepared(width=width), 1.0)
+    assert [entry["kind"]["width"] for entry in json.loads(file.read_text())] == [128, 192]
+
+
+def test_renders_fill_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole run does, one that was stopped does not."""
+    paint_with(monkeypatch, lambda init, frame: texture(1, 64, 64) if init is None else init)
+    settings = prepared(max_frames=4, finish="none", skip_video_creation=True).settings
+    render(settings, output=tmp_path, stop=lambda: True)
+    assert not file.exists()
+    render(settings, output=tmp_path)
+    expected = probe.expect(prepare(settings))
+    assert expected is not None and expected.is_exact and 0 < expected.ratio
