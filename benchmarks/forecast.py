@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,13 +28,22 @@ from numpy.typing import NDArray
 
 from deforum.errors import UserError
 from deforum.loading import load
-from deforum.models.process import settle_process
 from deforum.probe import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 FLOW_TARGET, TIME_TARGET = 0.10, 0.15
 TEXTURE = 12.0
 """Levels; local contrast of a frame from which its optical flow counts."""
+ALONE = """
+import sys, time
+from deforum import load, render
+path, output, *overrides = sys.argv[1:]
+settings = load(path, overrides).settings
+began = time.perf_counter()
+run = render(settings, output=output)
+print(time.perf_counter() - began, run.folder)
+"""
+"""A render in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,8 @@ class Row:
         return f"{what} {off(self.seconds)}  {1000 * self.took:4.0f} ms"
 
 
-def measure(path: Path, overrides: Sequence[str], probing: int, frames: int) -> Row:
-    """Render a file twice, and compare the second time with its forecast."""
+def measure(path: Path, overrides: Sequence[str], probing: int, frames: int, *, motion: bool) -> Row:
+    """Render a file twice, and compare the second time with its forecast; with `motion` once more to measure that."""
     from deforum.animation.carrying import OuterCamera
     from deforum.animation.stages import Stages
     from deforum.forecast import forecast
@@ -97,18 +108,16 @@ def measure(path: Path, overrides: Sequence[str], probing: int, frames: int) -> 
         return load(path, [*small, f"max_frames={count}"]).settings
 
     with tempfile.TemporaryDirectory() as folder:
-        render(settings_of(probing), output=folder)
+        rendered(path, [*small, f"max_frames={probing}"], folder)
         settings = settings_of(frames)
         prepared = check(settings, output=folder)
         began = time.perf_counter()
         foreseen = forecast(prepared)
         took = time.perf_counter() - began
-        began = time.perf_counter()
-        run = render(settings, output=folder)
-        seconds = time.perf_counter() - began
-        flow = flow_of(run.folder, settings.size)
+        seconds, run = rendered(path, [*small, f"max_frames={frames}"], folder)
+        flow = flow_of(run, settings.size)
         # The same frames again, with the camera watched, which would slow the run down.
-        if settings.mode.goes_on:
+        if settings.mode.goes_on and motion:
             render(settings, output=folder, change=measuring)
     moved = range(1, len(prepared.timeline))
     assert foreseen.seconds is not None
@@ -118,6 +127,14 @@ def measure(path: Path, overrides: Sequence[str], probing: int, frames: int) -> 
         flow, (float(np.mean(foreseen.uncovered[1:])), float(np.mean([holes.get(each, 0.0) for each in moved]))),
         (foreseen.seconds, seconds), took,
     )  # fmt: skip
+
+
+def rendered(path: Path, overrides: Sequence[str], output: str) -> tuple[float, Path]:
+    """Render in a process of its own, as from the command line; return the seconds of the render, and its folder."""
+    command = [sys.executable, "-c", ALONE, str(path), output, *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    seconds, folder = done.stdout.splitlines()[-1].split(maxsplit=1)
+    return float(seconds), Path(folder)
 
 
 def flow_of(folder: Path, size: tuple[int, int]) -> float:
@@ -146,32 +163,25 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of the files to take")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--probing", type=int, default=8, help="frames of the runs that fill the probe")
-    parser.add_argument("--side", type=int, default=192, help="the shorter side of frames of real files")
+    parser.add_argument("--side", type=int, default=192, help="the shorter side of frames, at most")
+    parser.add_argument("--only-time", action="store_true", help="leave the measuring of the motion out")
     args = parser.parse_args()
-    settle_process()
-    import torch
-
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
     files = sorted([*args.folder.glob("*.yaml"), *args.folder.glob("*.txt")])
     rows: list[Row] = []
-    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; {args.frames} frames of each file")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {args.frames} frames of each file")
     print(f"{'':40} {'motion, px/frame':22} {'flow':>8}   uncovered   {'seconds':22}  forecast")
     with tempfile.TemporaryDirectory() as cache:
         os.environ[ENVIRONMENT] = str(Path(cache) / "probe.json")
         for path in files:
             if args.only and not any(part in path.stem for part in args.only):
                 continue
-            overrides = []
-            if path.suffix == ".txt":
-                settings = load(path, to_render=False).settings
-                width, height = settings.width or 512, settings.height or 512
-                scale = args.side / min(width, height)
-                overrides = [
-                    "model=embedded",
-                    *(f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height))),
-                ]
+            settings = load(path, to_render=False).settings
+            width, height = settings.width or 512, settings.height or 512
+            scale = min(args.side / min(width, height), 1)
+            sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
+            overrides = ["model=embedded", *sides]
             try:
-                row = measure(path, overrides, args.probing, args.frames)
+                row = measure(path, overrides, args.probing, args.frames, motion=not args.only_time)
             except UserError as error:
                 print(f"{path.stem[:26]:26} does not render here: {str(error).splitlines()[0][:80]}")
                 continue
