@@ -120,4 +120,4 @@ def test_renders_fill_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not file.exists()
     render(settings, output=tmp_path)
     expected = probe.expect(prepare(settings))
-    assert expected is not None and expected.is_exact and 0 < expected.ratio
+    assert expected is not None and expected.is_exact and expected.ratio > 0

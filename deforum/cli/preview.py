@@ -131,8 +131,8 @@ def preview_job(job: Job, arguments: argparse.Namespace, stop: Stop) -> dict[str
     loaded = load_file(job.file, job.overrides)
     for line in loaded.report:
         console.note(line, name_of(job.file))
-    settings, frames = frames_of(job, arguments, loaded.settings)
-    total, began = settings.max_frames, time.monotonic()
+    settings, total, frames = frames_of(job, arguments, loaded.settings)
+    began = time.monotonic()
     done = 0
 
     def pictures() -> Iterator[Pixels]:
@@ -165,22 +165,22 @@ def preview_job(job: Job, arguments: argparse.Namespace, stop: Stop) -> dict[str
 
 def frames_of(
     job: Job, arguments: argparse.Namespace, settings: Settings
-) -> tuple[Settings, Iterator[tuple[Frame, Pixels]]]:
-    """Return the settings of a preview, of its own size, and its frames. Raises UserError."""
+) -> tuple[Settings, int, Iterator[tuple[Frame, Pixels]]]:
+    """Return the settings of a preview, of its own size, the number of its frames, and these. Raises UserError."""
     from deforum.preview import plan, show
 
     console: Console = arguments.console
     if arguments.draft is not None:
-        prepared = show.plan_draft(settings, arguments.draft, allow_download=arguments.allow_download)
-        for note in prepared.notes:
+        draft = show.plan_draft(settings, arguments.draft, allow_download=arguments.allow_download)
+        for note in draft.notes:
             console.note(note, name_of(job.file))
-        return prepared.settings, show.draft_frames(prepared, plain=arguments.plain)
+        return draft.settings, len(draft.place), show.draft_frames(draft, plain=arguments.plain)
     planned = plan.plan_preview(
         settings, picture=arguments.picture, depth=arguments.depth, scale=arguments.scale, renew=arguments.renew
     )
     for note in planned.notes:
         console.note(note, name_of(job.file))
-    return planned.settings, beside_an_encoder(show.preview_frames(planned, plain=arguments.plain))
+    return planned.settings, len(planned.place), beside_an_encoder(show.preview_frames(planned, plain=arguments.plain))
 
 
 def beside_an_encoder(frames: Iterator[tuple[Frame, Pixels]]) -> Iterator[tuple[Frame, Pixels]]:

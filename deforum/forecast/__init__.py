@@ -6,9 +6,9 @@ print(*found.lines(), sep="\\n")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deforum.forecast.motion import Motions
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 TimeSource = Literal["this kind of run", "other runs", "elsewhere", ""]
 """Where the time is known from: runs of this kind on this machine; others of them with the same model; measurements of
 the embedded model on another machine; nowhere."""
@@ -227,12 +228,12 @@ def _joined(prepared: Prepared, chains: Sequence[Forecast]) -> Forecast:
             replace(jump, frame=jump.frame - chain.first + at)
             for chain, at in zip(chains, places, strict=True) for jump in chain.jumps
         ),
-        dead_keyframes=tuple(
-            replace(each, setting=f"{name}: {each.setting}")
-            for chain, name in zip(chains, names, strict=True) for each in chain.dead_keyframes
+        dead_keyframes=_told_once(
+            [chain.dead_keyframes for chain in chains], names,
+            lambda each, name: replace(each, setting=f"{name}, {each.setting}"),
         ),
-        out_of_range=tuple(
-            f"{name}: {line}" for chain, name in zip(chains, names, strict=True) for line in chain.out_of_range
+        out_of_range=_told_once(
+            [chain.out_of_range for chain in chains], names, lambda line, name: f"{name}, {line}"
         ),
         depth="; ".join(dict.fromkeys(filter(None, (chain.depth for chain in chains)))),
         clip="; ".join(dict.fromkeys(filter(None, (chain.clip for chain in chains)))),
@@ -240,6 +241,13 @@ def _joined(prepared: Prepared, chains: Sequence[Forecast]) -> Forecast:
         time_from=max((chain.time_from for chain in chains), key=_DOUBT.index),
         memory=max(memories, default=None), memory_is_measured=all(chain.memory_is_measured for chain in chains),
     )  # fmt: skip
+
+
+def _told_once(found: Sequence[tuple[T, ...]], names: Sequence[str], named: Callable[[T, str], T]) -> tuple[T, ...]:
+    """Join what was found in shots: what is the same in all of them once, and the rest with the name of its shot."""
+    shared = [each for each in found[0] if all(each in others for others in found)]
+    own = [named(each, name) for items, name in zip(found, names, strict=True) for each in items if each not in shared]
+    return (*shared, *own)
 
 
 def find_jumps(motions: Motions, side: int, begin: int = 0) -> tuple[Jump, ...]:

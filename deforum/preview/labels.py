@@ -40,14 +40,22 @@ class Labels:
     timeline: Timeline
     width: int
     height: int
+    film: range
+    """The numbers of the film's frames."""
+    shot: str = ""
+    """The name of the shot that the timeline is of; empty: the film is one chain."""
 
-    def lines(self, frame: Frame) -> tuple[str, ...]:
-        """Return what stands above: frame and time; seed; strength; painted or in-between."""
-        seconds = frame.index / self.timeline.fps
+    def lines(self, frame: Frame, index: int) -> tuple[str, ...]:
+        """Return what stands above: frame and time; shot; seed; strength; painted or in-between.
+
+        `frame` is that of the timeline, and `index` its number in the film.
+        """
+        seconds = index / self.timeline.fps
         painted = frame.index in self._keys
         says = [
-            f"frame {frame.index} / {len(self.timeline) - 1}",
+            f"frame {index} / {self.film.stop - 1}",
             f"{int(seconds // 60)}:{seconds % 60:05.2f}",
+            printable(self.shot),
             f"seed {frame.seed}",
             f"strength {frame.params.strength:.3g}" if painted else "",
             "painted" if painted else "in-between",
@@ -65,11 +73,15 @@ class Labels:
             return printable(texts[0][0])
         return "  |  ".join(f"{100 * weight / total:.0f} % {printable(text)}" for text, weight in texts)
 
-    def draw(self, pixels: Pixels, frame: Frame) -> Pixels:
-        """Return a copy of a frame's picture with its labels."""
+    def draw(self, pixels: Pixels, frame: Frame, index: int) -> Pixels:
+        """Return a copy of a frame's picture with its labels; `index` as for `lines`."""
         labelled = pixels.copy()
         size = size_of_text(self.width, self.height)
-        _lay(labelled, _letters(_wrapped(self.lines(frame), self.width, size, "   "), self.width, size), at_top=True)
+        _lay(
+            labelled,
+            _letters(_wrapped(self.lines(frame, index), self.width, size, "   "), self.width, size),
+            at_top=True,
+        )
         words = tuple(self.prompt(frame).split())
         if words:
             lines = _wrapped(words, self.width, size, " ", PROMPT_LINES)

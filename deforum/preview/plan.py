@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from deforum.errors import Problem, UserError
 from deforum.features import hybrid
 from deforum.features.feature import Feature
 from deforum.features.table import DEPTH, switched_on, timeline_of
+from deforum.loading import load, load_text
 from deforum.models.places import roots_of
 from deforum.pixels.files import check_pictures
 from deforum.preview.choices import DepthChoice, Picture
 from deforum.preview.scale import scaled, scaled_curves
 from deforum.settings.options import Settings
+from deforum.shots import PlacedShot, place_shots
 from deforum.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -42,10 +44,23 @@ class Plan:
     """Result of `Feature.find`, by name of the features that are shown."""
     has_drawn_depth: bool
     """Whether the 3D camera sees the depth of the drawn room."""
+    shown: range
+    """The frames of the timeline that are shown."""
+    at: int
+    """The number that the first of them has in the film."""
     renew: int = 0
     """The picture is begun anew after so many frames; 0: never."""
     notes: tuple[str, ...] = ()
     """Deviations from the render's motion, a line each."""
+    shots: tuple[tuple[str, Plan], ...] = ()
+    """Of a film of shots: the name and the preview of each, which are shown one after the other in place of this."""
+
+    @property
+    def place(self) -> range:
+        """The frames by the numbers that they have in the film."""
+        if self.shots:
+            return range(self.shots[-1][1].place.stop)
+        return range(self.at, self.at + len(self.shown))
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -71,6 +86,11 @@ def plan_preview(
     """
     settings, notes = with_known_size(resolve(settings))
     timeline = timeline_of(settings)
+    shots = place_shots(settings, timeline, load, load_text)
+    if shots:
+        return _film_of_shots(
+            settings, shots, picture=picture, depth=depth, scale=scale, renew=renew, notes=tuple(notes)
+        )
     settings, timeline = scaled(settings, scale), scaled_curves(timeline, settings, scale)
     if picture != "auto" and hybrid.starts_from_clip(settings):
         settings = replace(settings, hybrid_use_first_frame_as_init_image=False)
@@ -115,7 +135,35 @@ def plan_preview(
         look(lambda: prepare(settings))
     if problems:
         raise UserError(problems)
-    return Plan(settings, timeline, picture, found, has_drawn_depth, renew, tuple(notes))
+    shown = range(timeline.first, len(timeline))
+    return Plan(settings, timeline, picture, found, has_drawn_depth, shown, shown.start, renew, tuple(notes))
+
+
+def _film_of_shots(
+    settings: Settings, shots: Sequence[PlacedShot], *, picture: Picture, depth: DepthChoice, scale: float, renew: int,
+    notes: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    """Plan the preview of each shot; they have the size of the film."""
+    plans: list[tuple[str, Plan]] = []
+    problems: list[Problem] = []
+    for shot in shots:
+        own = shot.settings
+        own = replace(own, width=own.width or settings.width, height=own.height or settings.height)
+        try:
+            # Without depth, what is chosen of it concerns other shots.
+            of_depth = depth if own.mode.has_depth else "auto"
+            plan = plan_preview(own, picture=picture, depth=of_depth, scale=scale, renew=renew)
+        except UserError as error:
+            problems += (Problem(f"shots, {shot.name}: {each.message}", each.where) for each in error.problems)
+            continue
+        if own.size != settings.size:
+            problems.append(Problem(f"shots, {shot.name}: its size is not that of the film; give it width and height"))
+        notes = (*notes, *(f"{shot.name}: {note}" for note in plan.notes if note not in notes))
+        plans.append((shot.name, replace(plan, shown=shot.frames, at=shot.at)))
+    if problems:
+        raise UserError(problems)
+    first = plans[0][1]
+    return replace(first, settings=scaled(settings, scale), notes=notes, shots=tuple(plans))
 
 
 def check_init(settings: Settings) -> None:

@@ -37,12 +37,14 @@ CELL = 8
 
 
 def play(plan: Plan, models: KeptModels | None = None, *, draws_masks: bool = False) -> Iterator[tuple[Frame, Image]]:
-    """Move the picture of a preview through all frames; yield each with its picture, (3, H, W) RGB in 0..1.
+    """Move the picture of a chain of frames; yield each with its picture, (3, H, W) RGB in 0..1.
 
     Where masks are on, `draws_masks` shows them. Models that are loaded are added to `models`. Raises UserError.
     """
     stages = stages_for(plan, KeptModels() if models is None else models, draws_masks=draws_masks)
     for state in stages.pace(stages, plan.timeline.spans(), None):
+        if state.frame.index not in plan.shown:
+            return  # a shot ends
         yield state.frame, state.shown
 
 
@@ -75,7 +77,7 @@ def picture_of(plan: Plan, device: Device, models: KeptModels) -> tuple[Image, M
         return next(animation.states()).shown, None
     if plan.picture == "card":
         return from_bytes(draw_card(width, height), device), None
-    fov = plan.timeline[0].params.fov if settings.mode.has_depth else 70.0
+    fov = plan.timeline[plan.shown.start].params.fov if settings.mode.has_depth else 70.0
     levels, inverse_depth = draw_room(width, height, fov)
     return from_bytes(levels, device), torch.from_numpy(inverse_depth).to(device) if plan.has_drawn_depth else None
 

@@ -98,9 +98,7 @@ CASES = [(name, {"animation_mode": "2D", **motion}, OPEN) for name, motion in MO
 def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) -> None:
     run = prepared(**settings)
     # Of smooth depth: what is hidden behind edges is foreseen by their statistics.
-    found = motions_of(
-        run.settings, run.timeline, replace(scene, edges=(0, 0), slab_edges=(0, 0)), run.frames
-    )
+    found = motions_of(run.settings, run.timeline, replace(scene, edges=(0, 0), slab_edges=(0, 0)), run.frames)
     assert found.speed[0] == found.uncovered[0] == 0
     for index in (1, 4):
         warp, _ = camera_of(run.settings, scene, run.timeline[index - 1].params).move(run.timeline[index])
@@ -249,6 +247,26 @@ def test_the_whole_forecast() -> None:
     fields = json.loads(json.dumps(found.as_json()))
     assert fields["jumps"] == [{"frame": 13, "speed": 40.0, "before": 2.0, "change": 38.0}]
     assert len(fields["speed"]) == 24 and fields["speed"][13] == 40 and fields["median_speed"] == 2
+
+
+def test_a_film_of_shots_is_that_of_its_shots() -> None:
+    """Each is a chain of its own: between them nothing moves, and frames are those of the film."""
+    shots = [{"name": "sea", "to": 10}, {"name": "port", "to": 24, "translation_x": "0: (1), 15: (1), 16: (40), 17: (1)",
+              "strength": "0: (0.5), 99: (0.6)", "cadence": 2}]  # fmt: skip
+    run = prepared(max_frames=24, translation_x=3, prompts={0: "a", 50: "b"}, shots=shots)
+    found = forecast(run)
+    assert (found.frames, found.first, found.begins, found.paintings) == (24, 0, (0, 10), 10 + 7)
+    assert found.speed[0] == found.speed[10] == 0 and found.speed[1] == pytest.approx(3)
+    assert found.speed[11] == pytest.approx(1)
+    assert [jump.frame for jump in found.jumps] == [16]
+    assert [(each.setting, each.frame) for each in found.dead_keyframes] == [("prompts", 50), ("port, strength", 99)]
+    assert found.median_speed == pytest.approx(1) and found.seconds is not None
+
+
+def test_frames_before_the_first_one_do_not_count() -> None:
+    found = forecast(prepared(max_frames=24, first_frame=8, translation_x="0: (50), 8: (50), 9: (2)", cadence=4))
+    assert (found.frames, found.first, found.paintings, len(found.speed)) == (16, 8, 4, 16)
+    assert found.speed[0] == 0 and found.top_speed == pytest.approx(2) and not found.jumps
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,28 @@ def test_a_clip_moves_the_picture() -> None:
     assert 0.1 < np.abs(film[1].astype(int) - film[0]).mean() < 20
 
 
+def test_shots_follow_each_other() -> None:
+    """Each begins with its picture, and its frames have the numbers of the film."""
+    shots = [{"name": "sea", "to": 2}, {"name": "port", "to": 5, "translation_x": 8}, {"name": "deep", "to": 6,
+              "animation_mode": "3D"}]  # fmt: skip
+    settings = settings_of(shots=shots)
+    plan = plan_preview(settings)
+    shown = list(preview_frames(plan, plain=True))
+    assert [frame.index for frame, _ in shown] == list(plan.place) == list(range(6))
+    card = draw_card(WIDTH, HEIGHT)
+    assert [np.array_equal(pixels, card) for _, pixels in shown] == [True, True, True, False, False, False]
+    assert np.array_equal(shown[3][1][:, 8:], card[:, :-8])
+    assert np.array_equal(shown[5][1], draw_room(WIDTH, HEIGHT, 70)[0])
+    draft = plan_draft(settings, 1)
+    assert (draft.names, draft.starts, draft.place) == (("sea", "port", "deep"), (0, 2, 5), range(6))
+
+
+def test_a_preview_begins_at_the_first_frame() -> None:
+    shown = list(preview_frames(plan_preview(settings_of(first_frame=2, translation_x=8)), plain=True))
+    assert [frame.index for frame, _ in shown] == [2, 3, 4, 5]
+    assert np.array_equal(shown[0][1], draw_card(WIDTH, HEIGHT))
+
+
 @pytest.mark.parametrize(
     ("settings", "chosen", "message"),
     [
@@ -231,10 +253,10 @@ def test_labels_are_legible_and_fit(width: int, height: int) -> None:
     prompt = "a very long prompt of a wide sea under heavy clouds, painted in oil, with ships and rocks " * 3
     settings = settings_of(prompts={0: prompt}, width=width, height=height, strength=0.375)
     timeline = plan_preview(settings).timeline
-    labels, ground = Labels(timeline, width, height), np.full((height, width, 3), 128, np.uint8)
+    labels, ground = Labels(timeline, width, height, range(6)), np.full((height, width, 3), 128, np.uint8)
     frame = timeline[2]
-    assert labels.lines(frame) == ("frame 2 / 5", "0:00.13", "seed 5", "strength 0.375", "painted")
-    drawn = labels.draw(ground, frame)
+    assert labels.lines(frame, 2) == ("frame 2 / 5", "0:00.13", "seed 5", "strength 0.375", "painted")
+    drawn = labels.draw(ground, frame, 2)
     assert (ground == 128).all(), "the frame itself was changed"
     letters = drawn.min(-1) > 200
     rows = np.flatnonzero(letters.any(1))
@@ -247,8 +269,9 @@ def test_labels_are_legible_and_fit(width: int, height: int) -> None:
 
 def test_labels_tell_what_is_painted_and_blended() -> None:
     timeline = plan_preview(settings_of(cadence=2, prompt_blend="linear")).timeline
-    labels = Labels(timeline, WIDTH, HEIGHT)
-    assert [labels.lines(frame)[-1] for frame in timeline] == ["painted", "in-between"] * 3
+    labels = Labels(timeline, WIDTH, HEIGHT, range(6), "port")
+    assert [labels.lines(frame, frame.index)[-1] for frame in timeline] == ["painted", "in-between"] * 3
+    assert labels.lines(timeline[0], 12)[:3] == ("frame 12 / 5", "0:00.80", "port")
     assert labels.prompt(timeline[0]) == "a sea"
     assert labels.prompt(timeline[1]) == "75 % a sea  |  25 % a hill"
     assert labels.prompt(timeline[5]) == "a hill"
@@ -262,7 +285,7 @@ def test_a_draft_has_the_frames_seeds_and_motion_of_the_render() -> None:
         width=256, height=192, seed=-1, steps="0: (20), 3: (40)", strength=0.6, translation_x=6, cadence=2
     )
     settings = replace(settings, seed=12)
-    whole, draft = plan_draft(settings, 1), plan_draft(settings, 4)
+    [whole], [draft] = plan_draft(settings, 1).chains, plan_draft(settings, 4).chains
     assert draft.settings.size == (64, 64) and not draft.settings.finishes
     assert (draft.timeline.keys, draft.timeline.seeds) == (whole.timeline.keys, whole.timeline.seeds)
     assert draft.timeline[3].params.steps == 10 and draft.timeline[0].params.steps == 5
