@@ -116,7 +116,7 @@ def draft_frames(
 def labelling(
     settings: Settings, timeline: Timeline, film: range, shot: str, *, plain: bool
 ) -> Callable[[Pixels, Frame, int], Pixels]:
-    """Return the function that labels a picture, given its frame and its number in the film; with `plain` it does not."""
+    """Return the function that labels a picture, given its frame and its number in the film; not with `plain`."""
     if plain:
         return lambda pixels, frame, index: pixels
     from deforum.preview.labels import Labels

@@ -251,8 +251,8 @@ def test_the_whole_forecast() -> None:
 
 def test_a_film_of_shots_is_that_of_its_shots() -> None:
     """Each is a chain of its own: between them nothing moves, and frames are those of the film."""
-    shots = [{"name": "sea", "to": 10}, {"name": "port", "to": 24, "translation_x": "0: (1), 15: (1), 16: (40), 17: (1)",
-              "strength": "0: (0.5), 99: (0.6)", "cadence": 2}]  # fmt: skip
+    moves = {"translation_x": "0: (1), 15: (1), 16: (40), 17: (1)", "strength": "0: (0.5), 99: (0.6)", "cadence": 2}
+    shots = [{"name": "sea", "to": 10}, {"name": "port", "to": 24, **moves}]
     run = prepared(max_frames=24, translation_x=3, prompts={0: "a", 50: "b"}, shots=shots)
     found = forecast(run)
     assert (found.frames, found.first, found.begins, found.paintings) == (24, 0, (0, 10), 10 + 7)
