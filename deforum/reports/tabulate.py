@@ -142,9 +142,7 @@ class Stretch:
 
 def tabulate_run(stretches: Sequence[Stretch]) -> Table:
     """Return a table of all columns of a run whose settings change on the way; a column that is not there is empty."""
-    tables = [
-        tabulate(each.settings, each.timeline, column_names(each.settings), each.frames) for each in stretches
-    ]
+    tables = [tabulate(each.settings, each.timeline, column_names(each.settings), each.frames) for each in stretches]
     names = dict.fromkeys(name for table in tables for name in table.columns)
     columns: dict[str, list[Cell]] = {
         name: [cell for table in tables for cell in table.columns.get(name, [""] * len(table.columns["frame"]))]
