@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def check(settings: Settings) -> Iterable[tuple[str, str]]:
     """Yield what a loop or an end picture cannot be combined with."""
     if settings.loop and (settings.first_frame or settings.shots or settings.shot_cuts != "none"):
-        yield "loop", ("loop: it closes one chain of frames; leave out first_frame, shots and shot_cuts, or give loop to "
-                       "a shot with a file of its own")  # fmt: skip
+        instead = "leave out first_frame, shots and shot_cuts, or give loop to a shot with a file of its own"
+        yield "loop", f"loop: it closes one chain of frames; {instead}"
     if not settings.has_ending:
         return
     name = "loop" if settings.loops else "end_image"
