@@ -1,6 +1,7 @@
 /* The lane of a schedule of numbers: of one run, or those of several laid over each other. */
 
 const PAD = 8; // px above and below a curve
+const MOST_UPS = 8; // px up and down for each px along: a denser curve is drawn without the area beneath it
 const CROWDED = 10; // px: keyframes that are nearer to each other are drawn small
 
 class CurveLane extends Lane {
@@ -73,7 +74,7 @@ class CurveLane extends Lane {
     const hue = this.hue(run), points = this.points(values);
     if (!points.length) return;
     const d = `M${points.join("L")}`, x = point => point.split(" ")[0];
-    if (!this.plot.isSeveral) {
+    if (!this.plot.isSeveral && ups(points) < MOST_UPS * this.view.width) {
       drawPath(this.svg, "dp-area", `${d}L${x(points[points.length - 1])} ${px(base)}L${x(points[0])} ${px(base)}z`);
     }
     drawPath(this.svg, `dp-curve-line${hue}`, d);
@@ -164,6 +165,17 @@ class CurveLane extends Lane {
     }
     return box;
   }
+}
+
+/** Return how far a line goes up and down, in px. */
+function ups(points) {
+  let sum = 0, before = null;
+  for (const point of points) {
+    const y = Number(point.slice(point.indexOf(" ") + 1));
+    if (before !== null) sum += Math.abs(y - before);
+    before = y;
+  }
+  return sum;
 }
 
 const circle = (x, y, r) => `M${px(x - r)} ${px(y)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`;
