@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from deforum.errors import UserError
 from deforum.features.table import timeline_of
 from deforum.loading import load, load_text
 from deforum.settings.options import Settings
 from deforum.shots import PlacedShot, has_shots, place_shots
 from deforum.timeline.prompts import NO_PROMPTS, split_negative
 from deforum.video.tags import Chapter
-from schedules import Variables, parse_key
+from schedules import ScheduleError, Variables, parse_key
 
 LONGEST_TITLE = 100
 MOST_CHAPTERS = 1_000
@@ -67,6 +69,13 @@ def film_chapters(settings: Settings, shots: Sequence[PlacedShot] = (), *, first
     if len(found) > MOST_CHAPTERS:
         return ()
     return tuple(Chapter(frame, title) for frame, title in found.items())
+
+
+def saved_chapters(settings: Settings, first: int) -> tuple[Chapter, ...]:
+    """Return the chapters of a film that begins at frame `first` of a run that is there; () where its shots are not."""
+    with suppress(UserError, ScheduleError):
+        return film_chapters(settings, shots_of(settings), first=first)
+    return ()
 
 
 def shots_of(settings: Settings) -> tuple[PlacedShot, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from deforum.errors import UserError, disk_error
 from deforum.loading import load
 from deforum.metadata import SETTINGS, read_texts
-from deforum.output.chapters import film_chapters, shots_of
+from deforum.output.chapters import saved_chapters
 from deforum.output.choice import Film, Outputs
 from deforum.output.finished import Frames, Pictures, find_frames, find_run
 from deforum.output.labels import Label
@@ -23,7 +23,6 @@ from deforum.video.formats import FORMATS
 from deforum.video.reader import fit_picture
 from deforum.video.tags import Chapter
 from deforum.video.writer import Pixels, VideoWriter
-from schedules import ScheduleError
 
 SIZES = ("width", "height")
 ACTING = (
@@ -78,7 +77,7 @@ def make_films(
     writers = [
         VideoWriter(
             unfinished(path), width, height, settings.fps, format=film.format, quality=film.quality, preset=film.preset,
-            soundtrack=film.soundtrack, comment=found.comment, chapters=_chapters(found, begin),
+            soundtrack=film.soundtrack, comment=found.comment, chapters=found.chapters(begin),
         )
         for path, film in films.items()
     ]  # fmt: skip
@@ -100,14 +99,6 @@ def make_films(
     for path in films:
         unfinished(path).replace(path)
     return FilmResult(tuple(films), shown, tuple(notes))
-
-
-def _chapters(found: FilmSettings, begin: int) -> tuple[Chapter, ...]:
-    """Return the chapters of a run's film; none where its shots cannot be read any more."""
-    run = replace(found.run, chapters=found.settings.chapters, save_metadata=found.settings.save_metadata)
-    with suppress(UserError, ScheduleError):
-        return film_chapters(run, shots_of(run), first=begin)
-    return ()
 
 
 def unfinished(path: Path) -> Path:
@@ -160,6 +151,11 @@ class FilmSettings:
     notes: tuple[str, ...]
     comment: str
     """For the film's metadata."""
+
+    def chapters(self, begin: int) -> tuple[Chapter, ...]:
+        """Return the chapters of a film that begins at a frame of the run."""
+        film = self.settings
+        return saved_chapters(replace(self.run, chapters=film.chapters, save_metadata=film.save_metadata), begin)
 
 
 def film_settings(folder: Path, frames: Frames, overrides: Sequence[str], output: Path | None) -> FilmSettings:

@@ -25,12 +25,24 @@ from deforum.output.ledger import Ledger, is_whole
 from deforum.output.pictures import PICTURES, encode
 from deforum.output.record import FilmFile
 from deforum.post.material import Material, PictureSource, Source
-from deforum.post.plan import Stage, beginning, check_disk, check_sizes, digest, plan, recipes, refuse, stretches
+from deforum.post.plan import (
+    Stage,
+    beginning,
+    check_disk,
+    check_sizes,
+    digest,
+    frame_behind,
+    plan,
+    recipes,
+    refuse,
+    stretches,
+)
 from deforum.post.record import RECIPE, StepRecord, film_is_whole, read_step
 from deforum.post.sound import filters_of
 from deforum.settings.steps import Chain, Film, Frames, Step, as_made, kind_of
 from deforum.sources import FRAMES_FOLDER
 from deforum.video.formats import FORMATS
+from deforum.video.tags import Chapter
 from deforum.video.writer import Pixels, VideoWriter, probe
 
 if TYPE_CHECKING:
@@ -311,13 +323,21 @@ class Making:
             name = place.record.film.file
         return (given or material.home) / name
 
+    def _chapters(self, stage: Stage) -> list[Chapter]:
+        """Return the chapters of a stage's film: longer and later than those of the frames that it is made of."""
+        steps = [step for step in stage.made_by if kind_of(step).open]
+        found = [(frame_behind(steps, self.material.reel, each.frame), each.title) for each in self.material.chapters]
+        return [Chapter(0 if not number else frame, title) for number, (frame, title) in enumerate(found)]
+
     def _film(self, place: _Place) -> bool:
         """Make the film of a stage, unless it is there; False for a stop."""
         stage, path = place.stage, self._film_path(place)
         encoding = self._encoding(stage)
         sound = encoding.soundtrack
         heard = "" if sound is None else f"{sound.path} {sound.path.stat().st_mtime_ns} {sound.start} {sound.filters}"
-        recipe = digest(repr(replace(encoding, soundtrack=None)), heard, str(stage.gives.rate), *place.recipes)
+        chapters = self._chapters(stage)
+        marks = [repr(chapters)] if chapters else []
+        recipe = digest(repr(replace(encoding, soundtrack=None)), heard, str(stage.gives.rate), *place.recipes, *marks)
         is_home = path.parent == self.material.home
         if is_home and place.record.recipe == recipe and film_is_whole(path.parent, place.record.film):
             return True
@@ -336,7 +356,7 @@ class Making:
         unfinished = path.with_name(f"{path.stem}.step{path.suffix}")
         writer = VideoWriter(
             unfinished, gives.width, gives.height, gives.rate, format=encoding.format, quality=encoding.quality,
-            preset=encoding.preset, soundtrack=sound, comment=self.material.comment,
+            preset=encoding.preset, soundtrack=sound, comment=self.material.comment, chapters=chapters,
         )  # fmt: skip
         try:
             with writer:

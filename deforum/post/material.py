@@ -10,6 +10,7 @@ from typing import Protocol
 
 from deforum.errors import UserError
 from deforum.models.digest import sha256_of
+from deforum.output.chapters import saved_chapters
 from deforum.output.choice import Outputs
 from deforum.output.film import film_settings, later
 from deforum.output.finished import Film, Frames, Pictures, find_frames, ranges, read_frame
@@ -25,6 +26,7 @@ from deforum.video.ffmpeg import has_sound
 from deforum.video.find import ClipSource
 from deforum.video.formats import exact_fps
 from deforum.video.reader import frames_from
+from deforum.video.tags import Chapter
 from deforum.video.writer import Pixels, Soundtrack
 
 
@@ -110,6 +112,8 @@ class Material:
     sound: Soundtrack | None = None
     comment: str = ""
     """For the metadata of films."""
+    chapters: tuple[Chapter, ...] = ()
+    """Those of a film of these frames."""
     keeps_frames: bool = True
     """Whether the frames of steps are kept, where they do not say it."""
     of: str = "frames"
@@ -133,9 +137,11 @@ def of_run(
     if settings is None:
         found = film_settings(folder, frames, overrides, output)
         settings, notes, comment, made_for = found.settings, found.notes, found.comment, found.run.fps
+        chapters = found.chapters(frames.first)
         are_finished = found.run.finishes and (folder / RUN_FILE).is_file()
     else:
         are_finished = settings.finishes
+        chapters = saved_chapters(settings, frames.first)
         notes, comment, made_for = (), Label.of(settings).comment if settings.save_metadata else "", settings.fps
     source = _source_of(frames, folder)
     first = next(iter(source.read(0)))
@@ -146,7 +152,7 @@ def of_run(
     reel = Reel(width, height, len(frames), exact_fps(settings.fps))
     return Material(
         folder, folder / POST_FOLDER, folder.resolve().name, source, reel, 8 * first.dtype.itemsize, settings,
-        with_sound.soundtrack, comment, notes=(*notes, *_gaps(frames)),
+        with_sound.soundtrack, comment, chapters, notes=(*notes, *_gaps(frames)),
         are_finished=are_finished, films_in=output,
     )  # fmt: skip
 

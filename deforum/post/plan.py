@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deforum.errors import Problem, UserError
-from deforum.settings.steps import Chain, Film, Frames, Reel, Step, as_made, in_words, kind_of
+from deforum.settings.steps import Chain, EndCard, Film, Frames, Reel, Step, Title, as_made, in_words, kind_of
 
 LARGEST = 16384
 """px along either side."""
@@ -76,6 +76,18 @@ def gives_of(steps: Sequence[Step], reel: Reel) -> Reel:
     for step in steps:
         reel = kind_of(step).gives(step, reel)
     return reel
+
+
+def frame_behind(steps: Sequence[Step], reel: Reel, frame: int) -> int:
+    """Return the frame that shows frame `frame` of a reel once the steps are made."""
+    for step in steps:
+        gives = kind_of(step).gives(step, reel)
+        if isinstance(step, Title):
+            frame += gives.count - reel.count
+        elif not isinstance(step, EndCard):
+            frame = round(frame * gives.count / reel.count)
+        reel = gives
+    return frame
 
 
 def plan(chain: Sequence[Step], reel: Reel, *, film: bool = True) -> tuple[Stage, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from deforum.post.material import of_film, of_run
 from deforum.post.record import chain_of, read_step, verify_steps
 from deforum.settings.options import Settings
 from deforum.settings.steps import Film, Finish, Frames, Interpolate, Upscale
-from deforum.video.ffmpeg import count_frames
+from deforum.video.ffmpeg import count_frames, ffmpeg_path
+from deforum.video.tags import Chapter
 from tests.helpers.films import HEIGHT, WIDTH, chart, decode
 from tests.output.runs import write_run
 from tests.post.runs import Chained, enlarged, read_frames
@@ -41,6 +43,17 @@ def test_frames_and_film_of_a_step(run: Path) -> None:
     assert decode(made.films[0], 2 * WIDTH, 2 * HEIGHT).shape[0] == COUNT
     assert (run / "sea.mp4").is_file()
     assert len(list((run / "frames").iterdir())) == COUNT
+
+
+def test_films_of_steps_have_the_chapters_of_the_run(run: Path) -> None:
+    """At the times at which their frames are shown."""
+    material = replace(of_run(run), chapters=(Chapter(0, "a sea"), Chapter(2, "a storm")))
+    chained = Chained()
+    [film] = chained.make(material, TWICE, Interpolate(3)).films
+    told = subprocess.run([ffmpeg_path(), "-i", str(film)], capture_output=True, text=True).stderr
+    assert told.count("Chapter #0") == 2 and "start 0.083333" in told  # frame 2 of 24 fps
+    chained.make(material, TWICE, Interpolate(3))
+    assert chained.begun == []
 
 
 def test_what_is_made_is_not_made_again(run: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deforum.post.plan import beginning, check_disk, check_sizes, plan, recipes, stretches
-from deforum.settings.steps import Film, Finish, Frames, Interpolate, Reel, Step, Upscale
+from deforum.post.plan import beginning, check_disk, check_sizes, frame_behind, plan, recipes, stretches
+from deforum.settings.steps import EndCard, Film, Finish, Frames, Interpolate, Reel, Step, Title, Upscale
 
 REEL = Reel(128, 96, 10, Fraction(24))
 TWICE = Upscale(2.0, "lanczos")
@@ -31,6 +31,20 @@ TWICE = Upscale(2.0, "lanczos")
 )  # fmt: skip
 def test_stages(chain: list[Step], film: bool, stages: list[tuple[str, int, int]]) -> None:
     assert [(stage.name, stage.source, stage.gives.width) for stage in plan(chain, REEL, film=film)] == stages
+
+
+@pytest.mark.parametrize(
+    ("steps", "frame", "shown"),
+    [
+        ([TWICE], 4, 4),
+        ([Interpolate(4, 2)], 4, 16),
+        ([Title("x", seconds=2)], 4, 52),
+        ([Title("x", seconds=2), Interpolate(2)], 4, 104),
+        ([Title("x", seconds=2, over=True), EndCard("y", seconds=2), TWICE], 4, 4),
+    ],
+)
+def test_where_a_frame_is_shown(steps: list[Step], frame: int, shown: int) -> None:
+    assert frame_behind(steps, REEL, frame) == shown
 
 
 def test_sizes_are_even() -> None:
