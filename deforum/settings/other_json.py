@@ -9,8 +9,7 @@ _CAMERA = "give it as camera_file in a settings file, with animation_mode: 3D"
 KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # names that are all in such a file, what it is, what to do
     (("rendered_frames",), "a Parseq manifest", "give it as parseq_manifest in a settings file"),
-    (("keyframes", "managedFields"), "a Parseq document", "render it in Parseq, and give the manifest as "
-     "parseq_manifest in a settings file"),
+    (("keyframes", "managedFields"), "a Parseq document", "give it as parseq_manifest in a settings file"),
     (("camera_path", "camera_type"), "a camera path of nerfstudio", _CAMERA),
     (("frames", "camera_model"), "a camera file of nerfstudio", _CAMERA),
     (("frames", "fl_x"), "a camera file of nerfstudio", _CAMERA),

@@ -48,6 +48,12 @@ SEEDS = (
     json.dumps({"W": 64, "H": 64, "max_frames": 8, "animation_prompts": {"0": "a", "5": "b"}, "zoom": "0:(1.0)"}),
     json.dumps({"prompts": {"0": "a"}, "sampler": "Euler a", "strength_schedule": "0: (0.65)", "use_looper": True}),
     json.dumps({"parseq_manifest": '{"options": {"cadence": 2}, "rendered_frames": [{"frame": 0, "zoom_delta": 2}]}'}),
+    json.dumps(
+        {
+            "parseq_manifest": '{"managedFields": ["zoom"], "keyframes": [{"frame": 0, "zoom_i": "bez()+sin(4)"}, '
+            '{"frame": 6}]}'
+        }
+    ),
     json.dumps({"cn_1_enabled": True, "parseq_manifest": "", "init_images": '{"0": "a.png"}', "seed": -1}),
 )
 """Files that are good, to begin with."""

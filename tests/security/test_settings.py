@@ -78,6 +78,21 @@ ATTACKS = [
      + "}, {\"frame\": 1}]}'", "there is no '0'", "a fault for each of many fields"),
     (".yaml", "parseq_manifest: '{\"rendered_frames\": [{\"frame\": 0, \"\x1b[31m\": 1}, {\"frame\": 1}]}'",
      "code 27", "escape sequences command a terminal"),
+    *((".txt", json.dumps({"parseq_manifest": json.dumps({"managedFields": ["zoom"], "keyframes": [
+        {"frame": 0, "zoom": 1, "zoom_i": way}, {"frame": last}]})}), says, why)
+      for way, last, says, why in (
+        ("(" * 4000 + "1" + ")" * 4000, 9, "nested too deeply", "recursion ends the process"),
+        ("-" * 9000 + "1", 9, "nested too deeply", "recursion ends the process"),
+        ("1+" * 4900 + "1", 9, "nested too deeply", "recursion ends the process"),
+        ("1" * 10001, 9, "at most 10,000 characters", "a pattern runs over it"),
+        ("9" * 9000, 9, "it is inf", "a number without end"),
+        ("9^9^9^9", 9, "no finite value", "a number that takes hours"),
+        ("L", 999_999, "", "a million frames by one line"),
+        ("sin(p=9)+L", 999_999, "too many to be rendered here", "the same, with more to compute"),
+        ("round(1, p=1e9)", 9, "", "a power without end"),
+        ("P", 1e300, "expected a whole number up to 1,000,000", "a frame that none is"),
+        ("__import__('os')", 9, "no meaning in it", "no program is run"),
+    )),
     (".txt", json.dumps({"parseq_manifest": '{"rendered_frames": [{"frame": 0, "\x1b[31m": 1}, {"frame": 1}]}'}),
      "is not JSON", "the same, escaped"),
     (".txt", json.dumps({"parseq_manifest": '{"rendered_frames": [{"frame": 0, "\\u001b[3m": 1}, {"frame": 1}]}'}),

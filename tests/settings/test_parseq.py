@@ -412,7 +412,11 @@ FAULTS: Mapping[str, tuple[str, str]] = {
     "cut off": (text_of({"noise": [0, 1]})[:-300], "m:1:"),
     "more behind it": (text_of({"noise": [0, 1]}) + "x", "the manifest should end here"),
     "a comma too many": ('{"rendered_frames": [{"frame": 0},]}', "a value is missing between the comma and ]"),
-    "a document": (changed(rendered_frames=None), "this is a Parseq document without rendered_frames; press Render"),
+    "half a document": (
+        changed(rendered_frames=None, keyframes=None),
+        "this is a Parseq document without rendered_frames",
+    ),
+    "a document": (changed(rendered_frames=None, keyframes=[]), "a document needs two keyframes to be rendered"),
     "no frames": (changed(rendered_frames=[]), "rendered_frames is empty; render the document in Parseq"),
     "a frame that is none": (changed(rendered_frames=[7]), "record 0: a number; expected an object"),
     "no number": (changed(rendered_frames=[{"noise": 1}]), "record 0: there is no frame number"),

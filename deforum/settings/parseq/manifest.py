@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from deforum.errors import Problem, UserError
 from deforum.limits import FRAMES
 from deforum.settings.document import Place, check_text
+from deforum.settings.parseq.document import render
 from schedules.quoting import LONGEST_NAME, quote, shown
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class _Reader:
         self.skip()
         if self.at < len(self.text):
             self.fail("the manifest should end here")
+        if not has_frames and isinstance(rest.get("keyframes"), list):
+            return self.rendered(rest)
         if not has_frames or not self.frames:
             self.at = 0
             self.fail(_without_frames(rest, has_frames))
@@ -105,6 +108,24 @@ class _Reader:
         if self.problems:
             raise UserError(self.problems)
         return self.build(rest, order, notes)
+
+    def rendered(self, rest: Mapping[str, Any]) -> Manifest:
+        """Render a document that Parseq has not rendered."""
+        self.at = 0
+        try:
+            found = render(rest)
+        except UserError as error:
+            self.fail(f"this is a Parseq document without rendered_frames, and cannot be rendered here: {error}")
+        self.numbers = {name: array("d", curve) for name, curve in found.numbers.items()}
+        self.texts = {name: list(texts) for name, texts in found.texts.items()}
+        for name, texts in self.texts.items():
+            for index, text in enumerate(texts):
+                if not index or text != texts[index - 1]:
+                    self.checked(text, index, name, 0)
+        if self.problems:
+            raise UserError(self.problems)
+        note = f"it is a document without rendered_frames; its {found.num_frames} frames were rendered here"
+        return self.build(rest, list(range(found.num_frames)), [note])
 
     def build(self, rest: Mapping[str, Any], order: list[int], notes: list[str]) -> Manifest:
         import numpy as np
@@ -282,7 +303,7 @@ class _Reader:
 def _without_frames(rest: Mapping[str, Any], has_frames: bool) -> str:
     if has_frames:
         return "rendered_frames is empty; render the document in Parseq"
-    if {"keyframes", "managedFields"} & set(rest) or _mapping(rest.get("meta")).get("generated_by") == "sd_parseq":
+    if "managedFields" in rest or _mapping(rest.get("meta")).get("generated_by") == "sd_parseq":
         return "this is a Parseq document without rendered_frames; press Render in Parseq, and give what it writes"
     return "there are no rendered_frames in it; expected a manifest, as Parseq renders it"
 
