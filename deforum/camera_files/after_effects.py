@@ -61,18 +61,30 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
         refuse(file.path, "there is no Transform Position in it; expected the keys of a camera")
     width, height = header.get("source width", 0.0), header.get("source height", 0.0)
     size = (round(width), round(height)) if min(width, height) >= 1 else None
-    # Orientations turn between keys as their angles do; what is between frames is sampled densely enough.
     times = _every_frame(times, file.path)
     position = _vector(properties, "position", PLACES, times)
-    turned = of_euler(_vector(properties, "orientation", {}, times), ORDER)
-    turned = turned @ of_euler(_vector(properties, "", ROTATIONS, times), ORDER)
+    turned = _oriented(properties, times) @ of_euler(_vector(properties, "", ROTATIONS, times), ORDER)
     interest = properties.get("point of interest")
     if interest is not None and interest.times:
         turned = _looking(position, interest.at(times)) @ turned
     pixel = header.get("comp pixel aspect ratio", 1.0)
     lens = _lens(properties.get("zoom"), times, size, pixel if pixel > 0 else 1.0, file.path)
     rate = header.get("units per second", 0.0)
-    return path_of(times, TO_GL @ turned @ TO_GL, position @ TO_GL, lens, rate=rate if rate > 0 else None, size=size)
+    has_zoom = "zoom" in properties and bool(properties["zoom"].times)
+    notes = ["its Zoom is left out: Source Width and Source Height are missing"] if has_zoom and size is None else []
+    return path_of(
+        times, TO_GL @ turned @ TO_GL, position @ TO_GL, lens, rate=rate if rate > 0 else None, size=size, notes=notes
+    )
+
+
+def _oriented(properties: Mapping[str, Property], times: Array) -> Array:
+    """Return the matrices (F, 3, 3) of Orientation, which turns the shorter way between its keys."""
+    found = properties.get("orientation")
+    if found is None or not found.times:
+        return np.broadcast_to(np.eye(3), (len(times), 3, 3))
+    keys = np.unique(found.times)
+    turned = of_euler(_vector(properties, "orientation", {}, keys), ORDER)
+    return path_of(keys, turned, np.zeros((len(keys), 3))).at(times).rotation
 
 
 def _every_frame(keys: Array, path: Path) -> Array:

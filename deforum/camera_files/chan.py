@@ -41,7 +41,7 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
     known: dict[float, int] = {}
     width = 0
     for number, line in lines_of(path):
-        words = line.replace(",", " ").split(maxsplit=MOST_COLUMNS)
+        words = line.partition("#")[0].replace(",", " ").split(maxsplit=MOST_COLUMNS)
         if not rows and set(map(str.casefold, words)) <= set(COLUMNS):
             continue
         if not 7 <= len(words) <= MOST_COLUMNS:

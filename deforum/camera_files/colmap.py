@@ -98,16 +98,13 @@ def read(file: CameraFile, wanted: Wanted) -> CameraPath:
     to_camera = of_quaternion(poses[:, :4])
     rotation = to_camera.transpose(0, 2, 1)
     position = -np.einsum("fij,fj->fi", rotation, poses[:, 4:])
-    times = times_of_names(names)
-    if times is None:
-        times = np.argsort(np.argsort(np.array(names), kind="stable")).astype(np.float64).tolist()
     lens = lens_of_focals(
         [each.x for each in used], [each.y for each in used], [(each.width, each.height) for each in used]
     )
     plain = all(each.is_plain for each in used)
     notes = [] if plain else ["distortion and centre of its lenses are left out: the renderer's lens has none"]
     size = (round(used[0].width), round(used[0].height))
-    return path_of(times, rotation @ TO_GL, position, lens, size=size, notes=notes)
+    return path_of(times_of_names(names), rotation @ TO_GL, position, lens, size=size, notes=notes)
 
 
 def _images(path: Path) -> Iterator[tuple[int, list[str]]]:

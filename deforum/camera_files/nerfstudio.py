@@ -179,12 +179,12 @@ def read_camera_path(file: CameraFile, wanted: Wanted) -> CameraPath:
     rate, seconds = _rate(root.get("fps")), root.get("seconds")
     if rate is None and seconds is not None and seconds.number() > 0:
         rate = len(poses) / seconds.number()
-    lens = _lens_of_path(poses, size)
+    lens = _lens_of_path(poses, root.get("default_fov"), size)
     return path_of(range(len(poses)), rotation, matrices[:, :, 3], lens, rate=rate, size=size, notes=notes)
 
 
-def _lens_of_path(poses: Sequence[Node], size: tuple[int, int] | None) -> Lens | None:
-    fovs = [pose.get("fov") for pose in poses]
+def _lens_of_path(poses: Sequence[Node], usual: Node | None, size: tuple[int, int] | None) -> Lens | None:
+    fovs = [pose.get("fov") or usual for pose in poses]
     if any(fov is None for fov in fovs):
         return None
     tangents = [half_tangent(fov.number(), fov.path, fov.where, "fov") for fov in fovs if fov is not None]

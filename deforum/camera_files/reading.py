@@ -246,19 +246,23 @@ def matrix_at(node: Node) -> Array:
 _NUMBER = re.compile(r"\d+")
 
 
-def times_of_names(names: Sequence[str]) -> list[float] | None:
-    """Return times from the numbers in the names of pictures, frame_00001.png; None where they tell no order.
+def times_of_names(names: Sequence[str]) -> list[float]:
+    """Return times from the numbers in the names of pictures, frame_00001.png.
 
-    The number is the one that differs: all names are the same without it.
+    Where all names are the same but for one number, that is the time, and pictures may be missing in between. Other
+    names are in the order of their letters and numbers.
     """
-    split = [_NUMBER.split(name) for name in names]
-    if len(set(map(tuple, split))) != 1 or len(split[0]) < 2:
-        return None
-    columns = list(zip(*([int(digits[:15]) for digits in _NUMBER.findall(name)] for name in names), strict=True))
-    varying = [column for column in columns if len(set(column)) > 1]
-    if len(varying) != 1 or len(set(varying[0])) != len(names):
-        return None
-    return [float(value) for value in varying[0]]
+    numbers = [[int(digits[:15]) for digits in _NUMBER.findall(name)] for name in names]
+    texts = [_NUMBER.split(name) for name in names]
+    if len(set(map(tuple, texts))) == 1:
+        varying = [column for column in zip(*numbers, strict=True) if len(set(column)) > 1]
+        if len(varying) == 1 and len(set(varying[0])) == len(names):
+            return [float(value) for value in varying[0]]
+    keys = [list(zip(text, (*number, -1), strict=True)) for text, number in zip(texts, numbers, strict=True)]
+    ranks = [0.0] * len(names)
+    for rank, index in enumerate(sorted(range(len(names)), key=keys.__getitem__)):
+        ranks[index] = float(rank)
+    return ranks
 
 
 def lens_of_focals(x: Sequence[float], y: Sequence[float], sizes: Sequence[tuple[float, float]]) -> Lens:

@@ -229,6 +229,7 @@ FILES: list[tuple[str, dict[str, str | bytes], float | None]] = [
     ("chan", chan(CHAN), 45),
     ("chan without lens", chan(CHAN.replace("\t45", "")), None),
     ("chan with comments and empty lines", chan("# exported\n\n" + CHAN.replace("\n2", "\n  // x\n\n2")), 45),
+    ("chan with comments behind", chan(CHAN.replace("45\n", "45  # a key, 3\n")), 45),
     ("chan of Windows", chan(CHAN.replace("\n", "\r\n")), 45),
     ("chan of an old Mac, without a last line break", chan(CHAN.strip().replace("\n", "\r")), 45),
     ("chan with a byte order mark", {"a.chan": b"\xef\xbb\xbf" + CHAN.encode()}, 45),
@@ -247,6 +248,9 @@ FILES: list[tuple[str, dict[str, str | bytes], float | None]] = [
         for n in (0, 1)]), None),
     ("transforms under another name", {"x.json": str(transforms({})["transforms.json"])}, None),
     ("camera path", camera_path({"fps": 24, "render_width": 200, "render_height": 100}, fov=45, aspect=2), 45),
+    ("camera path with one field of view", camera_path({"default_fov": 45}), 45),
+    ("transforms, other names", transforms({}, [
+        {"file_path": name, "transform_matrix": POSES[n]} for n, name in ((1, "b10/x2"), (0, "b9/x30"))]), None),
     ("camera path, of seconds, with null", camera_path({"seconds": 2, "fps": None, "crop": None}, fov=45), 45),
     ("camera path without lens", camera_path({"camera_type": "perspective"}), None),
     ("COLMAP", colmap("# cameras\n" + PINHOLE, "# images\n" + "".join(IMAGES).format("", "")), None),
@@ -258,6 +262,12 @@ FILES: list[tuple[str, dict[str, str | bytes], float | None]] = [
     ("COLMAP with distortion", colmap("7 SIMPLE_RADIAL 200 100 120 100 50 0\n",
                                       "".join(IMAGES).format("", "").replace(" 1 a_", " 7 a_")), None),
     ("glTF", gltf({"nodes": [{"camera": 0}], **LENS_GLTF, **keys()}, NUMBERS), 45),
+    ("glTF with its numbers in a file beside", gltf(
+        {"nodes": [{"camera": 0}], **LENS_GLTF, **keys(), "buffers": [{"uri": "my%20numbers.bin"}]})
+        | {"my numbers.bin": struct.pack(f"<{len(NUMBERS)}f", *NUMBERS)}, 45),
+    ("glTF, a parent with a matrix", gltf({
+        "nodes": [{"camera": 0}, {"children": [0], "matrix": [0, 1, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 7, 8, 9, 1]}],
+        **LENS_GLTF, **keys()}, NUMBERS), 45),
     ("glTF, a parent that moves and turns", gltf({
         "nodes": [{"camera": 0}, {"children": [0], "scale": [3, 3, 3]}, {"children": [1]}], **LENS_GLTF,
         **keys(node=2)}, NUMBERS), 45),
@@ -399,6 +409,21 @@ def test_curves_between_keys_of_gltf(
         (tmp_path / file).write_text(str(content))
     found = read(tmp_path / "a.gltf", fps=10.0)
     assert found.position[:, 0] == pytest.approx([right(round(t, 9)) for t in np.arange(11) / 10], abs=1e-5)
+
+
+def test_orientation_turns_the_shorter_way(tmp_path: Path) -> None:
+    """From 350 to 10 degrees, as After Effects does; its rotations go through all angles between."""
+    head = AE[: AE.index("Transform\tOrientation")].replace("\t1\t101\t50\t-118\t\n", "")
+    for title, columns, before, middle in (
+        ("Orientation", "X degrees\tY degrees\tZ degrees", "0\t0\t", 0),
+        ("Z Rotation", "degrees", "", 180),
+    ):
+        rows = "".join(f"\t{time}\t{before}{angle}\n" for time, angle in ((0, 350), (10, 10)))
+        (tmp_path / "k.txt").write_text(f"{head}Transform\t{title}\n\tFrame\t{columns}\n{rows}")
+        found = read(tmp_path / "k.txt")
+        assert len(found) == 11
+        expected = np.diag((1.0, -1, -1)) @ of_euler(np.array((0, 0, middle)), "XYZ") @ np.diag((1.0, -1, -1))
+        np.testing.assert_allclose(found.rotation[5], expected, atol=1e-9)
 
 
 # --- independent readers ----------------------------------------------------------------------------------------------
