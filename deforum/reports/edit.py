@@ -107,6 +107,9 @@ OF_FILMS = {
     "r_upscale_factor", "r_upscale_model", "r_upscale_keep_imgs", "frame_interpolation_use_upscaled",
 }  # fmt: skip
 """Settings by which films, subtitles and what steps make are made anew from the frames."""
+OF_WAYS = tuple(name for name, each in PARAMS.items() if each.section in ("motion", "camera") and name not in
+                ("disocclusion_strength", "disocclusion_noise", "shake_intensity", "shake_speed"))  # fmt: skip
+"""Parameters that the way back from the end is made of; near and far count at its end alone."""
 OF_CLIPS = ("extract_nth_frame", "extract_to_frame", "clip_end")
 """Settings of which frames of a clip are painted."""
 CONSTANTS: Mapping[str, Read] = {
@@ -368,7 +371,7 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     yield "reference", lambda prepared, frame: str(frame.reference or ""), Read.PAINTED
     yield "ip_adapter", lambda prepared, frame: " ".join(map(str, frame.images)), Read.PAINTED
     yield "color_renewal", lambda prepared, frame: frame.renewal, Read.PAINTED
-    yield "ending", lambda prepared, frame: frame.ending, Read.PAINTED | Read.MOVED
+    yield "ending", _ending(tuple(filter(is_read, OF_WAYS))), Read.PAINTED | Read.MOVED
     yield "strength_0_no_init", lambda prepared, frame: frame.starts_empty, Read.PAINTED
     for name in ("mask", "noise_mask"):
         if is_read(name):
@@ -400,6 +403,31 @@ def _value(name: str) -> Callable[[Prepared, Frame], Any]:
         return getattr(frame.params, name) if gate is None or getattr(frame.params, gate) else None
 
     return value
+
+
+def _ending(names: Sequence[str]) -> Callable[[Prepared, Frame], Any]:
+    """Return what reads the ending of a frame, with the parameters of its way back that are named."""
+
+    def ending(prepared: Prepared, frame: Frame) -> Any:
+        if frame.ending is None:
+            return None
+        way = frame.ending.way
+        moves = [[getattr(each, name) for name in names if name not in ("near", "far")] for each in way]
+        ends = [getattr(way[-1], name) for name in names if name in ("near", "far")]
+        return _Shown(str(frame.ending), (replace(frame.ending, way=()), moves, ends))
+
+    return ending
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A value that is compared, and shown as a text."""
+
+    text: str
+    value: Any
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def _sampler(name: str) -> str:

@@ -106,6 +106,15 @@ OTHER: dict[str, Changes] = {
     "Video Input with feedback, as Deforum": FILM
     | {"animation_mode": "Video Input", "clip_feedback": 0.5, "profile": "deforum"},
 }
+ENDINGS: dict[str, Changes] = {
+    "2D loop": MODES["2D"] | NOISE | {"loop": True, "cadence": 2, "ending_frames": 4, "shake_name": "THE_WEDDING"},
+    "3D loop": MODES["3D"] | {"loop": True, "cadence": 3, "ending_frames": 5, "echo_amount": 0.3},
+    "3D loop as Deforum": MODES["3D"] | {"loop": True, "cadence": 1, "profile": "deforum"},
+    "2D to a picture": MODES["2D"] | {"end_image": "init.png", "cadence": 3, "ending_frames": 4},
+    "3D to a picture": MODES["3D"] | {"end_image": "init.png", "cadence": 2, "end_strength": 0.5},
+    "2D keyframes": MODES["2D"]
+    | {"keyframe_distribution": "Additive", "cadence": 4, "profile": "deforum", "prompts": '{0: "a", 3: "b"}'},
+}
 # fmt: on
 PAINTED: dict[str, Changes] = {
     "2D, painted by a model": MODES["2D"] | NOISE | {"cadence": 3},
@@ -124,7 +133,7 @@ GOING_ON: dict[str, Changes] = {
 }
 """Every combination of mode, pace and feature."""
 
-ALL: dict[str, Changes] = GOING_ON | OTHER | PAINTED
+ALL: dict[str, Changes] = GOING_ON | OTHER | ENDINGS | PAINTED
 
 
 def some() -> list[str]:
@@ -136,7 +145,7 @@ def some() -> list[str]:
             one, other = ("3D", "2D") if number % 2 else ("2D", "3D")
             chosen.append(f"{one} corrected/3 {feature}" if number % 4 < 2 else f"{other} deforum/3 {feature}")
     chosen += [f"3D corrected/1 {feature}" for feature in IN_SPACE if feature != "everything"]
-    return [*chosen, *OTHER, *list(PAINTED)[:3]]
+    return [*chosen, *OTHER, *list(ENDINGS)[1:4], *list(PAINTED)[:3]]
 
 
 def texture(seed: int, index: int = 0, softness: float = 2) -> Image:

@@ -20,6 +20,7 @@ NAMES = [
     "2D corrected/3 flow cadence", "2D deforum/3 mask", "3D corrected/3 mask", "2D corrected/3 moving noise",
     "2D corrected/1 colours of the init image", "3D deforum/3 redo and guides", "3D corrected/3 repaint",
     "Interpolation", "Video Input", "Video Input with feedback",
+    "2D loop", "3D loop", "2D to a picture", "2D keyframes",
 ]  # fmt: skip
 """Runs that are edited."""
 
