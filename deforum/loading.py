@@ -365,7 +365,7 @@ def _explain_unseen(settings: Settings) -> Iterator[str]:
         keys = cut(", ".join(early), 200)
         yield f"prompts: the first frame is 0; these keyframes are before it and never shown: {keys}"
     late = [key for key, frame in frames if frame >= settings.max_frames]
-    if late and settings.blending == "hold":
+    if late and (settings.blending == "hold" or settings.loops):
         last = settings.max_frames - 1
         keys = cut(", ".join(late), 200)
         yield f"prompts: the last frame is {last}; these keyframes are after it and never shown: {keys}"

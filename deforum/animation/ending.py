@@ -99,8 +99,11 @@ def drawn(diffuse: Diffuse) -> Diffuse:
 
 def settle(image: Image, moment: Moment) -> Image:
     """Mix the end picture of a loop into painted frames shortly before it."""
-    found, ending = seen(moment), moment.frame.ending
-    if found is None or ending is None or ending.picture or ending.share <= SETTLES:
+    ending = moment.frame.ending
+    if ending is None or ending.picture or ending.share <= SETTLES:
+        return image
+    found = seen(moment)
+    if found is None:
         return image
     target, covers = found
     share = SETTLED * (ending.share - SETTLES) / (1 - SETTLES)

@@ -10,12 +10,13 @@ import pytest
 from deforum.build import prepare
 from deforum.errors import UserError
 from deforum.features.table import timeline_of
+from deforum.loading import load
 from deforum.motion.matrices import flat_matrix
 from deforum.motion.pose import Pose
 from deforum.settings.options import Settings
 from deforum.timeline.ending import Plan, plan_of
 from deforum.timeline.prompts import PromptTrack
-from tests.helpers import STILL, Make, settings_maker
+from tests.helpers import STILL, Make, settings_maker, write_settings
 
 TO_AND_FRO_2D = {"zoom": "1+0.02*sin(2*pi*t/40)", "angle": "2*sin(2*pi*t/40)", "translation_x": "3*cos(2*pi*t/20)"}
 TO_AND_FRO_3D = {"translation_z": "3*sin(2*pi*t/40)", "rotation_3d_y": "sin(2*pi*t/20)", "translation_x": "cos(t/3)"}
@@ -118,6 +119,12 @@ def test_prompts_return_to_the_first(track: PromptTrack, blend: bool, at: dict[i
     found = {frame: closed.at(frame, blend=blend) for frame in at}
     rounded = {frame: tuple((text, round(weight, 9)) for text, weight in each) for frame, each in found.items()}
     assert rounded == at
+
+
+def test_keyframes_after_the_end_of_a_loop_are_told(tmp_path: Path) -> None:
+    path = write_settings(tmp_path, {**STILL, "max_frames": 10, "loop": "true", "prompt_blend": "linear",
+                                     "prompts": "{0: a, 5: b, 10: c}"})  # fmt: skip
+    assert any("never shown: 10" in line for line in load(path).report)
 
 
 def test_interpolation_closes_its_prompts(make: Make) -> None:
