@@ -145,7 +145,7 @@ def some() -> list[str]:
             one, other = ("3D", "2D") if number % 2 else ("2D", "3D")
             chosen.append(f"{one} corrected/3 {feature}" if number % 4 < 2 else f"{other} deforum/3 {feature}")
     chosen += [f"3D corrected/1 {feature}" for feature in IN_SPACE if feature != "everything"]
-    return [*chosen, *OTHER, *list(ENDINGS)[1:4], *list(PAINTED)[:3]]
+    return [*chosen, *OTHER, *list(ENDINGS)[1:2], *list(PAINTED)[:3]]
 
 
 def texture(seed: int, index: int = 0, softness: float = 2) -> Image:
