@@ -279,7 +279,7 @@ class Going:
         run, prepared = self.run, self.parts[-1]
         settings, frames = prepared.settings, run.record.frames
         total, first = len(frames), self._written_from(stretch)
-        watch = Watch(prepared, frames)
+        watch = Watch(prepared, frames, max(self._batches.size, 1))
         width, height = settings.written_size
         animation, finish = None, None
         if stretch.start < stretch.last:

@@ -29,7 +29,7 @@ ENVIRONMENT = "DEFORUM_PROBE"
 KEPT, RUNS = 300, 3
 """Kinds of runs in the file, and runs of each kind."""
 FEWEST = 3
-"""Painted frames of a run from which it tells something; the first one is not measured."""
+"""Painted frames, or batches, of a run from which it tells something; the first one is not measured."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class Watch:
     prepared: Prepared
     frames: range
     """Those that are rendered, by their numbers in its timeline."""
+    at_once: int = 1
+    """Frames that are painted, and shown, as one batch."""
     clock: Callable[[], float] = time.monotonic
     _began: float = 0.0
     _first: float = 0.0
@@ -130,19 +132,19 @@ class Watch:
         self._began = self.clock()
 
     def shown(self) -> None:
-        """Hear of a frame that is finished; the first one ends the start."""
+        """Hear of a frame that is finished; the first one, or batch, ends the start."""
         self._shown += 1
-        if self._shown == 1:
+        if self._shown == self.at_once:
             self._first = self.clock()
 
     def keep(self) -> None:
         """Keep the times of the run, which is whole and has ended now; nothing of a very short one."""
         painted = sum(key in self.frames for key in self.prepared.timeline.keys)
-        if self._shown != len(self.frames) or painted < FEWEST:
+        if self._shown != len(self.frames) or painted < FEWEST * self.at_once:
             return
-        each = work(self.prepared, self.frames)
-        ratio = (self.clock() - self._first) / max(float(each[1:].sum()), 1e-9)
-        start = max(self._first - self._began - ratio * float(each[0]), 0.0)
+        each, first = work(self.prepared, self.frames), self.at_once
+        ratio = (self.clock() - self._first) / max(float(each[first:].sum()), 1e-9)
+        start = max(self._first - self._began - ratio * float(each[:first].sum()), 0.0)
         measured = Measured(round(ratio, 5), round(start, 3), _own_peak(self.prepared), len(self.frames))
         _keep(kind_of(self.prepared), measured)
 

@@ -31,17 +31,17 @@ def prepared(**changes: object) -> Prepared:
     return prepare(load(usual | changes).settings)
 
 
-def run_of(run: Prepared, slowness: float, start: float = 2.0) -> None:
+def run_of(run: Prepared, slowness: float, start: float = 2.0, at_once: int = 1) -> None:
     """Keep a run that takes `slowness` s for each second of `needs.work`, after a start of so many seconds."""
     frames = slowness * work(run)
 
     def times() -> Iterator[float]:
         yield 100.0  # it begins
-        yield 100.0 + start + frames[0]  # the first frame
+        yield 100.0 + start + float(frames[:at_once].sum())  # the first frame, or batch
         yield 100.0 + start + float(frames.sum())  # the end
 
     clock = times()
-    watch = probe.Watch(run, run.frames, lambda: next(clock))
+    watch = probe.Watch(run, run.frames, at_once, lambda: next(clock))
     for _ in range(len(run.timeline)):
         watch.shown()
     watch.keep()
@@ -78,6 +78,15 @@ def test_the_middle_of_the_last_runs_counts(file: Path) -> None:
     expected = probe.expect(run)
     assert expected is not None and expected.ratio == pytest.approx(3, rel=1e-3)
     assert len(json.loads(file.read_text())[0]["runs"]) == probe.RUNS
+
+
+def test_batches_count_as_one_start(file: Path) -> None:
+    run = prepared(animation_mode="Interpolation", max_frames=12)
+    run_of(run, 3.0, at_once=8)  # too few batches
+    assert not file.exists()
+    run_of(run, 3.0, at_once=4)
+    expected = probe.expect(run)
+    assert expected is not None and (expected.start, expected.ratio) == pytest.approx((2, 3), rel=1e-3)
 
 
 def test_short_and_stopped_runs_tell_nothing(file: Path) -> None:

@@ -44,6 +44,13 @@ class Motions:
     """(F,) px: how far that motion differs from the motion of the frame before."""
     uncovered: Array
     """(F,) share of the picture that the frame before does not show."""
+    zoom: Array
+    """(F,) how many times larger things are than in the frame before, on average over the picture."""
+
+    @property
+    def left(self) -> Array:
+        """(F,) the share of the first frame's picture that is still to be seen, where nothing is painted."""
+        return np.asarray(np.cumprod((1 - self.uncovered) / np.maximum(self.zoom, 1) ** 2))
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,13 @@ class Frame:
             nearest = np.minimum(at + 0.5, size - 0.5 - at)  # px to the nearer edge
             shares.append(np.clip(nearest / part + 0.5, 0, 1))
         return np.asarray(shares[0] * shares[1])
+
+    def enlargement(self, source: Array) -> Array:
+        """Return how many times larger things became, (N,), given the old positions (N, 2, R, C)."""
+        across, down = np.diff(source, axis=3) * PARTS / self.width, np.diff(source, axis=2) * PARTS / self.height
+        wide = np.median(np.hypot(across[:, 0], across[:, 1]), axis=(1, 2))
+        high = np.median(np.hypot(down[:, 0], down[:, 1]), axis=(1, 2))
+        return np.asarray(1 / np.sqrt(np.maximum(wide * high, 1e-6)))
 
     def not_hidden(self, apart: Array, edges: tuple[float, float]) -> Array:
         """Return the share that is not newly seen behind things: (N, 1, 1), the same for all parts.
@@ -96,13 +110,14 @@ def motions_of(
     count, grid = len(shown), Frame(*settings.size)
     sources = sources_of(settings, timeline, scene, grid)
     keys, of_frame = distinct(settings, timeline)
-    speed, change, uncovered = np.zeros(count), np.zeros(count), np.zeros(count)
+    speed, change, uncovered, zoom = np.zeros(count), np.zeros(count), np.zeros(count), np.ones(count)
     last: Array | None = None
     for first in range(1, count, AT_ONCE):
         frames = np.arange(first, min(first + AT_ONCE, count))
         chosen, place = np.unique(of_frame[shown.start + frames], return_inverse=True)
         source, cover = sources([int(keys[each]) for each in chosen])
         shift = (grid.positions - source)[place]
+        zoom[frames] = grid.enlargement(source)[place]
         cover = cover[place]
         if added is not None:
             shift = shift + added[frames]
@@ -116,7 +131,7 @@ def motions_of(
         differs = shift - before
         change[frames] = (np.hypot(differs[:, 0], differs[:, 1]) * cover).sum((1, 2)) / weight
         last = shift[-1]
-    return Motions(speed, change, uncovered)
+    return Motions(speed, change, uncovered, zoom)
 
 
 def distinct(settings: Settings, timeline: Timeline) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -193,14 +208,19 @@ def _physical(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame)
                 )
                 for each in (params, before)
             )  # fmt: skip
-            rows = np.array(reprojection(Pose.of(params).inverse(), new, old, grid.width, grid.height))
+            pose = Pose.of(params)
+            rows = np.array(reprojection(pose.inverse(), new, old, grid.width, grid.height))
+            nearing = np.array(reprojection(pose, old, new, grid.width, grid.height))[2]
             least, most = UNITS / params.far, UNITS / params.near
             # Without depth all is at 1.
             inverses = (
                 [ones, ones] if not settings.use_depth_warping else [least + nearness * (most - least), least * ones]
             )
             for into, inverse_depth in zip((found, farthest), inverses, strict=True):
-                into.append(np.einsum("ij,jrc->irc", rows, np.stack((x, y, ones, inverse_depth))))
+                # The depth is that of the old view; things are nearer in the new one where the camera comes closer.
+                ratio = np.einsum("j,jrc->rc", nearing, np.stack((x, y, ones, inverse_depth)))
+                seen = inverse_depth / np.maximum(ratio, 0.1)
+                into.append(np.einsum("ij,jrc->irc", rows, np.stack((x, y, ones, seen))))
         mapped, behind = np.array(found), np.array(farthest)
         w = mapped[:, 2]
         source = mapped[:, :2] / np.maximum(w, IN_FRONT)[:, None]

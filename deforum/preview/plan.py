@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from deforum.build import prepare, resolve
 from deforum.depth import resolve_depth
 from deforum.diffusion import resolve_model
@@ -16,6 +18,8 @@ from deforum.errors import Problem, UserError
 from deforum.features import hybrid
 from deforum.features.feature import Feature
 from deforum.features.table import DEPTH, switched_on, timeline_of
+from deforum.forecast.motion import motions_of
+from deforum.forecast.scenes import OPEN
 from deforum.loading import load, load_text
 from deforum.models.places import roots_of
 from deforum.pixels.files import check_pictures
@@ -29,6 +33,11 @@ if TYPE_CHECKING:
     from deforum.depth import DepthSource
 
 T = TypeVar("T")
+
+WORN = 0.1
+"""Share of the picture that is left, below which a preview shows little."""
+FEWEST_BETWEEN = 8
+"""Frames after which a picture is begun anew at least, to be of use."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,23 @@ def plan_preview(
     if problems:
         raise UserError(problems)
     shown = range(timeline.first, len(timeline))
+    notes += worn_note(settings, timeline, shown) if not renew and picture != "init" else []
     return Plan(settings, timeline, picture, found, has_drawn_depth, shown, shown.start, renew, tuple(notes))
+
+
+def worn_note(settings: Settings, timeline: Timeline, shown: range) -> list[str]:
+    """Return a note where nearly nothing of a picture is left before the end, as none is painted."""
+    left = motions_of(settings, timeline, OPEN, shown).left
+    gone = np.flatnonzero(left < WORN)
+    if not len(gone) or not settings.mode.goes_on:
+        return []
+    frame = int(gone[0])
+    if frame < FEWEST_BETWEEN:
+        return []
+    return [
+        f"from frame {shown.start + frame} on less than a tenth of the picture is left, as nothing is painted: "
+        f"--renew {frame} begins it anew"
+    ]
 
 
 def _film_of_shots(

@@ -76,6 +76,7 @@ MOTIONS: dict[str, dict[str, object]] = {
 }
 DEEP: dict[str, dict[str, object]] = {
     "forward": {"translation_z": 8},
+    "forward fast": {"translation_z": 20},
     "back": {"translation_z": -8},
     "sideways": {"translation_x": 6, "translation_y": 3},
     "pan": {"rotation_3d_y": 2},
@@ -122,6 +123,20 @@ def test_many_frames_are_as_few() -> None:
 
 
 @pytest.mark.parametrize(
+    ("motion", "left"),
+    [
+        ({"zoom": 1.1}, 1.1**-10),
+        ({"zoom": 0.9}, 0.9**10),
+        ({"translation_x": WIDTH / 10}, 0.9**5),
+        ({"animation_mode": "3D", "use_depth_warping": False, "translation_z": 20}, 0.9**10),  # a tenth nearer
+    ],
+)
+def test_what_is_left_of_the_first_picture(motion: dict[str, object], left: float) -> None:
+    run = prepared(**motion)
+    assert motions_of(run.settings, run.timeline, OPEN, run.frames).left[5] == pytest.approx(left, rel=0.05)
+
+
+@pytest.mark.parametrize(
     ("prompts", "scene"),
     [
         (["an autumn forest with a path"], ENCLOSED),
@@ -163,7 +178,7 @@ def test_a_clip_gives_its_motion() -> None:
 def moving(speeds: list[float]) -> Motions:
     """A motion to the right at these speeds."""
     speed = np.array(speeds)
-    return Motions(np.abs(speed), np.abs(np.diff(speed, prepend=speed[0])), np.zeros(len(speed)))
+    return Motions(np.abs(speed), np.abs(np.diff(speed, prepend=speed[0])), np.zeros(len(speed)), np.ones(len(speed)))
 
 
 STEADY = [0.0] + [3.0] * 20

@@ -135,6 +135,14 @@ def test_a_picture_begins_anew(cadence: int, renewed: set[int]) -> None:
     assert {index for index, each in enumerate(shown) if np.array_equal(each, draw_card(WIDTH, HEIGHT))} == renewed
 
 
+def test_a_picture_that_is_soon_gone_is_told() -> None:
+    settings = settings_of(zoom=1.05, max_frames=60)
+    assert plan_preview(settings).notes == (
+        "from frame 24 on less than a tenth of the picture is left, as nothing is painted: --renew 24 begins it anew",
+    )
+    assert plan_preview(settings, renew=20).notes == plan_preview(settings_of(zoom=1.002, max_frames=60)).notes == ()
+
+
 @pytest.mark.parametrize("mode", ["2D", "3D"])
 def test_a_smaller_preview_has_the_same_motion(mode: str) -> None:
     """Its pictures are those of the whole one, reduced."""
