@@ -50,6 +50,7 @@ def check(arguments: argparse.Namespace) -> int:
     from deforum.cli.observers import about, changed, in_full, size_of
     from deforum.cli.sweep import list_jobs
     from deforum.forecast import forecast as foresee
+    from deforum.forecast import needs_of
     from deforum.post.behind import times_of
     from deforum.rendering import check as check_settings
 
@@ -61,7 +62,9 @@ def check(arguments: argparse.Namespace) -> int:
         try:
             loaded = session.load(job).settings
             prepared = check_settings(loaded, output=arguments.output, allow_download=arguments.allow_download)
-            foreseen = foresee(prepared)
+            needed = needs_of(prepared)
+            # Of many frames it takes longer than the check.
+            foreseen = foresee(prepared) if console.verbose or console.json or arguments.log else None
             for line in edit_lines(loaded, arguments):
                 console.put(f"{job.label}: {line}\n")
         except Exception as error:
@@ -75,10 +78,10 @@ def check(arguments: argparse.Namespace) -> int:
         console.detail(in_full(settings))
         for line in times_of(settings):
             console.detail(f"{job.label}: {line}")
-        count, memory, took = len(prepared.frames), foreseen.memory, foreseen.seconds
-        for line in foreseen.lines():
+        count, memory, took = len(prepared.frames), needed.memory, needed.seconds
+        for line in () if foreseen is None else foreseen.lines():
             console.detail(f"{job.label}: {line}")
-        where = " on 2 CPU cores" if foreseen.time_from == "elsewhere" else " on this machine"
+        where = " on 2 CPU cores" if needed.time_from == "elsewhere" else " on this machine"
         shots = f" in {len(prepared.shots)} shots" if prepared.shots else ""
         console.put(
             f"{job.label}: good: {count} frames{shots} of {size_of(settings)}, "
@@ -89,7 +92,7 @@ def check(arguments: argparse.Namespace) -> int:
         )
         estimates = {
             "memory_bytes": memory, "seconds": took, "seconds_on_two_cores": needs.seconds_on_two_cores(prepared),
-            "forecast": foreseen.as_json(),
+            "forecast": None if foreseen is None else foreseen.as_json(),
         }  # fmt: skip
         facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
         checked.append({"file": job.label, "status": OK, **facts})

@@ -27,6 +27,58 @@ the embedded model on another machine; nowhere."""
 
 _DOUBT: tuple[TimeSource, ...] = ("this kind of run", "other runs", "elsewhere", "")
 
+
+@dataclass(frozen=True)
+class Needs:
+    """What a render takes."""
+
+    start: float
+    """Seconds before the first frame; 0 where that is not known."""
+    seconds: float | None
+    """All of them; None where nothing is known."""
+    time_from: TimeSource
+    memory: int | None
+    """Bytes; None where nothing is known."""
+    memory_is_measured: bool
+
+
+def needs_of(prepared: Prepared) -> Needs:
+    """Tell the time and the memory of a render, which `forecast` tells too; without its motion, at once."""
+    from deforum.build import prepare
+
+    if not prepared.shots:
+        return _needs_of_chain(prepared, prepared.frames)
+    return _sum([_needs_of_chain(prepare(shot.settings), shot.frames) for shot in prepared.shots])
+
+
+def _needs_of_chain(prepared: Prepared, shown: range) -> Needs:
+    from deforum.needs import memory, seconds_on_two_cores, work
+    from deforum.probe import expect
+
+    expected, amount = expect(prepared), float(work(prepared, shown).sum())
+    start, seconds = 0.0, None if seconds_on_two_cores(prepared) is None else amount
+    known: TimeSource = "" if seconds is None else "elsewhere"
+    if expected is not None:
+        start, seconds = expected.start, expected.ratio * amount
+        known = "this kind of run" if expected.is_exact else "other runs"
+    measured = None if expected is None else expected.memory
+    whole = None if seconds is None else start + seconds
+    return Needs(start, whole, known, measured or memory(prepared), measured is not None)
+
+
+def _sum(needs: Sequence[Needs]) -> Needs:
+    """Add up the chains of a film; the model is loaded once."""
+    known = [each.seconds - each.start for each in needs if each.seconds is not None]
+    start = max(each.start for each in needs)
+    return Needs(
+        start,
+        start + sum(known) if len(known) == len(needs) else None,
+        max((each.time_from for each in needs), key=_DOUBT.index),
+        max((each.memory for each in needs if each.memory is not None), default=None),
+        all(each.memory_is_measured for each in needs),
+    )
+
+
 SUDDEN = 0.02
 """A jump changes the motion by this share of the frame's shorter side at least..."""
 TIMES_USUAL = 4
@@ -81,14 +133,26 @@ class Forecast:
     """3D: the depth that is assumed, in words; else empty."""
     clip: str
     """The clip whose motion is in it, in words; or empty."""
-    start: float
-    """Seconds of `seconds` before the first frame; 0 where that is not known."""
-    seconds: float | None
-    """From loading the models to the film, without steps behind the render; None where nothing is known of it."""
-    time_from: TimeSource
-    memory: int | None
-    """Bytes; None where nothing is known of it."""
-    memory_is_measured: bool
+    needs: Needs
+    """From loading the models to the film, without steps behind the render."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the render; None where nothing is known of it."""
+        return self.needs.seconds
+
+    @property
+    def time_from(self) -> TimeSource:
+        return self.needs.time_from
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes; None where nothing is known of it."""
+        return self.needs.memory
+
+    @property
+    def memory_is_measured(self) -> bool:
+        return self.needs.memory_is_measured
 
     @property
     def median_speed(self) -> float:
@@ -152,6 +216,8 @@ class Forecast:
     def as_json(self) -> dict[str, object]:
         """Return the fields, with the medians and 95 % values, as JSON has them."""
         fields: dict[str, object] = asdict(self)
+        del fields["needs"]
+        fields |= asdict(self.needs)
         fields |= {
             "speed": [round(each, 3) for each in self.speed],
             "uncovered": [round(each, 5) for each in self.uncovered],
@@ -183,20 +249,11 @@ def _of_chain(prepared: Prepared, shown: range) -> Forecast:
     from deforum.forecast.keyframes import dead_keyframes, out_of_range
     from deforum.forecast.motion import motions_of
     from deforum.forecast.scenes import scene_of
-    from deforum.needs import memory, seconds_on_two_cores, work
-    from deforum.probe import expect
 
     settings, timeline = prepared.settings, prepared.timeline
     scene = scene_of(timeline.prompts.texts)
     added, clip = clip_motion(prepared, shown)
     found = motions_of(settings, timeline, scene, shown, added)
-    expected, amount = expect(prepared), float(work(prepared, shown).sum())
-    start, seconds = 0.0, None if seconds_on_two_cores(prepared) is None else amount
-    known: TimeSource = "" if seconds is None else "elsewhere"
-    if expected is not None:
-        start, seconds = expected.start, expected.ratio * amount
-        known = "this kind of run" if expected.is_exact else "other runs"
-    measured = None if expected is None else expected.memory
     depth = ""
     if settings.mode.has_depth:
         depth = f"depth as in {scene.name}" if settings.use_depth_warping else "a flat scene"
@@ -207,17 +264,13 @@ def _of_chain(prepared: Prepared, shown: range) -> Forecast:
         speed=tuple(found.speed.tolist()), uncovered=tuple(found.uncovered.tolist()),
         jumps=find_jumps(found, min(settings.size), shown.start),
         dead_keyframes=dead_keyframes(settings), out_of_range=out_of_range(settings), depth=depth, clip=clip,
-        start=start, seconds=None if seconds is None else start + seconds, time_from=known,
-        memory=measured or memory(prepared), memory_is_measured=measured is not None,
+        needs=_needs_of_chain(prepared, shown),
     )  # fmt: skip
 
 
 def _joined(prepared: Prepared, chains: Sequence[Forecast]) -> Forecast:
     """Join the forecasts of a film's shots."""
     names, places = [shot.name for shot in prepared.shots], [shot.at for shot in prepared.shots]
-    known = [chain.seconds - chain.start for chain in chains if chain.seconds is not None]
-    start = max(chain.start for chain in chains)
-    memories = [chain.memory for chain in chains if chain.memory is not None]
     return Forecast(
         frames=sum(chain.frames for chain in chains), fps=prepared.settings.fps,
         paintings=sum(chain.paintings for chain in chains), passes=sum(chain.passes for chain in chains),
@@ -237,9 +290,7 @@ def _joined(prepared: Prepared, chains: Sequence[Forecast]) -> Forecast:
         ),
         depth="; ".join(dict.fromkeys(filter(None, (chain.depth for chain in chains)))),
         clip="; ".join(dict.fromkeys(filter(None, (chain.clip for chain in chains)))),
-        start=start, seconds=start + sum(known) if len(known) == len(chains) else None,
-        time_from=max((chain.time_from for chain in chains), key=_DOUBT.index),
-        memory=max(memories, default=None), memory_is_measured=all(chain.memory_is_measured for chain in chains),
+        needs=_sum([chain.needs for chain in chains]),
     )  # fmt: skip
 
 

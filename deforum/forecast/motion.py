@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ from deforum.timeline.timeline import Timeline
 
 Array = NDArray[np.float64]
 
+MOVING = tuple(name for name, each in PARAMS.items() if each.section in ("motion", "camera"))
+"""The parameters that move the camera."""
 PARTS = 24
 """Parts of the picture along either side."""
 FARTHEST = 2.0
@@ -137,8 +141,7 @@ def motions_of(
 def distinct(settings: Settings, timeline: Timeline) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return frames with the different values of what moves the camera, and which of them each frame is like: (F,)."""
     curves = timeline.curves
-    names = [name for name, each in PARAMS.items() if each.section in ("motion", "camera")]
-    rows = np.array([getattr(curves, name) for name in names])
+    rows = np.array([getattr(curves, name) for name in MOVING])
     if settings.mode.has_depth:  # the lens of the frame before counts too
         lens = np.array([getattr(curves, name) for name in ("fov", "aspect_ratio")])
         rows = np.vstack((rows, lens[:, [0, *range(len(timeline) - 1)]]))
@@ -147,7 +150,10 @@ def distinct(settings: Settings, timeline: Timeline) -> tuple[NDArray[np.intp], 
 
 
 def params_at(timeline: Timeline, index: int) -> Params[float]:
-    return timeline.curves.map(lambda _, curve: float(curve[index]))
+    """Return the parameters of a frame that move the camera, and only those."""
+    values = {name: float(getattr(timeline.curves, name)[index]) for name in MOVING}
+    # A whole Params takes longer than the rest of a frame's forecast.
+    return cast("Params[float]", SimpleNamespace(**values))
 
 
 def sources_of(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame) -> Sources:
