@@ -132,6 +132,8 @@ def carry_on(
         run.happened("paused", len(run.ledger.pictures()))
         tell(Note(f"paused, and memory is freed; it goes on when {pause.until(run.folder)}"))
         pause.wait(run.folder, stop)
+        if not stop():
+            run.happened("resumed", len(run.ledger.pictures()))
 
 
 def with_steps(

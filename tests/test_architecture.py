@@ -62,6 +62,7 @@ FLOORS: dict[str, int] = {
     "deforum.reports": 8,
     "deforum.cluster": 8,
     "deforum.cli": 9,
+    "deforum.serve": 9,
     "deforum.__main__": 9,
     "deforum": 9,
     "render": 10,

@@ -15,7 +15,9 @@ from deforum.errors import UserError
 from deforum.paths import to_path
 
 if TYPE_CHECKING:
+    from deforum.build import Prepared
     from deforum.cli.sweep import Job
+    from deforum.forecast import Needs
     from deforum.settings.options import Settings
 
 
@@ -47,7 +49,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """Find every mistake that can be found without loading a model."""
     from deforum import needs
-    from deforum.cli.observers import about, changed, in_full, size_of
+    from deforum.cli.observers import about, changed, in_full
     from deforum.cli.sweep import list_jobs
     from deforum.forecast import forecast as foresee
     from deforum.forecast import needs_of
@@ -78,26 +80,35 @@ def check(arguments: argparse.Namespace) -> int:
         console.detail(in_full(settings))
         for line in times_of(settings):
             console.detail(f"{job.label}: {line}")
-        count, memory, took = len(prepared.frames), needed.memory, needed.seconds
         for line in () if foreseen is None else foreseen.lines():
             console.detail(f"{job.label}: {line}")
-        where = " on 2 CPU cores" if needed.time_from == "elsewhere" else " on this machine"
-        shots = f" in {len(prepared.shots)} shots" if prepared.shots else ""
-        console.put(
-            f"{job.label}: good: {count} frames{shots} of {size_of(settings)}, "
-            f"{settings.fps:g} fps, {clock(count / settings.fps)}, {settings.animation_mode}"
-            + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
-            + ("" if took is None else f" and {clock(took)}{where}")
-            + "\n"
-        )
+        console.put(f"{job.label}: {good(prepared, needed)}\n")
         estimates = {
-            "memory_bytes": memory, "seconds": took, "seconds_on_two_cores": needs.seconds_on_two_cores(prepared),
+            "memory_bytes": needed.memory, "seconds": needed.seconds,
+            "seconds_on_two_cores": needs.seconds_on_two_cores(prepared),
             "forecast": None if foreseen is None else foreseen.as_json(),
         }  # fmt: skip
         facts = {**about(prepared.settings), "seed": settings.seed, **estimates, "settings": changed(settings)}
         checked.append({"file": job.label, "status": OK, **facts})
     console.record(checked=checked)
     return worst
+
+
+def good(prepared: Prepared, needed: Needs) -> str:
+    """Return what is said of settings without mistakes: frames, size, duration, mode, and what a render will take."""
+    from deforum import needs
+    from deforum.cli.observers import size_of
+
+    settings, count = prepared.settings, len(prepared.frames)
+    memory, took = needed.memory, needed.seconds
+    where = " on 2 CPU cores" if needed.time_from == "elsewhere" else " on this machine"
+    shots = f" in {len(prepared.shots)} shots" if prepared.shots else ""
+    return (
+        f"good: {count} frames{shots} of {size_of(settings)}, {settings.fps:g} fps, {clock(count / settings.fps)}, "
+        f"{settings.animation_mode}"
+        + ("" if memory is None else f"; about {needs.gigabytes(memory)} of memory")
+        + ("" if took is None else f" and {clock(took)}{where}")
+    )
 
 
 def check_into(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:

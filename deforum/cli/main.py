@@ -30,6 +30,7 @@ from deforum.cli.plot import plot, plot_arguments
 from deforum.cli.post import step_arguments, step_command
 from deforum.cli.preview import preview, preview_arguments
 from deforum.cli.render import render, render_arguments
+from deforum.cli.serve import serve, serve_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.timeline import timeline, timeline_arguments
 from deforum.cli.verify import verify, verify_arguments
@@ -203,6 +204,10 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "check the frames, films and states of runs against what was recorded of them (exit status 1 for faults)",
         verify, verify_arguments, "RUN_FOLDER [RUN_FOLDER ...]",
+    ),
+    "serve": Command(
+        "show runs as they render, in a browser, with a queue and a settings editor", serve, serve_arguments,
+        "[RUN_FOLDER|FILE] [name=value ...] [-o FOLDER]", needs_file=False,
     ),
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,

@@ -63,13 +63,13 @@ def read_entries(folder: Path) -> dict[str, Entry]:
         raise UserError(f"{folder / LEDGER_FILE}: cannot be read: {error.strerror}") from error
     found = {}
     for line in text.split(b"\n")[:-1]:
-        entry = _read(line)
+        entry = read_entry(line)
         if entry is not None:
             found[entry.file] = entry
     return found
 
 
-def _read(line: bytes) -> Entry | None:
+def read_entry(line: bytes) -> Entry | None:
     try:
         told = json.loads(line)
         file, frame, sha256, size = (told.pop(name) for name in ("file", "frame", "sha256", "bytes"))

@@ -31,7 +31,7 @@ from deforum import limits
 from deforum.background import Background, queue_room
 from deforum.errors import Problem
 from deforum.models.transfer import Arriving
-from deforum.paths import to_path
+from deforum.paths import as_path
 from deforum.profiling import WAITING, staged
 from deforum.video.ffmpeg import (
     QUIET,
@@ -131,7 +131,7 @@ class VideoWriter:
     ) -> None:
         _check(path, width, height, fps, format, quality, preset, soundtrack)
         self.path = path
-        self.working_path = to_path(path.with_name(f"{path.name}.partial{_working_suffix(FORMATS[format])}"))
+        self.working_path = as_path(path.with_name(f"{path.name}.partial{_working_suffix(FORMATS[format])}"))
         self.num_frames = 0
         self._format = FORMATS[format]
         self._name = format

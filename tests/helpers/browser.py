@@ -71,4 +71,4 @@ def opened(
         yield watched
     finally:
         context.close()
-    assert watched.faults == []
+    assert watched.faults == [], watched.faults
