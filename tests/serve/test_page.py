@@ -119,6 +119,10 @@ def test_the_queue_is_asked(browser: Browser, ask: Client, width: int) -> None:
         page.click("#queue-pause")
         page.wait_for_selector("#queue-pause[aria-pressed=true]")
         assert ask("GET", "/api/queue").json["is_paused"] is True
+        ask.add()
+        later = ask.add()
+        page.locator(f'#queue [data-id="{later}"]').get_by_role("button", name="Move settings.yaml up").click()
+        assert wait_until(lambda: [run["id"] for run in ask("GET", "/api/queue").json["runs"]][-2] == later)
         page.locator('#folders [data-name="other"] button').click()
         page.wait_for_selector("#picture:not([hidden])")
         assert page.evaluate("document.body.dataset.view") == "watch" and page.inner_text("#run-name") == "other"

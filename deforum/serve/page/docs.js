@@ -8,7 +8,9 @@ const named = schema => schema?.$ref ? schema.$ref.split("/").pop() : "";
 const resolved = schema => schema?.$ref ? schemas[named(schema)] ?? {} : schema ?? {};
 
 const article = $("article"), contents = $("contents");
-article.replaceChildren(...told.info.description.trim().split("\n\n").map(text => make("p", {textContent: text.replaceAll("\n", " ")})));
+/** Return a text as nodes: what stands in `backticks` is code. */
+const written = text => text.split("`").map((part, index) => index % 2 ? make("code", {textContent: part}) : part);
+article.replaceChildren(...told.info.description.trim().split("\n\n").map(text => make("p", {}, ...written(text.replaceAll("\n", " ")))));
 
 const groups = new Map();
 for (const [path, operations] of Object.entries(told.paths)) {
@@ -36,7 +38,7 @@ document.body.dataset.ready = "true";
 
 function drawn({method, path, operation}, id) {
   const inside = make("div", {className: "inside"});
-  if (operation.description) inside.append(make("p", {textContent: operation.description}));
+  if (operation.description) inside.append(make("p", {}, ...written(operation.description)));
   const given = operation.parameters ?? [];
   if (given.length) {
     inside.append(make("h3", {textContent: "Parameters"}), table(["name", "in", "type", ""], given.map(each =>

@@ -50,19 +50,32 @@ export class Queue {
     else if (run.state === "paused") said.push(`${run.done} of ${run.total}`);
     if (run.message) said.push(run.message.split("\n")[0]);
     const isOver = ["finished", "failed", "cancelled"].includes(run.state);
-    const buttons = run.actions.map(action => make("button", {
+    const buttons = [];
+    const before = run.state === "queued" && this.before(run);
+    if (before) buttons.push(make("button", {
+      textContent: "↑", title: "Render it sooner", "aria-label": `Move ${run.folder || run.name} up`, "data-key": `${run.id}.up`,
+      onclick: tried(() => ask("PUT", `/api/runs/${encodeURIComponent(run.id)}/place`, {before: before.id})),
+    }));
+    buttons.push(...run.actions.map(action => make("button", {
       textContent: WORDS[action], "aria-label": `${WORDS[action]} ${run.folder || run.name}`, "data-key": `${run.id}.${action}`,
       onclick: this.act(run, action),
-    }));
+    })));
     if (isOver) buttons.push(make("button", {
       textContent: "✕", title: "Take it off the list; its folder stays", "aria-label": `Forget ${run.folder || run.name}`,
       "data-key": `${run.id}.forget`, onclick: tried(() => ask("DELETE", `/api/runs/${encodeURIComponent(run.id)}`)),
     }));
     return make("li", {"data-id": run.id, "data-state": run.state, "aria-current": run.folder && run.folder === this.current ? "true" : null},
       make("button", {className: "pick", "data-key": `${run.id}.pick`, title: run.message || run.folder || run.name, onclick: () => run.folder ? this.onPick(run.folder) : toast("it has not begun yet")},
-        make("i", {className: "dot", "data-tone": TONES[run.state] ?? ""}), make("span", {textContent: run.folder || run.name})),
+        make("i", {className: "dot", "data-tone": TONES[run.state] ?? ""}), make("span", {textContent: run.folder || run.name}),
+        run.folder ? null : make("small", {textContent: `#${run.id}`})),
       make("span", {className: "state", textContent: said.join(" · ")}),
       make("span", {className: "do"}, ...buttons));
+  }
+
+  /** Return the run that waits before another one. */
+  before(run) {
+    const waiting = [...this.runs.values()].filter(each => each.state === "queued" || each.state === "held");
+    return waiting[waiting.indexOf(run) - 1];
   }
 
   /** Show the runs on the disk. */
