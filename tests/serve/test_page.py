@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GOOD = 'prompts: {0: a calm sea}\nsize: {width: 64, height: 64}\nmax_frames: 6\nzoom: "1+t/100"\n'
 WIDTHS = pytest.mark.parametrize("width", [DESK, PHONE])
+DESK_FIRST = pytest.mark.parametrize("width", [DESK, pytest.param(PHONE, marks=pytest.mark.long)])
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_run_is_followed_and_scrubbed_by_keyboard(browser: Browser, ask: Clien
         assert all(url.startswith(ask.address) for url in watched.requests)
 
 
-@WIDTHS
+@DESK_FIRST
 def test_the_queue_is_asked(browser: Browser, ask: Client, width: int) -> None:
     with opened(browser, f"{ask.address}#view=watch", width=width) as watched:
         page = ready(watched.page)
@@ -166,7 +167,7 @@ def test_the_editor_says_what_check_says(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@WIDTHS
+@DESK_FIRST
 def test_a_run_is_started_from_the_editor(browser: Browser, ask: Client, width: int) -> None:
     with opened(browser, ask.address, width=width) as watched:
         page = ready(watched.page)
