@@ -57,6 +57,9 @@ PIXELS = Limit(2**26, "pixels", "a picture, or a frame of a clip, that is read")
 PICTURE_FILE = Limit(2**28, "bytes", "a picture file")
 PICTURES = Limit(1_000_000, "pictures", "a folder of pictures")
 CLIP_FRAMES = Limit(1_000_000, "frames", "a clip")
+SOUND_SECONDS = Limit(3 * 3600, "seconds", "a sound that is listened to")
+TABLE_FILE = Limit(2**26, "bytes", "a table of values, CSV or JSON")
+TABLE_ROWS = Limit(1_000_000, "rows", "a table of values")
 METADATA_TEXT = Limit(2**22, "bytes", "a text in a picture or film, such as settings; longer ones are left out")
 METADATA = Limit(2**24, "bytes", "all texts in a picture or film")
 METADATA_PARTS = Limit(200_000, "chunks, segments or blocks", "a picture that is searched for texts")
@@ -91,7 +94,7 @@ RUN_FILE_SIZE = Limit(2**26, "bytes", "the record of a run, run.json")
 LIMITS: tuple[Limit, ...] = (
     SETTINGS_FILE, VALUES, YAML_DEPTH, JSON_DEPTH, TEXT, KEYFRAMES, EXPRESSION, EXPRESSION_NODES, EXPRESSION_DEPTH,
     MASK, MASK_DEPTH, PATH, PATH_NAME, VALUE, MANIFEST, MANIFEST_TEXT, FRAMES, SIDE, PIXELS, PICTURE_FILE, PICTURES,
-    CLIP_FRAMES, METADATA_TEXT, METADATA, METADATA_PARTS,
+    CLIP_FRAMES, SOUND_SECONDS, TABLE_FILE, TABLE_ROWS, METADATA_TEXT, METADATA, METADATA_PARTS,
     WEIGHTS, WEIGHTS_HEADER, ARCHIVE_DIRECTORY, PICKLE, PICKLE_OPERATIONS, MODEL_CONFIG, LAYERS, MODEL_FILES,
     TIMESTEPS, NETWORK_LIST, NETWORK_LAYERS, COLOR_TABLE, WILDCARD_FILES, WILDCARD_FILE, WILDCARDS, CAMERA_FILE,
     CAMERA_POSES, CUT_FILE, CUTS, RUN_FILE_SIZE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from deforum.camera_files.table import files_of
 from deforum.errors import Problem, UserError
 from deforum.features.acting import in_mode, in_words, is_switched_on
+from deforum.features.audio import located
 from deforum.features.camera_file import replaced
 from deforum.features.table import settle as settle_length
 from deforum.models.hub import downloads, may_download
@@ -40,6 +41,7 @@ from deforum.shots import locate_shots
 from deforum.sources import Source, describe_origin, origin_in, read_source
 from deforum.timeline.curves import Sampling
 from deforum.timeline.prompts import split_negative
+from deforum.timeline.variables import variables_of
 from deforum.validate import (
     check_curves,
     check_features,
@@ -52,7 +54,7 @@ from deforum.validate import (
     locate_files,
     replace_samplers,
 )
-from schedules import Variables, parse_key
+from schedules import ScheduleError, parse_key
 from schedules.quoting import cut, printable, quote, shown
 
 
@@ -136,7 +138,11 @@ def _load(source: Source, overrides: Sequence[str], to_render: bool) -> Loaded:
     settings = _managed(settings, readable, given, asked, found, Lookup(path.parent), to_render)
     readable = {name: origin for name, origin in readable.items() if not _is_managed(name, settings)}
     settings = _find_camera(settings, path.parent)
-    settings = _check(settings, readable, found, path.parent if to_render else None)
+    if to_render:
+        settings = _check(settings, readable, found, path.parent)
+    else:  # values may follow a sound or a table beside the file, whose paths stay as they are
+        checked = _check(located(settings, Lookup(path.parent)), readable, found, None)
+        settings = replace(checked, audio=settings.audio, variables=settings.variables)
     if found.problems:
         raise UserError(found.problems)
     if "model" in given:
@@ -358,8 +364,11 @@ def _explain_empty(settings: Settings, is_file: bool, text: str) -> Iterator[str
 
 def _explain_unseen(settings: Settings) -> Iterator[str]:
     """Yield notes on prompts before frame 0 and after the last frame."""
-    variables = Variables(seed=settings.seed, fps=settings.fps)
-    frames = [(key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts]
+    variables = variables_of(settings)
+    try:
+        frames = [(key, parse_key(key).frame(variables, settings.max_frames)) for key, _ in settings.prompts]
+    except ScheduleError:
+        return  # of a file that is looked at without its sound
     early = [key for key, frame in frames if frame < 0]
     if early:
         keys = cut(", ".join(early), 200)

@@ -30,8 +30,9 @@ from deforum.settings.steps import Chain, Step, kind_of, located
 from deforum.timeline.curves import Sampling, as_in_a_longer_run
 from deforum.timeline.prompts import place_prompts
 from deforum.timeline.timeline import prompt_faults
+from deforum.timeline.variables import variables_of
 from deforum.timeline.wildcards import wildcard_faults
-from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_text
+from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_key, parse_text
 
 DEFAULT_SAMPLER = "Euler a"
 
@@ -41,7 +42,7 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
 
     Yields problems, each with the fallback of a lenient profile in words; "" if there is none.
     """
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
     if settings.first_frame >= count:
         place = str(origins["first_frame"].place) if "first_frame" in origins else ""
         yield Problem(f"first_frame is {settings.first_frame} of {count} frames; expected 0..{count - 1}", place), ""
@@ -59,6 +60,8 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
             elif isinstance(schedule, TextSchedule):
                 schedule.sample(count, variables)
         except ScheduleError as error:
+            if error.said_elsewhere:
+                continue
             way_on = ""
             with contextlib.suppress(ScheduleError):
                 if isinstance(schedule, NumberSchedule):
@@ -69,13 +72,19 @@ def check_curves(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[
 
 def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[tuple[Problem, str]]:
     """Check the back-quoted expressions in prompts, at every frame at which they act; yields as `check_curves`."""
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
+    unplaced = list(_unplaced(settings, origins, variables))
+    if unplaced:
+        yield from ((problem, "") for problem in unplaced if problem is not None)
+        return
     try:
         track = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
     except UserError as error:
         yield from ((problem, "") for problem in error.problems)
         return
     for fault in (*wildcard_faults(settings), *prompt_faults(settings, track)):
+        if fault.error.said_elsewhere:
+            continue
         setting, index = fault.source.setting, fault.source.index
         origin = origins.get(setting, Origin(setting, Place("")))
         node = origin.node
@@ -84,6 +93,19 @@ def check_prompts(settings: Settings, origins: Mapping[str, Origin]) -> Iterator
         place = str(origin.place if node is None else inside(node, fault.error.column))
         renamed = fault.error.within(fault.error.text, 0, fault.error.name.replace(setting, origin.written, 1))
         yield Problem(str(renamed), place), fault.instead
+
+
+def _unplaced(settings: Settings, origins: Mapping[str, Origin], variables: Variables) -> Iterator[Problem | None]:
+    """Yield a problem for each prompt whose keyframe has no frame, at its place; None for one said elsewhere."""
+    origin = origins.get("prompts", Origin("prompts", Place("")))
+    for index, (key, _) in enumerate(settings.prompts):
+        try:
+            parse_key(key, name=origin.written).frame(variables, settings.max_frames)
+        except ScheduleError as error:
+            node = origin.node
+            known = isinstance(node, NodeMapping) and index < len(node.entries)
+            place = inside(node.entries[index][0], error.column) if known else origin.place
+            yield None if error.said_elsewhere else Problem(str(error), str(place))
 
 
 def complain(declaration: Declaration, curve: NDArray[np.float64]) -> str:

@@ -8,7 +8,7 @@ from schedules.expression import Expression, parse_expression
 from schedules.grammar import parse_number, parse_text
 from schedules.keys import Key, parse_key
 from schedules.schedule import EASINGS, NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule
-from schedules.variables import Variables
+from schedules.variables import Signals, Unheard, Variables
 
 __all__ = [
     "EASINGS",
@@ -17,8 +17,10 @@ __all__ = [
     "NumberKeyframe",
     "NumberSchedule",
     "ScheduleError",
+    "Signals",
     "TextKeyframe",
     "TextSchedule",
+    "Unheard",
     "Variables",
     "nearest",
     "parse_expression",

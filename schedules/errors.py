@@ -32,7 +32,7 @@ class ScheduleError(Exception):
 
     `name` is the setting, `text` the user's text, `column` the 0-based position of the error in it, `message` the error
     and what was expected, `hint` how to correct it. Where the schedule is a mapping, `key` is the keyframe and `text`
-    its value only.
+    its value only. `said_elsewhere`: it follows from a file that is missing or damaged, which is told of on its own.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class ScheduleError(Exception):
         name: str = "schedule",
         hint: str | None = None,
         key: object = None,
+        said_elsewhere: bool = False,
     ) -> None:
+        self.said_elsewhere = said_elsewhere
         self.message = message
         self.text = text
         self.column = min(max(column, 0), len(text))
@@ -56,7 +58,10 @@ class ScheduleError(Exception):
     def within(self, text: str, offset: int, name: str, key: object = None) -> ScheduleError:
         """Return the same error for a longer text, in which this one's text begins at column `offset`."""
         column = offset + self.column
-        return ScheduleError(self.message, text=text, column=column, name=name, hint=self.hint, key=key)
+        return ScheduleError(
+            self.message, text=text, column=column, name=name, hint=self.hint, key=key,
+            said_elsewhere=self.said_elsewhere,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         place = self.name if self.key is None else f"{self.name}, keyframe {cut(self.key, LONGEST_WORD)}"

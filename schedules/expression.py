@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from schedules.errors import ScheduleError
-from schedules.gate import Program, admit
-from schedules.variables import Variables
+from schedules.gate import Call, Program, admit
+from schedules.variables import CHANGING, VARIABLES, Unheard, Variables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,12 @@ class Expression:
         """The expression in canonical spelling."""
         return self.program.text
 
+    @property
+    def changes(self) -> bool:
+        """Whether it may have another value at another frame."""
+        own = self.program.names - VARIABLES.keys()
+        return self.uses(*CHANGING) or bool(own) or any(call.function == "band" for call in self.program.calls)
+
     def uses(self, *names: str) -> bool:
         """Whether the expression contains at least one of these variables."""
         return not self.program.names.isdisjoint(names)
@@ -49,13 +56,48 @@ class Expression:
             raise ValueError(f"t is {t}; expected whole frame numbers")
         if self.program.constant is not None:
             return np.full(whole.shape, self.program.constant)
-        values: dict[str, Any] = {"t": whole, **variables.steady(num_frames)}
-        if self.uses("sec"):
-            values["sec"] = whole / variables.fps
-        result = self._call(self.program.code, {name: values[name] for name in self.program.names})
+        steady = {"t": whole, **variables.steady(num_frames)}
+        try:
+            values: dict[str, Any] = {
+                name: steady[name] if name in steady else self._value(name, whole, variables)
+                for name in self.program.names
+            }
+            for call in self.program.calls:
+                values[call.bound] = self._computed(call, values, whole, variables)
+        except Unheard as missing:
+            raise ScheduleError(
+                missing.message, text=self.source, column=self.column, name=self.name, hint=missing.hint,
+                said_elsewhere=missing.said_elsewhere,
+            ) from None  # fmt: skip
+        result = self._call(self.program.code, values)
         if result.dtype.kind not in "bif":
             raise self.fault(f"the result is of kind {result.dtype}; expected a real number")
         return np.broadcast_to(result, whole.shape).copy() if result.shape != whole.shape else result
+
+    def _value(self, name: str, frames: np.ndarray, variables: Variables) -> np.ndarray:
+        if name == "sec":
+            seconds: np.ndarray = frames / variables.fps
+            return seconds
+        return variables.heard().at(name, frames)
+
+    def _computed(self, call: Call, values: dict[str, Any], frames: np.ndarray, variables: Variables) -> np.ndarray:
+        """Return the values of a function that numexpr does not have, in the shape of `frames`."""
+        import numpy as np
+
+        from schedules import randomness
+
+        if call.function == "band":
+            low, high = (float(argument.constant or 0) for argument in call.arguments)
+            return variables.heard().band(low, high, frames)
+        x, series = (
+            np.broadcast_to(
+                self._call(argument.code, values) if argument.constant is None else np.float64(argument.constant),
+                frames.shape,
+            ).astype(np.float64)
+            for argument in call.arguments
+        )
+        function = {"rand": randomness.rand, "smooth_rand": randomness.smooth_rand, "noise": randomness.noise}
+        return function[call.function](x, series, variables.seed)
 
     def _call(self, code: str, values: dict[str, Any]) -> np.ndarray:
         import numexpr
@@ -85,20 +127,21 @@ def _explain(complaint: str) -> tuple[str, str | None]:
     return f"the expression cannot be evaluated: {complaint}", None
 
 
-def parse_expression(text: str, *, name: str = "expression") -> Expression:
+def parse_expression(text: str, *, name: str = "expression", own: Collection[str] = ()) -> Expression:
     """Parse an expression, such as the text between back-quotes in a prompt; one pair of quotes around it is removed.
 
-    Raises ScheduleError for everything but arithmetic over the language's names and functions.
+    `own` are names of variables beside those of the language. Raises ScheduleError for everything but arithmetic over
+    its names and functions, and these.
     """
     inner, column = unquote(text)
-    return expression_at(inner, text, column, name)
+    return expression_at(inner, text, column, name, own)
 
 
-def expression_at(part: str, source: str, column: int, name: str) -> Expression:
+def expression_at(part: str, source: str, column: int, name: str, own: Collection[str] = ()) -> Expression:
     """Parse an expression `part` that begins at `column` of the text `source`."""
     column += len(part) - len(part.lstrip())
     try:
-        program = admit(part.strip())
+        program = admit(part.strip(), frozenset(own))
     except ScheduleError as error:
         raise error.within(source, column, name) from None
     return Expression(program, name, source, column)

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from schedules.errors import ScheduleError, did_you_mean
 from schedules.quoting import LONGEST_NAME, quote
-from schedules.variables import CONSTANTS, LARGEST_INT, VARIABLES, Kind
+from schedules.variables import CONSTANTS, HEARD, LARGEST_INT, VARIABLES, Kind
 
 LONGEST = 10_000  # characters of one expression
 DEEPEST = 200  # levels of nesting; Python's parser allows 200 nested parentheses
@@ -39,19 +39,26 @@ _ONE = [
 _TWO = ["arctan2", "copysign", "fmod", "hypot", "maximum", "minimum", "nextafter"]
 # Functions of this language with (fewest, most) arguments, and numexpr's reduction sum, here the identity of one value.
 _OWN = {"clip": (3, 3), "lerp": (3, 3), "smoothstep": (3, 3), "min": (1, 99), "max": (1, 99), "sum": (1, 1)}
+# Random functions: fewest arguments, and the variable that stands in their place.
+_RANDOM = {"rand": (0, "t"), "smooth_rand": (0, "sec"), "noise": (1, "")}
+# Functions that numexpr does not have, computed before it runs.
+_OUTSIDE = {"band": (2, 2), **{name: (fewest, 2) for name, (fewest, _) in _RANDOM.items()}}
+HIGHEST_HZ = 22_050
 FUNCTIONS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(_ONE, (1, 1)),
     **dict.fromkeys(_TWO, (2, 2)),
     "where": (3, 3),
     "prod": (1, 1),
     **_OWN,
+    **_OUTSIDE,
 }
 _TESTS = {"isfinite", "isinf", "isnan", "signbit"}
 _KEEP_KIND = {"abs", "copy", "ones_like", "round", "sign"}
 _ELSEWHERE = {  # names of other languages, and this language's equivalents
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2", "acosh": "arccosh", "asinh": "arcsinh",
     "atanh": "arctanh", "clamp": "clip", "mix": "lerp", "ln": "log", "int": "trunc", "frame": "t", "seed": "s",
-    "max_frames": "max_f", "frames": "max_f", "seconds": "sec", "mod": "fmod", "fabs": "abs",
+    "max_frames": "max_f", "frames": "max_f", "seconds": "sec", "mod": "fmod", "fabs": "abs", "random": "rand",
+    "perlin": "noise", "smrand": "smooth_rand",
 }  # fmt: skip
 
 _LONG_NUMBER = re.compile(rf"(?<![\w.])\d[\d_]{{{MOST_DIGITS},}}(?![\w.])")
@@ -82,13 +89,34 @@ _INSTEAD = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "—": "-",
 
 
 @dataclass(frozen=True)
+class Argument:
+    """An argument of a `Call`: code for numexpr, or the value if it is constant."""
+
+    code: str
+    constant: Number | None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that numexpr does not have. Its value is a variable of the code, `bound`."""
+
+    bound: str
+    function: str
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
 class Program:
-    """A validated expression: canonical `text`, `code` for numexpr, variable `names`, and the value if `constant`."""
+    """A validated expression: canonical `text`, `code` for numexpr, variable `names`, and the value if `constant`.
+
+    `calls` are to be computed before, in order: the arguments of one may contain the ones before it.
+    """
 
     text: str
     code: str
     names: frozenset[str]
     constant: Number | None
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,15 +146,15 @@ def _fail(message: str, at: ast.AST | int, hint: str | None = None) -> NoReturn:
 
 
 @lru_cache(maxsize=4096)
-def admit(source: str) -> Program:
-    """Check one expression and translate it for numexpr.
+def admit(source: str, own: frozenset[str] = frozenset()) -> Program:
+    """Check one expression and translate it for numexpr; `own` are names of variables beside those of the language.
 
     Raises ScheduleError for everything but arithmetic over known names, and for exceeded limits of length, depth and
     size.
     """
     blank = len(source) - len(source.lstrip())
     try:
-        return _admit(re.sub(r"\s", " ", source.strip()))
+        return _admit(re.sub(r"\s", " ", source.strip()), own)
     except _Refusal as refusal:
         raise ScheduleError(refusal.message, text=source, column=blank + refusal.column, hint=refusal.hint) from None
     except (RecursionError, MemoryError):  # Python's parser raises both, this module RecursionError
@@ -134,7 +162,7 @@ def admit(source: str) -> Program:
         raise ScheduleError(message, text=source, column=blank) from None
 
 
-def _admit(body: str) -> Program:
+def _admit(body: str, own: frozenset[str]) -> Program:
     if not body:
         _fail("expected a number or an expression such as sin(t/10)", 0)
     if len(body) > LONGEST:
@@ -149,9 +177,10 @@ def _admit(body: str) -> Program:
     if long:
         _fail("the number is too large", long.start())
     tree = _parse(body)
-    checker = _Checker(body)
+    checker = _Checker(body, own)
     term = checker.visit(tree, 1)
-    return Program(ast.unparse(tree), ast.unparse(_tree(term, tree)), frozenset(checker.names), term.value)
+    code, calls = ast.unparse(_tree(term, tree)), tuple(checker.calls.values())
+    return Program(ast.unparse(tree), code, frozenset(checker.names), term.value, calls)
 
 
 def _balance(source: str) -> None:
@@ -204,9 +233,10 @@ def _kind(value: Number) -> Kind:
 class _Checker:
     """Visitor over the tree of an expression: checks each node and builds the tree for numexpr."""
 
-    def __init__(self, body: str) -> None:
-        self.body = body
+    def __init__(self, body: str, own: frozenset[str]) -> None:
+        self.body, self.own = body, own
         self.names: set[str] = set()
+        self.calls: dict[tuple[str, tuple[Argument, ...]], Call] = {}
         self.nodes = 0
 
     def visit(self, node: ast.expr, depth: int) -> _Term:
@@ -255,9 +285,15 @@ class _Checker:
         if node.id in VARIABLES:
             self.names.add(node.id)
             return _Term(ast.Name(node.id, ast.Load()), VARIABLES[node.id][0])
+        if node.id in self.own:
+            self.names.add(node.id)
+            return _Term(ast.Name(node.id, ast.Load()), "float")
+        if node.id in _RANDOM and _RANDOM[node.id][0] == 0:
+            return self._outside(node, node.id, [])
         if node.id in FUNCTIONS:
             _fail(f"{node.id!r} is a function; expected its arguments in parentheses", node, f"write {node.id}(...)")
-        self._unknown("name", node, [*VARIABLES, *CONSTANTS], "expected one of " + ", ".join([*VARIABLES, *CONSTANTS]))
+        usual = [*(name for name in VARIABLES if name not in HEARD), *CONSTANTS, *sorted(self.own)]
+        self._unknown("name", node, [*usual, *HEARD], "expected one of " + ", ".join(usual))
 
     def _unknown(self, what: str, node: ast.Name, choices: list[str], expected: str) -> NoReturn:
         word, known = node.id, [*choices, *FUNCTIONS]
@@ -269,7 +305,7 @@ class _Checker:
         if not isinstance(node.func, ast.Name):
             _fail("a value cannot be called; expected an operator before the '('", node, "write * to multiply")
         name = node.func.id
-        if name in VARIABLES or name in CONSTANTS:
+        if name in VARIABLES or name in CONSTANTS or name in self.own:
             _fail(f"{name!r} is not a function; expected an operator before the '('", node, f"write {name}*(...)")
         if name not in FUNCTIONS:
             self._unknown("function", node.func, [], "expected one such as sin, where or clip")
@@ -280,9 +316,30 @@ class _Checker:
             expected = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             _fail(f"{name}() has {len(node.args)} argument(s); expected {expected}", node)
         terms = [self.visit(argument, depth + 1) for argument in node.args]
+        if name in _OUTSIDE:
+            return self._outside(node, name, terms)
         if name in _OWN or name == "prod":
             return _OWN_MEANING[name](self, node, terms)
         return self._function(node, name, terms)
+
+    def _outside(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
+        """Return the value of a function that is computed before: a variable that stands for it."""
+        if name == "band":
+            low, high = (term.value for term in terms)
+            if low is None or high is None:
+                _fail("band() needs two numbers, in Hz", node, "write band(40, 120)")
+            if not 0 <= low < high <= HIGHEST_HZ:
+                _fail(f"band() has the ends {low:g} and {high:g}; expected 0 <= low < high <= {HIGHEST_HZ:,} Hz", node)
+        elif not terms:
+            clock = _RANDOM[name][1]
+            self.names.add(clock)
+            terms = [_Term(ast.Name(clock, ast.Load()), "float")]
+        if len(terms) == 1:
+            terms = [*terms, _Term(None, "int", 0)]
+        arguments = tuple(Argument("" if term.tree is None else ast.unparse(term.tree), term.value) for term in terms)
+        size, depth = 1 + sum(term.size for term in terms), 1 + max(term.depth for term in terms)
+        known = self.calls.setdefault((name, arguments), Call(f"_call{len(self.calls)}", name, arguments))
+        return _Term(ast.Name(known.bound, ast.Load()), "float", None, size, depth)
 
     def _function(self, node: ast.AST, name: str, terms: list[_Term]) -> _Term:
         """Return the call of one of numexpr's functions."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -52,27 +52,29 @@ class _Part(NamedTuple):
     column: int
 
 
-def parse_number(text: str | int | float | Mapping[object, object], *, name: str = "schedule") -> NumberSchedule:
+def parse_number(
+    text: str | int | float | Mapping[object, object], *, name: str = "schedule", own: Collection[str] = ()
+) -> NumberSchedule:
     """Parse a number schedule: Deforum's text, a single number or expression, or a mapping {0: 1, 30: "sin(t)"}.
 
-    Raises ScheduleError, which points at the first error.
+    `own` are names of variables beside those of the language. Raises ScheduleError, which points at the first error.
     """
     if isinstance(text, str):
         try:
-            return NumberSchedule(_limited(_NumberReader(text, name).keyframes(), text, name), name, text)
+            return NumberSchedule(_limited(_NumberReader(text, name, own).keyframes(), text, name), name, text)
         except ScheduleError:
             # Deforum fails too.
             mended, notes = _add_commas(text, _NO_COMMA)
             if not notes:
                 raise
         try:
-            keyframes = _limited(_NumberReader(mended, name).keyframes(), mended, name)
+            keyframes = _limited(_NumberReader(mended, name, own).keyframes(), mended, name)
             return NumberSchedule(keyframes, name, text, notes)
         except ScheduleError as error:
             raise error.within(text, 0, name) from None
     if isinstance(text, Mapping):
         pairs = _pairs(text, name)
-        return NumberSchedule(tuple(_mapped_number(key, value, name) for key, value in pairs), name)
+        return NumberSchedule(tuple(_mapped_number(key, value, name, own) for key, value in pairs), name)
     number = _number(text, name)
     return NumberSchedule((NumberKeyframe(Key(0), number, "linear", source=shown(text)),), name)
 
@@ -216,6 +218,7 @@ class _NumberReader:
 
     text: str
     name: str
+    own: Collection[str] = ()
 
     def fail(self, message: str, column: int, hint: str | None = None) -> ScheduleError:
         return ScheduleError(message, text=self.text, column=column, name=self.name, hint=hint)
@@ -278,7 +281,7 @@ class _NumberReader:
         plain = bare.translate(STRIPPED) if glued else _without_parentheses(bare)
         if not PLAIN.fullmatch(plain):
             inner, inside = unquote(bare)
-            return expression_at(inner, self.text, column + inside, self.name)
+            return expression_at(inner, self.text, column + inside, self.name, self.own)
         if not plain[-1:].isdigit():  # empty, or only a sign
             raise self.fail("expected a number or an expression such as sin(t/10)", column)
         number = float(plain)
@@ -328,11 +331,11 @@ def _number(value: object, name: str, key: object = None) -> float:
     raise ScheduleError(message, text=shown(value)[:40], name=name, key=key)
 
 
-def _mapped_number(key: Key, value: object, name: str) -> NumberKeyframe:
+def _mapped_number(key: Key, value: object, name: str, own: Collection[str]) -> NumberKeyframe:
     if not isinstance(value, str):
         return NumberKeyframe(key, _number(value, name, key.text), "linear", source=shown(value))
     try:
-        return _NumberReader(value, name).keyframe(key, value, 0, glued=False, source=value)
+        return _NumberReader(value, name, own).keyframe(key, value, 0, glued=False, source=value)
     except ScheduleError as error:
         raise error.within(value, 0, name, key.text) from None
 

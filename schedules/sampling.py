@@ -121,7 +121,7 @@ def _evaluate(
     try:
         curve[place] = expression.evaluate(frames, variables, len(curve))
     except ScheduleError as error:
-        raise schedule.fault(keyframe, error.message, error.hint) from None
+        raise schedule.fault(keyframe, error.message, error.hint, said_elsewhere=error.said_elsewhere) from None
 
 
 def _fill(curve: np.ndarray, schedule: NumberSchedule, first: NumberKeyframe) -> None:

@@ -73,11 +73,16 @@ class NumberSchedule:
 
         return sample_numbers(self, num_frames, variables)
 
-    def fault(self, keyframe: NumberKeyframe, message: str, hint: str | None = None) -> ScheduleError:
+    def fault(
+        self, keyframe: NumberKeyframe, message: str, hint: str | None = None, *, said_elsewhere: bool = False
+    ) -> ScheduleError:
         """Return a ScheduleError that points at a keyframe's value."""
         key = keyframe.key.text if keyframe.source else None
         text = keyframe.source or self.source
-        return ScheduleError(message, text=text, column=keyframe.column, name=self.name, hint=hint, key=key)
+        return ScheduleError(
+            message, text=text, column=keyframe.column, name=self.name, hint=hint, key=key,
+            said_elsewhere=said_elsewhere,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "deforum.depth": 3,
     "deforum.flow": 3,
     "deforum.finishing": 3,
+    "deforum.audio": 3,
     "deforum.interpolation": 3,
     "deforum.upscaling": 3,
     "deforum.video": 3,

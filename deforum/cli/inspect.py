@@ -106,7 +106,9 @@ def convert(arguments: argparse.Namespace) -> int:
 
 def values(arguments: argparse.Namespace) -> int:
     """Print the values of schedules at frames."""
+    from deforum.features.audio import located
     from deforum.reports import tabulate
+    from deforum.settings.files import Lookup
 
     console: Console = arguments.console
     file, *names = arguments.files
@@ -115,7 +117,7 @@ def values(arguments: argparse.Namespace) -> int:
     kind = arguments.format or {"json": "json", "txt": "table"}.get(ending, "csv")
     path = to_path(file)
     loaded = load_file(path, arguments.overrides, to_render=False)
-    settings = loaded.settings
+    settings = located(loaded.settings, Lookup(path.parent))
     _tell(path, loaded.report, console)
     columns = tabulate.resolve_columns(names, settings)
     timeline = tabulate.look(settings)
@@ -145,7 +147,9 @@ def params(arguments: argparse.Namespace) -> int:
 
 def diff(arguments: argparse.Namespace) -> int:
     """Print how two files differ in what they render. Returns EQUAL or DIFFERENT."""
+    from deforum.features.audio import located
     from deforum.reports.compare import compare
+    from deforum.settings.files import Lookup
 
     console: Console = arguments.console
     if len(arguments.files) != 2:
@@ -155,7 +159,7 @@ def diff(arguments: argparse.Namespace) -> int:
     for path in (one, other):
         loaded = load_file(path, arguments.overrides, to_render=False)
         _tell(path, [line for line in loaded.report if not line.startswith("without effect")], console)
-        settings.append(loaded.settings)
+        settings.append(located(loaded.settings, Lookup(path.parent)))
     found = compare(*settings)
     lines = [f"{one} | {other}", *found.differences] if found.differences else [f"{one} and {other} render the same"]
     if found.idle and not console.quiet:

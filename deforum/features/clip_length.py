@@ -27,7 +27,7 @@ def sound_notes(settings: Settings) -> list[str]:
     """Note where the clip's sound drifts away from the pictures."""
     from deforum.video import ClipError, video_init
 
-    if settings.add_soundtrack != "Init Video":
+    if settings.sound_setting != "video_init_path":
         return []
     try:
         rate = video_init(settings).rate

@@ -20,6 +20,7 @@ from deforum.paths import is_file
 from deforum.pixels.files import check_pictures
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
+from deforum.timeline.variables import variables_of
 from schedules import ScheduleError, Variables, parse_key
 from schedules.quoting import cut
 
@@ -121,7 +122,7 @@ def find_guides(settings: Settings) -> Guides | None:
     """
     if not is_on(settings):
         return None
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     guides = place_guides(settings.init_images, settings.max_frames, variables)
     problems = [
         Problem(f"init_images: the picture at frame {key}, {path}, is not there")

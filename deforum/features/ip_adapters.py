@@ -17,7 +17,8 @@ from deforum.paths import is_file
 from deforum.pixels.files import check_pictures
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
-from schedules import ScheduleError, Variables
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError
 from schedules.quoting import cut
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
         if not unit.image_encoder:
             yield "ip_adapter", f"{where}: image_encoder is missing; expected the folder of its image encoder"
         try:
-            scale = unit.scale.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+            scale = unit.scale.sample(settings.max_frames, variables_of(settings))
         except ScheduleError as error:
+            if error.said_elsewhere:
+                continue
             yield "ip_adapter", f"{where}, scale: {error.message}"
             continue
         wrong = ~(np.isfinite(scale) & (np.abs(scale) <= 10))

@@ -23,7 +23,8 @@ from deforum.settings.options import LoraUnit, Settings
 from deforum.settings.units import declared
 from deforum.timeline.lora_words import KINDS, TAG, take_loras
 from deforum.timeline.prompts import split_negative
-from schedules import ScheduleError, Variables
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError
 from schedules.quoting import cut, quote
 
 if TYPE_CHECKING:
@@ -94,8 +95,10 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
                 continue
             where = f"loras {number} ({cut(unit.lora, 60)}), {name}"
             try:
-                curve = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+                curve = schedule.sample(settings.max_frames, variables_of(settings))
             except ScheduleError as error:
+                if error.said_elsewhere:
+                    continue
                 yield "loras", f"{where}: {error.message}"
                 continue
             low, high = declaration.bounds

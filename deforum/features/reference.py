@@ -15,7 +15,8 @@ from deforum.pixels.files import check_pictures
 from deforum.settings.files import Lookup
 from deforum.settings.options import Settings
 from deforum.timeline.image_tracks import INIT
-from schedules import ScheduleError, Variables
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError
 from schedules.quoting import cut
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
         for name in ("strength", "fidelity"):
             schedule = getattr(unit, name)
             try:
-                curve = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+                curve = schedule.sample(settings.max_frames, variables_of(settings))
             except ScheduleError as error:
+                if error.said_elsewhere:
+                    continue
                 yield "reference", f"reference, {name}: {error.message}"
                 continue
             wrong = ~((curve >= 0) & (curve <= 1))

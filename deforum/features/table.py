@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deforum.features import (
+    audio,
     camera_file,
     clip_length,
     controlnet,
@@ -279,6 +280,20 @@ IP_ADAPTERS = Feature(
     locate=ip_adapters.locate,
 )
 
+AUDIO = Feature(
+    "audio",
+    is_on=audio.is_on,
+    find=audio.find,
+    attach="deforum.features.audio:attach",
+    notes=audio.notes,
+    check=audio.check,
+    locate=audio.locate,
+    acts=_all(
+        when("audio is clip", lambda settings, sampled: settings.audio == "clip"),
+        "video_init_path", "extract_from_frame",
+    ),
+)  # fmt: skip
+
 REFERENCE = Feature(
     "reference",
     is_on=lambda settings: bool(settings.reference),
@@ -311,6 +326,7 @@ FEATURES: tuple[Feature, ...] = (
     LORAS,
     IP_ADAPTERS,
     REFERENCE,
+    AUDIO,
 )
 
 

@@ -146,12 +146,13 @@ PLAIN = Outputs()
 
 
 def _soundtrack(settings: Settings) -> Soundtrack | None:
-    if settings.add_soundtrack == "File":
-        return Soundtrack(to_path(settings.soundtrack_path))
-    if settings.add_soundtrack == "Init Video":
-        clip = to_path(settings.video_init_path)
-        return Soundtrack(clip, seconds_before(settings))
-    return None
+    name = settings.sound_setting
+    if not name:
+        return None
+    start = seconds_before(settings) if name == "video_init_path" else 0.0
+    if settings.add_soundtrack == "auto":
+        start += settings.audio_start
+    return Soundtrack(to_path(getattr(settings, name)), start)
 
 
 def seconds_before(settings: Settings) -> float:

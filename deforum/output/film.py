@@ -27,9 +27,15 @@ from deforum.video.writer import Pixels, VideoWriter
 SIZES = ("width", "height")
 ACTING = (
     *SIZES, "fps", "clip_fit", "video_format", "crf", "video_quality", "video_preset", "make_gif", "add_soundtrack",
+<<<<<<< HEAD
     "soundtrack_path", "video_init_path", "extract_from_frame", "save_metadata", "chapters",
+=======
+    "soundtrack_path", "audio", "audio_start", "video_init_path", "extract_from_frame", "save_metadata",
+>>>>>>> a565c33 (Schedules follow sounds, tempos and tables; random functions; what is heard is analysed and kept)
 )  # fmt: skip
 """Settings that act on a film of finished frames."""
+_SOUND = ("soundtrack_path", "audio")
+"""Those that name a sound file."""
 _LARGEST = 16384
 _SUFFIXES = tuple(dict.fromkeys(row.suffix for row in FORMATS.values()))
 
@@ -213,21 +219,21 @@ def _settle(
         })  # type: ignore[arg-type]  # fmt: skip
         settings = settings if "make_gif" in given else replace(settings, make_gif=False)
     settings = replace(settings, skip_video_creation=False, delete_imgs=False)
-    if "soundtrack_path" in given and "add_soundtrack" not in given:
-        settings = replace(settings, add_soundtrack="File")
-    if settings.add_soundtrack != "None":
+    if "add_soundtrack" not in given and not given.keys().isdisjoint(_SOUND):
+        settings = replace(settings, add_soundtrack="File" if "soundtrack_path" in given else "auto")
+    if settings.sound_setting:
         settings = _with_sound(settings, given, folder, notes)
-    if settings.fps != run.fps and settings.add_soundtrack != "None":
+    if settings.fps != run.fps and settings.sound_setting:
         notes.append(f"the run was made for {run.fps:g} fps; at {settings.fps:g} the sound keeps its own speed")
     return settings, notes
 
 
 def _with_sound(settings: Settings, given: Mapping[str, Given], folder: Path, notes: list[str]) -> Settings:
     """Find the sound file; sound that only the run asked for is left out where the format has none."""
-    if not FORMATS[settings.video_format].audio and "add_soundtrack" not in given and "soundtrack_path" not in given:
+    if not FORMATS[settings.video_format].audio and given.keys().isdisjoint(("add_soundtrack", *_SOUND)):
         notes.append(f"{settings.video_format} has no sound; the soundtrack is left out")
         return replace(settings, add_soundtrack="None")
-    name = "soundtrack_path" if settings.add_soundtrack == "File" else "video_init_path"
+    name = settings.sound_setting
     files = Lookup(folder)
     path = files.find_file(getattr(settings, name))
     if path is None:

@@ -31,6 +31,7 @@ from deforum.settings.profiles import PROFILES
 from deforum.settings.yaml_writer import write_value
 from deforum.timeline.frame import Frame, Span
 from deforum.timeline.prompts import negatives, positives
+from deforum.timeline.variables import follows_sound
 from schedules import TextSchedule
 from schedules.quoting import cut
 
@@ -90,6 +91,8 @@ BY_FRAMES = {
     "scheduler", "checkpoint", "vae", "wildcards_dir", "parseq_manifest", "parseq_use_deltas",
     "parseq_non_schedule_overrides", "parseq_except",
     "camera_file", "camera_scale", "camera_rate", "camera_start", "camera_name", "camera_rotation_order",
+    "bpm", "first_beat", "beats_per_bar", "audio_gain", "audio_offset", "audio_smoothing", "audio_attack",
+    "audio_release", "beat_decay", "variables",
 }  # fmt: skip
 """Settings whose effect is in the values of the frames."""
 OF_SPANS = ("cadence", "keyframe_distribution", "keyframe_numbering", "loop", "end_image")
@@ -101,8 +104,13 @@ OF_THE_RUN = {
 """Settings that change no frame: where it is written, and how it is computed."""
 OF_FILMS = {
     "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
+<<<<<<< HEAD
     "chapters", "save_values",
     "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
+=======
+    "add_soundtrack", "soundtrack_path", "audio", "audio_start",
+    "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
+>>>>>>> a565c33 (Schedules follow sounds, tempos and tables; random functions; what is heard is analysed and kept)
     "interpolator_inputs", "interpolate_keep_frames", "upscale", "upscaler", "post", "r_upscale_video",
     "r_upscale_factor", "r_upscale_model", "r_upscale_keep_imgs", "frame_interpolation_use_upscaled",
 }  # fmt: skip
@@ -497,6 +505,14 @@ def changed_files(parts: Sequence[Part], now: Prepared, changed: Sequence[Path])
             shown = [key for key in now.timeline.keys if guides.paths[guides.at(key)].resolve() == path]
             spans = [span for span in now.timeline.spans() if span.paints and span.key.index in shown]
             first = min((span.frames[0].index for span in spans), default=len(now.timeline))
-        if path == Path(then.settings.soundtrack_path).resolve() and then.settings.add_soundtrack == "File":
+        if _is_only_heard(path, then.settings):
             continue
         yield Reason(path.name, first, "the file as it was", "its contents now")
+
+
+def _is_only_heard(path: Path, settings: Settings) -> bool:
+    """Whether a file is the sound of a film, which no frame follows."""
+    name = settings.sound_setting
+    if name not in ("soundtrack_path", "audio") or path != Path(getattr(settings, name)).resolve():
+        return False
+    return name != "audio" or not follows_sound(settings)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deforum.errors import UserError
-from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, nearest, parse_key
+from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, nearest, parse_expression, parse_key
 from schedules.quoting import cut
 
 if TYPE_CHECKING:
@@ -79,11 +81,20 @@ def _schedules(settings: Settings) -> Mapping[str, NumberSchedule | TextSchedule
     return {"mask": settings.mask, "noise_mask": settings.noise_mask, **dict(units)}
 
 
+def signal_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the variables that follow a sound, a tempo or a table, as far as the settings give them."""
+    from deforum.timeline.variables import signals_of
+
+    signals = signals_of(settings)
+    return (*signals.heard, *(unit.name for unit in settings.variables))
+
+
 def column_names(settings: Settings) -> tuple[str, ...]:
     """Return the names of all columns except `frame`, in order."""
     from deforum.settings.params import PARAMS
 
     numbers = [name for name in PARAMS if name != "subseed"]
+    numbers += signal_names(settings)
     return ("diffused", "seed", "subseed", *numbers, "sampler", "checkpoint", *_schedules(settings), "prompt",
             "negative_prompt")  # fmt: skip
 
@@ -116,6 +127,8 @@ def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frame
     chosen = list(frames)
     of_frames = [timeline[index] for index in chosen] if not OF_FRAMES.keys().isdisjoint(names) else []
     keys, schedules = frozenset(timeline.keys), _schedules(settings)
+    signals, own = signal_names(settings), timeline.variables.own
+    at, count = np.asarray(chosen), len(timeline)
 
     def column(name: str) -> Sequence[Cell]:
         if name == "diffused":
@@ -125,6 +138,8 @@ def tabulate(settings: Settings, timeline: Timeline, names: Sequence[str], frame
         if name in schedules:
             values = schedules[name].sample(len(timeline), timeline.variables)
             return [value if isinstance(value, str) else float(value) for value in (values[i] for i in chosen)]
+        if name in signals:
+            return [float(value) for value in parse_expression(name, own=own).evaluate(at, timeline.variables, count)]
         return [float(value) for value in getattr(timeline.curves, name)[chosen]]
 
     return Table({"frame": chosen, **{name: column(name) for name in names}})

@@ -21,7 +21,8 @@ from schedules import ScheduleError, parse_key
 from schedules.quoting import LONGEST_NAME, cut, quote
 
 _NUMBER = r"\d+(?:\.\d+)?(?:\s*s)?"
-_KEY = rf"""(?:"[^"\n]{{1,40}}"|'[^'\n]{{1,40}}'|“[^”\n]{{1,40}}”|{_NUMBER}|max_f(?:\s*[-+*/]\s*[\d.]+)?)"""
+_MUSICAL = r"(?:beat|bar|section)\([-+\d.\s]{1,20}\)(?:\s*[-+]\s*\d+)?"
+_KEY = rf"""(?:"[^"\n]{{1,40}}"|'[^'\n]{{1,40}}'|“[^”\n]{{1,40}}”|{_NUMBER}|max_f(?:\s*[-+*/]\s*[\d.]+)?|{_MUSICAL})"""
 _ENTRY = re.compile(rf"(?<![\w.])(?P<key>{_KEY})\s*:")
 _BRACES = re.compile(rf"\{{\s*(?:\}}|[\"“]|{_KEY}\s*:)")
 _RATIO = re.compile(r"\d+(?!\w)")

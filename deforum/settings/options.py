@@ -59,6 +59,7 @@ SECTIONS: Mapping[str, str] = {
     "hybrid": "Motion and pictures of a clip mixed into the animation.",
     "guided": "Keyframe pictures that guide the animation.",
     "controlnet": "Control units (ControlNet, T2I-Adapter), cn_1_enabled and so on; or in short, the list control.",
+    "sound": "The sound, the tempo and the tables that schedules follow.",
     "parseq": "Schedules from a Parseq manifest.",
     "files": "Output files: folder, video, frames and sound.",
 }
@@ -90,6 +91,7 @@ _colors = partial(option, section="feedback", modes=WITH_COLORS)
 _hybrid = partial(option, section="hybrid", modes=GOING_ON)
 _guided = partial(option, section="guided", modes=GOING_ON)
 _control = partial(option, section="controlnet")
+_audio = partial(option, section="sound")
 _parseq = partial(option, section="parseq")
 _files = partial(option, section="files")
 
@@ -112,6 +114,8 @@ _UPSCALED = when("upscale is given", lambda settings, sampled: settings.upscale 
 _MANIFEST = when("parseq_manifest is given", lambda settings, sampled: bool(settings.parseq_manifest))
 _CAMERA_FILE = when("camera_file is given", lambda settings, sampled: bool(settings.camera_file))
 _CLIP_SOUND = _FILM & chosen("add_soundtrack", "Init Video")
+_SOUNDS = when("audio is given", lambda settings, sampled: bool(settings.audio))
+_BEATS = when("audio or bpm is given", lambda settings, sampled: bool(settings.audio) or settings.bpm is not None)
 
 
 def _texts(name: str, text: str) -> TextSchedule:
@@ -213,6 +217,25 @@ class ReferenceUnit(Unit):
         "How much the attentions see of it; 0 is off.", 0, 1)
     fidelity: NumberSchedule = _diffusion(parse_number("0.5", name="fidelity"), "share",
         "How far the negative prompt does without it; with 1 its style is followed most.", 0, 1)
+    # fmt: on
+
+
+@dataclass(frozen=True)
+class VariableUnit(Unit):
+    """A column of a table as a variable of schedules."""
+
+    # fmt: off
+    name: str = _audio("", "", "Its name in schedules.")
+    file: str = _audio("", "path", "CSV or JSON file.")
+    column: str = _audio("", "", "Column of the file; empty: the one of the variable's name, or the only one.")
+    index: str = _audio("", "",
+        "Column with the frame or the time of each row; empty: one called frame, time, sec or seconds; without one, "
+        "each row is a frame.")
+    by: Literal["auto", "frame", "time"] = _audio("auto", "",
+        "What index counts: frames, or seconds. auto: seconds where its name begins with sec or time.")
+    interpolation: Literal["linear", "hold"] = _audio("linear", "",
+        "Between rows: linear goes from one to the next, hold keeps the last one. Before the first row and after the "
+        "last one their values are kept.")
     # fmt: on
 
 
@@ -652,6 +675,35 @@ class Settings:
     parseq: Managed | None = field(default=None, compare=False)
     """What the manifest of parseq_manifest gave; None: nothing, or it is not read yet."""
 
+    audio: str = _audio("", "path or clip",
+        "Sound that schedules follow, with the variables amp, bass, mid, treble, onset, beat, beat_phase, bar_phase, "
+        "bpm, section and the function band(low, high), and keyframes at places such as beat(16): any file with sound; "
+        "clip is the sound of video_init_path. It is also the sound of the film, see add_soundtrack.",
+        acts=_SOUNDS, path=True, words="clip")
+    audio_start: float = _audio(0.0, "s", "Seconds of the sound that are left out: frame 0 is there.", 0, 86_400,
+        acts=_SOUNDS)
+    bpm: float | None = _audio(None, "beats/min",
+        "Constant tempo, by hand; null is the tempo that is heard. It also gives beats without a sound.", 20, 400)
+    first_beat: float | None = _audio(None, "s",
+        "A beat of the sound that begins a bar; null is as it is heard, and 0 without a sound.", 0, 86_400, acts=_BEATS)
+    beats_per_bar: int = _audio(4, "beats", "Beats in a bar: 3 for a waltz.", 1, 32, acts=_BEATS)
+    audio_gain: float | None = _audio(None, "factor",
+        "Multiplies amp, bass, mid, treble and band. null gives each its own gain, with which its loudest moments are "
+        "1; with 1 a sine of full scale is 1, and music is at 0.05 to 0.5.", 0, 1_000_000, acts=_SOUNDS)
+    audio_offset: float = _audio(0.0, "", "Is added to amp, bass, mid, treble, band and onset.", -1000, 1000,
+        acts=_SOUNDS)
+    audio_smoothing: float = _audio(0.0, "s",
+        "Averages levels over time, before and behind: standard deviation of the average. Try 0.1 for calm motion.",
+        0, 60, acts=_SOUNDS)
+    audio_attack: float = _audio(0.0, "s", "Time constant with which levels and onset rise; 0 is at once.", 0, 60,
+        acts=_SOUNDS)
+    audio_release: float = _audio(0.1, "s", "Time constant with which levels and onset fall. Try 0.1 to 1.", 0, 60,
+        acts=_SOUNDS)
+    beat_decay: float = _audio(0.15, "s", "Time in which beat falls from 1 to 0.37.", 0.001, 60, acts=_BEATS)
+    variables: tuple[VariableUnit, ...] = _audio((), "",
+        "Columns of tables as variables of schedules: {energy: {file: data.csv, column: rms}}. `index` is the column "
+        "of frames or times, `interpolation` linear or hold; see docs/audio.md.")
+
     parseq_manifest: str = _parseq("", "path, JSON or URL",
         "Parseq manifest, whose values of each frame replace schedules and prompts: a file, the JSON itself, or an "
         "address, which is fetched with --allow-download only.")
@@ -703,8 +755,9 @@ class Settings:
     delete_imgs: bool = _files(False, "", "Deletes the frames once the video is written.", acts=_FILM)
     delete_input_frames: bool = _files(False, "", "Has no effect: no frames of clips are kept.", acts=NEVER)
     make_gif: bool = _files(False, "", "Also writes a GIF.", acts=_FILM)
-    add_soundtrack: Literal["None", "File", "Init Video"] = _files("None", "",
-        "Source of the video's sound.", acts=_FILM)
+    add_soundtrack: Literal["auto", "None", "File", "Init Video"] = _files("auto", "",
+        "Source of the video's sound: File is soundtrack_path, Init Video the clip's own sound. auto is audio where it "
+        "is given, from audio_start on, and none otherwise.", acts=_FILM)
     soundtrack_path: str = _files("", "path", "add_soundtrack File: the sound file.",
         acts=_FILM & chosen("add_soundtrack", "File"), path=True)
     chapters: bool = _files(True, "",
@@ -772,6 +825,18 @@ class Settings:
         by_itself = self.model == "embedded" and PROFILES[self.profile].moves_grid
         wanted = self.latent_grid == "moving" or (self.latent_grid == "auto" and by_itself)
         return wanted and self.mode.goes_on
+
+    @property
+    def sound_setting(self) -> str:
+        """The setting that names the file of the film's sound; "" for a film without sound."""
+        match self.add_soundtrack:
+            case "File":
+                return "soundtrack_path"
+            case "Init Video":
+                return "video_init_path"
+            case "auto" if self.audio:
+                return "video_init_path" if self.audio == "clip" else "audio"
+        return ""
 
     @property
     def written_size(self) -> tuple[int, int]:

@@ -258,9 +258,11 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
     values: dict[str, Any] = {}
     profile = given["profile"].node if "profile" in given else None
     lenient = isinstance(profile, Scalar) and profile.text.strip().casefold() == "deforum"
+    own = names_of_variables(given["variables"].node) if "variables" in given else frozenset()
     for name, each in given.items():
         try:
-            read = read_chain if find_declaration(name).type is Chain else partial(read_value, find_declaration(name))
+            reads = partial(read_value, find_declaration(name), own=own)
+            read = read_chain if find_declaration(name).type is Chain else reads
             values[name] = value = read(each.node, each.written)
             if isinstance(value, NumberSchedule | TextSchedule):
                 found.notes.extend(f"{each.written}: {note}" for note in value.notes)
@@ -284,6 +286,20 @@ def settle(given: Mapping[str, Given], found: Findings, old_file: bool) -> tuple
     while units and units[-1] == ControlUnit():
         units.pop()
     return Settings(params=params, control_units=tuple(units), **values), origins
+
+
+def names_of_variables(node: Node) -> frozenset[str]:
+    """Return the names that the setting `variables` gives, as far as they can be read."""
+    match node:
+        case document.Mapping() if any(key.text == "name" for key, _ in node.entries):
+            names = [value for key, value in node.entries if key.text == "name"]
+        case document.Mapping():
+            names = [key for key, _ in node.entries]
+        case document.Sequence():
+            return frozenset().union(*map(names_of_variables, node.items))
+        case _:
+            names = []
+    return frozenset(each.text.strip() for each in names if isinstance(each, Scalar))
 
 
 def _without_slider_positions(unit: Mapping[str, Any]) -> dict[str, Any]:

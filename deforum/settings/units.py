@@ -2,7 +2,7 @@
 
 loras:
   - {lora: ink, weight: "0: (0), 40: (1)"}
-  - a_style                                  # its name alone; or all as {ink: 0.5, a_style: 1}
+  - a_style                                  # its name alone; or all as {ink: 0.5, a_style: {start: 0.2}}
 """
 
 from __future__ import annotations
@@ -58,7 +58,12 @@ def read_units(kind: type[U], node: Node, name: str, read_value: ReadValue) -> t
                 return ()
             entries: list[dict[str, tuple[Scalar, Node]]] = [{first: (node, node)}]
         case document.Mapping() if not _is_unit(kind, node):
-            entries = [{first: (key, key), second: (key, value)} for key, value in unique(node, name)]
+            entries = [
+                {first: (key, key), **_entry(kind, value, f"{name} {number}")}
+                if _has_settings_of(kind, value)
+                else {first: (key, key), second: (key, value)}
+                for number, (key, value) in enumerate(unique(node, name), 1)
+            ]
         case document.Mapping():
             entries = [_entry(kind, node, name)]
         case Sequence():
@@ -69,6 +74,11 @@ def read_units(kind: type[U], node: Node, name: str, read_value: ReadValue) -> t
     if len(entries) > MOST:
         raise Wrong(Problem(f"{name}: {len(entries)} are too many; expected at most {MOST}", str(node.place)))
     return tuple(_read(kind, entry, f"{name} {number}", node, read_value) for number, entry in enumerate(entries, 1))
+
+
+def _has_settings_of(kind: type[Unit], node: Node) -> bool:
+    """Whether the value behind a unit's name is a mapping of its settings; that of a schedule has numbers as keys."""
+    return isinstance(node, document.Mapping) and any(key.text in declared(kind) for key, _ in node.entries)
 
 
 def _is_unit(kind: type[Unit], node: document.Mapping) -> bool:

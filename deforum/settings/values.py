@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TypeVar
 
 from deforum.errors import Problem
@@ -32,10 +33,13 @@ class UnknownChoice(Wrong):
         self.written = written
 
 
-def read_value(declaration: Declaration, node: Node, name: str) -> object:
-    """Read the value of a setting; `name` is what the file calls it. Raises Wrong."""
+def read_value(declaration: Declaration, node: Node, name: str, own: Collection[str] = ()) -> object:
+    """Read the value of a setting; `name` is what the file calls it. Raises Wrong.
+
+    `own` are the names of variables that schedules may use beside those of the language.
+    """
     if declaration.type is NumberSchedule:
-        return _schedule(parse_number, node, name)
+        return _schedule(partial(parse_number, own=own), node, name)
     if declaration.type is TextSchedule:
         is_nothing = isinstance(node, Scalar) and (node.is_null or not node.text.strip())
         if is_nothing and [each.value for each in declaration.default.keyframes] == [""]:
@@ -49,7 +53,7 @@ def read_value(declaration: Declaration, node: Node, name: str) -> object:
         return read_shots(node, name)
     unit = kind_of(declaration.type)
     if unit is not None:
-        return read_units(unit, node, name, read_value)
+        return read_units(unit, node, name, partial(read_value, own=own))
     if (
         declaration.optional
         and isinstance(node, Scalar)

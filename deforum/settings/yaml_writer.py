@@ -92,7 +92,10 @@ def _schedule(schedule: NumberSchedule | TextSchedule) -> str:
             return f"{first.value:g}"
         if isinstance(first.value, str) and PLAIN.fullmatch(first.value):
             return quote(first.value)
-        if isinstance(first.value, Expression) and parse_number(first.value.text) == schedule:
+        if (
+            isinstance(first.value, Expression)
+            and parse_number(first.value.text, own=first.value.program.names) == schedule
+        ):
             return quote(first.value.text)
     return quote(schedule.text)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
 from deforum.timeline.camera import CAMERA_PARAMS, camera_curves
+from deforum.timeline.variables import variables_of
 from schedules import NumberSchedule, ScheduleError, Variables
 
 
@@ -24,10 +25,15 @@ class Sampling:
     @cached_property
     def samplers(self) -> tuple[str, ...]:
         settings = self.settings
-        return settings.sampler.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+        return settings.sampler.sample(settings.max_frames, variables_of(settings))
 
     def is_used(self, param: str) -> bool:
-        return bool(sample_curve(param, getattr(self.settings.params, param), self.settings).any())
+        try:
+            return bool(sample_curve(param, getattr(self.settings.params, param), self.settings).any())
+        except ScheduleError as error:
+            if error.said_elsewhere:
+                return True  # its values are not known
+            raise
 
 
 LOOK_AHEAD = 10_000
@@ -43,7 +49,7 @@ def sample_curve(name: str, schedule: NumberSchedule, settings: Settings) -> NDA
     """
     if name in CAMERA_PARAMS and name in (driven := camera_curves(settings)):
         return within_range(name, driven[name])
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
     try:
         curve = schedule.sample(count, variables)
     except ScheduleError:

@@ -116,7 +116,7 @@ def _evaluate(text: str, frames: NDArray[np.int64], num_frames: int, variables: 
     if not text.strip():
         return None  # empty back-quotes are the weight 1
     try:
-        expression = parse_expression(text)
+        expression = parse_expression(text, own=variables.own)
         values = expression.evaluate(frames, variables, num_frames) if len(frames) else np.zeros(0)
     except ScheduleError as error:
         return Fault(Source("prompts"), error)

@@ -12,7 +12,8 @@ from deforum.errors import Problem, UserError
 from deforum.settings.options import PictureUnit, ReferenceUnit, Settings
 from deforum.settings.units import Unit, declared
 from deforum.timeline.prompts import PromptTrack
-from schedules import NumberSchedule, ScheduleError, Variables, parse_key
+from deforum.timeline.variables import variables_of
+from schedules import NumberSchedule, ScheduleError, parse_key
 
 Curve = NDArray[np.float64]
 
@@ -100,7 +101,7 @@ def place_reference(settings: Settings) -> ReferenceTrack | None:
 
 
 def _placed(images: Sequence[tuple[str, str]], settings: Settings, where: str) -> PromptTrack:
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     placed: dict[int, str] = {}
     for key, path in images:
         try:
@@ -114,5 +115,5 @@ def _placed(images: Sequence[tuple[str, str]], settings: Settings, where: str) -
 
 
 def _curve(kind: type[Unit], name: str, schedule: NumberSchedule, settings: Settings) -> Curve:
-    values = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+    values = schedule.sample(settings.max_frames, variables_of(settings))
     return np.asarray(np.clip(values, *declared(kind)[name].bounds))

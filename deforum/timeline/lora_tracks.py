@@ -11,7 +11,8 @@ from deforum.settings.options import LoraUnit, Settings
 from deforum.settings.units import declared
 from deforum.timeline.edits import When
 from deforum.timeline.lora_words import LoraWord
-from schedules import NumberSchedule, Variables
+from deforum.timeline.variables import variables_of
+from schedules import NumberSchedule
 
 Curve = NDArray[np.float64]
 
@@ -42,7 +43,7 @@ def place_loras(settings: Settings) -> tuple[LoraTrack, ...]:
 
 def _track(unit: LoraUnit, settings: Settings) -> LoraTrack:
     def curve(name: str, schedule: NumberSchedule) -> Curve:
-        values = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+        values = schedule.sample(settings.max_frames, variables_of(settings))
         return np.asarray(np.clip(values, *declared(LoraUnit)[name].bounds))
 
     text = unit.weight if unit.text_encoder is None else unit.text_encoder

@@ -132,7 +132,9 @@ def fill_expressions(
         source = match.group(1)
         if not source.strip():
             return "1"
-        result = parse_expression(source, name="prompt").evaluate(np.asarray([frame]), variables, num_frames)
+        result = parse_expression(source, name="prompt", own=variables.own).evaluate(
+            np.asarray([frame]), variables, num_frames
+        )
         return write(np.atleast_1d(result)[0].item())
 
     return EXPRESSION.sub(value, text)

@@ -28,7 +28,8 @@ from deforum.timeline.lora_words import LoraWord, join_loras, take_loras
 from deforum.timeline.motion import ease_back, motion_of
 from deforum.timeline.prompts import NO_PROMPTS, Prompt, PromptTrack, place_prompts, plain_number, prepare
 from deforum.timeline.sub_prompts import split_parts
-from schedules import Variables
+from deforum.timeline.variables import variables_of
+from schedules import Signals, Variables
 
 
 def iter_seeds(start: int, count: int, every: int, full_groups: bool) -> list[int]:
@@ -81,6 +82,8 @@ class Timeline:
     """Whether the first frame is diffused from empty latents, with init_strength."""
     first: int = 0
     """The first frame that is rendered; it is diffused."""
+    signals: Signals | None = None
+    """What expressions in prompts may follow."""
 
     def __len__(self) -> int:
         return self.num_frames
@@ -101,7 +104,7 @@ class Timeline:
 
     @cached_property
     def variables(self) -> Variables:
-        return Variables(seed=self.seed, fps=self.fps)
+        return Variables(seed=self.seed, fps=self.fps, signals=self.signals)
 
     def __getitem__(self, index: int) -> Frame:
         if not 0 <= index < self.num_frames:
@@ -253,7 +256,7 @@ def _longest_way(settings: Settings, keys: Sequence[int]) -> int:
 def prompt_faults(settings: Settings, track: PromptTrack) -> Iterator[Fault]:
     """Yield the faults of the expressions in the prompts of settings, which `track` has on the timeline."""
     texts = PromptTexts(settings.prompts or NO_PROMPTS, settings.positive_prompt, settings.negative_prompt)
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
     blend = settings.blending != "hold"
     return find_faults(texts, track, diffused_frames(settings, track), count, variables, blend=blend)
 
@@ -267,7 +270,7 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
     Raises ScheduleError where an expression has no value at some frame, UserError for invalid prompt keyframes and for
     expressions in prompts that cannot be evaluated.
     """
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
     prompts = place_prompts(settings.prompts, settings.positive_prompt, settings.negative_prompt, count, variables)
     keys = diffused_frames(settings, prompts)
     curves = settings.params.map(lambda name, schedule: sample_curve(name, schedule, settings))
@@ -308,4 +311,5 @@ def sample(settings: Settings, *, starts_from_picture: bool) -> Timeline:
         starts_empty=starts_empty,
         first=settings.first_frame,
         prompt_weighting=settings.prompt_weighting,
+        signals=variables.signals,
     )

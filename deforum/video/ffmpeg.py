@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +115,39 @@ def run_ffmpeg(arguments: Sequence[str], doing: str, patience: Patience | None =
     if said.status:
         raise VideoError(f"ffmpeg stopped with status {said.status} while {doing}:\n{last_words(said.err.encode())}")
     return said.out
+
+
+def pipe_from(arguments: Sequence[str], doing: str, patience: Patience) -> Iterator[bytes]:
+    """Run ffmpeg and yield what it writes to its stdout, as it comes. Stopping early stops ffmpeg.
+
+    Raises VideoError where it does not start or does nothing for too long, and with its message where it fails.
+    """
+    with tempfile.TemporaryFile() as said:
+        command = [ffmpeg_path(), *QUIET, "-nostdin", *arguments]
+        try:
+            process = start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise VideoError(f"ffmpeg does not start: {error}") from error
+        dog = Watchdog(process, patience)
+        assert process.stdout is not None
+        try:
+            while True:
+                with dog.waiting():
+                    chunk = process.stdout.read(1 << 20)
+                if not chunk:
+                    break
+                yield chunk
+            with dog.waiting():
+                status = process.wait()
+        finally:
+            kill(process)
+            process.wait()
+            process.stdout.close()
+        if dog.stopped_it:
+            raise VideoError(dog.says(doing))
+        if status:
+            said.seek(0)
+            raise VideoError(f"ffmpeg stopped with status {status} while {doing}:\n{last_words(said.read())}")
 
 
 def sound_cut_off(path: Path) -> str:

@@ -86,7 +86,7 @@ def test_what_differs_without_effect_is_named(say: Say) -> None:
         "a.yaml | b.yaml",
         "video_format: h264 | webm",
         "crf: 17 | 30",
-        "add_soundtrack: None | Init Video",
+        "add_soundtrack: auto | Init Video",
         "different, but without effect in both: soundtrack_path, perspective_flip_theta",
     ]
 

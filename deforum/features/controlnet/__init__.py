@@ -21,6 +21,7 @@ from deforum.features.depth import depth_named
 from deforum.settings.files import Lookup
 from deforum.settings.options import CONTROLS, ControlUnit, Settings
 from deforum.timeline.curves import as_in_a_longer_run
+from deforum.timeline.variables import variables_of
 from schedules import NumberSchedule, ScheduleError, Variables
 from schedules.quoting import quote
 
@@ -68,15 +69,16 @@ def source_of(unit: ControlUnit) -> str:
     return "init" if unit.loopback_mode else unit.source
 
 
-def variables_of(settings: Settings) -> Variables:
+def unit_variables(settings: Settings) -> Variables:
     """Return the variables of the units' schedules; the seed is -1 there in Deforum."""
-    return Variables(seed=-1 if settings.is_lenient else settings.seed, fps=settings.fps)
+    found = variables_of(settings)
+    return replace(found, seed=-1) if settings.is_lenient else found
 
 
 def curve_of(name: str, unit: ControlUnit, settings: Settings) -> NDArray[np.float64]:
     """Sample a schedule of a unit, (F,), within its range. Raises ScheduleError."""
     schedule: NumberSchedule = getattr(unit, name)
-    variables = variables_of(settings)
+    variables = unit_variables(settings)
     try:
         curve = schedule.sample(settings.max_frames, variables)
     except ScheduleError:
@@ -96,8 +98,12 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
             declared, schedule = CONTROLS[name], getattr(unit, name)
             try:
                 curves[name] = curve_of(name, unit, settings)
-                raw = schedule.sample(settings.max_frames, variables_of(settings)) if not settings.is_lenient else None
+                raw = (
+                    schedule.sample(settings.max_frames, unit_variables(settings)) if not settings.is_lenient else None
+                )
             except ScheduleError as error:
+                if error.said_elsewhere:
+                    continue
                 yield prefix + name, str(error)
                 continue
             if raw is not None and (raw != curves[name]).any():
@@ -232,7 +238,7 @@ def _find(number: int, unit: ControlUnit, settings: Settings) -> UnitSource:
 
 def _models(settings: Settings) -> tuple[str, ...]:
     """List the models of a run, that of frame 0 first."""
-    names = settings.checkpoint.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+    names = settings.checkpoint.sample(settings.max_frames, variables_of(settings))
     return tuple(dict.fromkeys(name or settings.model for name in names))
 
 

@@ -19,7 +19,8 @@ from deforum.pixels.files import check_pictures
 from deforum.settings.declare import When, on, when
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import Settings
-from schedules import ScheduleError, TextSchedule, Variables
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError, TextSchedule
 from schedules.quoting import cut, quote
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def find_masks(settings: Settings) -> MaskSource | None:
 
 def _of_frames(schedule: TextSchedule, settings: Settings) -> tuple[MaskExpression, ...]:
     parsed = parse_masks(schedule)
-    texts = schedule.sample(settings.max_frames, Variables(seed=settings.seed, fps=settings.fps))
+    texts = schedule.sample(settings.max_frames, variables_of(settings))
     return tuple(parsed[text] for text in texts)
 
 

@@ -14,7 +14,8 @@ from deforum.settings.options import Settings
 from deforum.timeline.expressions import fault_of
 from deforum.timeline.lora_words import take_loras
 from deforum.timeline.prompts import EXPRESSION, Prompt, merge_fields, plain_number, prepare
-from schedules import ScheduleError, TextSchedule, Variables, parse_text
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError, TextSchedule, parse_text
 
 LOOKS = ("depth", "disocclusion")
 """Masks by name that look at the picture a frame is painted from; as <words> do."""
@@ -50,7 +51,7 @@ def _schedule(region: Region) -> TextSchedule:
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
     """Report masks and expressions of regions that cannot be read, and LoRAs, which act on whole frames."""
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     for region in settings.regions:
         try:
             parse_masks(_schedule(region))
@@ -85,7 +86,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
 
 def find_regions(settings: Settings) -> tuple[RegionSource, ...]:
     """Find the files and models of the masks. Raises UserError with everything that is missing."""
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     problems: list[Problem] = []
     found: list[RegionSource] = []
     for region in settings.regions:

@@ -1,0 +1,238 @@
+"""Beats: onsets of a sound, and the path through them whose tempo changes least.
+
+A path goes from beat to beat. It gains what begins at its beats, loses what begins half-way between them, and pays for
+changes of the interval. The best one is found by dynamic programming over (time, interval), after the semi-Markov form
+of Krebs, Böck and Widmer, "An efficient state-space model for joint tempo and meter tracking" (2015).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deforum.audio.spectra import RATE, STRIDE
+
+Times = NDArray[np.float64]
+
+SLOWEST, FASTEST = 50.0, 220.0
+"""Beats per minute that are looked for."""
+_USUAL, _SPREAD = 110.0, 0.8
+"""The most usual tempo, and the standard deviation of tempos about it in octaves."""
+
+
+def onset_strength(bands: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how strongly something begins at each time: (T,) about 0..1, and (T, 3) in low, middle and high bands.
+
+    `bands` are magnitudes (T, B). The rise of each band on a logarithmic scale is added up, against the largest of its
+    neighbours 20 ms before, so that a vibrato is no onset (Böck and Widmer, "SuperFlux", 2013).
+    """
+    loud = float(np.quantile(bands.max(axis=1), 0.98)) if len(bands) else 0.0
+    if loud < 1e-4:  # -80 dB: silence
+        return np.zeros(len(bands), np.float32), np.zeros((len(bands), 3), np.float32)
+    heard = np.log1p(bands * np.float32(10 / loud))
+    before = heard.copy()
+    before[:, 1:] = np.maximum(before[:, 1:], heard[:, :-1])
+    before[:, :-1] = np.maximum(before[:, :-1], heard[:, 1:])
+    rise = heard.copy()  # before the beginning is silence
+    rise[2:] = np.maximum(heard[2:] - before[:-2], 0)
+    count = bands.shape[1]
+    cuts = (0, count // 4, 3 * count // 5, count)
+    parts = np.stack([rise[:, a:b].mean(axis=1) for a, b in pairwise(cuts)], axis=1)
+    return parts @ np.array([0.45, 0.35, 0.2], np.float32), parts
+
+
+def find_beats(bands: NDArray[np.float32]) -> Times:
+    """Find the beats in the magnitudes of bands (T, B): times in s, ascending; empty where nothing repeats."""
+    onset, _ = onset_strength(bands)
+    salience = _salience(onset)
+    if not salience.any():
+        return np.zeros(0)
+    path = _best_path(salience)
+    if len(path) < 4:
+        return np.zeros(0)
+    return _settled(path, salience)
+
+
+def _salience(onset: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return onsets on one scale throughout, so that a quiet part counts as a loud one: about 1 for strong ones."""
+    smooth = np.convolve(onset, np.hanning(7) / np.hanning(7).sum(), "same")
+    floor = _running(smooth, RATE)
+    sharp = np.maximum(smooth - floor, 0)
+    spread = np.sqrt(_running(sharp**2, 8 * RATE))
+    quietest = 0.15 * float(np.sqrt((sharp**2).mean()))
+    if quietest == 0:
+        return np.zeros(len(onset))
+    return np.minimum(sharp / np.maximum(spread, quietest) / _STRONG, 1.0)
+
+
+def _running(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the mean over `width` values around each."""
+    added = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    at = np.arange(len(values))
+    first, last = np.maximum(at - width // 2, 0), np.minimum(at + width // 2 + 1, len(values))
+    found: NDArray[np.float64] = (added[last] - added[first]) / (last - first)
+    return found
+
+
+_STRONG = 2.0
+_HALF = 0.24
+_COST = 0.48
+_CHANGE = 0.02
+_JUMP = 7.0
+_TEMPO = 0.5
+_AUDIBLE = 0.12
+"""Salience from which a beat is taken to be heard."""
+_REST = 3
+"""Beats after each other that nothing begins at, from which on they are a rest."""
+_OFF = 0.012
+"""Seconds that players are off the beat by."""
+_LATE = 0.01
+"""Seconds by which rises are found late, measured with clicks: a rise is complete when it is half in the window."""
+
+
+def _best_path(salience: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the indices of the beats on the best path."""
+    periods = np.arange(round(60 * RATE / FASTEST), round(60 * RATE / SLOWEST) + 1)
+    longest, number = int(periods[-1]), len(periods)
+    octaves = np.log2(60 * RATE / periods / _USUAL) / _SPREAD
+    usual = -_TEMPO * 0.5 * octaves**2 * periods / 50
+    wide = np.maximum.reduce([salience, np.roll(salience, 1), np.roll(salience, -1)])
+    reach = 4
+    steps = np.arange(-reach, reach + 1)
+    gains = np.full((len(steps), number), -np.inf)
+    for row, step in enumerate(steps):
+        valid = (np.arange(number) + step >= 0) & (np.arange(number) + step < number)
+        ratio = np.log(periods[valid] / periods[np.arange(number)[valid] + step])
+        gains[row, valid] = -0.5 * (ratio / _CHANGE) ** 2 * 0.25
+    total = len(salience)
+    padded = np.concatenate([np.zeros(longest), wide])
+    onward = np.zeros((total + longest, number))  # the best path that goes on from a beat with each interval
+    came = np.zeros((total, number), np.int16)
+    best = np.zeros(total)
+    columns = np.arange(number)
+    halves = periods // 2
+    window = np.full(number + 2 * reach, -np.inf)
+    index = columns[None] + steps[:, None] + reach
+    scores = np.empty((total, number), np.float32)
+    for t in range(total):
+        # Paths that begin here, or whose last beat was an interval ago.
+        middle = padded[t + longest - halves]
+        reward = wide[t] - _COST - _HALF * middle + usual
+        score = onward[t + longest - periods, columns] + reward
+        scores[t] = score
+        window[reach : reach + number] = score
+        options = window[index] + gains
+        choice = options.argmax(axis=0)
+        value = options[choice, columns]
+        jump = int(score.argmax())
+        best[t] = score[jump]
+        leap = best[t] - _JUMP
+        leaps = leap > value
+        came[t] = np.where(leaps, jump, columns + steps[choice])
+        onward[t + longest] = np.maximum(np.maximum(value, leap), 0)
+    at = int(best.argmax())
+    interval = int(scores[at].argmax())
+    path = [at]
+    while True:
+        before = path[-1] - int(periods[interval])
+        if before < 0:
+            break
+        if onward[before + longest, interval] <= 0:
+            path.append(before)
+            break
+        path.append(before)
+        interval = int(came[before, interval])
+    return np.array(path[::-1])
+
+
+def _settled(path: NDArray[np.int64], salience: NDArray[np.float64]) -> Times:
+    """Return the beats of a path in seconds: moved to what begins at them, evened out, and carried on to the ends."""
+    reach = 5
+    near_by = 1 - (np.arange(-reach, reach + 1) / (reach + 1)) ** 2
+    heard = np.zeros(len(path))
+    times = path / RATE
+    padded = np.pad(salience, reach + 1)
+    for n, at in enumerate(path):
+        peak = int((padded[at + 1 : at + 2 * reach + 2] * near_by).argmax())
+        before, middle, after = padded[at + peak : at + peak + 3]
+        if middle < _AUDIBLE:
+            continue
+        bend = before - 2 * middle + after
+        fine = 0.5 * (before - after) / bend if bend < 0 else 0.0
+        times[n] = (at - reach + peak + min(max(fine, -0.5), 0.5)) / RATE
+        heard[n] = min(float(middle), 0.6)
+    if (heard > 0).sum() < 4:
+        return times
+    return _carried_on(_laid(times, heard) - _LATE, len(salience) / RATE)
+
+
+def _laid(times: Times, heard: NDArray[np.float64]) -> Times:
+    """Even out the beats between rests; in a rest lay them at even distances, as many as the tempo around it asks for."""
+    supported = np.flatnonzero(heard > 0)
+    parts = np.split(supported, np.flatnonzero(np.diff(supported) > _REST) + 1)
+    found: list[Times] = []
+    for part in parts:
+        order = np.arange(part[0], part[-1] + 1)
+        filled = np.interp(order, part, times[part])
+        laid = _evened(filled, np.where(heard[order] > 0, heard[order], 0.02)) if len(part) > 2 else filled
+        if found:
+            before = found[-1]
+            lengths = np.concatenate([np.diff(before[-9:]), np.diff(laid[:9])])
+            gap = float(laid[0] - before[-1])
+            count = max(round(gap / float(np.median(lengths))), 1) if len(lengths) else int(part[0])
+            found.append(np.linspace(before[-1], laid[0], count + 1)[1:-1])
+        found.append(laid)
+    return np.concatenate(found)
+
+
+def _evened(times: Times, weights: NDArray[np.float64]) -> Times:
+    """Fit a line through each beat and its neighbours; beats that lie far off it count less."""
+    found = times.copy()
+    for n in range(len(times)):
+        first, last = max(n - 3, 0), min(n + 4, len(times))
+        x, y = np.arange(first, last) - n, times[first:last]
+        near = weights[first:last] / (1 + (x / 2.0) ** 2)
+        trust = near
+        for _ in range(4):
+            mean_x, mean_y = np.average(x, weights=trust), np.average(y, weights=trust)
+            slope = np.average((x - mean_x) * (y - mean_y), weights=trust)
+            slope /= max(float(np.average((x - mean_x) ** 2, weights=trust)), 1e-9)
+            off = y - mean_y - slope * (x - mean_x)
+            trust = near / (1 + (off / _OFF) ** 2)
+        if trust.sum() > 0.45 * near.sum():  # else the tempo changes here
+            found[n] = mean_y - slope * mean_x
+    ascending: Times = np.maximum.accumulate(found)
+    return ascending
+
+
+def _carried_on(times: Times, seconds: float) -> Times:
+    """Add the beats before the first one and after the last one, at the tempo there."""
+    first, last = float(np.median(np.diff(times[:9]))), float(np.median(np.diff(times[-9:])))
+    early = np.arange(int((times[0] + 0.02) / first), 0, -1)
+    late = np.arange(1, int((seconds - times[-1]) / last) + 1)
+    found: Times = np.maximum(np.concatenate([times[0] - early * first, times, times[-1] + late * last]), 0.0)
+    return found
+
+
+def accents_of(beats: Times, parts: NDArray[np.float32], harmony: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how much each beat sounds like the first of a bar, (B,): a low onset, and another harmony than before.
+
+    `parts` are onsets in low, middle and high bands (T, 3), `harmony` pitch classes (S, 12), every STRIDE-th of T.
+    """
+    if len(beats) < 2:
+        return np.zeros(len(beats))
+    at = np.clip(np.round(beats * RATE).astype(int), 0, len(parts) - 1)
+    low = np.array([parts[max(n - 3, 0) : n + 6, 0].max() for n in at], np.float64)
+    steps = np.clip(at // STRIDE, 0, len(harmony) - 1)
+    ends = np.append(steps[1:], len(harmony))
+    chroma = np.array([np.sqrt(harmony[a : max(b, a + 1)]).mean(axis=0) for a, b in zip(steps, ends, strict=True)])
+    chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + 1e-3
+    change = np.concatenate([[1.0], 1 - (chroma[1:] * chroma[:-1]).sum(axis=1)])
+    return _standard(low) + 1.5 * _standard(change)
+
+
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (values - values.mean()) / (values.std() + 1e-9)
+    return found
