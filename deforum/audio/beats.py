@@ -49,14 +49,14 @@ def find_beats(bands: NDArray[np.float32]) -> Times:
     salience = _salience(onset)
     if not salience.any():
         return np.zeros(0)
-    path = _best_path(salience)
+    path = _best_path(np.minimum(salience, 1.0))
     if len(path) < 4:
         return np.zeros(0)
     return _settled(path, salience)
 
 
 def _salience(onset: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return onsets on one scale throughout, so that a quiet part counts as a loud one: about 1 for strong ones."""
+    """Return onsets on one scale throughout, so that a quiet part counts as a loud one: from 1 on they are strong."""
     smooth = np.convolve(onset, np.hanning(7) / np.hanning(7).sum(), "same")
     floor = _running(smooth, RATE)
     sharp = np.maximum(smooth - floor, 0)
@@ -64,7 +64,7 @@ def _salience(onset: NDArray[np.float32]) -> NDArray[np.float64]:
     quietest = 0.15 * float(np.sqrt((sharp**2).mean()))
     if quietest == 0:
         return np.zeros(len(onset))
-    return np.minimum(sharp / np.maximum(spread, quietest) / _STRONG, 1.0)
+    return np.minimum(sharp / np.maximum(spread, quietest) / _STRONG, 6.0)
 
 
 def _running(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -191,10 +191,13 @@ def _evened(times: Times, weights: NDArray[np.float64]) -> Times:
     """Fit a line through each beat and its neighbours; beats that lie far off it count less."""
     found = times.copy()
     for n in range(len(times)):
-        first, last = max(n - 3, 0), min(n + 4, len(times))
+        first = max(min(n - 3, len(times) - 7), 0)
+        last = min(first + 7, len(times))
         x, y = np.arange(first, last) - n, times[first:last]
         near = weights[first:last] / (1 + (x / 2.0) ** 2)
-        trust = near
+        slope = np.median(np.diff(y))
+        off = y - slope * x
+        trust = near / (1 + ((off - np.median(off)) / _OFF) ** 2)
         for _ in range(4):
             mean_x, mean_y = np.average(x, weights=trust), np.average(y, weights=trust)
             slope = np.average((x - mean_x) * (y - mean_y), weights=trust)
