@@ -54,7 +54,7 @@ from deforum.validate import (
     locate_files,
     replace_samplers,
 )
-from schedules import ScheduleError, parse_key
+from schedules import ScheduleError, Variables, parse_key
 from schedules.quoting import cut, printable, quote, shown
 
 

@@ -23,7 +23,8 @@ from deforum.settings.shots import Shot, write_node
 from deforum.settings.yaml_writer import write_value
 from deforum.timeline.frame import Frame
 from deforum.timeline.timeline import Timeline
-from schedules import ScheduleError, Variables, parse_key
+from deforum.timeline.variables import variables_of
+from schedules import ScheduleError, parse_key
 
 OF_THE_FILM = (
     "fps", "output", "batch_name", "device", "frame_format", "save_metadata", "video_format", "crf", "video_quality",
@@ -124,7 +125,7 @@ def _settings_of(settings: Settings, shot: Shot, load: Load, load_text: Load, *,
 
 
 def _frames_of(shot: Shot, own: Settings, begin: int) -> range:
-    variables = Variables(seed=own.seed, fps=own.fps)
+    variables = variables_of(own)
     try:
         since, until = (
             parse_key(text, name=name).frame(variables, own.max_frames) if text else usual

@@ -52,7 +52,14 @@ def find_beats(bands: NDArray[np.float32]) -> Times:
     path = _best_path(np.minimum(salience, 1.0))
     if len(path) < 4:
         return np.zeros(0)
-    return _settled(path, salience)
+    return _carried_on(_settled(path, salience), *_sounding(bands))
+
+
+def _sounding(bands: NDArray[np.float32]) -> tuple[float, float]:
+    """Return when a sound begins and ends, in s, without silence at its ends."""
+    level = bands.max(axis=1)
+    heard = np.flatnonzero(level > 0.01 * float(np.quantile(level, 0.98)))
+    return float(heard[0]) / RATE, float(heard[-1]) / RATE
 
 
 def _salience(onset: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -148,7 +155,7 @@ def _best_path(salience: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _settled(path: NDArray[np.int64], salience: NDArray[np.float64]) -> Times:
-    """Return the beats of a path in seconds: moved to what begins at them, evened out, and carried on to the ends."""
+    """Return the beats of a path in seconds: moved to what begins at them, and evened out."""
     reach = 5
     near_by = 1 - (np.arange(-reach, reach + 1) / (reach + 1)) ** 2
     heard = np.zeros(len(path))
@@ -165,11 +172,11 @@ def _settled(path: NDArray[np.int64], salience: NDArray[np.float64]) -> Times:
         heard[n] = min(float(middle), 0.6)
     if (heard > 0).sum() < 4:
         return times
-    return _carried_on(_laid(times, heard) - _LATE, len(salience) / RATE)
+    return np.maximum(_laid(times, heard) - _LATE, 0.0)
 
 
 def _laid(times: Times, heard: NDArray[np.float64]) -> Times:
-    """Even out the beats between rests; in a rest lay them at even distances, as many as the tempo around it asks for."""
+    """Even out the beats between rests; in a rest lay them at even distances, as many as its neighbours ask for."""
     supported = np.flatnonzero(heard > 0)
     parts = np.split(supported, np.flatnonzero(np.diff(supported) > _REST) + 1)
     found: list[Times] = []
@@ -210,13 +217,12 @@ def _evened(times: Times, weights: NDArray[np.float64]) -> Times:
     return ascending
 
 
-def _carried_on(times: Times, seconds: float) -> Times:
-    """Add the beats before the first one and after the last one, at the tempo there."""
+def _carried_on(times: Times, begin: float, end: float) -> Times:
+    """Add the beats between the beginning of the sound and the first one, and from the last one to its end."""
     first, last = float(np.median(np.diff(times[:9]))), float(np.median(np.diff(times[-9:])))
-    early = np.arange(int((times[0] + 0.02) / first), 0, -1)
-    late = np.arange(1, int((seconds - times[-1]) / last) + 1)
-    found: Times = np.maximum(np.concatenate([times[0] - early * first, times, times[-1] + late * last]), 0.0)
-    return found
+    early = np.arange(int(max(times[0] + 0.03 - begin, 0) / first), 0, -1)
+    late = np.arange(1, int(max(end - times[-1], 0) / last) + 1)
+    return np.concatenate([np.maximum(times[0] - early * first, 0.0), times, times[-1] + late * last])
 
 
 def accents_of(beats: Times, parts: NDArray[np.float32], harmony: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from deforum import limits
 from deforum.audio.spectra import SAMPLE_RATE, Block
 from deforum.errors import UserError
-from deforum.limits import DECODING, SOUND_SECONDS
-from deforum.video.ffmpeg import REFUSED, VideoError, input_of, pipe_from
+from deforum.limits import SOUND_SECONDS
+from deforum.video.ffmpeg import AT_ITS_TIMES, REFUSED, VideoError, input_of, pipe_from
 
 SECONDS = 20
 """Length of a block."""
 LOUDEST = 8.0
 """Samples of files in floating point are cut off here: 1 is full scale."""
-_WHOLE = "aresample=async=1:first_pts=0"
-"""Fills gaps, and the time before the first sample, so that samples stay at their times."""
 
 
 class SoundError(UserError):
@@ -31,12 +30,12 @@ def decode(path: Path) -> Iterator[Block]:
     """
     arguments = [
         *input_of(path), "-map", "0:a:0", "-vn", "-sn", "-dn",
-        "-af", f"{_WHOLE},aformat=sample_fmts=flt:channel_layouts=mono|stereo", "-ar", str(SAMPLE_RATE),
+        "-af", f"{AT_ITS_TIMES},aformat=sample_fmts=flt:channel_layouts=mono|stereo", "-ar", str(SAMPLE_RATE),
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
     rest, channels, heard = b"", 0, 0
     try:
-        for chunk in pipe_from(arguments, f"reading the sound of {path}", DECODING):
+        for chunk in pipe_from(arguments, f"reading the sound of {path}", limits.DECODING):
             rest += chunk
             if not channels:
                 if len(rest) < 24:
@@ -64,7 +63,7 @@ def _block(samples: bytes, channels: int) -> Block:
 
 
 def _reason(said: str) -> str:
-    if "not on whitelist" in said:
+    if "not on whitelist" in said or "Invalid data found when processing input" in said:
         return f"{REFUSED}; expected a file with sound"
     if "matches no streams" in said:
         return "no sound in it; expected a file with sound"

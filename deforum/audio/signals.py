@@ -227,11 +227,16 @@ class FilmSignals:
         return np.interp(self._seconds(frames) * RATE, np.arange(len(curve)), curve, right=0.0) + self.shape.offset
 
     def _beat(self, frames: NDArray[np.int64]) -> Values:
-        """Return 1 at the frame nearest to a beat, as keyframes at beats are placed, and less from there on."""
+        """Return 1 at the frame nearest to a beat, as keyframes at beats are placed, and less from there on.
+
+        Before the first beat it is 0, and after the last one of a sound there is no other.
+        """
         grid, seconds = self.grid("beat"), self._seconds(frames)
         last = np.floor(grid.number(seconds + 0.5 / self.fps))
+        if self.music.path is not None:
+            last = np.minimum(last, len(grid.beats) - 1)
         since = np.asarray(frames) - np.floor((grid.time(last) - self.music.start) * self.fps + 0.5)
-        return np.exp(-np.maximum(since, 0) / self.fps / self.shape.beat_decay)
+        return np.where(last < 0, 0.0, np.exp(-np.maximum(since, 0) / self.fps / self.shape.beat_decay))
 
 
 def gain_of(level: Values) -> float:

@@ -31,6 +31,7 @@ from deforum.cli.post import step_arguments, step_command
 from deforum.cli.preview import preview, preview_arguments
 from deforum.cli.render import render, render_arguments
 from deforum.cli.serve import serve, serve_arguments
+from deforum.cli.song import song, song_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.timeline import timeline, timeline_arguments
 from deforum.cli.verify import verify, verify_arguments
@@ -208,6 +209,10 @@ COMMANDS: dict[str, Command] = {
     "serve": Command(
         "show runs as they render, in a browser, with a queue and a settings editor", serve, serve_arguments,
         "[RUN_FOLDER|FILE] [name=value ...] [-o FOLDER]", needs_file=False,
+    ),
+    "song": Command(
+        "write a settings file for a song: shots on its sections, moves on its beats", song, song_arguments,
+        "SONG [name=value ...] [-o OUT.yaml]",
     ),
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,

@@ -55,6 +55,10 @@ def input_of(path: Path) -> list[str]:
     ]  # fmt: skip
 
 
+AT_ITS_TIMES = "aresample=async=1:first_pts=0"
+"""Filter that fills the gaps of a sound, and the time before its first sample: samples stay at their times in the file.
+
+A film's sound may begin after its pictures."""
 QUIET = ("-hide_banner", "-loglevel", "error", "-y")
 
 

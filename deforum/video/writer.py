@@ -34,6 +34,7 @@ from deforum.models.transfer import Arriving
 from deforum.paths import as_path
 from deforum.profiling import WAITING, staged
 from deforum.video.ffmpeg import (
+    AT_ITS_TIMES,
     QUIET,
     VideoError,
     count_frames,
@@ -278,7 +279,9 @@ class VideoWriter:
         if self._soundtrack is not None:
             sound_input = ["-ss", f"{self._soundtrack.start:.6f}", *input_of(self._soundtrack.path)]
             # The sound is cut by a filter, because -t acts on the film too and its rounded times may drop a frame.
-            passing = ",".join([*self._soundtrack.filters, f"atrim=end={seconds:.6f}", "asetpts=PTS-STARTPTS"])
+            passing = ",".join(
+                [AT_ITS_TIMES, *self._soundtrack.filters, f"atrim=end={seconds:.6f}", "asetpts=PTS-STARTPTS"]
+            )
             sound = ["-map", "1:a:0", "-af", passing, *row.audio]
         # Matroska rounds times to milliseconds: where frames are encoded again, the exact rate is passed again.
         again = "copy" not in row.finish

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_sections(parts: tuple[Part, ...], bpm: float) -> None:
     found = find_sections(spectra, find_beats(spectra.onset_bands))
     assert f1(found, song) >= 0.8
     assert found[0].start == 0 and found[-1].end == spectra.seconds
-    assert all(one.end == other.start for one, other in zip(found, found[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(found))
 
 
 def test_one_section_where_nothing_changes() -> None:

@@ -14,7 +14,9 @@ def decibels(value: float) -> float:
     return 20 * float(np.log10(value))
 
 
-@pytest.mark.parametrize(("hz", "amplitude"), [(45, 0.5), (60, 1.0), (110, 0.02), (440, 0.3), (1500, 0.1), (9000, 0.25)])
+@pytest.mark.parametrize(
+    ("hz", "amplitude"), [(45, 0.5), (60, 1.0), (110, 0.02), (440, 0.3), (1500, 0.1), (9000, 0.25)]
+)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_level_of_a_tone_is_its_amplitude(hz: float, amplitude: float, channels: int) -> None:
     tone = np.repeat((amplitude * np.sin(2 * np.pi * hz * SECONDS))[:, None], channels, axis=1).astype(np.float32)
