@@ -84,11 +84,17 @@ def _running(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 _STRONG = 2.0
+"""Onsets this many times their usual size are strong."""
 _HALF = 0.24
+"""What a beat loses by a strong onset half-way before it: more than half of what it would gain as a beat of its own."""
 _COST = 0.48
-_CHANGE = 0.02
-_JUMP = 7.0
-_TEMPO = 0.5
+"""What each beat costs: below that, what begins is not worth one."""
+_CHANGE = 0.04
+"""Standard deviation of the ratio of an interval to the one before."""
+_JUMP = 4.5
+"""What any other change of tempo costs."""
+_TEMPO = 0.01
+"""What an unusual tempo costs, for each 1 / RATE s: at one standard deviation from the usual one half of it."""
 _AUDIBLE = 0.12
 """Salience from which a beat is taken to be heard."""
 _REST = 3
@@ -99,59 +105,56 @@ _LATE = 0.01
 """Seconds by which rises are found late, measured with clicks: a rise is complete when it is half in the window."""
 
 
+_REACH = 4
+"""An interval changes from beat to beat by at most so many 1 / RATE s, but for jumps."""
+
+
 def _best_path(salience: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the indices of the beats on the best path."""
+    """Return the indices of the beats on the best path; `salience` (T,) is 0..1."""
     periods = np.arange(round(60 * RATE / FASTEST), round(60 * RATE / SLOWEST) + 1)
-    longest, number = int(periods[-1]), len(periods)
+    longest, total = int(periods[-1]), len(salience)
+    columns = np.arange(len(periods))
     octaves = np.log2(60 * RATE / periods / _USUAL) / _SPREAD
-    usual = -_TEMPO * 0.5 * octaves**2 * periods / 50
-    wide = np.maximum.reduce([salience, np.roll(salience, 1), np.roll(salience, -1)])
-    reach = 4
-    steps = np.arange(-reach, reach + 1)
-    gains = np.full((len(steps), number), -np.inf)
-    for row, step in enumerate(steps):
-        valid = (np.arange(number) + step >= 0) & (np.arange(number) + step < number)
-        ratio = np.log(periods[valid] / periods[np.arange(number)[valid] + step])
-        gains[row, valid] = -0.5 * (ratio / _CHANGE) ** 2 * 0.25
-    total = len(salience)
-    padded = np.concatenate([np.zeros(longest), wide])
-    onward = np.zeros((total + longest, number))  # the best path that goes on from a beat with each interval
-    came = np.zeros((total, number), np.int16)
-    best = np.zeros(total)
-    columns = np.arange(number)
-    halves = periods // 2
-    window = np.full(number + 2 * reach, -np.inf)
-    index = columns[None] + steps[:, None] + reach
-    scores = np.empty((total, number), np.float32)
+    costs = _COST + _TEMPO * 0.5 * octaves**2 * periods
+    gains, sources = _changes(periods)
+    padded = np.pad(salience, (longest + 1, 1))
+    wide = np.maximum.reduce([padded[:-2], padded[1:-1], padded[2:]])  # a beat may be off by one; `longest` zeros first
+    # The best path up to each of the last times, by the interval with which it goes on: time t is row t % longest.
+    onward = np.zeros((longest + 1, len(periods)))
+    came = np.full((total, len(periods)), -1, np.int16)  # the interval before; -1: a path begins there
+    last, best = np.zeros(total, np.int16), np.zeros(total)
+    scores = np.full(len(periods) + 2 * _REACH, -np.inf)
+    score = scores[_REACH:-_REACH]
     for t in range(total):
-        # Paths that begin here, or whose last beat was an interval ago.
-        middle = padded[t + longest - halves]
-        reward = wide[t] - _COST - _HALF * middle + usual
-        score = onward[t + longest - periods, columns] + reward
-        scores[t] = score
-        window[reach : reach + number] = score
-        options = window[index] + gains
+        rows = (t - periods) % (longest + 1)
+        score[:] = onward[rows, columns] - costs - _HALF * wide[t + longest - periods // 2] + wide[t + longest]
+        options = scores[sources] + gains
         choice = options.argmax(axis=0)
         value = options[choice, columns]
-        jump = int(score.argmax())
-        best[t] = score[jump]
-        leap = best[t] - _JUMP
-        leaps = leap > value
-        came[t] = np.where(leaps, jump, columns + steps[choice])
-        onward[t + longest] = np.maximum(np.maximum(value, leap), 0)
-    at = int(best.argmax())
-    interval = int(scores[at].argmax())
-    path = [at]
-    while True:
-        before = path[-1] - int(periods[interval])
-        if before < 0:
-            break
-        if onward[before + longest, interval] <= 0:
-            path.append(before)
-            break
-        path.append(before)
-        interval = int(came[before, interval])
+        last[t] = score.argmax()
+        best[t] = score[last[t]]
+        before = np.where(best[t] - _JUMP > value, last[t], sources[choice, columns] - _REACH)
+        value = np.maximum(value, best[t] - _JUMP)
+        came[t] = np.where(value > 0, before, -1)
+        onward[t % (longest + 1)] = np.maximum(value, 0)
+    path = [int(best.argmax())]
+    interval = int(last[path[0]])
+    while (before_it := path[-1] - int(periods[interval])) >= 0 and came[before_it, interval] >= 0:
+        path.append(before_it)
+        interval = int(came[before_it, interval])
     return np.array(path[::-1])
+
+
+def _changes(periods: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what changes to each interval gain, (2 * _REACH + 1, P), -inf outside, and from which ones.
+
+    The intervals they come from count from -_REACH on.
+    """
+    steps = np.arange(-_REACH, _REACH + 1)[:, None]
+    sources = np.arange(len(periods)) + steps
+    known = np.clip(sources, 0, len(periods) - 1)
+    gains = -0.5 * (np.log(periods / periods[known]) / _CHANGE) ** 2
+    return np.where(sources == known, gains, -np.inf), sources + _REACH
 
 
 def _settled(path: NDArray[np.int64], salience: NDArray[np.float64]) -> Times:
