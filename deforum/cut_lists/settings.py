@@ -18,8 +18,9 @@ from deforum.settings.options import Settings
 from deforum.settings.params import PARAMS
 from deforum.settings.read import dump, find_declaration, list_values, name_of_setting
 from deforum.shots import PlacedShot
+from deforum.timeline.variables import variables_of
 from deforum.video.formats import exact_fps
-from schedules import NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, Variables, parse_key
+from schedules import NumberKeyframe, NumberSchedule, TextKeyframe, TextSchedule, parse_key
 from schedules.quoting import cut, quote
 
 PROMPTS = ("prompt", "prompts")
@@ -49,7 +50,7 @@ def from_settings(settings: Settings, *, name: str, film: Path | None = None) ->
 def _prompts(part: PlacedShot, notes: list[str]) -> Iterator[Clip]:
     """Yield the prompts of a stretch of settings, in frames of the film."""
     settings, last = part.settings, part.settings.max_frames - 1
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     keys = [parse_key(key).frame(variables, last + 1) for key, _ in settings.prompts]
     outside = [key for key in keys if not 0 <= key <= last]
     if outside and len(keys) > 1:
@@ -61,7 +62,7 @@ def _prompts(part: PlacedShot, notes: list[str]) -> Iterator[Clip]:
 def _keyframes(part: PlacedShot, *, is_alone: bool) -> Iterator[Marker]:
     """Yield the keyframes of a stretch of settings, in frames of the film."""
     settings, frames = part.settings, part.frames
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     found: list[tuple[int, str]] = []
     for name, _, value, default in list_values(settings):
         if isinstance(value, NumberSchedule | TextSchedule) and value != default:

@@ -9,8 +9,9 @@ from deforum.features.acting import acts
 from deforum.settings.options import OPTIONS, Settings
 from deforum.settings.params import PARAMS
 from deforum.timeline.curves import Sampling
+from deforum.timeline.variables import variables_of
 from deforum.validate import complain
-from schedules import NumberSchedule, ScheduleError, TextSchedule, Variables, parse_key
+from schedules import NumberSchedule, ScheduleError, TextSchedule, parse_key
 from schedules.keys import Key
 
 
@@ -26,7 +27,7 @@ class DeadKeyframe:
 
 def dead_keyframes(settings: Settings) -> tuple[DeadKeyframe, ...]:
     """List the keyframes behind the last frame of the schedules that act, and of the prompts."""
-    count, variables = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps)
+    count, variables = settings.max_frames, variables_of(settings)
     found: list[DeadKeyframe] = []
     for name, keys, moves in _keyed(settings):
         placed = []
@@ -68,7 +69,7 @@ def _acts(name: str, settings: Settings, sampled: Sampling) -> bool:
 
 def out_of_range(settings: Settings) -> tuple[str, ...]:
     """Return what is out of range, a line each: values that an old file may have, and that are rendered clipped."""
-    count, variables, sampled = settings.max_frames, Variables(seed=settings.seed, fps=settings.fps), Sampling(settings)
+    count, variables, sampled = settings.max_frames, variables_of(settings), Sampling(settings)
     says = []
     for name, declaration in PARAMS.items():
         schedule: NumberSchedule = getattr(settings.params, name)

@@ -14,8 +14,9 @@ from deforum.loading import load, load_text
 from deforum.settings.options import Settings
 from deforum.shots import PlacedShot, has_shots, place_shots
 from deforum.timeline.prompts import NO_PROMPTS, split_negative
+from deforum.timeline.variables import variables_of
 from deforum.video.tags import Chapter
-from schedules import ScheduleError, Variables, parse_key
+from schedules import ScheduleError, parse_key
 
 LONGEST_TITLE = 100
 MOST_CHAPTERS = 1_000
@@ -37,7 +38,7 @@ def prompt_clips(settings: Settings, frames: range, at: int = 0) -> Iterator[Pro
 
     Raises ScheduleError for a keyframe without a value.
     """
-    variables = Variables(seed=settings.seed, fps=settings.fps)
+    variables = variables_of(settings)
     placed = {
         parse_key(key).frame(variables, settings.max_frames): text for key, text in settings.prompts or NO_PROMPTS
     }

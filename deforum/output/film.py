@@ -27,11 +27,8 @@ from deforum.video.writer import Pixels, VideoWriter
 SIZES = ("width", "height")
 ACTING = (
     *SIZES, "fps", "clip_fit", "video_format", "crf", "video_quality", "video_preset", "make_gif", "add_soundtrack",
-<<<<<<< HEAD
-    "soundtrack_path", "video_init_path", "extract_from_frame", "save_metadata", "chapters",
-=======
     "soundtrack_path", "audio", "audio_start", "video_init_path", "extract_from_frame", "save_metadata",
->>>>>>> a565c33 (Schedules follow sounds, tempos and tables; random functions; what is heard is analysed and kept)
+    "chapters",
 )  # fmt: skip
 """Settings that act on a film of finished frames."""
 _SOUND = ("soundtrack_path", "audio")

@@ -104,13 +104,9 @@ OF_THE_RUN = {
 """Settings that change no frame: where it is written, and how it is computed."""
 OF_FILMS = {
     "video_format", "crf", "video_quality", "video_preset", "skip_video_creation", "delete_imgs", "make_gif",
-<<<<<<< HEAD
     "chapters", "save_values",
-    "add_soundtrack", "soundtrack_path", "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
-=======
     "add_soundtrack", "soundtrack_path", "audio", "audio_start",
     "subtitles", "save_metadata", "interpolate", "slow_motion", "interpolator",
->>>>>>> a565c33 (Schedules follow sounds, tempos and tables; random functions; what is heard is analysed and kept)
     "interpolator_inputs", "interpolate_keep_frames", "upscale", "upscaler", "post", "r_upscale_video",
     "r_upscale_factor", "r_upscale_model", "r_upscale_keep_imgs", "frame_interpolation_use_upscaled",
 }  # fmt: skip
