@@ -161,7 +161,7 @@ def measure_film(folder: Path) -> None:
     from deforum import load
     from deforum.features.table import timeline_of
 
-    settings = load(folder).settings
+    settings = load(folder, ["output=output"]).settings
     timeline, previous, radial = timeline_of(settings), None, [0.0]
     finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     for path in sorted((folder / "frames").glob("*.png")):

@@ -102,9 +102,9 @@ def _unplaced(settings: Settings, origins: Mapping[str, Origin], variables: Vari
         try:
             parse_key(key, name=origin.written).frame(variables, settings.max_frames)
         except ScheduleError as error:
-            node = origin.node
-            known = isinstance(node, NodeMapping) and index < len(node.entries)
-            place = inside(node.entries[index][0], error.column) if known else origin.place
+            place = origin.place
+            if isinstance(origin.node, NodeMapping) and index < len(origin.node.entries):
+                place = inside(origin.node.entries[index][0], error.column)
             yield None if error.said_elsewhere else Problem(str(error), str(place))
 
 

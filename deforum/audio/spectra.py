@@ -7,6 +7,7 @@ are RMS amplitudes over all channels on a scale on which a sine of full scale ha
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -159,15 +160,17 @@ def analyse(blocks: Iterable[Block]) -> Spectra:
     longs, shorts = Cutter(LONG, HOP * STRIDE), Cutter(SHORT, HOP)
 
     def add(long: NDArray[np.float32], short: NDArray[np.float32]) -> None:
-        rows.append(power(long, long_window) @ matrix)
+        levels = beside.submit(lambda: power(long, long_window) @ matrix)
         onsets.append(np.sqrt(power(short, short_window) @ onset_matrix))
         middle = (SHORT - HOP) // 2
         peaks.append(np.abs(short[:, middle : middle + HOP]).max(axis=(1, 2), initial=0))
+        rows.append(levels.result())
 
-    for block in blocks:
-        count += len(block)
-        add(longs.push(block), shorts.push(block))
-    add(longs.end(), shorts.end())
+    with ThreadPoolExecutor(1) as beside:  # Fourier transforms leave the interpreter to others
+        for block in blocks:
+            count += len(block)
+            add(longs.push(block), shorts.push(block))
+        add(longs.end(), shorts.end())
     found, total = np.concatenate(rows), count // HOP + 1
     at = np.arange(total) / STRIDE
     levels = {
