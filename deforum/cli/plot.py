@@ -99,18 +99,22 @@ def split(words: Sequence[str]) -> Given:
 
 
 def _plot(file: Path, names: Sequence[str], overrides: Sequence[str], console: Console) -> Plot:
+    from deforum.features.audio import located
+    from deforum.reports.plot.soundtrack import soundtrack_of
     from deforum.reports.plot.timeline import plot_of
     from deforum.reports.tabulate import look
+    from deforum.settings.files import Lookup
     from deforum.shots import has_shots
 
     loaded = load_file(file, overrides, to_render=False)
     for line in loaded.report:
         console.note(line, name_of(file))
-    settings = loaded.settings
+    settings = located(loaded.settings, Lookup(file.parent))
     if has_shots(settings):
         console.note("shots: drawn are the settings of the whole film, without those of single shots", name_of(file))
     timeline = look(settings)
-    return plot_of(settings, timeline, names, title=name_of(file), is_seed_drawn=settings.seed < 0)
+    sound = soundtrack_of(settings)
+    return plot_of(settings, timeline, names, title=name_of(file), is_seed_drawn=settings.seed < 0, sound=sound)
 
 
 def _target(output: str | None, files: Sequence[Path], *, overwrite: bool) -> Path | None:

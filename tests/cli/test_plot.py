@@ -9,6 +9,7 @@ import pytest
 
 from deforum.cli.plot import split
 from tests.helpers.command import Say, imported, write
+from tests.helpers.sounds import write_clicks
 
 
 def titles(page: Path) -> list[str]:
@@ -94,6 +95,18 @@ def test_mistakes(say: Say, words: str, message: str) -> None:
 def test_shots_are_said_not_to_be_drawn(say: Say) -> None:
     write("film.yaml", "max_frames: 9\nshots: [{name: one, to: 4}, {name: two, zoom: 2}]\n")
     assert "shots: drawn are the settings of the whole film" in say("plot", "film.yaml").err
+
+
+def test_a_sound_beside_the_file_lies_beneath(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    Path("film").mkdir()
+    write_clicks(Path("film/clicks.wav"), seconds=6)
+    write("film/a.yaml", "max_frames: 60\nfps: 12\naudio: clicks.wav\nzoom: 1+0.1*beat\n")
+    assert say("plot", "film/a.yaml", "zoom", "beat", "-q").status == 0
+    text = Path("a_plot.html").read_text(encoding="utf-8").partition('id="data">')[2].partition("</script>")[0]
+    [plot] = json.loads(text)
+    assert [row["name"] for row in plot["rows"]] == ["zoom", "beat"]
+    assert (plot["sound"]["name"], plot["sound"]["bpm"]) == ("clicks.wav", pytest.approx(120, abs=0.5))
 
 
 def test_a_seed_of_minus_1_is_said_to_be_drawn(say: Say) -> None:

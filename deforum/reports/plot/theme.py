@@ -28,7 +28,7 @@ THEMES: Mapping[Theme, Mapping[str, str]] = {
 
 SECTION_HUES: Mapping[str, str] = {
     "motion": "blue", "camera": "violet", "diffusion": "orange", "seeds": "gold", "feedback": "green", "masks": "red",
-    "video_input": "pink", "hybrid": "pink", "guided": "teal", "controlnet": "teal",
+    "sound": "pink", "video_input": "pink", "hybrid": "pink", "guided": "teal", "controlnet": "teal",
 }  # fmt: skip
 """The colour of the curves of a section; others are blue."""
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from deforum.errors import UserError
 from deforum.reports.plot.texts import Recorder, Texts
-from schedules import NumberSchedule, TextSchedule, Variables, nearest
+from schedules import NumberSchedule, TextSchedule, Variables, nearest, parse_expression
 from schedules.quoting import cut
 from schedules.sampling import place
+from schedules.variables import HEARD, VARIABLES
 
 if TYPE_CHECKING:
     from deforum.settings.declare import Declaration
@@ -165,10 +166,10 @@ def plot_of(
 ) -> Plot:
     """Make the plot of a timeline: of the schedules in `names`, or of all that vary and act.
 
-    Names are those of settings, also old ones, or of a row such as "lora NAME weight". Raises UserError for a name that
-    is no schedule.
+    Names are those of settings, also old ones, of a row such as "lora NAME weight", or of a variable that follows a
+    sound, a tempo or a table. Raises UserError for a name that is none of these.
     """
-    found = tuple(_rows(settings, timeline))
+    found = (*_rows(settings, timeline), *_signals(settings, timeline, names))
     chosen = resolve_names(names, settings, found) if names else None
     acting = [row for row in found if not (isinstance(row, Curve) and row.idle)]
     rows = [row for row in acting if row.varies] if chosen is None else [row for row in found if row.name in chosen]
@@ -258,7 +259,8 @@ def is_name(word: str) -> bool:
     from deforum.reports.tabulate import ALIASES
     from deforum.settings.read import find_setting
 
-    return word in ALWAYS or word in ALIASES or word.split(" ")[0] in UNITS.values() or find_setting(word) is not None
+    rows = {*ALWAYS, *ALIASES, *HEARD}
+    return word in rows or word.split(" ")[0] in UNITS.values() or find_setting(word) is not None
 
 
 UNITS: Mapping[str, str] = {"loras": "lora"}
@@ -385,6 +387,18 @@ def _pictures(settings: Settings, timeline: Timeline) -> Iterator[Curve | Track]
             yield _curve(f"reference {field}", rows[field], getattr(reference, field), values, timeline.variables)
         texts = (without_home(timeline.reference.at(frame).picture) for frame in frames)
         yield Track("reference picture", rows["picture"].section, rows["picture"].help, Texts.of(enumerate(texts)))
+
+
+def _signals(settings: Settings, timeline: Timeline, names: Sequence[str]) -> Iterator[Curve]:
+    """Yield the variables in `names` that follow a sound, a tempo or a table."""
+    from deforum.reports.tabulate import signal_names
+
+    variables, frames = timeline.variables, np.arange(len(timeline))
+    for name in signal_names(settings):
+        if name in names:
+            values = parse_expression(name, own=variables.own).evaluate(frames, variables, len(timeline))
+            help = VARIABLES[name][1] if name in VARIABLES else "Values of a table."
+            yield Curve(name, "sound", "", help[:1].upper() + help[1:], name, "", np.asarray(values, np.float64), ())
 
 
 # --- prompts ----------------------------------------------------------------------------------------------------------
