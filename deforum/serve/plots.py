@@ -11,6 +11,7 @@ from deforum.errors import UserError
 from deforum.loading import load_text
 from deforum.paths import only_in
 from deforum.reports.plot.encoding import Json, as_json
+from deforum.reports.plot.soundtrack import soundtrack_of
 from deforum.reports.plot.timeline import plot_of
 from deforum.reports.tabulate import look
 from deforum.serve.checking import Rules
@@ -36,4 +37,5 @@ def plot_of_text(text: str, name: str, overrides: Sequence[str], rules: Rules) -
 
 @lru_cache(maxsize=4)
 def _plot(settings: Settings, title: str) -> Json:
-    return as_json(plot_of(settings, look(settings), title=title, is_seed_drawn=settings.seed < 0))
+    timeline, sound = look(settings), soundtrack_of(settings)
+    return as_json(plot_of(settings, timeline, title=title, is_seed_drawn=settings.seed < 0, sound=sound))
