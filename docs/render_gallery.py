@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 WIDTH, QUALITY = 384, 62
 LIGHT = 6_000_000
-NAMES = ("quickstart", "loop", "kaleidoscope", "prompt_morph", "flythrough", "stylise_clip", "hybrid")
+NAMES = ("quickstart", "loop", "kaleidoscope", "prompt_morph", "flythrough", "music_video", "stylise_clip", "hybrid")
 
 
 def picture(name: str, folder: Path) -> Path:
