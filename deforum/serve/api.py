@@ -16,11 +16,12 @@ from deforum.errors import disk_error
 from deforum.limits import SETTINGS_FILE
 from deforum.output.ledger import digest
 from deforum.serve import views
-from deforum.serve.checking import Checked, check_text, order
+from deforum.serve.checking import Checked, check_text, foresee, order
 from deforum.serve.events import events
 from deforum.serve.jobs import NotNow, Unknown
 from deforum.serve.plots import plot_of_run, plot_of_text
 from deforum.serve.previews import Preview
+from deforum.serve.turns import Turns
 from deforum.serve.views import (
     FolderInList,
     FramesOfRun,
@@ -83,6 +84,11 @@ class Message:
 
 
 @dataclasses.dataclass(frozen=True)
+class Foreseen:
+    lines: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Health:
     status: str
     version: str
@@ -133,7 +139,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def router(server: Server) -> APIRouter:
     """Return the routes of the API."""
     api = APIRouter()
-    queue, runs = server.queue, server.runs
+    queue, runs, forecasts = server.queue, server.runs, Turns()
 
     # --- the queue ---
 
@@ -246,6 +252,14 @@ def router(server: Server) -> APIRouter:
     @api.post("/api/check", tags=["settings"], summary="Check settings as the command check does, with its words")
     def check(settings: Text) -> Checked:
         return check_text(settings.text, settings.name, settings.overrides, server.rules)
+
+    @api.post("/api/forecast", tags=["settings"], summary="What a render of settings will be like", responses={
+        409: {"model": Message, "description": "It was asked again meanwhile"}
+    })  # fmt: skip
+    def foresee_settings(settings: Text) -> Foreseen:
+        """The lines of the command forecast. One is made at a time: that which was asked for last."""
+        with forecasts.turn():
+            return Foreseen(foresee(settings.text, settings.name, settings.overrides, server.rules))
 
     @api.post("/api/plot", tags=["settings"], summary="The schedules of settings, to be drawn")
     def plot(settings: Text) -> JSONResponse:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deforum.build import prepare
 from deforum.cli.check import good
 from deforum.cli.files import name_of
 from deforum.cli.observers import about
@@ -51,8 +52,6 @@ class Checked:
     """Every problem, as `check` prints them; or what a render will take."""
     problems: tuple[Mistake, ...]
     notes: tuple[str, ...]
-    forecast: tuple[str, ...]
-    """Of good settings: what a render will be like, as `check -v` says."""
     facts: dict[str, object]
     """Of good settings: frames, width, height, fps and so on."""
 
@@ -67,13 +66,22 @@ def check_text(text: str, name: str, overrides: Sequence[str], rules: Rules) -> 
             notes = loaded.report
             prepared = check(loaded.settings, output=rules.runs)
             notes = tuple(dict.fromkeys((*notes, *prepared.notes)))
-            foreseen = forecast(prepared)
             words = f"{name_of(path)}: {good(prepared, needs_of(prepared))}"
             facts = {**about(prepared.settings), "frames": len(prepared.frames)}
     except (UserError, ScheduleError) as error:
         problems = error.problems if isinstance(error, UserError) else (Problem(str(error)),)
-        return Checked(False, printable(str(error)), tuple(map(_mistake, problems)), notes, (), {})
-    return Checked(True, printable(words), (), notes, tuple(map(printable, foreseen.lines())), facts)
+        return Checked(False, printable(str(error)), tuple(map(_mistake, problems)), notes, {})
+    return Checked(True, printable(words), (), notes, facts)
+
+
+def foresee(text: str, name: str, overrides: Sequence[str], rules: Rules) -> tuple[str, ...]:
+    """Return what a render of settings will be like, as lines of the command forecast. Raises UserError.
+
+    Of many frames it takes longer than a check.
+    """
+    with only_in(rules.folders):
+        prepared = prepare(load_text(text, overrides, name=name).settings)
+        return tuple(map(printable, forecast(prepared).lines()))
 
 
 def _mistake(problem: Problem) -> Mistake:

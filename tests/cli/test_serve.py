@@ -10,9 +10,8 @@ import pytest
 
 from deforum.cli.main import parse
 from deforum.cli.serve import PORT, _chosen
-from tests.helpers import wait_until
 from tests.helpers.command import SEA, Say
-from tests.helpers.serving import serving
+from tests.helpers.serving import serving, wait_for
 
 
 def test_what_is_shown_and_where_runs_go(say: Say, tmp_path: Path) -> None:
@@ -81,7 +80,7 @@ def test_a_run_is_rendered_paused_and_finished(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with serving(tmp_path / "output", real=True) as ask:
         assert ask("POST", "/api/runs", {"text": SEA, "name": "sea.yaml"}).status == 201
-        assert wait_until(lambda: ask.run("1")["folder"] == "sea")
+        assert wait_for(lambda: ask.run("1")["folder"] == "sea")
         ask("POST", "/api/runs/1/pause")
         assert ask.reaches("1", "paused", "finished")
         if ask.run("1")["state"] == "paused":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,16 @@ from tests.helpers import wait_until
 
 STAND_IN = (sys.executable, str(Path(__file__).parent / "standing_in.py"))
 """The program in the place of the command line, see `standing_in`."""
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 60) -> bool:
+    """Wait until a condition holds that takes a request or a look at a page; return False after a timeout."""
+
+    def look() -> bool:
+        time.sleep(0.08)  # each look costs what runs and browsers could use
+        return true()
+
+    return wait_until(look, seconds)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Client:
 
     def reaches(self, id: str, *states: str, seconds: float = 60) -> bool:
         """Wait until a run is in one of these states."""
-        return wait_until(lambda: self.run(id)["state"] in states, seconds)
+        return wait_for(lambda: self.run(id)["state"] in states, seconds)
 
     def add(self, **settings: object) -> str:
         """Put a run into the queue; return its id."""

@@ -15,9 +15,8 @@ import pytest
 from deforum.serve.access import HEADERS, MOST_BYTES
 from deforum.serve.running import Where
 from deforum.serve.views import OpenedFile
-from tests.helpers import wait_until
 from tests.helpers.command import say
-from tests.helpers.serving import Client, serving
+from tests.helpers.serving import Client, serving, wait_for
 
 pytest.importorskip("fastapi")
 
@@ -84,16 +83,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
-def test_check_says_what_the_command_says(
-    text: str, ask: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
-    said = say(capsys, "check", "my.yaml", "-o", "output")
-    answer = ask("POST", "/api/check", {"text": text, "name": "my.yaml"}).json
-    assert said.status == 2 and not answer["good"]
-    assert said.err.splitlines() == [*(f"my.yaml: {note}" for note in answer["notes"]), *answer["text"].split("\n")]
-    assert all(problem["line"] for problem in answer["problems"]) or "missing" in text or "nowhere" in text
+def test_check_says_what_the_command_says(ask: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for about, text in BAD.items():
+        (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+        said = say(capsys, "check", "my.yaml", "-o", "output")
+        answer = ask("POST", "/api/check", {"text": text, "name": "my.yaml"}).json
+        assert said.status == 2 and not answer["good"], about
+        notes = [f"my.yaml: {note}" for note in answer["notes"]]
+        assert said.err.splitlines() == [*notes, *answer["text"].split("\n")], about
+        assert all(problem["line"] for problem in answer["problems"]) or "missing" in about
 
 
 def test_check_says_what_a_render_takes(ask: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +102,9 @@ def test_check_says_what_a_render_takes(ask: Client, tmp_path: Path, capsys: pyt
     assert answer["good"] and answer["text"] == said.out.rstrip("\n")
     assert [f"my.yaml: {note}" for note in answer["notes"]] == said.err.splitlines()
     assert answer["facts"]["frames"] == 6
+    said = say(capsys, "forecast", "my.yaml")
+    lines = ask("POST", "/api/forecast", {"text": text, "name": "my.yaml"}).json["lines"]
+    assert lines and all(line in said.out for line in lines)
 
 
 def test_mistakes_are_refused_before_the_queue(ask: Client) -> None:
@@ -257,7 +258,7 @@ def test_the_opened_file_is_saved_unless_it_was_changed(runs: Path, tmp_path: Pa
 
 def test_events_follow_the_queue_and_a_run(ask: Client) -> None:
     id = ask.add(max_frames=40, batch_name="sea")
-    assert wait_until(lambda: ask("GET", "/api/folders/sea").status == 200)
+    assert wait_for(lambda: ask("GET", "/api/folders/sea").status == 200)
     connection = HTTPConnection("127.0.0.1", ask.port, timeout=30)
     connection.request("GET", "/api/events?run=sea")
     stream = connection.getresponse()

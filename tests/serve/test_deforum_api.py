@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.helpers import wait_until
-from tests.helpers.serving import Client, serving
+from tests.helpers.serving import Client, serving, wait_for
 
 pytest.importorskip("fastapi")
 
@@ -43,7 +42,7 @@ def test_a_batch_is_rendered(ask: Client, tmp_path: Path) -> None:
     assert id == f"{batch}-0"
     job = job_of(ask, id)
     assert set(job) == FIELDS and job["status"] == "ACCEPTED" and job["phase"] in ("QUEUED", "PREPARING", "GENERATING")
-    assert wait_until(lambda: job_of(ask, id)["status"] != "ACCEPTED")
+    assert wait_for(lambda: job_of(ask, id)["status"] != "ACCEPTED")
     job = job_of(ask, id)
     assert (job["status"], job["phase"], job["phase_progress"], job["error_type"]) == ("SUCCEEDED", "DONE", 1.0, "NONE")
     assert job["outdir"] == str(tmp_path / "output" / "old") and len(job["timestring"]) == 14
@@ -63,7 +62,7 @@ def test_one_job_that_cannot_be_rendered_does_not_stop_the_others(ask: Client) -
     failed = job_of(ask, second)
     assert (failed["status"], failed["phase"], failed["error_type"]) == ("FAILED", "DONE", "TERMINAL")
     assert "zoom" in failed["message"] and failed["deforum_settings"] == wrong
-    assert wait_until(lambda: job_of(ask, third)["status"] == "SUCCEEDED")
+    assert wait_for(lambda: job_of(ask, third)["status"] == "SUCCEEDED")
     assert job_of(ask, first)["status"] == "SUCCEEDED"
     listed = [each["id"] for each in ask("GET", f"/deforum_api/batches/{quote(posted['batch_id'])}").json]
     assert sorted(listed) == [first, second, third]
@@ -73,40 +72,40 @@ def test_jobs_and_batches_are_cancelled(ask: Client) -> None:
     long = SETTINGS | {"max_frames": 1000}
     posted = ask("POST", "/deforum_api/batches", {"deforum_settings": [long, long, long]}).json
     first, second, third = posted["job_ids"]
-    assert wait_until(lambda: job_of(ask, first)["phase"] == "GENERATING")
+    assert wait_for(lambda: job_of(ask, first)["phase"] == "GENERATING")
     answer = ask("DELETE", f"/deforum_api/jobs/{quote(second)}")
     assert answer.status == 200 and answer.json["id"] == second
     assert job_of(ask, second)["status"] == "CANCELLED"
     answer = ask("DELETE", f"/deforum_api/batches/{quote(posted['batch_id'])}")
     assert answer.json["ids"] == [first, third]
-    assert wait_until(lambda: job_of(ask, first)["status"] == job_of(ask, third)["status"] == "CANCELLED")
+    assert wait_for(lambda: job_of(ask, first)["status"] == job_of(ask, third)["status"] == "CANCELLED")
     assert ask("DELETE", f"/deforum_api/jobs/{quote(first)}").json["message"].startswith("Job is over already")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("POST", "batches", {}, 400),
-        ("POST", "batches", {"deforum_settings": "text"}, 400),
-        ("POST", "batches", {"deforum_settings": []}, 422),
-        ("POST", "batches", {"deforum_settings": [1]}, 400),
-        ("POST", "batches", {"deforum_settings": {}, "settings_overrides": {}, "options_overrides": None}, 202),
-        ("GET", "batches/batch(1)", None, 404),
-        ("DELETE", "batches/batch(1)", None, 404),
-        ("GET", "jobs/batch(1)-0", None, 404),
-        ("DELETE", "jobs/batch(1)-0", None, 404),
-    ],
+OTHERS: tuple[tuple[str, str, Any, int], ...] = (
+    ("POST", "batches", {}, 400),
+    ("POST", "batches", {"deforum_settings": "text"}, 400),
+    ("POST", "batches", {"deforum_settings": []}, 422),
+    ("POST", "batches", {"deforum_settings": [1]}, 400),
+    ("POST", "batches", {"deforum_settings": {}, "settings_overrides": {}, "options_overrides": None}, 202),
+    ("GET", "batches/batch(1)", None, 404),
+    ("DELETE", "batches/batch(1)", None, 404),
+    ("GET", "jobs/batch(1)-0", None, 404),
+    ("DELETE", "jobs/batch(1)-0", None, 404),
 )
-def test_what_is_answered_to_other_requests(ask: Client, method: str, path: str, body: Any, status: int) -> None:
-    answer = ask(method, f"/deforum_api/{quote(path)}", body)
-    assert answer.status == status, answer.body
-    assert status < 400 or answer.json["message"]
+
+
+def test_what_is_answered_to_other_requests(ask: Client) -> None:
+    for method, path, body, status in OTHERS:
+        answer = ask(method, f"/deforum_api/{quote(path)}", body)
+        assert answer.status == status, (method, path, body, answer.body)
+        assert status < 400 or answer.json["message"]
 
 
 def test_the_checkpoint_of_the_options_is_the_model(ask: Client) -> None:
     options = {"sd_model_checkpoint": "embedded", "CLIP_stop_at_last_layers": 2}
     posted = ask("POST", "/deforum_api/batches", {"deforum_settings": SETTINGS, "options_overrides": options}).json
     (id,) = posted["job_ids"]
-    assert wait_until(lambda: job_of(ask, id)["status"] == "SUCCEEDED")
+    assert wait_for(lambda: job_of(ask, id)["status"] == "SUCCEEDED")
     text = ask("GET", f"/api/runs/{quote(id)}/settings").body.decode()
     assert "profile: deforum" in text and "max_frames: 4" in text

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deforum.serve.views import OpenedFile
-from tests.helpers import wait_until
 from tests.helpers.browser import DESK, PHONE, opened
 from tests.helpers.command import say
-from tests.helpers.serving import Client, serving
+from tests.helpers.serving import Client, serving, wait_for
 
 pytest.importorskip("fastapi")
 
@@ -66,32 +65,32 @@ def test_a_run_is_followed_and_scrubbed_by_keyboard(browser: Browser, ask: Clien
         page.wait_for_selector("#picture:not([hidden])")
         assert page.is_checked("#live") and page.inner_text("#run-name") == "sea"
         first = shown(page)
-        assert wait_until(lambda: shown(page) > first), "it follows the newest frame"
+        assert wait_for(lambda: shown(page) > first), "it follows the newest frame"
         assert ask.reaches(id, "finished")
         page.locator("#run-state", has_text="finished").wait_for()
-        assert wait_until(lambda: shown(page) == 59)
+        assert wait_for(lambda: shown(page) == 59)
         assert page.inner_text("#run-frames") == "60 / 60" and page.get_attribute("#run-meter", "aria-valuenow") == "60"
         assert "diffuse" in page.inner_text("#times") and "250 ms" in page.inner_text("#times")
         assert "64×64" in page.inner_text("#run-facts") or "128×128" in page.inner_text("#run-facts")
         page.focus("#stage")
         for key, frame in {"Home": 0, "ArrowRight": 1, "Shift+ArrowRight": 11, "ArrowLeft": 10, "End": 59}.items():
             page.keyboard.press(key)
-            assert wait_until(lambda frame=frame: shown(page) == frame), key  # type: ignore[misc]
+            assert wait_for(lambda frame=frame: shown(page) == frame), key  # type: ignore[misc]
             assert page.input_value("#scrub") == str(frame) and f"frame {frame} of 60" in page.inner_text("#where")
         page.keyboard.press("Home")
         assert not page.is_checked("#live")
         page.focus("#scrub")
         page.keyboard.press("ArrowRight")
-        assert wait_until(lambda: shown(page) == 1)
+        assert wait_for(lambda: shown(page) == 1)
         page.wait_for_selector("#plot .dp-slider")
         assert page.get_attribute("#plot .dp-slider", "aria-valuenow") == "1", "the cursor of the plot goes along"
         page.focus("#plot .dp-slider")
         page.keyboard.press("End")
-        assert wait_until(lambda: shown(page) == 59), "and the frame goes with the cursor"
+        assert wait_for(lambda: shown(page) == 59), "and the frame goes with the cursor"
         page.focus("#stage")
         page.keyboard.press("Home")
         page.keyboard.press(" ")
-        assert page.get_attribute("#play", "aria-label") == "Stop" and wait_until(lambda: shown(page) > 2)
+        assert page.get_attribute("#play", "aria-label") == "Stop" and wait_for(lambda: shown(page) > 2)
         page.keyboard.press(" ")
         assert page.get_attribute("#play", "aria-label") == "Play"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing lies beside the window"
@@ -123,7 +122,7 @@ def test_the_queue_is_asked(browser: Browser, ask: Client, width: int) -> None:
         ask.add()
         later = ask.add()
         page.locator(f'#queue [data-id="{later}"]').get_by_role("button", name="Move settings.yaml up").click()
-        assert wait_until(lambda: [run["id"] for run in ask("GET", "/api/queue").json["runs"]][-2] == later)
+        assert wait_for(lambda: [run["id"] for run in ask("GET", "/api/queue").json["runs"]][-2] == later)
         page.locator('#folders [data-name="other"] button').click()
         page.wait_for_selector("#picture:not([hidden])")
         assert page.evaluate("document.body.dataset.view") == "watch" and page.inner_text("#run-name") == "other"
@@ -147,16 +146,17 @@ def test_the_editor_says_what_check_says(
         said = say(capsys, "check", "my.yaml", "-o", "output")
         assert page.inner_text("#good") == said.out.strip()
         page.locator("#edit-plot .dp-lane[data-name=zoom]").wait_for()
+        page.locator("#forecast li", has_text="6 frames").wait_for()
         for text in MISTAKES:
             type_over(page, text)
             page.wait_for_selector("#verdict[data-state=bad]")
             Path("my.yaml").write_text(text, encoding="utf-8")
             said = say(capsys, "check", "my.yaml", "-o", "output")
-            assert wait_until(lambda said=said: found(page) == said.err.splitlines()), (found(page), said.err)  # type: ignore[misc]
+            assert wait_for(lambda said=said: found(page) == said.err.splitlines()), (found(page), said.err)  # type: ignore[misc]
             assert page.is_disabled("#render")
         type_over(page, MISTAKES[0])
         page.wait_for_selector(".gutter .bad")
-        assert wait_until(lambda: page.locator(".gutter .bad").all_text_contents() == ["2", "3", "4"])
+        assert wait_for(lambda: page.locator(".gutter .bad").all_text_contents() == ["2", "3", "4"])
         assert page.locator(".marks .wrong").nth(1).inner_text() == "zomm"
         page.keyboard.press("Control+Home")
         page.keyboard.press("F8")
@@ -195,7 +195,7 @@ def test_a_run_is_started_from_the_editor(browser: Browser, ask: Client, width: 
         assert page.evaluate("document.body.dataset.view") == "watch"
         page.locator("#run-state", has_text="finished").wait_for()
         page.get_by_role("button", name="Edit its settings").click()
-        assert wait_until(
+        assert wait_for(
             lambda: "seed_behavior: fixed" in page.input_value("#text") and "max_frames: 6" in page.input_value("#text")
         )
         page.locator("#file-name", has_text="settings.yaml").wait_for()
@@ -214,7 +214,7 @@ def test_the_motion_is_previewed(browser: Browser, ask: Client) -> None:
         assert answer.headers["content-type"] == "video/mp4" and answer.body[4:8] == b"ftyp"
         type_over(page, "animation_mode: 3D\nuse_mask: true\n")
         page.click("#preview")
-        assert wait_until(lambda: "mask" in page.inner_text("#preview-place")), page.inner_text("#preview-place")
+        assert wait_for(lambda: "mask" in page.inner_text("#preview-place")), page.inner_text("#preview-place")
         watched.faults.clear()  # the browser notes the answer 422
 
 
@@ -248,7 +248,7 @@ def test_texts_of_strangers_stay_texts(browser: Browser, ask: Client, tmp_path: 
     with opened(browser, f"{ask.address}#view=watch") as watched:
         page = ready(watched.page)
         page.wait_for_selector("#picture:not([hidden])")
-        assert wait_until(lambda: hostile in page.inner_text("#prompt"))
+        assert wait_for(lambda: hostile in page.inner_text("#prompt"))
         assert hostile in page.inner_text("#run-facts") and hostile in (page.text_content("#run-notes") or "")
         assert page.evaluate("window.broken") is None
 

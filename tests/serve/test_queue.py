@@ -192,6 +192,7 @@ def test_a_run_that_died_with_its_server_is_resumed(tmp_path: Path) -> None:
         assert reaches(queue, slow.id, "finished") and queue.state.job(slow.id).attempt == 2
 
 
+@pytest.mark.long  # tests/serve/test_api.py has it with 500 requests
 def test_runs_that_are_added_at_once_are_all_on_the_disk(tmp_path: Path) -> None:
     with Queue(tmp_path, program=STAND_IN) as queue:
         queue.pause_all(True)

@@ -1,5 +1,5 @@
 /* The page: its views, the events of the server, and what connects frames, plot, queue and editor. */
-import {$, ask, folderPath, toast, tried} from "./dom.js";
+import {$, ask, folderPath, make, toast, tried} from "./dom.js";
 import {Editor} from "./editor.js";
 import {Preview} from "./preview.js";
 import {Queue} from "./queue.js";
@@ -92,10 +92,21 @@ const editor = new Editor({
     view(isNarrow() ? "queue" : "watch");
     goToAwaited();
   },
-  onGood: body => { drawPlotOfText(body); preview.changed(); },
+  onGood: body => { drawPlotOfText(body); foresee(body); preview.changed(); },
   onPreview: () => preview.make(),
 });
 const preview = new Preview(() => editor.body());
+
+let foreseeing = null;
+/** Show what a render of the text will be like. */
+async function foresee(body) {
+  foreseeing?.abort();
+  const asked = foreseeing = new AbortController();
+  try {
+    const {lines} = await ask("POST", "/api/forecast", body, asked.signal);
+    $("forecast").replaceChildren(...lines.map(line => make("li", {textContent: line})));
+  } catch { /* it is asked again, with other settings */ }
+}
 
 let textPlot = null, drawing = null;
 /** Draw the timeline below the editor, with the view and the cursor as they were. */

@@ -99,7 +99,7 @@ export class Editor {
   }
 
   /** Show what was found in the text of `body`. */
-  found({good, text, problems, notes, forecast = []}, body) {
+  found({good, text, problems, notes}, body) {
     const verdict = $("verdict"), list = $("problems");
     this.isGood = good && body.text === this.text.value;
     this.problems = problems;
@@ -114,7 +114,7 @@ export class Editor {
       list.append(make("button", {type: "button", onclick: () => this.goTo(problem)}, shown));
     }
     $("good").textContent = good ? text : "";
-    $("forecast").replaceChildren(...forecast.map(line => make("li", {textContent: line})));
+    if (!good) $("forecast").replaceChildren();
     $("notes-box").hidden = !notes.length;
     $("notes-title").textContent = plural(notes.length, "note");
     $("edit-notes").replaceChildren(...notes.map(note => make("li", {textContent: note})));
