@@ -24,10 +24,6 @@ BEYOND = 0.5
 """Share of the mix that the stretched edge of the end picture has beyond it: surroundings take on its colours."""
 SOFT, SHARP = 0.3, 1 / 32
 """Width of the soft edge of the end picture in shorter sides of the frame: at first, and where it is reached."""
-SETTLES = 0.8
-"""Share of the way from which a painted frame is mixed with the end picture once more."""
-SETTLED = 0.9
-"""Share of that mix at the end."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +96,13 @@ def drawn(diffuse: Diffuse) -> Diffuse:
 def settle(image: Image, moment: Moment) -> Image:
     """Mix the end picture of a loop into painted frames shortly before it."""
     ending = moment.frame.ending
-    if ending is None or ending.picture or ending.share <= SETTLES:
+    if ending is None or ending.settle == 0:
         return image
     found = seen(moment)
     if found is None:
         return image
     target, covers = found
-    share = SETTLED * (ending.share - SETTLES) / (1 - SETTLES)
-    return torch.lerp(image, target, share * covers)
+    return torch.lerp(image, target, ending.settle * covers)
 
 
 def seen(moment: Moment) -> tuple[Image, Mask] | None:

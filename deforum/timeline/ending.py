@@ -20,6 +20,11 @@ LEAST = 12
 """Frames; shortest such ending."""
 LOOP_STRENGTH = 0.7
 """Strength of the last frames of a loop."""
+SETTLES = 0.8
+"""Share of the way from which painted frames of a loop are mixed with the end picture once more."""
+LEFT = 0.5, 0.2
+"""What that mix leaves of the last painted frame, at cadence 1 and at others, whose steps are smaller: the last step of
+a loop shall be no larger than others."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,16 @@ class Plan:
         left = 1 - self.share(before)
         return 1.0 if left <= 0 else 1 - (1 - self.share(frame)) / left
 
+    def settle(self, share: float, last: int, cadence: int) -> float:
+        """Return the share of the end picture in a painted frame of a loop, 0 but for its last frames.
+
+        `last` is the last diffused frame. The fewer steps lead from there to the end, the more of it.
+        """
+        if not self.is_loop or share <= SETTLES:
+            return 0.0
+        left = LEFT[cadence > 1] * min((self.end - last) / cadence, 1)
+        return (1 - left) * (share - SETTLES) / (1 - SETTLES)
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -54,6 +69,8 @@ class Ending:
     """0..1, rises to 1 where the picture is reached."""
     pull: float
     """Share of the picture that is mixed into what this frame is painted from."""
+    settle: float
+    """Share of the picture that is mixed into this frame after it is painted."""
     strength: float
     """Strength of a frame where the picture is reached."""
     picture: str

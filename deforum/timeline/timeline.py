@@ -149,8 +149,10 @@ class Timeline:
         before = self.keys[max(turn - 1, 0)]
         # The last diffused frame of a loop is as near to the end as if it were the last frame.
         late = plan.end - 1 - self.keys[-1] if plan.is_loop else 0
+        share = plan.share(index + late)
         return Ending(
-            share=plan.share(index + late),
+            share=share,
+            settle=plan.settle(share, self.keys[-1], self.cadence),
             pull=plan.pull(index + late, before + late),
             strength=LOOP_STRENGTH if plan.is_loop else self.end_strength,
             picture=self.end_picture,

@@ -100,6 +100,19 @@ def test_curves_return_and_trails_fade(make: Make) -> None:
     assert timeline[47].params.echo_amount < 0.01
 
 
+@pytest.mark.parametrize(
+    ("share", "last", "cadence", "settle"),
+    [
+        (0.8, 47, 1, 0), (1, 47, 1, 0.5), (0.9, 47, 1, 0.25),
+        (1, 44, 4, 0.8), (1, 47, 4, 0.95),  # one step in place of four
+        (1, 40, 4, 0.8),
+    ],
+)  # fmt: skip
+def test_the_last_painted_frame_is_settled(share: float, last: int, cadence: int, settle: float) -> None:
+    assert Plan(24, 48, True).settle(share, last, cadence) == pytest.approx(settle)
+    assert Plan(24, 48, False).settle(share, last, cadence) == 0
+
+
 A, B = (("a", 1.0),), (("b", 1.0),)
 
 
