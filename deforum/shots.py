@@ -106,7 +106,8 @@ def _within(shot: Shot, problem: Problem, place: Place | None = None) -> Problem
 def _alone(settings: Settings, *, is_first: bool) -> Settings:
     """Return the settings that a shot starts out with: later ones begin at noise, unless they say otherwise."""
     init = settings.init_image if is_first or not settings.mode.goes_on else None
-    return replace(settings, shots=(), shot_cuts="none", init_image=init)
+    # Where the film is written is its own affair, and no file may say so: see `load`.
+    return replace(settings, shots=(), shot_cuts="none", init_image=init, output=Settings.output)
 
 
 def _settings_of(settings: Settings, shot: Shot, load: Load, load_text: Load, *, is_first: bool) -> Settings:

@@ -148,6 +148,11 @@ def test_a_film_is_its_shots(tmp_path: Path) -> None:
     assert found.finished and not found.faults and found.frames == 13
 
 
+def test_shots_of_a_film_that_is_written_elsewhere(tmp_path: Path) -> None:
+    path = write_settings(tmp_path, USUAL | {"shots": "[{to: 2, strength: 0.3}]"})
+    assert render(load(path, [f"output={tmp_path / 'there'}"]).settings).folder.parent == tmp_path / "there"
+
+
 def test_a_film_goes_on_after_any_stop(tmp_path: Path) -> None:
     whole = pictures(render(settings_in(tmp_path, shots=THREE), output=tmp_path / "whole").folder)
     seen: list[int] = []

@@ -31,7 +31,8 @@ def is_settings_name(path: Path) -> bool:
     from deforum.sources import RUN_FILE, STEP_FILE, SWEEP_FILE, VALUES_FILES
 
     others = (TRACE_FILE, RUN_FILE, SWEEP_FILE, STEP_FILE, *CAMERA_NAMES, *VALUES_FILES.values())
-    return path.suffix.lower() in SETTINGS_SUFFIXES and path.name not in others
+    is_one = path.name in others or path.name.endswith(".parameters.json")  # those of submit
+    return path.suffix.lower() in SETTINGS_SUFFIXES and not is_one
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -32,6 +32,7 @@ from deforum.cli.preview import preview, preview_arguments
 from deforum.cli.render import render, render_arguments
 from deforum.cli.serve import serve, serve_arguments
 from deforum.cli.song import song, song_arguments
+from deforum.cli.submit import plan, plan_arguments, submit, submit_arguments
 from deforum.cli.terminal import logging_to, say, warnings_to
 from deforum.cli.timeline import timeline, timeline_arguments
 from deforum.cli.verify import verify, verify_arguments
@@ -217,6 +218,14 @@ COMMANDS: dict[str, Command] = {
     "params": Command(
         "print the reference of all settings, or of some", commands.params, commands.params_arguments,
         "[NAME ...]", needs_file=False,
+    ),
+    "plan": Command(
+        "make the folders of runs, and print the commands that render their shots and chunks, for any queue",
+        plan, plan_arguments, "FILE [FILE ...] [name=value ...] [-o FOLDER] [--name NAME] [--chunk FRAMES]",
+    ),
+    "submit": Command(
+        "write runs as a job of a render farm (Open Job Description)", submit, submit_arguments,
+        "FILE [FILE ...] [name=value ...] --openjd JOB.yaml [-o FOLDER] [--chunk FRAMES]",
     ),
     "models": Command(
         "list the models in folders: kind, family, size, digest, trigger words", models, models_arguments,

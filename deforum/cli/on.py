@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,12 @@ from deforum.cli.together import SharedProgress
 from deforum.errors import UserError
 
 if TYPE_CHECKING:
+    from deforum.build import Prepared
     from deforum.cli.sweep import Job
     from deforum.cluster.carrying import Crew, Ending
     from deforum.cluster.tasks import Plan, Task
     from deforum.cluster.work import News
+    from deforum.output.run_folder import RunFolder
 
 CHUNKS_PER_WORKER = 3
 """Chunks of independent frames for each worker: the slowest one is waited for at the end, and then is short."""
@@ -46,6 +49,10 @@ def on_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with --on: frames of a chunk, where frames are independent (default: {CHUNKS_PER_WORKER} chunks for "
         "each worker)",
     )  # fmt: skip
+    parser.add_argument(
+        "--piece", type=int, metavar="N",
+        help="with --resume: go on with one piece of the run alone, a shot or a chunk, by its number from 1",
+    )  # fmt: skip
 
 
 def check_on(arguments: argparse.Namespace) -> None:
@@ -56,6 +63,8 @@ def check_on(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value}: expected a whole number of at least 1")
         if value is not None and arguments.on is None:
             raise UserError(f"--{name} is for several workers: give --on local, --on ray or --on slurm too")
+    if arguments.piece is not None and (not arguments.resume or arguments.on is not None):
+        raise UserError(f"--piece {arguments.piece}: goes with --resume RUN_FOLDER, and without --on")
     if arguments.on is None:
         return
     others = {
@@ -121,41 +130,77 @@ def render_on(jobs: Sequence[Job], session: Session, outcomes: list[Outcome]) ->
 
 def _begin(number: int, job: Job, session: Session, crew: Crew) -> Running:
     """Make the folder of a run, or find the one to go on with, and its tasks. Raises UserError."""
-    from deforum.build import independent_every
     from deforum.cluster.tasks import tasks_of
+
+    with begun(job, session, workers=crew.size) as (run, prepared):
+        plan = tasks_of(run, prepared)
+        total = len(run.record.frames)
+        return Running(number, job, run.folder, plan, total, total - sum(task.frames for task in plan))
+
+
+@contextlib.contextmanager
+def begun(job: Job, session: Session, *, workers: int, name: str = "") -> Iterator[tuple[RunFolder, Prepared]]:
+    """Open the folder of a run with those of its pieces, a new one or the one to go on with. Raises UserError.
+
+    `name`: that of the folder. Where there is one of the same settings, it is gone on with.
+    """
     from deforum.output.finished import find_run
     from deforum.output.naming import runs_folder
+    from deforum.output.record import read_record
     from deforum.output.run_folder import RunFolder
     from deforum.piecewise import make_pieces
-    from deforum.rendering import begin, check
+    from deforum.rendering import asked, begin, check
     from deforum.resuming import settings_of
 
     allow_download = session.arguments.allow_download
     loaded = None if job.run is not None else session.load(job)
     settings = None if loaded is None else job.rename(loaded.settings)
-    begun = job.run if settings is None else session.find_begun(job, settings)
-    if begun is None and settings is not None and loaded is not None:
+    there = job.run if settings is None else session.find_begun(job, settings)
+    if settings is not None and loaded is not None:
         prepared = check(settings, output=session.folder(job, settings), allow_download=allow_download)
-        frames, every = len(prepared.frames), independent_every(prepared.settings)
-        size = session.arguments.chunk or max(LEAST_CHUNK, every, -(-frames // (CHUNKS_PER_WORKER * crew.size)))
-        folder = runs_folder(settings, session.folder(job, settings))
+        parent = runs_folder(settings, session.folder(job, settings))
+        if name and (parent / name).is_dir() and read_record(parent / name).asked == asked(settings):
+            there = parent / name
+    if there is None and settings is not None and loaded is not None:
+        chunks = chunks_of(prepared, session.arguments.chunk, workers)
         run = begin(
-            settings, prepared, folder, origin=loaded.origin, source_sha256=loaded.sha256, chunks=-(-frames // size)
+            settings, prepared, parent, origin=loaded.origin, source_sha256=loaded.sha256, chunks=chunks, name=name
         )
         for note in prepared.notes:
             session.tell(job.file, note)
     else:
-        assert begun is not None
-        run = RunFolder.open(find_run(begun))
+        assert there is not None
+        run = RunFolder.open(find_run(there))
         prepared = check(settings_of(run.record)[-1], output=run.folder.parent, allow_download=allow_download)
     try:
         make_pieces(run, prepared, allow_download=allow_download)
         session.begun[job] = run.folder
-        plan = tasks_of(run, prepared)
-        total = len(run.record.frames)
-        return Running(number, job, run.folder, plan, total, total - sum(task.frames for task in plan))
+        yield run, prepared
     finally:
         run.ledger.close()
+
+
+def chunks_of(prepared: Prepared, chunk: int | None, workers: int) -> int:
+    """Return the number of chunks of a run whose frames are independent, of `chunk` frames, or as many as go well."""
+    from deforum.build import independent_every
+
+    frames, every = len(prepared.frames), independent_every(prepared.settings)
+    size = chunk or max(LEAST_CHUNK, every, -(-frames // (CHUNKS_PER_WORKER * workers)))
+    return -(-frames // size)
+
+
+def piece_folder(jobs: Sequence[Job], number: int) -> list[Job]:
+    """Return the job of one piece of a run to resume. Raises UserError."""
+    from deforum.output.finished import find_run
+    from deforum.output.record import read_record
+
+    folder = jobs[0].run
+    if len(jobs) > 1 or folder is None:
+        raise UserError(f"--piece {number}: give the folder of one run, with --resume")
+    pieces = read_record(find_run(folder)).pieces
+    if not 1 <= number <= len(pieces):
+        raise UserError(f"--piece {number}: {folder} has {len(pieces)} pieces that are not in it yet")
+    return [replace(jobs[0], file=folder / pieces[number - 1].folder, run=folder / pieces[number - 1].folder)]
 
 
 class _Watch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from deforum.cli.check import check_arguments, check_into
 from deforum.cli.console import INTERRUPTED, OK, Console
 from deforum.cli.files import find_files
-from deforum.cli.on import check_on, on_arguments, render_on
+from deforum.cli.on import check_on, on_arguments, piece_folder, render_on
 from deforum.cli.outcomes import SEVERITY, Outcome, finished, first_line, summary, write_sheets
 from deforum.cli.progress import Progress, display_of, progress_argument
 from deforum.cli.session import Session
@@ -86,6 +86,8 @@ def render(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         jobs, axes, sweeps = jobs_to_resume(arguments.resume, arguments.files, arguments.overrides)
         session.sweeps.update(sweeps)
+        if arguments.piece is not None:
+            jobs = piece_folder(jobs, arguments.piece)
     else:
         if arguments.changes:
             raise UserError("--with changes a run that is resumed: give its folder with --resume, or name=value alone")

@@ -61,7 +61,7 @@ def tasks_of(run: RunFolder, prepared: Prepared) -> Plan:
     tasks = [_task(run, prepared, piece) for piece in run.record.pieces if not is_home(run, piece)]
     if not run.record.pieces:
         tasks.append(Task(
-            folder.name, folder, folder, "render", len(run.record.frames), _needs(prepared, settings)
+            folder.name, folder, folder, "render", len(run.record.frames), needs_of(prepared, settings)
         ))  # fmt: skip
     else:
         before = tuple(task.name for task in tasks)
@@ -76,13 +76,14 @@ def tasks_of(run: RunFolder, prepared: Prepared) -> Plan:
 
 def _task(run: RunFolder, prepared: Prepared, piece: Piece) -> Task:
     shot = next((each for each in prepared.shots if each.at == piece.at), None)
-    needs = _needs(prepared, prepared.settings if shot is None else shot.settings)
+    needs = needs_of(prepared, prepared.settings if shot is None else shot.settings)
     name = f"{run.folder.name}, {piece.name}"
     folder = run.folder.absolute()
     return Task(name, folder, folder / piece.folder, "render", piece.total - piece.first, needs)
 
 
-def _needs(prepared: Prepared, settings: Settings) -> Needs:
+def needs_of(prepared: Prepared, settings: Settings) -> Needs:
+    """Return what rendering takes; `settings` are those of a shot, or of all of it."""
     return Needs(int(renders_on_gpu(settings.device)), memory(prepared) or 0, settings.model)
 
 
