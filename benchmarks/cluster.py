@@ -81,9 +81,8 @@ def main() -> None:
                 crew.close()
     count = options.runs * options.frames
     for workers, each in took.items():
-        print(
-            f"{options.on}, {workers} workers of one thread: {count / each:.2f} frames/s, {count} frames in {each:.1f} s"
-        )
+        rate = count / each
+        print(f"{options.on}, {workers} workers of one thread: {rate:.2f} frames/s, {count} frames in {each:.1f} s")
     print(f"two workers beside one: {took[1] / took[2]:.2f} times (target {TARGET})")
     print(
         f"a task, besides its frames: {1000 * statistics.median(overhead):.0f} ms (target {1000 * MOST_SECONDS:.0f} ms)"

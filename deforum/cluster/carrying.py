@@ -66,11 +66,16 @@ def carry_out_plan(
     running: set[str] = set()
     locked: dict[str, int] = {}
     is_stopped = False
+
+    def order(name: str) -> tuple[bool, int]:
+        """What completes a run goes first, then the longest: so the last one that is waited for is short."""
+        return tasks[name].kind == "render", -tasks[name].frames
+
     while running or (waiting and not is_stopped):
         if stop() and not is_stopped:
             is_stopped = True
             crew.stop()
-        for name in [] if is_stopped else list(waiting):
+        for name in [] if is_stopped else sorted(waiting, key=order):
             task, ending = tasks[name], endings[name]
             before = [endings[other].state for other in task.after]
             if any(state in ("failed", "not done") for state in before):
