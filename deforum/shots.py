@@ -6,7 +6,9 @@ of cuts, or to go from a frame of the film to that of a shot.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,8 @@ OF_THE_FILM = (
     "slow_motion", "r_upscale_video", "add_soundtrack", "soundtrack_path", "resume_from_timestring",
 )  # fmt: skip
 """Settings of the whole film: those in a file of a shot do not act."""
+_IN_A_SHOT: ContextVar[bool] = ContextVar("in_a_shot", default=False)
+"""Whether the file that is read is that of a shot."""
 
 
 class Loaded(Protocol):
@@ -111,8 +115,10 @@ def _alone(settings: Settings, *, is_first: bool) -> Settings:
 
 
 def _settings_of(settings: Settings, shot: Shot, load: Load, load_text: Load, *, is_first: bool) -> Settings:
+    _refuse_what_is_the_films(shot)
     if shot.file:
-        own = load(shot.file, shot.changes).settings
+        with _in_a_shot():
+            own = load(shot.file, shot.changes).settings
         if has_shots(own):
             raise UserError(f"{shot.file} has shots of its own; list those here")
         if own.fps != settings.fps:
@@ -123,6 +129,22 @@ def _settings_of(settings: Settings, shot: Shot, load: Load, load_text: Load, *,
         return replace(own, **{name: getattr(settings, name) for name in OF_THE_FILM})
     alone = _alone(settings, is_first=is_first)
     return load_text(dump(alone), shot.changes, name="settings.yaml").settings if shot.changes else alone
+
+
+@contextlib.contextmanager
+def _in_a_shot() -> Iterator[None]:
+    token = _IN_A_SHOT.set(True)
+    try:
+        yield
+    finally:
+        _IN_A_SHOT.reset(token)
+
+
+def _refuse_what_is_the_films(shot: Shot) -> None:
+    for name in (change.partition("=")[0] for change in shot.changes):
+        known = CANONICAL.get(name, name)
+        if known in ("shots", "shot_cuts", "first_frame", *OF_THE_FILM) and not (known == "fps" and shot.file):
+            raise UserError(f"{name} is of the whole film; give it outside of the shot")
 
 
 def _frames_of(shot: Shot, own: Settings, begin: int) -> range:
@@ -175,6 +197,10 @@ def locate_shots(
     """
     if not settings.shots:
         return settings, []
+    if _IN_A_SHOT.get():  # it may be the file that is read
+        return settings, [
+            Problem("shots: this is the file of a shot, and has shots of its own; list those of the film")
+        ]
     node = origins["shots"].node if "shots" in origins else None
     nodes: Sequence[object] = node.items if isinstance(node, NodeSequence) else ()
     shots, problems = list[Shot](), list[Problem]()
@@ -188,12 +214,14 @@ def locate_shots(
 
 
 def _located(settings: Settings, shot: Shot, folder: Path, load: Load, load_text: Load, *, is_first: bool) -> Shot:
+    _refuse_what_is_the_films(shot)
     if shot.file:
         path = Lookup(folder).find(shot.file)
         if path is None:
             raise UserError(f"file: {Lookup(folder).missing(shot.file)}")
         shot = replace(shot, file=str(path.resolve()))
-        load(path, shot.changes)
+        with _in_a_shot():
+            load(path, shot.changes)
         return shot
     if not shot.changes:
         return shot

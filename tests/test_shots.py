@@ -114,6 +114,7 @@ def test_shots_are_written_as_they_were_read(tmp_path: Path) -> None:
         ("[{to: 4, width: 128}]", "its frames are 128x64 px and those of the film 64x64"),
         ("[{file: fast.yaml}]", "fast.yaml has 30 fps and the film 15"),
         ("[{to: x}]", "shots, shot_001, to"),
+        ("[{to: 4, fps: 24}]", "shots, shot_001: fps is of the whole film"),
         ("{sea: 4}", "expected a list such as"),
     ],
 )

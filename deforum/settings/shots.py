@@ -21,7 +21,7 @@ from deforum.settings.yaml_scalars import NOT_TEXT, PLAIN, quote
 from schedules import ScheduleError, parse_key
 from schedules import quoting as words
 
-MOST = 10_000
+MOST = 2_000
 NAME = re.compile(r"\w[\w .-]{0,59}")
 """Names of shots: they become names of folders."""
 OWN = ("name", "from", "to", "file")

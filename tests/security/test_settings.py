@@ -121,6 +121,10 @@ ATTACKS = [
     (".yaml", "output: a/../../elsewhere", "not below the current folder", "the same"),
     (".yaml", "output: ~/.config", "not below the current folder", "the same"),
     (".yaml", "outdir: /tmp/elsewhere", "not below the current folder", "the same, by its old name"),
+    (".yaml", "shots: [{file: a.yaml}]", "has shots of its own", "a file of itself is read without end"),
+    (".yaml", "shots: [{name: ../elsewhere}]", "no name of a shot", "names of shots become names of folders"),
+    (".yaml", "shots: [{to: 3, output: ../elsewhere}]", "of the whole film", "a shot cannot do what its file cannot"),
+    (".yaml", "shots: [" + "{}, " * 2001 + "{}]", "at most 2000", "each shot is read as a file is"),
     (".yaml", "output: link/x", "not below the current folder", "the same, through a link"),
 ]  # fmt: skip
 
