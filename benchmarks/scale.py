@@ -124,7 +124,7 @@ def measure(size: int) -> Parts:
     from deforum.cluster.carrying import carry_out_plan
     from deforum.cluster.tasks import Task
     from deforum.cluster.work import Done
-    from deforum.embedded import EMBEDDED
+    from deforum.embedded import DIFFUSION
     from deforum.loading import load
     from deforum.models.process import settle_process
     from deforum.output.checkpoints import LEAST_SECONDS, to_bytes
@@ -178,7 +178,7 @@ def measure(size: int) -> Parts:
         carry_out_plan(plan, Instant(), lambda task, news: None)
         hand_out = (time.perf_counter() - began) / len(plan)
     return Parts(
-        start=start, load=loading, model_bytes=sum(path.stat().st_size for path in Path(EMBEDDED).rglob("*")),
+        start=start, load=loading, model_bytes=sum(path.stat().st_size for path in DIFFUSION.rglob("*")),
         frame=frame, state_every=max(LEAST_SECONDS, frame), state_bytes=len(to_bytes(pack_state(state))),
         frame_bytes=len(encode(pixels, "png", {})), task=0.04, hand_out=hand_out, home=home, film=film,
     )  # fmt: skip
