@@ -85,15 +85,22 @@ def simulate(parts: Parts, shots: list[int], workers: int, failures: float, chan
     write = (parts.frame_bytes + parts.state_bytes * parts.frame / parts.state_every) / parts.frame * workers / RATE
     frame = parts.frame * max(1.0, write)
     free = [(at_first, number) for number in range(workers)]
-    waiting = [(count * frame + parts.task) for count in sorted(shots, reverse=True)]
-    head = lost = rendering = 0.0
-    loading, died, end = at_first * workers, 0, 0.0
     heapq.heapify(free)
-    waiting.reverse()
-    while waiting:
+    waiting = [-(count * frame + parts.task) for count in shots]  # the longest first
+    heapq.heapify(waiting)
+    later: list[tuple[float, float]] = []
+    """What is left of the tasks of dead workers, from when that is noticed."""
+    head = lost = rendering = end = 0.0
+    loading, died = at_first * workers, 0
+    while waiting or later:
         now, worker = heapq.heappop(free)
+        while later and later[0][0] <= now:
+            heapq.heappush(waiting, -heapq.heappop(later)[1])
+        if not waiting:
+            heapq.heappush(free, (later[0][0], worker))
+            continue
         head = max(head, now) + parts.hand_out
-        left = waiting.pop()
+        left = -heapq.heappop(waiting)
         life = chance.expovariate(failures / 3600) if failures else float("inf")
         if life >= left:
             rendering += left
@@ -104,7 +111,7 @@ def simulate(parts: Parts, shots: list[int], workers: int, failures: float, chan
         since_state = life % parts.state_every
         rendering += life - since_state
         lost += since_state
-        waiting.append(left - (life - since_state))
+        heapq.heappush(later, (head + life + NOTICED, left - (life - since_state)))
         heapq.heappush(free, (head + life + NOTICED + load, worker))
         loading += load
     film = sum(shots) * (parts.home + parts.film)
