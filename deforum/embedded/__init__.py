@@ -19,3 +19,6 @@ CONTROL: Path = Path(__file__).parent / "control"
 
 LORAS: Path = Path(__file__).parent / "loras"
 """The folder of the LoRAs for the diffusion model."""
+
+SHAKES: Path = Path(__file__).parent / "shakes" / "recordings.json"
+"""Recorded camera shakes; where they are from is in README.md beside them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deforum.errors import UserError
 from deforum.paths import is_file
 from deforum.settings.options import Settings
-from deforum.timeline.shakes import KINDS, key_of, shake_of
+from deforum.timeline.shakes import shake_of
 
 if TYPE_CHECKING:
     from deforum.animation.stages import Stages
@@ -27,16 +27,8 @@ def check(settings: Settings) -> Iterable[tuple[str, str]]:
 
 
 def find(settings: Settings) -> Path | None:
-    """Return the file of the recording; None for a synthesised shake."""
+    """Return the file of the recording; None for one that ships."""
     return Path(settings.shake_file) if settings.shake_file else None
-
-
-def notes(settings: Settings, found: Path | None) -> Iterable[str]:
-    """Say that a shake is no recording."""
-    if found is None:
-        kind = KINDS[key_of(settings.shake_name)]
-        yield (f"shake_name: {kind.label} is synthesised to the length and the amplitudes of the recording, which does "
-               "not ship; shake_file reads recordings")  # fmt: skip
 
 
 def attach(stages: Stages, found: Path | None, kit: Kit) -> Stages:

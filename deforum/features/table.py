@@ -128,7 +128,6 @@ SHAKE = Feature(
     is_on=lambda settings: SHAKEN.test(settings, Sampling(settings)) and settings.mode.goes_on,
     find=shake.find,
     check=shake.check,
-    notes=shake.notes,
     attach="deforum.features.shake:attach",
 )
 

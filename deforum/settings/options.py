@@ -514,8 +514,8 @@ class Settings:
     save_depth_video: bool = _camera(False, "", "Writes the depth as a video too; near is bright.")
     shake_name: str = _motion("None", "",
         "Camera shake added to the motion: INVESTIGATION, THE_CLOSEUP, THE_WEDDING, WALK_TO_THE_STORE, HANDYCAM_RUN, "
-        "OUT_CAR_WINDOW, BIKE_ON_GRAVEL_2D, SPACESHIP_SHAKE_2D, THE_ZEEK_2D, or None. They are synthesised after the "
-        "recordings of Camera Shakify; shake_file reads the recordings.")
+        "OUT_CAR_WINDOW, BIKE_ON_GRAVEL_2D, SPACESHIP_SHAKE_2D, THE_ZEEK_2D, or None: recordings of "
+        "Camera Shakify (CC0). shake_file reads others.")
     shake_file: str | None = _motion(None, "path",
         "File of recorded camera shakes, of which shake_name chooses one: shake_data.py of Camera Shakify, JSON or "
         "CSV, see docs/loops.md.", path=True)

@@ -210,7 +210,7 @@ def _closed(poses: Floats) -> Floats:
     reach = np.abs(poses - poses.mean(0)).max(0)
     if (np.abs(poses[-1] - poses[0]) <= CLOSED * reach).all():
         return poses[:-1]
-    over = min(24, len(poses) // 4)
+    over = min(24, len(poses) // 8)
     fade = ((np.arange(over) + 0.5) / over)[:, None]
     fade = fade * fade * (3 - 2 * fade)
     period: Floats = poses[:-over].copy()
