@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 
 from deforum.cli.main import main
 from deforum.video.ffmpeg import count_frames
@@ -17,7 +18,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """Read all frames of a video: (F, H, W, 3) BGR."""
+    """Read all frames of a video or an animated picture: (F, H, W, 3) BGR."""
+    if path.suffix == ".webp":
+        with Image.open(path) as picture:
+            return np.stack([np.asarray(each.convert("RGB"))[..., ::-1] for each in ImageSequence.Iterator(picture)])
     video, frames = cv2.VideoCapture(str(path)), []
     while (got := video.read())[0]:
         frames.append(got[1])

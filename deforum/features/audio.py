@@ -19,6 +19,7 @@ from deforum.settings.options import Settings, VariableUnit
 from deforum.timeline.tables import TableError, read_table
 from deforum.timeline.variables import signals_of, sound_file
 from schedules.gate import FUNCTIONS
+from schedules.quoting import LONGEST_NAME, cut
 from schedules.variables import CONSTANTS, VARIABLES, Unheard
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def locate(settings: Settings, files: Lookup) -> tuple[Settings, list[tuple[str,
     for unit in settings.variables:
         path = files.find_file(unit.file)
         if path is None:
-            missing.append(("variables", f"variables, {unit.name}: {files.missing(unit.file)}"))
+            missing.append(("variables", f"variables, {cut(unit.name, LONGEST_NAME)}: {files.missing(unit.file)}"))
         units.append(unit if path is None else replace(unit, file=os.path.abspath(path)))
     return replace(settings, variables=tuple(units)), missing
 
@@ -72,7 +73,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _check_sound(settings)
     names = [unit.name for unit in settings.variables]
     for number, unit in enumerate(settings.variables):
-        where = f"variables, {unit.name}"
+        where = f"variables, {cut(unit.name, LONGEST_NAME)}"
         if not _NAME.fullmatch(unit.name):
             yield "variables", f"{where}: this is no name of a variable; expected letters, digits and _, such as energy"
         elif unit.name in VARIABLES or unit.name in CONSTANTS or unit.name in FUNCTIONS:

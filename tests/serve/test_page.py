@@ -60,11 +60,15 @@ def shown(page: Page) -> int:
 @WIDTHS
 def test_a_run_is_followed_and_scrubbed_by_keyboard(browser: Browser, ask: Client, width: int) -> None:
     id = ask.add(max_frames=60, batch_name="sea", width=64, height=64, zoom="1+t/100")
+    assert wait_for(lambda: ask.run(id)["done"] > 0)
+    ask("POST", f"/api/runs/{id}/pause")  # so that it is not finished before the page is there
+    assert ask.reaches(id, "paused")
     with opened(browser, f"{ask.address}#view=watch", width=width, touch=width == PHONE) as watched:
         page = ready(watched.page)
         page.wait_for_selector("#picture:not([hidden])")
         assert page.is_checked("#live") and page.inner_text("#run-name") == "sea"
         first = shown(page)
+        ask("POST", f"/api/runs/{id}/resume")
         assert wait_for(lambda: shown(page) > first), "it follows the newest frame"
         assert ask.reaches(id, "finished")
         page.locator("#run-state", has_text="finished").wait_for()
