@@ -79,7 +79,7 @@ def go_on_in_another_process(names: Sequence[str], folder: Path) -> None:
 
 
 def test_frames_and_states_are_the_same_from_every_state_in_another_process(tmp_path: Path) -> None:
-    go_on_in_another_process(some(), tmp_path)
+    go_on_in_another_process(some()[::2], tmp_path)  # the long form has all
 
 
 @pytest.mark.long

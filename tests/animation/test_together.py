@@ -120,7 +120,13 @@ def test_a_batch_has_the_frames_of_all_that_are_still_running() -> None:
     together = Together(3, in_batches=True)
     reached: list[list[float]] = [[], [], []]
     works = [work(together, painter, range(n), got) for n, got in zip((1, 4, 2), reached, strict=True)]
-    futures = together.run(works)
+    begun = threading.Barrier(3)  # otherwise one may have ended before the next begins
+
+    def all_begun(animate: Callable[[], int]) -> int:
+        begun.wait(60)
+        return animate()
+
+    futures = together.run([partial(all_begun, each) for each in works])
     assert [future.result() for future in futures if future] == [1, 4, 2]
     assert reached == [[1], [1, 2, 3, 4], [1, 2]]
     assert sum(sizes) == 7 and max(sizes) > 1

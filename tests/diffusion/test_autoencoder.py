@@ -66,6 +66,7 @@ def test_corrections_keep_detail_over_many_passes(vae: AutoencoderKL, drawn: lis
     assert lost["compensated"] < 1.2 < 2 < lost["bare"]
 
 
+@pytest.mark.long
 def test_corrections_do_not_hold_what_moves(vae: AutoencoderKL, drawn: list[Image]) -> None:
     """Slow motions are told from wear: pictures come nearer to where they ought to be than without it."""
     reached = {}

@@ -50,6 +50,7 @@ def diffusers() -> int:
     return sum(type(each) is Diffuser for each in gc.get_objects())
 
 
+@pytest.mark.long
 def test_each_frame_is_decoded_by_its_own(brighter: str) -> None:
     others = diffusers()
     models = KeptModels()

@@ -91,6 +91,7 @@ def test_styles_change_the_picture_and_keep_what_it_shows(style: str) -> None:
     assert abs(np.corrcoef(before, after)[0, 1]) > 0.6
 
 
+@pytest.mark.long
 def test_captions_name_the_style_and_nothing_that_it_hides() -> None:
     found = [world.draw(4, index).facts for index in range(150)]
     styled = [facts for facts in found if facts.style]
