@@ -72,7 +72,8 @@ def plan(arguments: argparse.Namespace) -> int:
             console.put(f"{line}{after}\n")
             told.append({
                 "name": task.name, "folder": str(task.folder), "kind": task.kind, "frames": task.frames,
-                "gpus": task.needs.gpus, "memory_bytes": task.needs.bytes, "after": list(task.after), "command": line,
+                "gpus": task.resources.gpus, "memory_bytes": task.resources.bytes,
+                "after": list(task.after), "command": line,
             })  # fmt: skip
     console.record(tasks=told)
     return OK

@@ -78,13 +78,13 @@ class LocalCrew:
 
     def start(self, task: Task, *, avoid: str = "") -> str:
         free = [worker for worker in self.workers if not worker.task and worker.is_alive]
-        free.sort(key=lambda worker: (worker.name == avoid, worker.model != task.needs.model))
-        if (not free or free[0].model not in ("", task.needs.model)) and len(self.workers) < self.size:
+        free.sort(key=lambda worker: (worker.name == avoid, worker.model != task.resources.model))
+        if (not free or free[0].model not in ("", task.resources.model)) and len(self.workers) < self.size:
             self._begun += 1
             self.workers.append(Worker(f"worker {self._begun}", self._threads, self._told))
             free = [self.workers[-1]]
         worker = free[0]
-        worker.task, worker.model = task.name, task.needs.model or worker.model
+        worker.task, worker.model = task.name, task.resources.model or worker.model
         folder, kind = of_task(task)
         worker.send({"task": task.name, "folder": folder, "kind": kind})
         return worker.name

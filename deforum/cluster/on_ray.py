@@ -110,25 +110,25 @@ class RayCrew:
         return len(self.hands) < self.size or any(hand.task is None for hand in self.hands)
 
     def _kind(self, task: Task) -> Kind:
-        gpus = min(task.needs.gpus, self._gpus)
-        return gpus, task.needs.bytes
+        gpus = min(task.resources.gpus, self._gpus)
+        return gpus, task.resources.bytes
 
     def _free(self, task: Task, avoid: str = "") -> Hand | None:
         gpus, size = self._kind(task)
         free = [hand for hand in self.hands if hand.task is None and hand.kind[0] >= gpus and hand.kind[1] >= size]
-        free.sort(key=lambda hand: (hand.name == avoid, hand.model != task.needs.model, hand.kind))
+        free.sort(key=lambda hand: (hand.name == avoid, hand.model != task.resources.model, hand.kind))
         return free[0] if free else None
 
     def start(self, task: Task, *, avoid: str = "") -> str:
         hand = self._free(task, avoid)
-        other = hand is None or hand.name == avoid or hand.model not in ("", task.needs.model)
+        other = hand is None or hand.name == avoid or hand.model not in ("", task.resources.model)
         if hand is None or (other and len(self.hands) < self.size):
             try:
                 hand = self._hire(task)
             except UserError as error:
                 self._of_here.put((task.name, failure_of(error)))
                 return "no worker"
-        hand.task, hand.model, hand.last = task, task.needs.model or hand.model, None
+        hand.task, hand.model, hand.last = task, task.resources.model or hand.model, None
         try:
             order: tuple[str, str] | Parcel = of_task(task)
             if not hand.shares:

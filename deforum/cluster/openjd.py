@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from deforum.build import Prepared
-from deforum.cluster.tasks import Needs, needs_of
+from deforum.cluster.tasks import Resources, resources_of
 from deforum.errors import UserError
 from deforum.output.inputs import find_inputs, place_of
 from deforum.output.record import Piece
@@ -108,10 +108,10 @@ def _steps(run: Submission, more: str, parameters: dict[str, dict[str, Any]], no
     folder = f"{{{{Param.{OUTPUT}}}}}/{run.name}"
     words += ["-o", f"{{{{Param.{OUTPUT}}}}}", "--name", run.name, "--chunk", str(run.chunk)]
     begin, render, film = f"Begin{more}", f"Render{more}", f"Film{more}"
-    needs = needs_of(run.prepared, run.prepared.settings)
+    resources = resources_of(run.prepared, run.prepared.settings)
     steps = [
         _step(begin, words, None),
-        _step(render, ["--resume", folder, "--progress", "openjd"], begin, needs),
+        _step(render, ["--resume", folder, "--progress", "openjd"], begin, resources),
     ]
     if run.pieces:
         steps[1]["script"] = _script(["--resume", folder, "--piece", "{{Task.Param.Piece}}", "--progress", "openjd"])
@@ -122,13 +122,13 @@ def _steps(run: Submission, more: str, parameters: dict[str, dict[str, Any]], no
     return steps
 
 
-def _step(name: str, words: list[str], after: str | None, needs: Needs | None = None) -> dict[str, Any]:
+def _step(name: str, words: list[str], after: str | None, resources: Resources | None = None) -> dict[str, Any]:
     step: dict[str, Any] = {"name": name}
     if after is not None:
         step["dependencies"] = [{"dependsOn": after}]
-    if needs is not None:
-        amounts = [{"name": "amount.worker.memory", "min": max(1, -(-needs.bytes // (1 << 20)))}]
-        amounts += [{"name": "amount.worker.gpu", "min": needs.gpus}] * bool(needs.gpus)
+    if resources is not None:
+        amounts = [{"name": "amount.worker.memory", "min": max(1, -(-resources.bytes // (1 << 20)))}]
+        amounts += [{"name": "amount.worker.gpu", "min": resources.gpus}] * bool(resources.gpus)
         step["hostRequirements"] = {"amounts": amounts}
     step["script"] = _script(words)
     return step

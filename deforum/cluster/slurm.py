@@ -77,9 +77,10 @@ class SlurmCrew:
 
     def start(self, task: Task, *, avoid: str = "") -> str:
         if not self._here:
-            needs = task.needs
+            resources = task.resources
             self._executor.update_parameters(
-                slurm_job_name=task.name[:60], mem_gb=max(1, -(-needs.bytes // (1 << 30))), gpus_per_node=needs.gpus,
+                slurm_job_name=task.name[:60], mem_gb=max(1, -(-resources.bytes // (1 << 30))),
+                gpus_per_node=resources.gpus,
                 cpus_per_task=self._threads,
             )  # fmt: skip
         job = self._executor.submit(work, str(task.folder), task.kind, self._threads)

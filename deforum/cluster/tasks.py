@@ -25,7 +25,7 @@ FILM_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Needs:
+class Resources:
     """What a task takes of a machine."""
 
     gpus: int = 0
@@ -47,7 +47,7 @@ class Task:
     """render: frames; complete: bring the frames of pieces home, and make films; steps: those behind the render."""
     frames: int = 0
     """Frames to render."""
-    needs: Needs = Needs()
+    resources: Resources = Resources()
     after: tuple[str, ...] = ()
     """Names of the tasks before it."""
 
@@ -61,7 +61,7 @@ def tasks_of(run: RunFolder, prepared: Prepared) -> Plan:
     tasks = [_task(run, prepared, piece) for piece in run.record.pieces if not is_home(run, piece)]
     if not run.record.pieces:
         tasks.append(Task(
-            folder.name, folder, folder, "render", len(run.record.frames), needs_of(prepared, settings)
+            folder.name, folder, folder, "render", len(run.record.frames), resources_of(prepared, settings)
         ))  # fmt: skip
     else:
         before = tuple(task.name for task in tasks)
@@ -69,22 +69,22 @@ def tasks_of(run: RunFolder, prepared: Prepared) -> Plan:
     if settings.chains:
         on_gpu = renders_on_gpu(settings.device)
         tasks.append(Task(
-            f"{folder.name}, steps", folder, folder, "steps", needs=Needs(int(on_gpu)), after=(tasks[-1].name,)
+            f"{folder.name}, steps", folder, folder, "steps", resources=Resources(int(on_gpu)), after=(tasks[-1].name,)
         ))  # fmt: skip
     return tuple(tasks)
 
 
 def _task(run: RunFolder, prepared: Prepared, piece: Piece) -> Task:
     shot = next((each for each in prepared.shots if each.at == piece.at), None)
-    needs = needs_of(prepared, prepared.settings if shot is None else shot.settings)
+    resources = resources_of(prepared, prepared.settings if shot is None else shot.settings)
     name = f"{run.folder.name}, {piece.name}"
     folder = run.folder.absolute()
-    return Task(name, folder, folder / piece.folder, "render", piece.total - piece.first, needs)
+    return Task(name, folder, folder / piece.folder, "render", piece.total - piece.first, resources)
 
 
-def needs_of(prepared: Prepared, settings: Settings) -> Needs:
+def resources_of(prepared: Prepared, settings: Settings) -> Resources:
     """Return what rendering takes; `settings` are those of a shot, or of all of it."""
-    return Needs(int(renders_on_gpu(settings.device)), memory(prepared) or 0, settings.model)
+    return Resources(int(renders_on_gpu(settings.device)), memory(prepared) or 0, settings.model)
 
 
 def check_plan(plan: Sequence[Task]) -> None:

@@ -151,7 +151,7 @@ def test_a_job_of_slurm_asks_for_what_its_task_needs(tmp_path: Path, monkeypatch
     """With an sbatch that takes the script and runs nothing."""
     pytest.importorskip("submitit")
     from deforum.cluster.slurm import open_crew
-    from deforum.cluster.tasks import Needs, Task
+    from deforum.cluster.tasks import Resources, Task
 
     monkeypatch.chdir(tmp_path)
     for name in ("sbatch", "srun"):
@@ -160,7 +160,7 @@ def test_a_job_of_slurm_asks_for_what_its_task_needs(tmp_path: Path, monkeypatch
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     crew = open_crew("gpu", 0, 4)
-    task = Task("film, storm", tmp_path, tmp_path / "storm", "render", 8, Needs(1, 5 << 30, "sdxl"))
+    task = Task("film, storm", tmp_path, tmp_path / "storm", "render", 8, Resources(1, 5 << 30, "sdxl"))
     assert crew.takes(task) and crew.start(task) == "job 12"
     script = Path("script.sh").read_text()
     for line in ("--partition=gpu", "--cpus-per-task=4", "--gpus-per-node=1", "--mem=5GB", "--time=1440"):
