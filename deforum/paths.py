@@ -28,6 +28,11 @@ def only_in(folders: Sequence[Path] | None) -> Iterator[None]:
         _FOLDERS.reset(token)
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be made again. Raises RuntimeError where the user has no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum"
+
+
 def is_allowed(path: Path) -> bool:
     """Whether settings may name a file: see `only_in`."""
     folders = _FOLDERS.get()

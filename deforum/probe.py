@@ -23,6 +23,7 @@ from deforum.build import Prepared
 from deforum.features.table import switched_on
 from deforum.models.machine import peak_memory, renders_on_gpu
 from deforum.needs import work
+from deforum.paths import cache_folder
 
 ENVIRONMENT = "DEFORUM_PROBE"
 """Environment variable: the path of the file, or off, with which nothing is read or kept."""
@@ -168,7 +169,7 @@ def _file() -> Path | None:
         return None
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "probe.json"
+    return cache_folder() / "probe.json"
 
 
 def _read() -> list[tuple[Kind, tuple[Measured, ...]]]:

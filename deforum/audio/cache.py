@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deforum import atomic
+from deforum.paths import cache_folder
 
+FOLDER = "heard"
 VERSION = 1
 """Of the analysis: what another one heard is not used."""
 MOST_KEPT = 200
@@ -22,15 +22,10 @@ MOST_KEPT = 200
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def cache_folder() -> Path:
-    """Return the folder in which what was heard is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "heard"
-
-
 def kept(name: str, make: Callable[[], Arrays]) -> Arrays:
     """Return arrays from the cache, or make and keep them; without a cache that can be written, make them."""
     try:
-        path = cache_folder() / f"{name}-{VERSION}.npz"
+        path = cache_folder() / FOLDER / f"{name}-{VERSION}.npz"
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, KeyError, RuntimeError, EOFError):
@@ -40,7 +35,7 @@ def kept(name: str, make: Callable[[], Arrays]) -> Arrays:
             raise
     arrays = make()
     with contextlib.suppress(OSError, RuntimeError):
-        path = cache_folder() / f"{name}-{VERSION}.npz"
+        path = cache_folder() / FOLDER / f"{name}-{VERSION}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         np.savez(content, **arrays)  # type: ignore[arg-type]

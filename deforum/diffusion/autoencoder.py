@@ -11,7 +11,7 @@ from torch import nn
 
 from deforum.diffusion.compensation import SHARE, linear_path
 from deforum.diffusion.faults import Fault, blank, guarded, not_finite
-from deforum.diffusion.networks.packed import PACKED, is_packable
+from deforum.diffusion.networks.packed import PACKED, faster_forms
 from deforum.diffusion.tiles import in_tiles
 from deforum.models.device import execution_device
 from deforum.models.faster import Faster
@@ -42,8 +42,11 @@ class Autoencoder:
         """
         self._vae = vae
         encode, decode = partial(_encode, vae), partial(_decode, vae)
-        self._read = Faster("the encoder", vae, encode, lambda: partial(_encode, pack(vae, PACKED)), is_packable)
-        self._draw = Faster("the decoder", vae, decode, lambda: partial(_decode, pack(vae, PACKED)), is_packable)
+        forms = partial(faster_forms, vae)
+        self._read = Faster("the encoder", vae, encode, forms(encode, lambda: partial(_encode, pack(vae, PACKED))))
+        self._draw = Faster("the decoder", vae, decode, forms(decode, lambda: partial(_decode, pack(vae, PACKED))))
+        self._read.prefetch()
+        self._draw.prefetch()
         self._tiled = tiled
         self._path = linear_path(vae) if compensates else None
         self._refinement = refinement if self._path is None else 0

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from deforum.models.open_vino import side_by_side
+
 
 @dataclass(frozen=True)
 class Cores:
@@ -25,7 +27,8 @@ class Cores:
         token = _shared.set((self, share))
         torch.set_num_threads(share)  # of this thread only
         try:
-            yield
+            with side_by_side(threads):
+                yield
         finally:
             torch.set_num_threads(self.all)
             _shared.reset(token)

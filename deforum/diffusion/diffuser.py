@@ -40,6 +40,7 @@ from deforum.diffusion.sampling.walk import Walk
 from deforum.diffusion.windows import Make, in_windows
 from deforum.errors import UserError
 from deforum.models.branches import NOTHING, adapting
+from deforum.models.open_vino import side_by_side
 from deforum.models.room import Room, room_of, within_memory
 from deforum.models.transfer import stays_on, upload
 from deforum.pixels.image import Image
@@ -258,7 +259,7 @@ class Diffuser:
         @torch.inference_mode()
         def work(part: Sequence[Task]) -> list[Image]:
             torch.set_num_threads(max(1, cores // crews))  # holds for this thread only
-            with shared():
+            with shared(), side_by_side(crews):
                 return self._diffuse(plan, part, width, height, seed_size)
 
         bounds = [len(tasks) * i // crews for i in range(crews + 1)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from pathlib import Path
 
 from deforum import atomic
+from deforum.paths import cache_folder
 
 KEPT_ABOVE = 2**24
 """Bytes above which a digest is kept in a file in the user's cache."""
@@ -74,7 +74,7 @@ def _key(name: str, size: int, mtime: float) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deforum" / "digests.json"
+    return cache_folder() / "digests.json"
 
 
 def _read_cache() -> dict[str, str]:

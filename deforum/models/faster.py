@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -16,38 +18,84 @@ Run = Callable[..., Any]
 """Returns a tensor, or a tuple of them."""
 
 SMALL = 256 * 2**20
-"""Bytes of weights up to which a network may be held twice, in its own form and in the faster one."""
+"""Bytes of weights up to which a network may be held twice, in its own form and in a faster one."""
 TOLERANCE = 1e-4
 """Largest difference of the results, relative to the largest value where that is over 1."""
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Form:
+    """A faster form of a network's function."""
+
+    make: Callable[[], Run]
+    """Returns it: a function of the same tensors."""
+    suits: Callable[[Any], bool]
+    """Whether it may be used for the network where and as that is, and for the inputs of adapters of this thread."""
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """A faster form that is kept from process to process, for the shapes of inputs for which it gave the same."""
+
+    def recall(self, *inputs: Tensor | None) -> bool:
+        """Return whether it is there for inputs of these shapes, and needs no comparison."""
+        ...
+
+    def keep(self, *inputs: Tensor | None) -> None:
+        """Keep it for these shapes: it gives the same as the network."""
+        ...
+
+    def prefetch(self) -> None:
+        """Load what was used last."""
+        ...
+
+
 class Faster:
-    """A function of tensors by a network, in a faster form that is made when it is first called.
+    """A function of tensors by a network, in the first of several faster forms that gives the same results.
 
-    `make` returns the faster form, a function of the same tensors. Its result is compared with that of `plain` for each
-    new shape of inputs. Where it differs by more than `TOLERANCE`, or cannot be made, `plain` is used from then on, and
-    a warning says so once. All calls with one shape use the same form, also the first, so that results do not depend on
-    what was rendered before. Calls by several threads at once are allowed.
+    Forms are made when the function is first called. The result of one is compared with that of `plain` for each new
+    shape of inputs, or was in an earlier process, see `Kept`. Where it differs by more than `TOLERANCE`, or cannot be
+    made, the next one is tried, in the end `plain`, and a warning says so once. All calls with one shape use the same
+    form, also the first, so that results do not depend on what was rendered before. Calls by several threads at once
+    are allowed.
 
-    `plain` is also used while hooks are attached to the network, and where `suits` finds it unsuitable, as after a
-    conversion to another precision or device. The faster form is made again after weights have changed; changes through
-    `Tensor.data` are not noticed.
+    `plain` is also used while hooks are attached to the network, and where no form suits, as after a conversion to
+    another precision or device. Forms are made again after weights have changed; changes through `Tensor.data` are not
+    noticed.
     """
 
-    def __init__(
-        self, name: str, network: Any, plain: Run, make: Callable[[], Run], suits: Callable[[Any], bool]
-    ) -> None:
-        """`name` is for the warning: "the UNet"."""
-        self._name, self._network, self._plain, self._make, self._suits = name, network, plain, make, suits
+    def __init__(self, name: str, network: Any, plain: Run, forms: Sequence[Form]) -> None:
+        """`name` is for the warning: "the UNet". `forms`: the fastest one first."""
+        self._name, self._network, self._plain, self._forms = name, network, plain, forms
         self._lock = threading.Lock()
         self._parts: list[Any] = []
         self._weights: list[Tensor] = []
         self._is_small = False
         self._state: object = None
-        self._form: Run | None = None
-        self._equal: dict[tuple[Any, ...], bool] = {}
+        self._made: dict[int, Run] = {}
+        """Forms that were made, by their places."""
+        self._chosen: dict[tuple[Any, ...], Run] = {}
+        self._warned = False
+
+    def prefetch(self) -> None:
+        """Begin to load, in a thread, what earlier processes kept. The network must be where it will run."""
+        threads = torch.get_num_threads()
+
+        def work() -> None:
+            torch.set_num_threads(threads)  # a form may be for a number of threads
+            with torch.inference_mode(), suppress(Exception):  # told when the function is called
+                state = self._look()
+                if state is None or not self._forms[0].suits(self._network):
+                    return
+                with self._lock:
+                    self._renew(state)
+                    run = self._form(0)
+                if isinstance(run, Kept):
+                    run.prefetch()
+
+        threading.Thread(target=work, name="prefetch").start()  # a process does not end within a library's loading
 
     def __call__(self, *inputs: Tensor | None) -> Any:
         state = None if PLAIN in current() else self._look()
@@ -56,16 +104,28 @@ class Faster:
         shapes = tuple(None if each is None else (each.shape, each.dtype) for each in inputs)
         key = (shapes, *sorted(current()))  # with an adapter it is another function
         with self._lock:
-            if state != self._state:
-                self._state, self._form, self._equal = state, None, {}
-            if key not in self._equal:
-                self._equal[key] = self._try(inputs)
-            form = self._form if self._equal[key] else None
-        return self._plain(*inputs) if form is None else form(*inputs)
+            self._renew(state)
+            chosen = self._chosen.get(key)
+            if chosen is None:
+                chosen = self._chosen[key] = self._choose(inputs)
+        return chosen(*inputs)
+
+    def _renew(self, state: object) -> None:
+        """Forget forms of other weights."""
+        if state != self._state:
+            self._state, self._made, self._chosen = state, {}, {}
+
+    def _form(self, place: int) -> Run:
+        """Return a form, made if it is not there."""
+        run = self._made.get(place)
+        if run is None:
+            run = self._made[place] = self._forms[place].make()
+        return run
 
     def _look(self) -> object:
-        """Return what the faster form depends on; None where it must not be used."""
-        if not torch.is_inference_mode_enabled() or not self._suits(self._network):
+        """Return what the faster forms depend on; None where none must be used."""
+        suited = tuple(form.suits(self._network) for form in self._forms)
+        if not torch.is_inference_mode_enabled() or not any(suited):
             return None
         if not self._parts:  # listing them takes longer than looking at them
             self._weights = list(self._network.parameters())
@@ -77,25 +137,40 @@ class Faster:
             return None  # changes to them are not counted
         return self._weights[0].data_ptr(), sum(weight._version for weight in self._weights)
 
-    def _try(self, inputs: tuple[Tensor | None, ...]) -> bool:
-        """Make the faster form, unless it is there, and compare."""
-        right = _all_of(self._plain(*inputs))
-        if not all(each.isfinite().all() for each in right):
-            return False
-        try:
-            if self._form is None:
-                self._form = self._make()
-            made = _all_of(self._form(*inputs))
-            error = max(
-                float((one - other).abs().max() / other.abs().max().clamp(min=1))
-                for one, other in zip(made, right, strict=True)
-            )
-            problem = "" if error <= TOLERANCE else f"it differs by {error:.1e}"
-        except Exception as reason:  # operations of other versions of torch, or of other processors
-            problem = str(reason).splitlines()[0][:200] or type(reason).__name__
-        if problem and not any(equal is False for equal in self._equal.values()):
-            _log.warning("%s runs in its slower form; the faster one fails here: %s", self._name, problem)
-        return not problem
+    def _choose(self, inputs: tuple[Tensor | None, ...]) -> Run:
+        """Return the first form that suits and gives the same for these inputs."""
+        right: tuple[Tensor, ...] | None = None
+        for place, form in enumerate(self._forms):
+            if not form.suits(self._network):
+                continue
+            try:
+                run = self._form(place)
+                if isinstance(run, Kept) and run.recall(*inputs):
+                    return run
+                if right is None:
+                    right = _all_of(self._plain(*inputs))
+                if not all(each.isfinite().all() for each in right):
+                    return self._plain
+                problem = _difference(_all_of(run(*inputs)), right)
+                if not problem:
+                    if isinstance(run, Kept):
+                        run.keep(*inputs)
+                    return run
+            except Exception as reason:  # operations of other versions of torch, or of other processors
+                problem = str(reason).splitlines()[0][:200] if str(reason) else type(reason).__name__
+            if not self._warned:
+                self._warned = True
+                _log.warning("%s runs in a slower form; the fastest one fails here: %s", self._name, problem)
+        return self._plain
+
+
+def _difference(made: Sequence[Tensor], right: Sequence[Tensor]) -> str:
+    """Say how results differ from the right ones; "" where they do not."""
+    error = max(
+        float((one - other).abs().max() / other.abs().max().clamp(min=1))
+        for one, other in zip(made, right, strict=True)
+    )
+    return "" if error <= TOLERANCE else f"it differs by {error:.1e}"
 
 
 def _all_of(result: Any) -> tuple[Tensor, ...]:

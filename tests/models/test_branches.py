@@ -12,7 +12,7 @@ from torch import nn
 
 from deforum.models.branches import Branch, Branched, adapting, branch_off, current, own_type
 from deforum.models.captured import Captured
-from deforum.models.faster import Faster
+from deforum.models.faster import Faster, Form
 from deforum.models.packing import Conv, Linear, is_supported
 
 Tensor = torch.Tensor
@@ -112,7 +112,7 @@ def test_a_recording_serves_for_all_weights_of_the_same_adapters() -> None:
 
 def test_a_faster_form_is_compared_again_with_other_adapters() -> None:
     made = layer("a")
-    forgets = Faster("it", made, made, lambda: layer(), lambda network: True)
+    forgets = Faster("it", made, made, [Form(lambda: layer(), lambda network: True)])
     with torch.inference_mode():
         assert torch.equal(forgets(X), layer()(X))
         with adapting({"a": 1.0}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from deforum.models import faster
-from deforum.models.faster import TOLERANCE, Faster
+from deforum.models.faster import TOLERANCE, Faster, Form
 
 Tensor = torch.Tensor
 
@@ -22,7 +23,7 @@ class Case:
         self.network = nn.Linear(3, 3).requires_grad_(False)
         self.plain, self.fast, self.made = 0, 0, 0
         self.error = error
-        self.run = Faster("the layer", self.network, self._plain, self._make, lambda layer: layer.weight.is_cpu)
+        self.run = Faster("the layer", self.network, self._plain, [Form(self._make, lambda layer: layer.weight.is_cpu)])
 
     def _plain(self, x: Tensor) -> Tensor:
         self.plain += 1
@@ -63,7 +64,7 @@ def test_a_form_that_differs_is_not_used(error: float, caplog: pytest.LogCapture
         assert case.counted(times=3)[0] == 4
         case.counted(rows=5)
     [said] = caplog.messages
-    assert said.startswith("the layer runs in its slower form")
+    assert said.startswith("the layer runs in a slower form")
 
 
 def test_a_form_that_cannot_be_made_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,4 +101,58 @@ def test_a_faulty_result_is_left_to_the_guard(caplog: pytest.LogCaptureFixture) 
     case = Case()
     with torch.inference_mode():
         assert case.run(torch.full((2, 3), torch.inf)).isnan().any() or case.plain
-    assert case.made == 0 and not caplog.messages
+    assert case.fast == 0 and not caplog.messages
+
+
+class Recorded:
+    """A form of a layer that is kept, and what was asked of it."""
+
+    def __init__(self, layer: nn.Linear, known: set[int], error: float = 0.0) -> None:
+        self.layer, self.known, self.error = layer, known, error
+        self.kept: list[int] = []
+        self.prefetched = threading.Event()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x @ self.layer.weight.T + self.layer.bias + self.error
+
+    def recall(self, x: Tensor) -> bool:
+        return len(x) in self.known
+
+    def keep(self, x: Tensor) -> None:
+        self.kept.append(len(x))
+
+    def prefetch(self) -> None:
+        self.prefetched.set()
+
+
+def test_the_first_form_that_gives_the_same_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    layer = nn.Linear(3, 3).requires_grad_(False)
+    wrong, right = Recorded(layer, set(), error=1.0), Recorded(layer, set())
+    unsuitable = Form(lambda: pytest.fail("made"), lambda _: False)
+    forms = [unsuitable, Form(lambda: wrong, lambda _: True), Form(lambda: right, lambda _: True)]
+    run = Faster("the layer", layer, layer, forms)
+    with torch.inference_mode():
+        for rows in (2, 2, 5):
+            assert torch.allclose(run(torch.ones(rows, 3)), layer(torch.ones(rows, 3)), atol=1e-6)
+    assert wrong.kept == [] and right.kept == [2, 5]  # each shape is kept once
+    assert len(caplog.messages) == 1
+
+
+def test_what_was_compared_before_is_not_compared_again() -> None:
+    layer = nn.Linear(3, 3).requires_grad_(False)
+    form = Recorded(layer, {2}, error=1.0)  # so that it is seen which one is used
+    plain: list[int] = []
+
+    def counted(x: Tensor) -> Tensor:
+        plain.append(len(x))
+        out: Tensor = layer(x)
+        return out
+
+    run = Faster("the layer", layer, counted, [Form(lambda: form, lambda _: True)])
+    run.prefetch()
+    assert form.prefetched.wait(10)
+    with torch.inference_mode():
+        assert torch.allclose(run(torch.ones(2, 3)), layer(torch.ones(2, 3)) + 1)
+        assert plain == []
+        assert torch.allclose(run(torch.ones(5, 3)), layer(torch.ones(5, 3)))
+    assert plain == [5, 5] and form.kept == []

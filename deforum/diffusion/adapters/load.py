@@ -14,7 +14,7 @@ from deforum.diffusion.adapters.names import adapter_names, todays_names
 from deforum.diffusion.families.parts import read_parts
 from deforum.diffusion.networks.controlnet import ControlNet
 from deforum.diffusion.networks.files import Config
-from deforum.diffusion.networks.packed import PackedControlNet, is_packable
+from deforum.diffusion.networks.packed import PackedControlNet, faster_forms
 from deforum.errors import UserError
 from deforum.models.captured import Captured, CudaRecord
 from deforum.models.catalogue import find_function
@@ -70,7 +70,7 @@ def _load(source: ControlSource, dtype: torch.dtype, room: Room) -> Unit:
     def plain(x: Tensor, time: Tensor, tokens: Tensor, guidance: None, *rest: Tensor | None) -> Any:
         return fast(x, time, tokens, *rest)
 
-    run = Faster("the ControlNet", fast, plain, lambda: PackedControlNet(network), is_packable)
+    run = Faster("the ControlNet", fast, plain, faster_forms(fast, plain, lambda: PackedControlNet(network)))
     return OwnUnit(fast, reader, run, source.pools)
 
 

@@ -17,7 +17,7 @@ from deforum.diffusion.families.clip import ClipReader, Encoder
 from deforum.diffusion.families.find import ModelSource
 from deforum.diffusion.families.model import Conditioning, Denoise, Model, Pull, in_rounds
 from deforum.diffusion.families.parts import read_parts
-from deforum.diffusion.networks.packed import PackedUNet, is_packable
+from deforum.diffusion.networks.packed import PackedUNet, faster_forms
 from deforum.diffusion.networks.unet import UNet
 from deforum.diffusion.prompts.encode import Embedding
 from deforum.diffusion.sampling.sigmas import NoiseSchedule
@@ -129,6 +129,7 @@ class StableDiffusion:
     def settled(self, name: str) -> Self:
         """Determine the prediction type by `look_at_prediction`, where the model's file does not state it."""
         if self.schedule.prediction:
+            self.fast.prefetch()
             return self
         config, size = self.unet.config, 8 * _LOOK
         projected = getattr(config, "projection_class_embeddings_input_dim", None) or 0
@@ -172,7 +173,7 @@ class StableDiffusion:
             residuals, features = self.unet.apart(added)
             return self._plain(x, time, tokens, guidance, Added(tuple(residuals), tuple(features)))
 
-        return Faster("the UNet", self.unet, plain, lambda: PackedUNet(self.unet), is_packable)
+        return Faster("the UNet", self.unet, plain, faster_forms(self.unet, plain, lambda: PackedUNet(self.unet)))
 
     def _extra(self, pulls: Sequence[Pull], width: int, height: int) -> dict[str, Any]:
         """Return additional keyword inputs of the UNet for a batch of pulls."""

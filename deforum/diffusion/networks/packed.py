@@ -16,7 +16,7 @@ Results are those of the plain modules, except for rounding. For float32 on a CP
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -31,7 +31,10 @@ from deforum.diffusion.networks.autoencoder_kl import AutoencoderKL
 from deforum.diffusion.networks.controlnet import ControlNet
 from deforum.diffusion.networks.image_tokens import ImageAttention, images_of, text_of
 from deforum.diffusion.networks.unet import TimeEmbedding, UNet
+from deforum.models import open_vino
 from deforum.models.branches import Inputs, adapting, current
+from deforum.models.faster import Form
+from deforum.models.open_vino import Graph
 from deforum.models.packing import Conv, Forms, Linear, Makers, Pair, Part, Weights, is_supported, pack
 
 Tensor = torch.Tensor
@@ -307,13 +310,27 @@ def _rejoined(parts: Sequence[Any]) -> Any:
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
+def faster_forms(network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]]) -> list[Form]:
+    """Return the faster forms of a function `plain` by a network: OpenVINO's graph, and the one that `packed` makes."""
+    return [Form(lambda: Graph(network, plain), is_a_graph), Form(packed, is_packable)]
+
+
+def is_a_graph(network: Any) -> bool:
+    """Whether OpenVINO may run a network where and as it is: without adapters, whose weights change."""
+    return not current() and _is_usual(network) and open_vino.is_supported()
+
+
 def is_packable(network: Any) -> bool:
-    """Whether the packed forms cover a network where and as it is: one of ours in float32 on a CPU."""
+    """Whether the packed forms cover a network where and as it is."""
+    return _is_usual(network) and is_supported()
+
+
+def _is_usual(network: Any) -> bool:
+    """Whether a network is one of ours in float32 on a CPU."""
     return (
         isinstance(network, UNet | AutoencoderKL | ControlNet)
         and not isinstance(getattr(network, "add_embedding", None), TimeEmbedding)  # of XL, which is large
         and network.device.type == "cpu"
         and "computes_on" not in network.__dict__  # it waits there for its turn on a graphics card
         and network.dtype == torch.float32
-        and is_supported()
     )

@@ -1,0 +1,337 @@
+"""Networks as graphs of OpenVINO, for processors.
+
+torch starts a network's operations one after the other, from Python; a small network spends as long on that, and on
+bringing data from one layout into another, as on arithmetic. OpenVINO has the whole network: it joins operations,
+chooses layouts for all of them, and takes less than half of the time. For float32 on x86-64, in inference mode.
+
+Making a graph takes seconds (the network is traced, converted and compiled for each shape of its inputs). So graphs are
+kept in the user's cache, by the digest of the weights and of what else they depend on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import platform
+import sys
+import threading
+import warnings
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deforum import atomic
+from deforum.paths import cache_folder
+
+Tensor = torch.Tensor
+Run = Callable[..., Any]
+
+ENVIRONMENT = "DEFORUM_OPENVINO"
+"""Environment variable: off, and networks run by torch alone."""
+VERSION = 1
+"""Of the way from a network to a graph: graphs that were made in another way are not used."""
+MOST = 4
+"""Shapes of inputs of a network whose graphs are held; each holds the weights in a layout of its own."""
+MOST_KEPT = 2**30
+"""Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
+SUFFIX = ".graph"
+SUM = 4
+"""Bytes of the checksum with which a file begins. The shape follows, as a line of JSON, and the graph."""
+LATEST = 2
+"""Graphs of a network that are loaded before they are needed: a run has up to two sizes, with and without a margin."""
+
+_beside: ContextVar[int] = ContextVar("beside", default=1)
+"""Threads that evaluate networks at the same time, each with its share of the cores."""
+
+
+@contextmanager
+def side_by_side(threads: int) -> Iterator[None]:
+    """Within the block, this thread is one of `threads` that evaluate networks at the same time."""
+    token = _beside.set(threads)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+
+
+def is_supported() -> bool:
+    """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
+    return os.environ.get(ENVIRONMENT, "").casefold() not in ("off", "none", "0") and _is_here()
+
+
+@cache
+def _is_here() -> bool:
+    return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
+
+
+class Graph:
+    """A function of tensors by a network, for each shape of its inputs as a graph. Several threads may call it at once.
+
+    It is kept from process to process, see `faster.Kept`.
+    """
+
+    def __init__(self, network: nn.Module, run: Run) -> None:
+        """`run` is the function: of tensors, or None in their place, with a tensor or a tuple of tensors as result."""
+        self._network, self._run = network, run
+        self._made: OrderedDict[Shape, Compiled] = OrderedDict()
+        self._lock = threading.Lock()
+        self._weights = ""
+
+    def __call__(self, *inputs: Tensor | None) -> Any:
+        shape = Shape.of(inputs)
+        with self._lock:
+            made = self._made.get(shape)
+            if made is None:
+                made = self._recalled(shape) or self._add(shape, compiled(self._network, self._run, inputs, shape))
+            self._made.move_to_end(shape)
+        return made([each for each in inputs if each is not None])
+
+    def recall(self, *inputs: Tensor | None) -> bool:
+        shape = Shape.of(inputs)
+        with self._lock:
+            return shape in self._made or self._recalled(shape) is not None
+
+    def keep(self, *inputs: Tensor | None) -> None:
+        shape = Shape.of(inputs)
+        with self._lock:
+            made = self._made.get(shape)
+            if made is not None:
+                keep(self._digest, shape, made.model)
+
+    def prefetch(self) -> None:
+        for shape in latest_kept(self._digest):
+            if shape.threads == torch.get_num_threads():
+                with self._lock:
+                    if shape not in self._made:
+                        self._recalled(shape)
+
+    def _recalled(self, shape: Shape) -> Compiled | None:
+        """Return the graph for a shape from the cache."""
+        made = read_kept(self._digest, shape)
+        return None if made is None else self._add(shape, Compiled(made))
+
+    def _add(self, shape: Shape, made: Compiled) -> Compiled:
+        self._made[shape] = made
+        if len(self._made) > MOST:
+            self._made.popitem(last=False)
+        return made
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest(self._network)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a graph is made for."""
+
+    inputs: tuple[tuple[str, tuple[int, ...]] | None, ...]
+    """Type and shape of each input; None where there is none."""
+    threads: int
+    streams: int
+    """Threads that evaluate the network at the same time; each has `threads` cores."""
+
+    @classmethod
+    def of(cls, inputs: Sequence[Tensor | None]) -> Shape:
+        """Return it for inputs, with the threads as they are now."""
+        shapes = (None if each is None else (str(each.dtype), tuple(each.shape)) for each in inputs)
+        return cls(tuple(shapes), torch.get_num_threads(), _beside.get())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": self.threads * self.streams,
+            "NUM_STREAMS": self.streams,
+            "ENABLE_CPU_PINNING": False,  # other processes and threads want cores too
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A graph for one shape of inputs."""
+
+    model: Any
+    _idle: list[Any] = field(default_factory=list)
+    """Requests that no thread uses now; each holds memory for what is computed."""
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Any:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self.model.create_infer_request()
+        try:
+            made = request.infer([each.contiguous().numpy() for each in inputs], share_inputs=True)
+            results = [_laid_out(torch.from_numpy(made[index])) for index in range(len(made))]
+        finally:
+            self._idle.append(request)
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    """Return a result in the layout of torch's networks."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+class _Closed(nn.Module):
+    """A network as a function of those inputs that are there."""
+
+    def __init__(self, network: nn.Module, run: Run, there: Sequence[bool]) -> None:
+        super().__init__()
+        self.network, self._run_it, self._there = network, run, there
+
+    def forward(self, *given: Tensor) -> Any:
+        rest = iter(given)
+        return self._run_it(*(next(rest) if there else None for there in self._there))
+
+
+def compiled(network: nn.Module, run: Run, inputs: Sequence[Tensor | None], shape: Shape) -> Compiled:
+    """Make the graph of a function of tensors by a network."""
+    import openvino
+
+    return Compiled(openvino.Core().compile_model(converted(network, run, inputs), "CPU", shape.options))
+
+
+def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> Any:
+    """Trace a function of tensors by a network, and return it as a model of OpenVINO for inputs of these shapes."""
+    # The parts beneath openvino.convert_model, which reports each use to its makers, and takes three times as long.
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    types = {torch.float32: openvino.Type.f32, torch.int64: openvino.Type.i64}
+    closed = _Closed(network, run, [each is not None for each in inputs]).train(network.training)
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes become constants, as they should; tracing is deprecated
+        given = tuple(each.clone() for each in inputs if each is not None)
+        trace: Callable[..., Any] = torch.jit.trace
+        traced = torch.jit.freeze(trace(closed, given, check_trace=False))
+        front = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, skip_freeze=True)  # the front end does not hold it
+        model = front.load(decoder)
+        for place, each in zip(model.get_inputs(), given, strict=True):
+            model.set_element_type(place, types[each.dtype])
+            model.set_partial_shape(place, openvino.PartialShape(list(each.shape)))
+        return front.convert(model)
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def digest(network: nn.Module) -> str:
+    """Return a digest of what a network computes: its code, its modules with their attributes, and their weights."""
+    whole = hashlib.blake2b(digest_size=16)
+    for name, module in network.named_modules():
+        # A replaced forward counts by its name, as a shortcut past a residual branch does.
+        facts = {key: _plain(value) for key, value in vars(module).items() if key not in _TORCHS}
+        whole.update(repr((name, _code_of(type(module)), sorted(facts.items()))).encode())
+    with torch.inference_mode():
+        for name, tensor in network.state_dict().items():
+            bits = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()
+            whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {zlib.crc32(bits)}".encode())
+    return whole.hexdigest()
+
+
+_TORCHS = frozenset(vars(nn.Module()))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of the language's own types, in which no addresses stand; of another one its type's name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return sorted((str(key), _plain(each)) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+@cache
+def _code_of(kind: type[nn.Module]) -> tuple[str, int]:
+    """Return the name of a class and a checksum of the file that defines it; 0 of torch's, whose version counts."""
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    is_torchs = path is None or kind.__module__.startswith("torch.")
+    return f"{kind.__module__}.{kind.__qualname__}", 0 if is_torchs else zlib.crc32(Path(str(path)).read_bytes())
+
+
+def keep(network: str, shape: Shape, model: Any) -> None:
+    """Put a graph of a network, given by its digest, into the cache, if that can be written."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = _file(network, shape)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(asdict(shape)).encode() + b"\n" + model.export_model().getvalue()
+        atomic.write(path, _sum(content) + content)
+        room = MOST_KEPT
+        for each in _by_use(path.parent, "*"):
+            room -= each.stat().st_size
+            if room < 0:
+                each.unlink(missing_ok=True)
+
+
+def read_kept(network: str, shape: Shape) -> Any:
+    """Return a graph of a network from the cache; None where there is none, or a damaged one."""
+    import openvino
+
+    try:
+        path = _file(network, shape)
+        content = path.read_bytes()
+        if _sum(content[SUM:]) != content[:SUM]:
+            return None  # OpenVINO does not look, and stops the process
+        os.utime(path)
+        graph = io.BytesIO(content[content.index(b"\n", SUM) + 1 :])
+        return openvino.Core().import_model(graph, "CPU", shape.options)
+    except (OSError, RuntimeError):  # OpenVINO's errors too: of another build of the same version
+        return None
+
+
+def latest_kept(network: str) -> list[Shape]:
+    """Return the shapes of the graphs of a network that were used last, in the order in which they were."""
+    found = []
+    with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+        for path in reversed(_by_use(_folder(), network)[:LATEST]):
+            with path.open("rb") as file:
+                about = json.loads(file.read(SUM + 10_000)[SUM:].partition(b"\n")[0])
+            inputs = (None if each is None else (str(each[0]), tuple(map(int, each[1]))) for each in about["inputs"])
+            found.append(Shape(tuple(inputs), int(about["threads"]), int(about["streams"])))
+    return found
+
+
+def _sum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(SUM)  # a cryptographic one takes as long as reading the file
+
+
+def _file(network: str, shape: Shape) -> Path:
+    """Return the file of a graph, named by all that the graph depends on."""
+    about = repr((VERSION, shape, *_machine())).encode()
+    return _folder() / f"{network}-{hashlib.blake2b(about, digest_size=8).hexdigest()}{SUFFIX}"
+
+
+def _folder() -> Path:
+    return cache_folder() / "graphs"
+
+
+def _by_use(folder: Path, network: str) -> list[Path]:
+    """List the files of a network, those that were used last first."""
+    return sorted(folder.glob(f"{network}-*{SUFFIX}"), key=lambda file: file.stat().st_mtime, reverse=True)
+
+
+@cache
+def _machine() -> tuple[str, ...]:
+    """Return what a graph depends on here: the libraries, and the processor, for whose instructions it holds code."""
+    import openvino
+
+    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"), torch.backends.cpu.get_cpu_capability()
+    return openvino.get_version(), torch.__version__, *processor

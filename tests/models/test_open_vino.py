@@ -1,0 +1,191 @@
+"""Networks as graphs of OpenVINO: the same results as torch's, kept from process to process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from deforum.models import open_vino
+from deforum.models.open_vino import Graph, digest, is_supported, side_by_side
+
+Tensor = torch.Tensor
+
+pytestmark = pytest.mark.skipif(not is_supported(), reason="OpenVINO is not here, or not for this processor")
+
+
+class Net(nn.Module):
+    """Two inputs, of which the second may be None, and two results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8)
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+        y = nn.functional.silu(self.norm(self.conv(x)))
+        y = y if added is None else y + added[:, :, None, None]
+        return y, y.mean((2, 3))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "deforum" / "graphs"
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def no_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, a graph that is made anew is an error."""
+    monkeypatch.setattr(open_vino, "compiled", lambda *_: pytest.fail("made anew"))
+
+
+def same(run: Graph, net: Net, *inputs: Tensor | None) -> None:
+    made, right = run(*inputs), net(*inputs)
+    assert len(made) == len(right) == 2
+    for one, other in zip(made, right, strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+
+
+def seen(rows: int, height: int, width: int) -> Tensor:
+    return torch.rand(rows, 3, height, width)
+
+
+def test_a_graph_gives_what_the_network_gives_for_each_shape() -> None:
+    net = Net()
+    run = Graph(net, net)
+    for shape in ((1, 8, 8), (2, 5, 9), (1, 8, 8)):
+        x = seen(*shape)
+        same(run, net, x, None)
+        same(run, net, x.contiguous(memory_format=torch.channels_last), torch.rand(len(x), 8))
+    assert run(seen(1, 8, 8), None)[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_results_are_the_callers_own() -> None:
+    net = Net()
+    run = Graph(net, net)
+    first, x = run(seen(1, 8, 8), None)[0], seen(1, 8, 8)
+    before = first.clone()
+    run(x, None)
+    assert torch.equal(first, before)
+
+
+def test_a_graph_is_kept_for_the_next_process(cache: Path, request: pytest.FixtureRequest) -> None:
+    net, x = Net(), seen(1, 8, 8)
+    run = Graph(net, net)
+    assert not run.recall(x, None)
+    run(x, None)
+    assert not list(cache.glob("*"))  # not before its results were compared
+    run.keep(x, None)
+    request.getfixturevalue("no_making")
+    again = Graph(Net(), net)
+    assert again.recall(x, None) and not again.recall(seen(1, 8, 9), None)
+    same(again, net, x, None)
+    early = Graph(Net(), net)
+    early.prefetch()
+    (only,) = cache.glob("*")
+    only.unlink()
+    same(early, net, x, None)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-10], lambda b: b[:50] + b"?" + b[51:], lambda b: b"", lambda b: b"{}"]
+)
+def test_a_damaged_graph_is_made_anew(cache: Path, damage: Any) -> None:
+    net, x = Net(), seen(1, 8, 8)
+    run = Graph(net, net)
+    run(x, None)
+    run.keep(x, None)
+    (file,) = cache.glob("*")
+    file.write_bytes(damage(file.read_bytes()))
+    again = Graph(net, net)
+    again.prefetch()
+    assert not again.recall(x, None)
+    same(again, net, x, None)
+
+
+def test_other_weights_other_layers_and_other_threads_have_graphs_of_their_own(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, x = Net(), seen(1, 8, 8)
+    run = Graph(net, net)
+    run(x, None)
+    run.keep(x, None)
+    other = Net()
+    other.conv.weight[0, 0, 0, 0] += 1e-6
+    assert digest(other) != digest(net) == digest(Net())
+    assert not Graph(other, other).recall(x, None)
+    less = Net()
+    less.norm = nn.GroupNorm(4, 8)  # the same weights
+    assert digest(less) != digest(net)
+    wrapped = Net()
+    wrapped.conv.padding_mode = "circular"
+    skipped = Net()
+    skipped.norm.__dict__["forward"] = nn.functional.silu
+    told = Net()
+    told.tiles = {"x": True, "y": False}  # type: ignore[assignment]
+    assert len({digest(each) for each in (net, wrapped, skipped, told)}) == 4
+    with side_by_side(2):
+        assert not Graph(net, net).recall(x, None)
+    monkeypatch.setattr(open_vino, "VERSION", -1)
+    assert not Graph(net, net).recall(x, None)
+
+
+def test_the_graphs_that_were_not_used_for_long_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    run, sizes = Graph(net, net), (8, 9, 10)
+    for age, size in enumerate(sizes):
+        run(seen(1, size, size), None)
+        run.keep(seen(1, size, size), None)
+        newest = max(cache.glob("*"), key=lambda file: file.stat().st_mtime)
+        os.utime(newest, (1000 + age, 1000 + age))
+    assert Graph(net, net).recall(seen(1, 8, 8), None)  # used: now the newest
+    monkeypatch.setattr(open_vino, "MOST_KEPT", 100 + sum(file.stat().st_size for file in cache.glob("*")))
+    run(seen(1, 11, 11), None)
+    run.keep(seen(1, 11, 11), None)
+    there = [size for size in (*sizes, 11) if Graph(net, net).recall(seen(1, size, size), None)]
+    assert there == [8, 10, 11]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    net, x = Net(), seen(1, 8, 8)
+    run = Graph(net, net)
+    run.prefetch()
+    assert not run.recall(x, None)
+    same(run, net, x, None)
+    run.keep(x, None)
+
+
+def test_threads_side_by_side_give_the_same() -> None:
+    net = Net()
+    run = Graph(net, net)
+    inputs = [seen(1, 8, 8) for _ in range(8)]
+    right = [net(x, None)[0] for x in inputs]
+
+    def work(x: Tensor) -> Tensor:
+        with torch.inference_mode(), side_by_side(2):
+            return run(x, None)[0]  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(2) as pool:
+        for made, expected in zip(pool.map(work, inputs), right, strict=True):
+            assert torch.allclose(made, expected, atol=1e-5)
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(open_vino.ENVIRONMENT, "off")
+    assert not is_supported()
