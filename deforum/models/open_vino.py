@@ -260,7 +260,7 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _code_of(kind: type[nn.Module]) -> tuple[str, int]:
+def _code_of(kind: Any) -> tuple[str, int]:
     """Return the name of a class and a checksum of the file that defines it; 0 of torch's, whose version counts."""
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
     is_torchs = path is None or kind.__module__.startswith("torch.")
