@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,30 @@ from deforum.errors import UserError
 from deforum.limits import LAYERS, MODEL_CONFIG
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises UserError where the file is not one."""
+@dataclass(frozen=True)
+class Document:
+    """A file of JSON that was read. Those of the same content are equal, wherever they lie."""
+
+    path: Path = field(compare=False)
+    content: bytes
+
+
+def read_document(path: Path) -> Document:
+    """Read a file of JSON, without looking into it. Raises UserError where it cannot be read or is too large."""
     try:
         MODEL_CONFIG.check(path.stat().st_size, str(path))
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return Document(path, path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def read_config(source: Path | Document) -> dict[str, Any]:
+    """Read a JSON object. Raises UserError where the file is not one."""
+    document = source if isinstance(source, Document) else read_document(source)
+    path = document.path
+    try:
+        read = json.loads(document.content.decode("utf-8"))
+    except ValueError as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
     except RecursionError:
         raise UserError(f"{path}: cannot be read as JSON (nested too deeply)") from None

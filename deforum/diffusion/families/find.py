@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from deforum.embedded import DIFFUSION
 from deforum.errors import Problem, UserError
 from deforum.models import hub, library
 from deforum.models.catalogue import existing
-from deforum.models.config import check_network, read_config, whole
+from deforum.models.config import Document, check_network, read_config, read_document, whole
 from deforum.models.places import Kind
 from deforum.models.weights import SAFETENSORS, SUFFIXES, Header, read_header
 from schedules.quoting import cut
@@ -227,16 +228,22 @@ def _check_vocabulary(folder: Path, words: int) -> None:
     for path in (folder / "tokenizer.json", folder / "vocab.json"):
         if not path.is_file():
             continue
-        vocabulary: Any = read_config(path)
-        if path.name == "tokenizer.json":
-            model = vocabulary.get("model")
-            vocabulary = model.get("vocab") if isinstance(model, dict) else None
-        numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
-        if not vocabulary or not all(type(number) is int and 0 <= number < words for number in numbers):
+        if not _are_words(read_document(path), words, is_whole=path.name == "tokenizer.json"):
             raise UserError(
                 f"{path}: not the vocabulary of a CLIP text encoder, whose {words:,} words are numbered from 0; copy "
                 f"the folder {folder.name}/ from the model's origin"
             )
+
+
+@lru_cache(maxsize=4)  # nearly all models have the same one or two
+def _are_words(document: Document, words: int, *, is_whole: bool) -> bool:
+    """Whether a vocabulary, or that of a whole tokenizer, has words with numbers below `words`, and nothing else."""
+    vocabulary: Any = read_config(document)
+    if is_whole:
+        model = vocabulary.get("model")
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
+    return bool(vocabulary) and all(type(number) is int and 0 <= number < words for number in numbers)
 
 
 def _check_schedule(path: Path, prediction: str | None, family: Family) -> None:

@@ -1,8 +1,12 @@
-"""Tokenizers of text encoders whose files hold none: their vocabularies ship."""
+"""Tokenizers of text encoders whose files hold none: their vocabularies ship.
+
+They take as long to make as small models to load, so that each is made once. Nothing changes them.
+"""
 
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ _CHAT = (
 """Qwen's template of a conversation, without tools."""
 
 
+@cache
 def clip_tokenizer(pad_token: str) -> Any:
     """Build CLIP's tokenizer. `pad_token` is "<|endoftext|>" for OpenAI's encoders and "!" for OpenCLIP's."""
     from transformers import CLIPTokenizer
@@ -32,6 +37,7 @@ def clip_tokenizer(pad_token: str) -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
 
 
+@cache
 def t5_tokenizer() -> Any:
     """Build the tokenizer of T5 1.1 (Raffel et al., arXiv 1910.10683), with 32,100 words."""
     from tokenizers import Tokenizer
@@ -41,6 +47,7 @@ def t5_tokenizer() -> Any:
     return _fast(made, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
 
 
+@cache
 def qwen_tokenizer() -> Any:
     """Build the tokenizer of Qwen 2 and 3, with the template of a conversation."""
     from transformers import Qwen2Tokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,23 @@ def read_tokenizer(folder: Path) -> ClipTokenizer | None:
     """Read a tokenizer; None where the folder has only the files of the older form. Raises OSError, ValueError."""
     if not (folder / "tokenizer.json").is_file():
         return None
-    from tokenizers import Tokenizer
-
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     names = [_word(config[name]) for name in ("bos_token", "eos_token", "pad_token")]
     if config.get("tokenizer_class") != "CLIPTokenizer" or None in names:
         return None
-    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made = _vocabulary((folder / "tokenizer.json").read_bytes())
+    return ClipTokenizer(made, bos=names[0], eos=names[1], pad=names[2])
+
+
+@lru_cache(maxsize=4)  # nearly all models have the same one or two, and it takes longer to read than their weights
+def _vocabulary(content: bytes) -> Any:
+    """Return the `tokenizers.Tokenizer` of a tokenizer.json. It is never changed, so that models can share it."""
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_buffer(content)
     made.no_truncation()
     made.no_padding()
-    return ClipTokenizer(made, bos=names[0], eos=names[1], pad=names[2])
+    return made
 
 
 def _word(token: Any) -> Any:
