@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,10 +16,24 @@ if TYPE_CHECKING:
     from tests.helpers.command import Say
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # read by the libraries when they are first imported
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, "1")
+    # Where a test asks for two, they sleep while they wait for each other: their core has another process to run.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 os.environ["DEFORUM_PROBE"] = "off"  # what runs take here is no measure of the machine
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while modules are imported, and later not among the million objects that they made."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
