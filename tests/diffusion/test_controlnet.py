@@ -35,7 +35,7 @@ from deforum.models.room import Room
 from deforum.models.weights import Header
 from deforum.timeline.control import Control
 from deforum.timeline.image_tracks import INIT, ReferenceWord
-from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture
+from tests.diffusion.tiny import Tiny, frame, ldm_unet, picture, tokenizers_of
 from tests.diffusion.units import HINTS, control, hint, network_of, on, unit_of
 
 CPU = torch.device("cpu")
@@ -102,7 +102,9 @@ def test_same_picture_as_diffusers_pipeline(
     }
     is_xl = family == "sdxl"
     more = {} if is_xl else {"safety_checker": None, "feature_extractor": None}
-    pipe = getattr(diffusers, names[is_xl, from_image]).from_pretrained(folder, controlnet=network, **more)
+    pipe = getattr(diffusers, names[is_xl, from_image]).from_pretrained(
+        folder, controlnet=network, **tokenizers_of(family), **more
+    )
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(
         pipe.scheduler.config, set_alpha_to_one=True, timestep_spacing="leading", steps_offset=1
@@ -261,7 +263,9 @@ def test_union_is_that_of_diffusers(
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.08)
     network.eval().save_pretrained(tmp_path)
-    pipe = diffusers.StableDiffusionXLControlNetUnionImg2ImgPipeline.from_pretrained(folder, controlnet=network)
+    pipe = diffusers.StableDiffusionXLControlNetUnionImg2ImgPipeline.from_pretrained(
+        folder, controlnet=network, **tokenizers_of("sdxl")
+    )
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(
         pipe.scheduler.config, set_alpha_to_one=True, timestep_spacing="leading", steps_offset=1
@@ -321,7 +325,7 @@ def test_t2i_adapter_is_that_of_diffusers(
             first[".".join(parts)] = weight.clone()
         save_file(first, tmp_path / "diffusion_pytorch_model.safetensors")
     pipe = diffusers.StableDiffusionAdapterPipeline.from_pretrained(
-        folder, adapter=network, safety_checker=None, feature_extractor=None
+        folder, adapter=network, **tokenizers_of("sd1"), safety_checker=None, feature_extractor=None
     )
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(

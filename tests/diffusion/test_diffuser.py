@@ -23,7 +23,7 @@ from deforum.diffusion.sampling.samplers import SAMPLERS
 from deforum.errors import UserError
 from deforum.timeline.frame import PromptRegion
 from deforum.timeline.prompts import Prompt
-from tests.diffusion.tiny import Tiny, build, frame, picture
+from tests.diffusion.tiny import Tiny, build, frame, picture, tokenizers_of
 
 
 def load(folder: Path, **options: Any) -> Diffuser:
@@ -80,7 +80,9 @@ def test_same_picture_as_diffusers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pipe = PIPELINES[family, from_image].from_pretrained(
-        folders[family], **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None})
+        folders[family],
+        **tokenizers_of(family),
+        **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None}),
     )
     pipe.set_progress_bar_config(disable=True)
     noise = starting_noise((4, 16, 16), frame(seed=5), 2)[None]
@@ -373,7 +375,9 @@ def test_guidance_rescale_is_that_of_diffusers(
     family: str, folders: dict[str, Path], diffusers_of: dict[str, Diffuser]
 ) -> None:
     pipe = PIPELINES[family, False].from_pretrained(
-        folders[family], **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None})
+        folders[family],
+        **tokenizers_of(family),
+        **({} if family == "sdxl" else {"safety_checker": None, "feature_extractor": None}),
     )
     pipe.set_progress_bar_config(disable=True)
     cls, options = SCHEDULERS["DDIM"]
@@ -404,7 +408,7 @@ def test_free_u_and_perturbed_attention_are_those_of_diffusers(
     xl = "XL" if family == "sdxl" else ""
     cls = getattr(diffusers, f"StableDiffusion{xl}PAGPipeline" if kind == "PAG" else f"StableDiffusion{xl}Pipeline")
     named = {} if xl else {"safety_checker": None, "feature_extractor": None}
-    pipe = cls.from_pretrained(folders[family], **named)
+    pipe = cls.from_pretrained(folders[family], **tokenizers_of(family), **named)
     pipe.set_progress_bar_config(disable=True)
     scheduler, options = SCHEDULERS["DDIM"]
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **options)

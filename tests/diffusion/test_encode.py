@@ -14,7 +14,7 @@ from deforum.diffusion.families.vocabulary import clip_tokenizer
 from deforum.diffusion.faults import RenderError
 from deforum.diffusion.prompts.encode import Embedding, PromptEncoder, as_in_the_web_ui
 from deforum.diffusion.prompts.syntax import parse_attention
-from tests.diffusion.tiny import Tiny
+from tests.diffusion.tiny import Tiny, tokenizers_of
 
 Tensor = torch.Tensor
 LONG = ", ".join(f"a house with {word} windows" for word in ["red", "green", "blue", "white", "black", "brown"] * 5)
@@ -38,8 +38,10 @@ def encode(encoder: PromptEncoder, text: str, clip_skip: int = 1) -> Embedding:
         return encoder.encode(text, clip_skip, frame=0)
 
 
-def pipeline(folder: Path) -> Any:
-    return diffusers.DiffusionPipeline.from_pretrained(folder, safety_checker=None, feature_extractor=None)
+def pipeline(folder: Path, family: str) -> Any:
+    return diffusers.DiffusionPipeline.from_pretrained(
+        folder, **tokenizers_of(family), safety_checker=None, feature_extractor=None
+    )
 
 
 def test_the_tokenizer_is_clips_own() -> None:
@@ -55,7 +57,7 @@ def test_the_tokenizer_is_clips_own() -> None:
 def test_plain_prompts_as_in_diffusers(
     family: str, encoders: dict[str, PromptEncoder], folders: dict[str, Path]
 ) -> None:
-    theirs, _ = pipeline(folders[family]).encode_prompt("a red house", "cpu", 1, False)
+    theirs, _ = pipeline(folders[family], family).encode_prompt("a red house", "cpu", 1, False)
     assert torch.allclose(encode(encoders[family], "a red house").tokens, theirs[0], atol=1e-5)
 
 
@@ -64,7 +66,7 @@ def test_xl_prompts_as_in_diffusers(
     clip_skip: int, skipped: int, encoders: dict[str, PromptEncoder], folders: dict[str, Path]
 ) -> None:
     """XL reads the last layer but one for clip_skip 1 and 2; diffusers counts the layers before that."""
-    pipe = pipeline(folders["sdxl"])
+    pipe = pipeline(folders["sdxl"], "sdxl")
     tokens, _, pooled, _ = pipe.encode_prompt(
         "a red house", device="cpu", do_classifier_free_guidance=False, clip_skip=skipped
     )

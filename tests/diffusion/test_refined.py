@@ -19,7 +19,7 @@ from deforum.timeline.control import Control
 from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.adapters.lora.files import flat, merged, write
-from tests.diffusion.tiny import Tiny, build, frame
+from tests.diffusion.tiny import Tiny, build, frame, tokenizers_of
 
 PROMPT = Prompt("a red house", "blurry sea")
 
@@ -48,12 +48,10 @@ def right(base: Tiny, refiner: Tiny, switch_at: float) -> torch.Tensor:
     """What diffusers' pipelines make of the same noise."""
     import diffusers as library
 
-    from deforum.diffusion.families.vocabulary import clip_tokenizer
-
     diffusers: Any = library
     config = base.configs["scheduler/scheduler_config.json"] | {"timestep_spacing": "linspace"}
     scheduler = diffusers.EulerDiscreteScheduler.from_config(config)
-    tokenizers = {"tokenizer": clip_tokenizer("<|endoftext|>"), "tokenizer_2": clip_tokenizer("!")}
+    tokenizers = tokenizers_of("sdxl")
     first = diffusers.StableDiffusionXLPipeline(
         vae=base.vae, unet=base.unet, scheduler=scheduler, text_encoder=base.encoders[0],
         text_encoder_2=base.encoders[1], **tokenizers,

@@ -95,6 +95,12 @@ UP = {"sd1": ["UpBlock2D", "CrossAttnUpBlock2D"], "sdxl": ["CrossAttnUpBlock2D",
 TEXT = {"vocab_size": 49408, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 
 
+def tokenizers_of(family: str) -> dict[str, Any]:
+    """The tokenizers of a folder, by its names: a pipeline that is given them need not read them, which takes long."""
+    pads = {"sd1": ["<|endoftext|>"], "sd2": ["!"], "sdxl": ["<|endoftext|>", "!"]}[family]
+    return dict(zip(("tokenizer", "tokenizer_2"), map(clip_tokenizer, pads), strict=False))
+
+
 @dataclass
 class Tiny:
     """A model's parts and the configs that describe them, as the real ones are described but smaller."""
@@ -112,10 +118,8 @@ class Tiny:
         self.vae.save_pretrained(folder / "vae")
         for encoder, name in zip(self.encoders, ("text_encoder", "text_encoder_2"), strict=False):
             encoder.save_pretrained(folder / name)
-            pad = (
-                "!" if (self.family, name) in (("sd2", "text_encoder"), ("sdxl", "text_encoder_2")) else "<|endoftext|>"
-            )
-            clip_tokenizer(pad).save_pretrained(folder / name.replace("text_encoder", "tokenizer"))
+        for name, tokenizer in tokenizers_of(self.family).items():
+            tokenizer.save_pretrained(folder / name)
         return folder
 
     def save_configs(self, folder: Path, **scheduler: Any) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from deforum.diffusion import load_diffuser, resolve_model
 from deforum.diffusion.noise import starting_noise
@@ -20,7 +20,7 @@ from deforum.timeline.lora_words import LoraWord
 from deforum.timeline.prompts import Prompt
 from tests.diffusion.adapters.ip_adapter.files import photograph, vision, weights_of
 from tests.diffusion.adapters.lora.files import flat, merged, write
-from tests.diffusion.tiny import build, frame, picture
+from tests.diffusion.tiny import build, frame, picture, tokenizers_of
 from tests.diffusion.units import control, hint, network_of, on, unit_of
 
 Tensor = torch.Tensor
@@ -39,6 +39,7 @@ def pipeline(family: str, folder: Path, network: Any = None, **more: Any) -> Any
         more |= {"safety_checker": None, "feature_extractor": more.get("feature_extractor")}
     if network is not None:
         more["controlnet"] = network
+    more = tokenizers_of(family) | more
     made = getattr(diffusers, NAMES[family, network is not None]).from_pretrained(folder, **more)
     made.set_progress_bar_config(disable=True)
     scheduler: Any = diffusers.DDIMScheduler
@@ -126,7 +127,7 @@ def test_textual_inversion(folders: dict[str, Path], tmp_path: Path, monkeypatch
     """Of two vectors, for which the library adds two tokens."""
     path, folder = tmp_path / "inkwash.safetensors", folders["sd1"]
     save_file({"emb_params": torch.randn(2, 32, generator=torch.Generator().manual_seed(2)) / 8}, path)
-    pipe = pipeline("sd1", folder)
+    pipe = pipeline("sd1", folder, tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"))  # one to change
     pipe.load_textual_inversion(str(path), token="inkwash")
     want = theirs(pipe, monkeypatch, prompt="a inkwash house")
     inversions = find_inversions(["a inkwash house"], str(tmp_path), (), resolve_model(str(folder)))
