@@ -34,10 +34,26 @@ PEN = (1.0, 3.0)
 THIN = 0.8
 """Ink: share of paint in a wash; the rest is paper."""
 PAPER, INK = np.array([0.98, 0.96, 0.91], np.float32), np.array([0.07, 0.06, 0.09], np.float32)
+_SQUARE = np.ones((3, 3), np.uint8)
 
 
 def _blur(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
+
+
+def _half(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = picture.shape[:2]
+    return np.asarray(cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _whole(plane: Plane, like: Picture) -> Plane:
+    """Enlarge a plane of the half size to that of a picture."""
+    return np.asarray(cv2.resize(plane, like.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _blur_half(plane: Plane, sigma: float, taken: float) -> Plane:
+    """Blur a plane of half the size as by `sigma` px of the whole; `taken` (px**2): variance that others bring."""
+    return _blur(plane, float(np.sqrt(sigma * sigma - taken)) / 2)
 
 
 def _gray(picture: Picture) -> Plane:
@@ -45,8 +61,8 @@ def _gray(picture: Picture) -> Plane:
 
 
 def _gradient(plane: Plane) -> tuple[Plane, Plane]:
-    """Return the derivatives by x and y, per px."""
-    x, y = cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 8)
+    """Return the derivatives of a plane of half the size by x and y, per px of the whole."""
+    x, y = cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 16), cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 16)
     return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
@@ -65,7 +81,7 @@ def _smooth(x: Plane) -> Plane:
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """The edges of a picture: how much of one each pixel lies on, and the direction across it.
+    """The edges of a picture, at half its size: how much of one each pixel lies on, and the direction across it.
 
     `strength` is 0 in flat parts and in gradients as wide as a glow, 1 at an edge. The direction is a unit vector
     (x, y), given by its products, which are the same for either sense.
@@ -77,57 +93,48 @@ class Edges:
     yy: Plane
 
 
-def find_edges(gray: Plane) -> Edges:
-    """Find edges by the structure tensor, averaged at half the size."""
-    height, width = gray.shape
-    dx, dy = _gradient(_blur(gray, FINE))
-
-    def half(plane: Plane) -> Plane:
-        return np.asarray(cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.float32)
-
-    def whole(plane: Plane) -> Plane:
-        return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-
-    xx, xy, yy = (_blur(half(product), REACH / 2) for product in (dx * dx, dx * dy, dy * dy))
-    # A glow is as steep in a blurred picture, an edge is not. (A step is half as high per px of the half.)
+def find_edges(half: Plane) -> Edges:
+    """Find edges by the structure tensor. `half` (H/2, W/2): grey levels at half the size of the picture."""
+    dx, dy = _gradient(_blur_half(half, FINE, taken=1.25))
+    xx, xy, yy = (_blur(product, REACH / 2) for product in (dx * dx, dx * dy, dy * dy))
+    # A glow is as steep in a blurred picture, an edge is not.
     # Padded so that slopes go on beyond the border; they would be flatter there, and look like edges.
-    room = min(2 * round(WIDE), *(side // 2 - 1 for side in (width // 2, height // 2)))
-    padded = np.pad(half(gray), room, mode="reflect", reflect_type="odd")
+    room = min(2 * round(WIDE), *(side - 1 for side in half.shape))
+    around = (room, room, room, room)
+    edge, mirrored = (cv2.copyMakeBorder(half, *around, how) for how in (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101))
     inside = (slice(room, -room or None),) * 2
-    wide = [axis[inside] for axis in _gradient(_blur(padded, WIDE / 2))]
-    steep, still = np.sqrt(xx + yy), _blur(np.asarray(np.hypot(*wide) / 2, np.float32), REACH / 2)
+    wide = [axis[inside] for axis in _gradient(_blur(np.asarray(2 * edge - mirrored, np.float32), WIDE / 2))]
+    steep, still = np.sqrt(xx + yy), _blur(np.asarray(cv2.magnitude(*wide), np.float32), REACH / 2)
     strength = _smooth((steep / (still + 1e-4) - 1.25) / 0.5) * _smooth((steep - 0.002) / 0.006)
     angle = np.arctan2(2 * xy, xx - yy)  # twice that of the direction
     across = 0.5 + 0.5 * np.cos(angle), 0.5 * np.sin(angle)
-    return Edges(whole(strength), whole(across[0]), whole(across[1]), whole(1 - across[0]))
+    return Edges(strength, *across, 1 - across[0])
 
 
 def shock(picture: Picture, rounds: int = ROUNDS) -> Picture:
     """Make edges hard: on either side of one, the colours of that side are pushed up to it, and it becomes smooth.
 
     Source: J. Weickert, "Coherence-enhancing shock filters", 2003. Here it acts only at edges, more the clearer they
-    are, so that a glow stays one.
+    are, so that a glow stays one. What is smooth anyway, edges and curvature, is computed at half the size.
     """
-    square = np.ones((3, 3), np.uint8)
-    edges = find_edges(_gray(picture))
+    edges = find_edges(_half(_gray(picture)))
+    strength = _whole(edges.strength, picture)
     for _ in range(rounds):
-        soft = _blur(_gray(picture), CURVED)
-        curve = edges.xx * cv2.Sobel(soft, cv2.CV_32F, 2, 0, scale=1 / 16)
-        curve += edges.xy * cv2.Sobel(soft, cv2.CV_32F, 1, 1, scale=1 / 2)
-        curve += edges.yy * cv2.Sobel(soft, cv2.CV_32F, 0, 2, scale=1 / 16)
-        aim = np.asarray(cv2.dilate(picture, square), np.float32)
-        cv2.copyTo(cv2.erode(picture, square), (curve >= 0).view(np.uint8), aim)
-        share = np.minimum(np.abs(curve) / FIRM, 1) * edges.strength
-        picture = _mix(picture, aim, share)
+        soft = _blur_half(_half(_gray(picture)), CURVED, taken=1.25)
+        curve = edges.xx * cv2.Sobel(soft, cv2.CV_32F, 2, 0, scale=1 / 64)
+        curve += edges.xy * cv2.Sobel(soft, cv2.CV_32F, 1, 1, scale=1 / 8)
+        curve += edges.yy * cv2.Sobel(soft, cv2.CV_32F, 0, 2, scale=1 / 64)
+        curve = _whole(curve, picture)
+        aim = np.asarray(cv2.dilate(picture, _SQUARE), np.float32)
+        cv2.copyTo(cv2.erode(picture, _SQUARE), (curve >= 0).view(np.uint8), aim)
+        picture = _mix(picture, aim, np.minimum(np.abs(curve) / FIRM, 1) * strength)
     return picture
 
 
 def gouache(picture: Picture) -> Picture:
     """Opaque paint: even areas with hard edges, in slightly fuller colours."""
-    height, width = picture.shape[:2]
-    half = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    even = cv2.resize(cv2.bilateralFilter(half, 9, 0.08, 4), (width, height), interpolation=cv2.INTER_CUBIC)
-    firm = shock(np.asarray(even, np.float32))
+    even = cv2.bilateralFilter(_half(picture), 9, 0.08, 4)
+    firm = shock(np.asarray(cv2.resize(even, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.float32))
     gray = cv2.cvtColor(_gray(firm), cv2.COLOR_GRAY2RGB)
     return np.asarray(cv2.addWeighted(firm, FULLER, gray, 1 - FULLER, 0).clip(0, 1), np.float32)
 
@@ -140,11 +147,12 @@ def ink(picture: Picture) -> Picture:
     """
     firm = shock(picture)
     gray = _gray(firm)
-    darker = _blur(gray, PEN[1]) - _blur(gray, PEN[0])
-    lines = _smooth((darker - 0.006) / 0.02) * find_edges(gray).strength
-    cover = np.asarray(0.9 * lines, np.float32)
-    wash = (1 - THIN * (1 - firm)) * PAPER
-    return _mix(wash, np.ascontiguousarray(np.broadcast_to(INK, wash.shape)), cover)
+    half = _half(gray)
+    darker = _whole(_blur_half(half, PEN[1], taken=0.9), firm) - _blur(gray, PEN[0])
+    cover = 0.9 * _smooth((darker - 0.006) / 0.02) * _whole(find_edges(half).strength, firm)
+    wash = cv2.transform(firm, np.column_stack([THIN * np.diag(PAPER), (1 - THIN) * PAPER]))
+    drawn = cv2.resize(INK[None, None], firm.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return _mix(np.asarray(wash, np.float32), np.asarray(drawn, np.float32), np.asarray(cover, np.float32))
 
 
 LOOKS: Mapping[str, Look | None] = {"plain": None, "gouache": gouache, "ink": ink}
