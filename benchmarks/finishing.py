@@ -4,7 +4,8 @@
 
 For each example: flicker, the mean difference of a frame from the one before moved by optical flow (in levels of 255,
 the same flow for both); steepness, the mean gradient of the steepest 2 % of the pixels (levels per px); and the time of
-finishing a frame. The sheet has pairs of frames, enlarged above finished.
+finishing a frame. Steepness is that of painted places, as a clip's own pixels are only enlarged; their share is said.
+The sheet has pairs of frames, enlarged above finished.
 """
 
 from __future__ import annotations
@@ -18,30 +19,42 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from deforum.behind import finishing
 from deforum.build import build, resolve
+from deforum.finishing.finisher import load_finisher
 from deforum.finishing.network import enlarged
+from deforum.finishing.own import OwnPixels
 from deforum.flow import load_flow, resolve_flow
 from deforum.loading import load
 from deforum.models.kept import KeptModels
 from deforum.models.process import settle_process
 from deforum.motion.flow_warp import to_positions
 from deforum.motion.positions import sample_at
-from deforum.pixels.image import CPU, Image, to_array, to_bytes, to_gray
+from deforum.pixels.image import CPU, Image, Mask, to_array, to_bytes, to_gray
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STEEPEST = 0.02  # share of the pixels
+PAINTED = 0.9  # share of painting from which a place counts as painted
 MARGIN = 16  # px at the border, where the flow does not know what comes in
 MOST_MS, STEEPER = 60.0, 1.5
 
 
-def steepness(image: Image) -> float:
-    """Return the mean gradient of the steepest pixels, in levels per px."""
+def steepness(image: Image, where: NDArray[np.bool_] | None = None) -> float:
+    """Return the mean gradient of the steepest pixels, or of those among some of them (H, W), in levels per px."""
     gray = to_array(to_gray(image))[..., 0] * 255
     across, down = (cv2.Sobel(gray, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1)))
-    steps = np.sort(np.hypot(across, down).ravel())
+    steep = np.hypot(across, down)
+    steps = np.sort(steep.ravel() if where is None else steep[where])
     return float(steps[-int(STEEPEST * len(steps)) :].mean())
+
+
+def painted(own: Mask | None, image: Image) -> NDArray[np.bool_]:
+    """Return where a finished frame is painted, (2H, 2W), from where a frame shows a clip's own pixels, (H, W)."""
+    if own is None:
+        return np.ones(image.shape[1:], np.bool_)
+    share = cv2.resize(1 - own.numpy(), image.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.erode(share, np.ones((3, 3), np.uint8)) > PAINTED, np.bool_)  # gradients reach a pixel far
 
 
 def flicker(frames: list[Image], guides: list[Image]) -> float:
@@ -63,25 +76,27 @@ def main() -> None:
     parser.add_argument("--examples", nargs="*", default=sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
     args = parser.parse_args()
     settle_process()
-    models, columns = KeptModels(), []
+    finisher, models, columns = load_finisher(args.look), KeptModels(), []
     for name in args.examples:
-        given = [f"max_frames={args.frames}", "finish=embedded", f"finish_look={args.look}"]
-        animation, finish = finishing(build(resolve(load(EXAMPLES / f"{name}.yaml", given).settings), models), models)
-        assert finish is not None
-        plain, finished, spent = [], [], []
+        given = [f"max_frames={args.frames}", "finish=embedded"]
+        own = OwnPixels()
+        animation = build(resolve(load(EXAMPLES / f"{name}.yaml", given).settings), models).telling_own(own.tell)
+        plain, finished, places, spent = [], [], [], []
         for frame, image in animation.frames():
-            work = finish(frame, image)
+            mask = own.at(frame.index)
             began = time.perf_counter()
-            finished.append(work())
+            finished.append(finisher(image, mask))
             spent.append(1000 * (time.perf_counter() - began))
             plain.append(enlarged(image[None])[0].clamp(0, 1))
+            places.append(painted(mask, plain[-1]))
         before, after = flicker(plain, plain), flicker(finished, plain)
-        steep = [statistics.mean(map(steepness, some)) for some in (plain, finished)]
+        steep = [statistics.mean(map(steepness, some, places)) for some in (plain, finished)]
+        share = statistics.mean(float(place.mean()) for place in places)
         print(
             f"{name}: flicker {after:.2f}, bicubic {before:.2f}; steepness {steep[1]:.2f}, bicubic {steep[0]:.2f}: "
-            f"{steep[1] / steep[0]:.2f} times (goal: {STEEPER}); {statistics.median(spent):.0f} ms a frame of "
-            f"{animation.settings.size[0]}x{animation.settings.size[1]} on {torch.get_num_threads()} threads "
-            f"(goal: {MOST_MS:.0f} for 256x256)",
+            f"{steep[1] / steep[0]:.2f} times (goal: {STEEPER}), painted are {share:.0%}; "
+            f"{statistics.median(spent):.0f} ms a frame of {animation.settings.size[0]}x{animation.settings.size[1]} "
+            f"on {torch.get_num_threads()} threads (goal: {MOST_MS:.0f} for 256x256)",
             flush=True,
         )
         if args.sheet:

@@ -103,8 +103,9 @@ def find_edges(half: Plane) -> Edges:
     around = (room, room, room, room)
     edge, mirrored = (cv2.copyMakeBorder(half, *around, how) for how in (cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101))
     inside = (slice(room, -room or None),) * 2
-    wide = [axis[inside] for axis in _gradient(_blur(np.asarray(2 * edge - mirrored, np.float32), WIDE / 2))]
-    steep, still = np.sqrt(xx + yy), _blur(np.asarray(cv2.magnitude(*wide), np.float32), REACH / 2)
+    x, y = (axis[inside] for axis in _gradient(_blur(np.asarray(2 * edge - mirrored, np.float32), WIDE / 2)))
+    # By NumPy: OpenCV's magnitude depends on where the memory lies, by a rounding.
+    steep, still = np.sqrt(xx + yy), _blur(np.sqrt(x * x + y * y), REACH / 2)
     strength = _smooth((steep / (still + 1e-4) - 1.25) / 0.5) * _smooth((steep - 0.002) / 0.006)
     angle = np.arctan2(2 * xy, xx - yy)  # twice that of the direction
     across = 0.5 + 0.5 * np.cos(angle), 0.5 * np.sin(angle)
@@ -131,6 +132,11 @@ def shock(picture: Picture, rounds: int = ROUNDS) -> Picture:
     return picture
 
 
+def plain(picture: Picture) -> Picture:
+    """The picture itself, its edges a little harder: the network leaves them softer than they were taught."""
+    return shock(picture, rounds=1)
+
+
 def gouache(picture: Picture) -> Picture:
     """Opaque paint: even areas with hard edges, in slightly fuller colours."""
     even = cv2.bilateralFilter(_half(picture), 9, 0.08, 4)
@@ -155,5 +161,5 @@ def ink(picture: Picture) -> Picture:
     return _mix(np.asarray(wash, np.float32), np.asarray(drawn, np.float32), np.asarray(cover, np.float32))
 
 
-LOOKS: Mapping[str, Look | None] = {"plain": None, "gouache": gouache, "ink": ink}
-"""By finish_look; None: the network's result as it is."""
+LOOKS: Mapping[str, Look] = {"plain": plain, "gouache": gouache, "ink": ink}
+"""By finish_look."""

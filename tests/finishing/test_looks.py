@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deforum.finishing.looks import Picture, find_edges, gouache, ink, shock
+from deforum.finishing.looks import LOOKS, Picture, find_edges, gouache, ink, plain, shock
 
 SIDE = 96
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -42,6 +42,14 @@ def test_a_shock_filter_makes_edges_hard(width: float) -> None:
     assert steepest(hard) > 1.5 * steepest(soft)
     assert np.abs(hard - soft)[:, : SIDE // 4].max() < 1e-3  # beside the edge nothing changes
     assert hard.min() >= soft.min() - 1e-6 and hard.max() <= soft.max() + 1e-6  # and no halo appears
+
+
+@pytest.mark.parametrize("width", [2.0, 3.0])
+def test_plain_frames_have_firmer_edges_without_halos(width: float) -> None:
+    soft = edge(width)
+    firm = plain(soft)
+    assert 1.15 * steepest(soft) < steepest(firm) < steepest(shock(soft))
+    assert firm.min() >= soft.min() - 1e-6 and firm.max() <= soft.max() + 1e-6
 
 
 @pytest.mark.parametrize("softness", [16.0, 24.0])
@@ -82,5 +90,5 @@ def test_ink_draws_a_line_at_an_edge_and_thins_the_rest() -> None:
 
 def test_flat_paper_stays_flat() -> None:
     flat = across(np.full(SIDE, 0.5))
-    for look in (gouache, ink):
+    for look in LOOKS.values():
         assert np.ptp(look(flat), axis=(0, 1)).max() < 1e-5
