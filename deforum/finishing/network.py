@@ -6,6 +6,8 @@ takes tens of milliseconds on a CPU, and reaches over the 16 px cells of the emb
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -72,4 +74,11 @@ class FinishingNet(nn.Module):
 
 def enlarged(pictures: torch.Tensor) -> torch.Tensor:
     """Enlarge pictures (N, C, H, W) by `FACTOR`, bicubically."""
-    return F.interpolate(pictures, scale_factor=float(FACTOR), mode="bicubic", align_corners=False)
+    if pictures.device.type != "cpu" or pictures.dtype != torch.float32 or pictures.requires_grad:
+        return F.interpolate(pictures, scale_factor=float(FACTOR), mode="bicubic", align_corners=False)
+    # The same but for rounding, in a twentieth of the time: torch takes a fifth of the whole network's.
+    height, width = (FACTOR * side for side in pictures.shape[2:])
+    whole = np.empty((len(pictures), height, width, pictures.shape[1]), np.float32)
+    for picture, made in zip(pictures.permute(0, 2, 3, 1).contiguous().numpy(), whole, strict=True):
+        cv2.resize(picture, (width, height), dst=made, interpolation=cv2.INTER_CUBIC)
+    return torch.from_numpy(whole).permute(0, 3, 1, 2)

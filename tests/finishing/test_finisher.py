@@ -39,6 +39,15 @@ def test_without_training_the_network_enlarges() -> None:
     assert torch.equal(FinishingNet()(pictures), enlarged(pictures))
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 24, 32), (2, 3, 9, 14), (1, 1, 8, 8), (1, 3, 1, 5)])
+def test_enlarging_is_bicubic(shape: tuple[int, ...]) -> None:
+    pictures = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    truth = torch.nn.functional.interpolate(pictures, scale_factor=2.0, mode="bicubic", align_corners=False)
+    for laid_out in (pictures, pictures.contiguous(memory_format=torch.channels_last)):
+        assert enlarged(laid_out).shape == truth.shape and (enlarged(laid_out) - truth).abs().max() < 1e-6
+    assert enlarged(pictures.requires_grad_()).requires_grad
+
+
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (72, 40), (100, 52), (8, 8)])
 def test_a_finished_frame_is_twice_as_large(width: int, height: int, finisher: Finisher) -> None:
     made = finisher(texture(1, width=width, height=height))
