@@ -18,9 +18,9 @@ SECONDS_PER_STEP = 0.6e-6
 """Seconds of a step per pixel."""
 SECONDS_PER_IN_BETWEEN = 0.3e-6
 """Seconds of an in-between per pixel."""
-SECONDS_PER_FINISHED = 0.55e-6, 1.1e-6
+SECONDS_PER_FINISHED = 0.55e-6, 0.7e-6
 """Seconds of finishing a frame per pixel of the animation: plain, and with another look."""
-BYTES_PER_FINISHED = 300, 520
+BYTES_PER_FINISHED = 300, 360
 """Memory of finishing a frame per pixel of the animation, likewise."""
 CONTROLLED = 0.4
 """Time of a control unit's network in a step, in steps."""
