@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # read by the libraries when they are f
         os.environ.setdefault(name, "1")
     # Where a test asks for two, they sleep while they wait for each other: their core has another process to run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it, and share what each of them makes
+    _graphs = tempfile.TemporaryDirectory(prefix="graphs")  # deleted when the process ends
+    os.environ["DEFORUM_OPENVINO"] = _graphs.name
 
 os.environ["DEFORUM_PROBE"] = "off"  # what runs take here is no measure of the machine
 

@@ -42,9 +42,15 @@ class Autoencoder:
         """
         self._vae = vae
         encode, decode = partial(_encode, vae), partial(_decode, vae)
-        forms = partial(faster_forms, vae)
-        self._read = Faster("the encoder", vae, encode, forms(encode, lambda: partial(_encode, pack(vae, PACKED))))
-        self._draw = Faster("the decoder", vae, decode, forms(decode, lambda: partial(_decode, pack(vae, PACKED))))
+        self.channels = int(vae.config.latent_channels)
+        # The resolution is halved between blocks: a factor of 8 for Stable Diffusion, 16 for others.
+        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        reading = faster_forms(vae, encode, lambda: partial(_encode, pack(vae, PACKED)), cell=self.factor)
+        drawing = faster_forms(vae, decode, lambda: partial(_decode, pack(vae, PACKED)))
+        self._read, self._draw = (
+            Faster("the encoder", vae, encode, reading),
+            Faster("the decoder", vae, decode, drawing),
+        )
         self._read.prefetch()
         self._draw.prefetch()
         self._tiled = tiled
@@ -52,9 +58,6 @@ class Autoencoder:
         self._refinement = refinement if self._path is None else 0
         self._scale, self._shift = _normalisation(vae)
         self._placed: tuple[Tensor, Tensor] = self._shift, self._scale
-        self.channels = int(vae.config.latent_channels)
-        # The resolution is halved between blocks: a factor of 8 for Stable Diffusion, 16 for others.
-        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
     def _normalisation(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return shift and scale on a device, see `_normalisation`."""

@@ -33,6 +33,8 @@ class Form:
     """Returns it: a function of the same tensors."""
     suits: Callable[[Any], bool]
     """Whether it may be used for the network where and as that is, and for the inputs of adapters of this thread."""
+    pays: Callable[[Sequence[Tensor | None]], bool] = lambda inputs: True
+    """Whether inputs of these shapes are worth it."""
 
 
 @runtime_checkable
@@ -141,7 +143,7 @@ class Faster:
         """Return the first form that suits and gives the same for these inputs."""
         right: tuple[Tensor, ...] | None = None
         for place, form in enumerate(self._forms):
-            if not form.suits(self._network):
+            if not form.suits(self._network) or not form.pays(inputs):
                 continue
             try:
                 run = self._form(place)

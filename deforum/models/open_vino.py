@@ -40,7 +40,7 @@ Tensor = torch.Tensor
 Run = Callable[..., Any]
 
 ENVIRONMENT = "DEFORUM_OPENVINO"
-"""Environment variable: off, and networks run by torch alone."""
+"""Environment variable: another folder of the cache, or off, with which networks run by torch alone."""
 VERSION = 1
 """Of the way from a network to a graph: graphs that were made in another way are not used."""
 MOST = 4
@@ -69,7 +69,11 @@ def side_by_side(threads: int) -> Iterator[None]:
 
 def is_supported() -> bool:
     """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
-    return os.environ.get(ENVIRONMENT, "").casefold() not in ("off", "none", "0") and _is_here()
+    return _named().casefold() not in ("off", "none", "0") and _is_here()
+
+
+def _named() -> str:
+    return os.environ.get(ENVIRONMENT, "")
 
 
 @cache
@@ -320,7 +324,7 @@ def _file(network: str, shape: Shape) -> Path:
 
 
 def _folder() -> Path:
-    return cache_folder() / "graphs"
+    return Path(_named()) if _named() else cache_folder() / "graphs"
 
 
 def _by_use(folder: Path, network: str) -> list[Path]:

@@ -37,6 +37,7 @@ class Net(nn.Module):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv(open_vino.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "deforum" / "graphs"
 
@@ -186,6 +187,12 @@ def test_threads_side_by_side_give_the_same() -> None:
             assert torch.allclose(made, expected, atol=1e-5)
 
 
-def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_can_be_elsewhere_and_all_of_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(open_vino.ENVIRONMENT, str(tmp_path / "elsewhere"))
+    net, x = Net(), seen(1, 8, 8)
+    run = Graph(net, net)
+    run(x, None)
+    run.keep(x, None)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1 and is_supported()
     monkeypatch.setenv(open_vino.ENVIRONMENT, "off")
     assert not is_supported()

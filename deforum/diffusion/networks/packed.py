@@ -310,9 +310,22 @@ def _rejoined(parts: Sequence[Any]) -> Any:
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
-def faster_forms(network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]]) -> list[Form]:
-    """Return the faster forms of a function `plain` by a network: OpenVINO's graph, and the one that `packed` makes."""
-    return [Form(lambda: Graph(network, plain), is_a_graph), Form(packed, is_packable)]
+LEAST = 100
+"""Latent cells of a picture from which a graph is made; of smaller ones too little is gained for the seconds that takes."""
+
+
+def faster_forms(
+    network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]], *, cell: int = 1
+) -> list[Form]:
+    """Return the faster forms of a function `plain` by a network: OpenVINO's graph, and the one that `packed` makes.
+
+    The first input is a map whose latent cells are `cell` wide and high.
+    """
+
+    def pays(inputs: Sequence[Tensor | None]) -> bool:
+        return inputs[0] is not None and inputs[0][0, 0].numel() >= LEAST * cell**2
+
+    return [Form(lambda: Graph(network, plain), is_a_graph, pays), Form(packed, is_packable)]
 
 
 def is_a_graph(network: Any) -> bool:
