@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
 from deforum.depth import DepthModel, Gives
+from deforum.models.open_vino import as_graph
 from deforum.models.transfer import constant
 from deforum.pixels.image import Image
 
@@ -29,6 +32,13 @@ class Network:
     deviation: Channels = (0.5, 0.5, 0.5)
     gives: Gives = "inverse depth"
 
+    def __post_init__(self) -> None:
+        assert self._run is not None  # it begins to load
+
+    @cached_property
+    def _run(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return as_graph("the depth network", self.network)
+
     def __call__(self, image: Image, index: int) -> torch.Tensor:
         height, width = image.shape[1:]
         weight = next(self.network.parameters())
@@ -40,7 +50,7 @@ class Network:
         )
         small = interpolate(image[None], size=(rows, columns), mode="bicubic", antialias=True)
         with torch.inference_mode():
-            depth = self.network(((small - mean) / deviation).to(weight.dtype)).float()
+            depth = self._run(((small - mean) / deviation).to(weight.dtype)).float()
             return interpolate(depth[None], size=(height, width), mode="bicubic", align_corners=False)[0, 0]
 
 

@@ -34,6 +34,7 @@ import torch
 from torch import nn
 
 from deforum import atomic
+from deforum.models.faster import Faster, Form
 from deforum.paths import cache_folder
 
 Tensor = torch.Tensor
@@ -55,6 +56,21 @@ LATEST = 2
 
 _beside: ContextVar[int] = ContextVar("beside", default=1)
 """Threads that evaluate networks at the same time, each with its share of the cores."""
+
+
+def as_graph(name: str, network: nn.Module) -> Faster:
+    """Return a network as a function of tensors: as a graph where it computes in float32 on a processor.
+
+    `name` is for messages: "the depth network".
+    """
+    faster = Faster(name, network, network, [Form(lambda: Graph(network, network), _suits)])
+    faster.prefetch()
+    return faster
+
+
+def _suits(network: nn.Module) -> bool:
+    weight = next(network.parameters())
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and is_supported()
 
 
 @contextmanager

@@ -311,7 +311,7 @@ def _rejoined(parts: Sequence[Any]) -> Any:
 
 
 LEAST = 100
-"""Latent cells of a picture from which a graph is made; of smaller ones too little is gained for the seconds that takes."""
+"""Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
 
 
 def faster_forms(

@@ -1,10 +1,10 @@
-"""Time the embedded model's networks in their packed form beside their plain form, in turn, on a processor.
+"""Time the embedded model's networks as graphs of OpenVINO, packed and plain, in turn, on a processor.
 
-    python -m benchmarks.packed [--size 256] [--threads 2] [--repeats 40]
+    python -m benchmarks.small_networks [--size 256] [--threads 2] [--repeats 40]
 
-One line per network: median milliseconds of both forms, the ratio, and the largest difference of the results. The last
-line is a painted frame of the quickstart: 9 guided evaluations, a decoding and two encodings (one for
-the correction of the picture).
+One line per network: median milliseconds of each form, and the largest difference of the results, relative to the
+largest value. The last line is a painted frame of the quickstart: 9 guided evaluations, a decoding and two encodings
+(one for the correction of the picture).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from deforum.models.process import settle_process
 
@@ -25,6 +26,7 @@ from deforum.diffusion.autoencoder import Autoencoder  # noqa: E402
 from deforum.diffusion.families.load import load_model  # noqa: E402
 from deforum.diffusion.families.stable_diffusion import StableDiffusion  # noqa: E402
 from deforum.models.faster import Faster  # noqa: E402
+from deforum.models.open_vino import is_supported  # noqa: E402
 
 Tensor = torch.Tensor
 Case = tuple[Faster, tuple[Tensor | None, ...], int]
@@ -33,7 +35,7 @@ STEPS = 9
 WARM = 3
 
 
-def milliseconds(runs: tuple[Callable[[], Tensor], ...], repeats: int) -> list[float]:
+def milliseconds(runs: Sequence[Callable[[], Tensor]], repeats: int) -> list[float]:
     """Return the median time of each of several functions, called in turn."""
     taken: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats + WARM):
@@ -76,25 +78,26 @@ def main() -> None:
 
 def report(cases: Mapping[str, Case], options: argparse.Namespace) -> None:
     """Time each case; `main` loads the model outside inference mode, as the program does."""
-    whole = [0.0, 0.0]
+    whole: dict[str, float] = {}
     for name, (faster, inputs, times) in cases.items():
-        difference = float((faster(*inputs) - faster._plain(*inputs)).abs().max())
-
-        def plain(faster: Faster = faster, inputs: tuple[Tensor | None, ...] = inputs) -> Tensor:
-            return faster._plain(*inputs)
-
-        def packed(faster: Faster = faster, inputs: tuple[Tensor | None, ...] = inputs) -> Tensor:
-            return faster(*inputs)
-
-        before, after = milliseconds((plain, packed), options.repeats)
-        whole = [whole[0] + times * before, whole[1] + times * after]
-        print(
-            f"packed, {name}: {after:.1f} ms, plain {before:.1f} ms: {before / after:.2f} times as fast, "
-            f"difference {difference:.0e}"
-        )
+        forms = {kind: form.make() for kind, form in zip(("graph", "packed"), faster._forms, strict=True)}
+        if not is_supported():
+            del forms["graph"]
+        forms["plain"] = faster._plain
+        right = faster._plain(*inputs)
+        error = max(float((form(*inputs) - right).abs().max() / right.abs().max()) for form in forms.values())
+        taken = milliseconds([partial(form, *inputs) for form in forms.values()], options.repeats)
+        whole = {kind: whole.get(kind, 0.0) + times * each for kind, each in zip(forms, taken, strict=True)}
+        print(f"{name}: {_listed(dict(zip(forms, taken, strict=True)))}, largest difference {error:.0e}")
     print(
-        f"packed, networks of a painted frame of {options.size}x{options.size} on {options.threads} threads: "
-        f"{whole[1]:.0f} ms, plain {whole[0]:.0f} ms: {whole[0] / whole[1]:.2f} times as fast"
+        f"networks of a painted frame of {options.size}x{options.size} on {options.threads} threads: {_listed(whole)}"
+    )
+
+
+def _listed(taken: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{kind} {each:.1f} ms" + (f" ({taken['plain'] / each:.2f} times as fast)" if kind != "plain" else "")
+        for kind, each in taken.items()
     )
 
 
