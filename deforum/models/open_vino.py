@@ -255,9 +255,10 @@ def digest(network: nn.Module) -> str:
     """Return a digest of what a network computes: its code, its modules with their attributes, and their weights."""
     whole = hashlib.blake2b(digest_size=16)
     for name, module in network.named_modules():
+        kind: Any = type(module)
         # A replaced forward counts by its name, as a shortcut past a residual branch does.
         facts = {key: _plain(value) for key, value in vars(module).items() if key not in _TORCHS}
-        whole.update(repr((name, _code_of(type(module)), sorted(facts.items()))).encode())
+        whole.update(repr((name, _code_of(kind), sorted(facts.items()))).encode())
     with torch.inference_mode():
         for name, tensor in network.state_dict().items():
             bits = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()
