@@ -64,12 +64,16 @@ class FinishingNet(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return enlarged(pictures) + self.added(pictures)
+
+    def added(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return what the network adds to the enlarged pictures."""
         fine = self.down_fine(self.head(F.pixel_unshuffle(pictures - 0.5, 2)))
         middle = self.down_middle(_bend(self.to_middle(fine)))
         coarse = self.deep(_bend(self.to_coarse(middle)))
         middle = self.up_middle(middle + F.pixel_shuffle(self.from_coarse(coarse), 2))
         fine = self.up_fine(fine + F.pixel_shuffle(self.from_middle(middle), 2))
-        return enlarged(pictures) + F.pixel_shuffle(self.tail(_bend(fine)), 4)
+        return F.pixel_shuffle(self.tail(_bend(fine)), 4)
 
 
 def enlarged(pictures: torch.Tensor) -> torch.Tensor:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deforum.embedded import FINISHING
 from deforum.errors import UserError
 from deforum.finishing.finisher import WEIGHTS, Finisher, load_finisher
 from deforum.finishing.looks import LOOKS
 from deforum.finishing.network import FACTOR, FinishingNet, enlarged
+from deforum.models import open_vino
 from deforum.pixels.image import Image
 from tests.helpers.pictures import texture
 
@@ -79,6 +81,27 @@ def test_a_clips_own_pixels_are_only_enlarged(finisher: Finisher) -> None:
     assert torch.equal(made[:, :, 68:], plain[:, :, 68:])
     assert torch.equal(made[:, :, :60], finisher(image)[:, :, :60])
     assert not torch.equal(made[:, :, :60], plain[:, :, :60])
+
+
+@pytest.mark.skipif(not open_vino.is_supported(), reason="OpenVINO is not here, or not for this processor")
+def test_a_graph_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Watched(open_vino.Graph):
+        def __call__(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+            sizes.extend(each.shape[3] for each in inputs if each is not None)
+            made: torch.Tensor = super().__call__(*inputs)
+            return made
+
+    monkeypatch.setattr(open_vino, "Graph", Watched)
+    network = FinishingNet()
+    network.load_state_dict({name: weight.float() for name, weight in load_file(FINISHING / WEIGHTS).items()})
+    watched = load_finisher("plain")
+    for width in (160, 152):  # smaller ones are not worth it
+        image = texture(5, width=width, height=160)[None]
+        with torch.inference_mode():
+            assert (watched.added(image) - network.added(image)).abs().max() < 1e-4
+    assert set(sizes) == {160}
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
