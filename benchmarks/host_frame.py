@@ -3,21 +3,30 @@
 A 2D frame, and a 3D frame with its depth given. The stages run one after the other, as in a render without the model,
 with a real run folder: other threads and ffmpeg write PNG and film at the same time, on the same cores. Printed are
 the median time of a frame and of each stage, and the time from the first frame to the finished film, divided by the
-number of frames: without a model to wait for, the encoder falls behind, and the end waits for it. The baseline is a
-plain implementation of a 2D frame's work, step by step in 8 bit, that writes the PNG in line and no film. Needs
-scikit-image (the `test` extra).
+number of frames: without a model to wait for, the encoder falls behind, and the end waits for it. With --profile also
+the processor time of each stage, of each thread (Linux), and of ffmpeg. The baseline is a plain implementation of a 2D
+frame's work, step by step in 8 bit, that writes the PNG in line and no film. It runs first; ours runs in a process of
+its own, set up as a render's before torch is imported. Needs scikit-image (the `test` extra).
+
+    OMP_NUM_THREADS=2 python benchmarks/host_frame.py [--profile] [--frames 120]
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -32,7 +41,7 @@ from skimage.exposure import match_histograms
 
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
-from deforum.models.process import settle_process
+from deforum.models.process import settle_process, shorten_waits
 from deforum.motion.flat import warp_flat
 from deforum.motion.matrices import flat_matrix
 from deforum.motion.slab import warp_slab
@@ -44,7 +53,7 @@ from deforum.pixels.noise import add_noise, perlin_noise
 from deforum.pixels.sharpness import unsharp_mask
 from deforum.timeline.frame import Frame
 
-SIZE, FRAMES, WARM_UP = 512, 60, 10
+SIZE, WARM_UP = 512, 10
 TARGETS_MS = {"2D": 12, "3D": 18}
 FASTER = 8  # times, than the baseline
 CONTRAST, SHARPEN, NOISE = 1.02, 0.1, 0.065
@@ -56,20 +65,63 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass
 class Clock:
-    """Collects the times of each stage, in ms."""
+    """Collects the times of each stage, in ms: by the clock, and on this thread's processor."""
 
-    def __init__(self) -> None:
-        self.times: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = field(default_factory=dict)
+    computed: dict[str, list[float]] = field(default_factory=dict)
 
     def __call__(self, stage: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.thread_time()
         result = work(*args, **kwargs)
         self.times.setdefault(stage, []).append(1000 * (time.perf_counter() - start))
+        self.computed.setdefault(stage, []).append(1000 * (time.thread_time() - busy))
         return result
 
     def median(self, stage: str) -> float:
         return statistics.median(self.times[stage][WARM_UP:])
+
+    def median_computed(self, stage: str) -> float:
+        return statistics.median(self.computed[stage][WARM_UP:])
+
+
+class Watched(Run):
+    """A run that notes the processor time of each thread when its last frame is handed over."""
+
+    threads: dict[str, float]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.threads = processor_of_threads()
+        super().__exit__(kind, error, traceback)
+
+
+def processor_of_threads() -> dict[str, float]:
+    """Return the processor time of each thread so far, in ms, by name; those that Python did not start as OpenMP's."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    spent: dict[str, float] = {}
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        name = names.get(int(task.parent.name), "OpenMP")
+        spent[name] = spent.get(name, 0) + int(task.read_text().split()[0]) / 1e6
+    return spent
+
+
+def processor_of_children() -> float:
+    """Return the processor time of ended child processes, ffmpeg's, in ms."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The stages of a frame; time per frame up to the finished film; processor time per frame of threads; of ffmpeg."""
+
+    clock: Clock
+    to_film: float
+    threads: dict[str, float]
+    ffmpeg: float
 
 
 Move = Callable[[Image, Frame], Image]
@@ -102,9 +154,9 @@ def move_in_space(physical: bool) -> Move:
     return lambda image, frame: camera(depth, frame.params, SIZE, SIZE)(image)
 
 
-def time_ours(picture: Levels, mode: str, float_color: bool, folder: Path) -> tuple[Clock, float]:
-    """Return the times of the stages, and the time per frame up to the finished film, in ms."""
-    values = {"W": SIZE, "H": SIZE, "max_frames": FRAMES, "animation_mode": mode}
+def time_ours(picture: Levels, mode: str, float_color: bool, frames: int, folder: Path) -> Measured:
+    """Time so many frames, all in ms."""
+    values = {"W": SIZE, "H": SIZE, "max_frames": frames, "animation_mode": mode}
     values |= MOTION if mode == "2D" else MOTION_3D
     lines = "".join(f"{name}: {value}\n" for name, value in values.items())
     (folder / "settings.yaml").write_text("prompts: {0: a}\n" + lines)
@@ -113,11 +165,13 @@ def time_ours(picture: Levels, mode: str, float_color: bool, folder: Path) -> tu
     move = move_flat if mode == "2D" else move_in_space(float_color)
     clock, image = Clock(), from_bytes(picture)
     (folder / "run").mkdir()
-    begun = time.perf_counter()
-    with Run(folder / "run", "", width=SIZE, height=SIZE, fps=24) as run:
+    before, children, begun = processor_of_threads(), processor_of_children(), time.perf_counter()
+    with Watched(folder / "run", "", width=SIZE, height=SIZE, fps=24) as run:
         for frame in timeline:
             image = clock("frame", ours, clock, move, image, reference, frame, run)
-    return clock, 1000 * (time.perf_counter() - begun) / FRAMES
+    to_film = 1000 * (time.perf_counter() - begun) / frames
+    threads = {name: (spent - before.get(name, 0)) / frames for name, spent in run.threads.items()}
+    return Measured(clock, to_film, threads, (processor_of_children() - children) / frames)
 
 
 # The plain implementation (baseline)
@@ -174,24 +228,45 @@ def time_plain(picture: Levels, folder: Path) -> float:
     return statistics.median(times[WARM_UP:])
 
 
+def report(case: str, found: Measured, profile: bool) -> None:
+    clock = found.clock
+    for stage in clock.times:
+        if stage != "frame":
+            busy = f", of them {clock.median_computed(stage):.2f} on this thread's processor" if profile else ""
+            print(f"  {case}: {stage}: {clock.median(stage):.2f}{busy}")
+    if profile:
+        spent = found.threads | {"ffmpeg": found.ffmpeg}
+        shares = ", ".join(f"{name} {ms:.1f}" for name, ms in spent.items() if ms > 0.05)
+        print(f"  {case}: processor time per frame: {shares}; in all {sum(spent.values()):.1f}")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", action="store_true", help="processor time of stages, threads and ffmpeg too")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--baseline", type=float, help="time of the baseline in ms, to measure ours alone")
+    options = parser.parse_args()
     picture: Levels = astronaut()  # type: ignore[no-untyped-call]  # 512 x 512
-    print(f"{os.cpu_count()} cores, load before the run {os.getloadavg()[0]:.1f}; medians, in ms")
-    with tempfile.TemporaryDirectory() as name:
-        baseline = time_plain(picture, Path(name))
-    settle_process()  # as a render does
+    baseline = options.baseline
+    if baseline is None:
+        print(f"{os.cpu_count()} cores, load before the run {os.getloadavg()[0]:.1f}; medians, in ms", flush=True)
+        with tempfile.TemporaryDirectory() as name:
+            baseline = time_plain(picture, Path(name))
+        environment = dict(os.environ)
+        shorten_waits(environment)
+        again = [sys.executable, __file__, *sys.argv[1:], "--baseline", str(baseline)]
+        sys.exit(subprocess.run(again, env=environment).returncode)
+    settle_process()
     missed = []
     for mode, target in TARGETS_MS.items():
         for float_color, profile in ((True, "corrected"), (False, "deforum")):
             with tempfile.TemporaryDirectory() as name, torch.inference_mode():
-                clock, to_film = time_ours(picture, mode, float_color, Path(name))
-            for stage in clock.times:
-                if stage != "frame":
-                    print(f"  {mode}, {profile}: {stage}: {clock.median(stage):.2f}")
-            whole = clock.median("frame")
+                found = time_ours(picture, mode, float_color, options.frames, Path(name))
+            report(f"{mode}, {profile}", found, options.profile)
+            whole = found.clock.median("frame")
             times = f"the plain way takes {baseline / whole:.1f} times as long"
             print(f"host work per {mode} frame, {profile}: {whole:.1f} (target: {target}; {times}); ", end="")
-            print(f"{to_film:.1f} per frame up to the finished film")
+            print(f"{found.to_film:.1f} per frame up to the finished film", flush=True)
             if whole > target or (mode == "2D" and baseline / whole < FASTER):
                 missed.append(f"{mode}, {profile}")
     print(f"the plain way, 2D, without a film: {baseline:.1f} (target: ours {FASTER} times less)")

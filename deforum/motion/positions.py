@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from deforum.models.transfer import constant
 from deforum.motion.matrices import Matrix
 from deforum.pixels.image import Device, Mask, from_array, to_array
+from deforum.pixels.strips import in_strips
 
 Sampling = Literal["bicubic", "bilinear", "nearest"]
 Positions = torch.Tensor  # (2, H, W) float32 px
@@ -99,8 +100,14 @@ def _remap(image: torch.Tensor, positions: Positions, sampling: Sampling, edge: 
     x, y = (axis.contiguous().numpy() for axis in positions)
 
     def remap(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        sampled = cv2.remap(pixels, x, y, CV_SAMPLING[sampling], borderMode=CV_EDGE[edge])
-        return np.asarray(sampled, np.float32)
+        sampled = np.empty((*x.shape, *pixels.shape[2:]), np.float32)
+
+        def sample(rows: slice) -> None:
+            strip = cv2.remap(pixels, x[rows], y[rows], CV_SAMPLING[sampling], borderMode=CV_EDGE[edge])
+            sampled[rows] = strip.reshape(sampled[rows].shape)
+
+        in_strips(sample, *x.shape)
+        return sampled
 
     if image.is_contiguous():
         return torch.stack([torch.from_numpy(remap(plane.numpy())) for plane in image])

@@ -9,6 +9,7 @@ import torch
 from deforum.motion.pose import IN_FRONT, Lens, Pose, reprojection
 from deforum.motion.positions import Positions
 from deforum.pixels.image import Device
+from deforum.pixels.strips import in_strips
 
 Depth = torch.Tensor  # (H, W) float32
 
@@ -25,13 +26,21 @@ class Sight:
     @staticmethod
     def of(pose: Pose, old: Lens, new: Lens, width: int, height: int, device: Device) -> Sight:
         """Make the lines of sight of all pixels of a view of width x height px."""
-        rows = reprojection(pose, old, new, width, height)
+        matrix = reprojection(pose, old, new, width, height)
         x = torch.arange(width, dtype=torch.float32, device=device)
         y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
         base = torch.empty(3, height, width, device=device)
-        for out, (a, b, c, _) in zip(base, rows, strict=True):
-            torch.add(a * x, b * y + c, out=out)
-        return Sight(base, (rows[0][3], rows[1][3], rows[2][3]))
+
+        def project(rows: slice) -> None:
+            for out, (a, b, c, _) in zip(base, matrix, strict=True):
+                torch.add(a * x, b * y[rows] + c, out=out[rows])
+
+        in_strips(project, height, width, device)
+        return Sight(base, (matrix[0][3], matrix[1][3], matrix[2][3]))
+
+    def rows(self, rows: slice) -> Sight:
+        """Select the lines of sight of some rows of pixels."""
+        return replace(self, base=self.base[:, rows])
 
     def at(self, index: torch.Tensor) -> Sight:
         """Select the lines of sight of pixels by index (N,)."""

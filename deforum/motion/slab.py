@@ -18,6 +18,7 @@ from deforum.motion.positions import (
     read_at,
 )
 from deforum.pixels.image import CPU, Device
+from deforum.pixels.strips import in_strips
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
@@ -58,17 +59,26 @@ def warp_slab(
     x = torch.linspace(-1, 1, width, device=device)
     y = torch.linspace(-1, 1, height, device=device)[:, None]
     z = torch.ones(1, 1, device=device) if depth is None else depth
-    rows = np.vstack((pose.rotation, pose.translation)).T  # of the matrix from (x, y, z, 1) to the moved point
-    moved_z = _plane(rows[2, [0, 1, 3, 2]], x, y, z)
-    offset = torch.empty(2, height, width, device=device)
-    for out, row, old, reached in zip(offset, rows, (x, y), (reach * aspect, reach), strict=False):
-        size = width if old is x else height
-        torch.sub(_plane(row[[0, 1, 3, 2]], x, y, z).div_(moved_z), old / z, out=out).mul_(size / 2 / reached)
-    here = pixels(width, height, device)
-    source = here - offset
+    matrix = np.vstack((pose.rotation, pose.translation)).T  # from (x, y, z, 1) to the moved point
+    column = torch.arange(width, dtype=torch.float32, device=device)
+    row = torch.arange(height, dtype=torch.float32, device=device)[:, None]
+    moved_z = torch.empty(height, width, device=device)
+    offset, source = torch.empty(2, 2, height, width, device=device)
+
+    def move(rows: slice) -> None:
+        up, far = y[rows], z if depth is None else z[rows]
+        moved = _plane(matrix[2, [0, 1, 3, 2]], x, up, far)
+        moved_z[rows] = moved
+        axes = ((x, column, width / 2 / (reach * aspect)), (up, row[rows], height / 2 / reach))
+        for axis, (old, pixel, scale) in enumerate(axes):
+            out = offset[axis, rows]
+            torch.sub(_plane(matrix[axis, [0, 1, 3, 2]], x, up, far).div_(moved), old / far, out=out).mul_(scale)
+            torch.sub(pixel, out, out=source[axis, rows])
+
+    in_strips(move, height, width, device)
 
     def solve() -> tuple[Lookup, Lookup]:
-        old_z = z.expand(height, width)
+        here, old_z = pixels(width, height, device), z.expand(height, width)
         destination = here + offset  # of the surface; backward sampling reaches a slightly different position:
         reached = destination
         for _ in range(3):  # fixed point of source(reached) = here: the offset is read at the destination

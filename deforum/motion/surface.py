@@ -39,6 +39,7 @@ from deforum.motion.positions import (
     sample_at,
 )
 from deforum.pixels.image import CPU, Device, Image, Mask
+from deforum.pixels.strips import in_strips
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
@@ -110,7 +111,7 @@ class DepthWarp:
             return image
         moved = sample_at(image, self.source, self.sampling, self.edge)
         if self.sampling == "bicubic":  # bicubic overshoots at edges
-            moved.clamp_(0, 1)
+            in_strips(lambda rows: _clamp(moved[:, rows]), *moved.shape[1:], moved.device)
         return moved
 
     def coverage(self) -> Mask:
@@ -185,6 +186,11 @@ class DepthWarp:
             return Lookup(source, covers, here.depth), back
 
         return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.edge, self.sampling)
+
+
+def _clamp(image: Image) -> None:
+    for channel in image.unbind() if image.device == CPU else (image,):
+        channel.clamp_(0, 1)
 
 
 def stay(
@@ -279,10 +285,16 @@ def _see(motion: Rigid) -> NewView:
     (height, width), device = motion.depth.shape, motion.depth.device
     to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
     to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
-    inverse_depth = 1 / motion.depth
-    ratio = to_new.ratio(inverse_depth)
-    moved = (inverse_depth / ratio.clamp(min=IN_FRONT)).mul_(ratio > IN_FRONT * inverse_depth)
-    destination = to_new(inverse_depth)
+    moved, destination = torch.empty_like(motion.depth), torch.empty(2, height, width, device=device)
+
+    def project(rows: slice) -> None:
+        inverse_depth, sight = 1 / motion.depth[rows], to_new.rows(rows)
+        ratio = sight.ratio(inverse_depth)
+        in_front = ratio > IN_FRONT * inverse_depth
+        torch.div(inverse_depth, ratio.clamp_(min=IN_FRONT), out=moved[rows]).mul_(in_front)
+        destination[:, rows] = sight(inverse_depth)
+
+    in_strips(project, height, width, device)
     source, seen, empty = _look_again(to_old, destination, moved)
     hole = torch.zeros(height, width, dtype=torch.bool, device=device)
     if len(empty):
@@ -321,14 +333,30 @@ def _look_again(
     depth, must land within the point's own pixel. So outlines neither grow nor shrink over repeated motions.
     """
     height, width = moved.shape
-    cells = cells_of(destination.flatten(1), width, height)
-    point = to_old(spread(nearest_in(cells, moved.flatten(), width, height))).round_()
-    for axis, size in zip(point, (width, height), strict=True):
-        axis.clamp_(0, size - 1)
-    seen = moved.flatten().index_select(0, number(point[0], point[1], width).flatten()).view_as(moved)
-    source = to_old(seen)
-    x_apart, y_apart = point.sub_(source).abs_()
-    doubt = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(seen == 0)
+    cells = torch.empty(height, width, dtype=torch.int64, device=moved.device)
+
+    def place(rows: slice) -> None:
+        cells[rows] = cells_of(destination[:, rows].flatten(1), width, height).view(-1, width)
+
+    in_strips(place, height, width, moved.device)
+    cells = cells.flatten()
+    nearest = nearest_in(cells, moved.flatten(), width, height)
+    seen, source = torch.empty_like(moved), torch.empty_like(destination)
+    doubt = torch.empty(height, width, dtype=torch.bool, device=moved.device)
+
+    def trace(rows: slice) -> None:
+        sight = to_old.rows(rows)
+        point = sight(spread(nearest[rows.start : rows.stop + 3]))
+        for axis, size in zip(point, (width, height), strict=True):
+            axis.round_().clamp_(0, size - 1)
+        found = moved.flatten().index_select(0, number(point[0], point[1], width).flatten()).view(-1, width)
+        seen[rows] = found
+        at = sight(found)
+        x_apart, y_apart = (axis.sub_(other).abs_() for axis, other in zip(point, at, strict=True))
+        source[:, rows] = at
+        doubt[rows] = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(found == 0)
+
+    in_strips(trace, height, width, moved.device)
 
     # Pixels in doubt take the nearest point that lands within them; only points beside such a pixel are splatted.
     around = torch.zeros(height + 3, width + 3, dtype=torch.bool, device=moved.device)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deforum.models.transfer import stays_on, upload
 from deforum.pixels.color_on_device import FloatMatch, LevelMatch
-from deforum.pixels.image import Device, Image, from_array, to_array, to_bytes
+from deforum.pixels.image import Device, Image, from_array, round_levels, to_array, to_bytes
 from deforum.pixels.sharpness import fine_detail
 from deforum.pixels.strips import in_strips
 
@@ -159,15 +159,15 @@ def _curves_on(device: Device, reference: ColorReference) -> Any:
 
 
 def _match_levels(image: Image, reference: ColorReference) -> Image:
-    levels, space, true_channels = to_bytes(image), reference.space, reference.true_channels
-    channels, matched = np.empty_like(levels), np.empty(levels.shape, np.float32)
+    pixels, space, true_channels = to_array(image), reference.space, reference.true_channels
+    channels, matched = np.empty(pixels.shape, np.uint8), np.empty(pixels.shape, np.float32)
 
     def read(rows: slice) -> Floats:
-        channels[rows] = _convert(levels[rows], space, true_channels)
+        channels[rows] = _convert(round_levels(pixels[rows]), space, true_channels)
         return _count_levels(channels[rows])
 
     lut = np.empty((1, LEVELS, 3), np.uint8)
-    for channel, counts in enumerate(np.sum(in_strips(read, *levels.shape[:2]), axis=0)):
+    for channel, counts in enumerate(np.sum(in_strips(read, *pixels.shape[:2]), axis=0)):
         wanted = reference.counts_on_host[channel]
         known = np.flatnonzero(wanted)
         share = np.cumsum(counts) / counts.sum()
@@ -177,7 +177,7 @@ def _match_levels(image: Image, reference: ColorReference) -> Image:
         strip = _convert(cv2.LUT(channels[rows], lut), space, true_channels, back=True)
         np.multiply(strip, np.float32(1 / 255), out=matched[rows], dtype=np.float32)
 
-    in_strips(match, *levels.shape[:2])
+    in_strips(match, *pixels.shape[:2])
     return from_array(matched, image.device)
 
 

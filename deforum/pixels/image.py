@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deforum.models.transfer import upload
 from deforum.pixels.files import decode
+from deforum.pixels.strips import in_strips
 
 Image = torch.Tensor
 Mask = torch.Tensor
@@ -43,9 +44,20 @@ def to_bytes(image: Image) -> NDArray[np.uint8]:
     """Round an image to the nearest (H, W, 3) RGB levels 0..255; values outside 0..1 are clipped."""
     if image.device != CPU:
         return np.asarray(quantized(image, 8).cpu().numpy(), np.uint8)
+    pixels = to_array(image)
+    levels = np.empty(pixels.shape, np.uint8)
+
+    def convert(rows: slice) -> None:
+        levels[rows] = round_levels(pixels[rows])
+
+    in_strips(convert, *pixels.shape[:2])
+    return levels
+
+
+def round_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round pixels (H, W, C) to the nearest levels 0..255; values outside 0..1 are clipped."""
     # convertScaleAbs would turn a negative overshoot positive: clip first.
-    clipped = np.clip(to_array(image), 0, 1)
-    return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.clip(pixels, 0, 1), alpha=255.0), np.uint8).reshape(pixels.shape)
 
 
 def quantized(image: Image, bits: int) -> torch.Tensor:
@@ -88,7 +100,19 @@ def read(path: Path, width: int, height: int, device: Device = CPU) -> Image:
 
 def adjust_contrast(image: Image, contrast: float) -> Image:
     """Multiply a picture by a factor and clip it to 0..1; a factor of 1 returns the same image."""
-    return image if contrast == 1 else image.mul(contrast).clamp_(0, 1)
+    if contrast == 1:
+        return image
+    if image.device != CPU:
+        return image.mul(contrast).clamp_(0, 1)
+    pixels, factor = to_array(image), np.float32(contrast)
+    scaled = np.empty_like(pixels)
+
+    def scale(rows: slice) -> None:
+        np.multiply(pixels[rows], factor, out=scaled[rows])
+        np.clip(scaled[rows], 0, 1, out=scaled[rows])
+
+    in_strips(scale, *pixels.shape[:2])
+    return from_array(scaled)
 
 
 def to_gray(image: Image) -> Image:

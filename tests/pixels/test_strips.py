@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
+import numpy as np
+import pytest
+import torch
+
+from deforum.motion.slab import warp_slab
+from deforum.motion.surface import warp_physical
+from deforum.pixels import strips
+from deforum.pixels.color import ColorReference, match_color
+from deforum.pixels.image import Image, adjust_contrast, to_bytes
+from deforum.pixels.noise import add_noise, uniform_noise
+from deforum.pixels.sharpness import unsharp_mask
 from deforum.pixels.strips import in_strips
+from tests.helpers import motion_of
+from tests.helpers.pictures import texture
+
+SIZE = 70, 61
+MOVING = motion_of(translation_x=5, translation_z=9, rotation_3d_y=1.3, rotation_3d_z=-2)
+REFERENCES = {
+    exact: ColorReference.of(texture(2), "LAB", true_channels=exact, float_color=exact) for exact in (False, True)
+}
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (512, 512), (77, 4096), (3, 100_000), (5000, 20), (1, 0)])
@@ -20,3 +39,33 @@ def test_an_error_in_a_strip_is_raised() -> None:
 
     with pytest.raises(ValueError, match="the last strip"):
         in_strips(fails_at_the_end, 2000, 2000)
+
+
+CHANGES: dict[str, Callable[[Image], object]] = {
+    "contrast": lambda image: adjust_contrast(image, 1.07),
+    "levels": to_bytes,
+    "sharpening": lambda image: unsharp_mask(image, 0.7),
+    "sharpening of what is above a threshold": lambda image: unsharp_mask(image, 0.7, 9, 0, threshold=3),
+    "sharpening under a mask": lambda image: unsharp_mask(image, 0.7, mask=image[0]),
+    "noise": lambda image: add_noise(image, uniform_noise(1, *SIZE), 0.1),
+    "noise under a mask": lambda image: add_noise(image, uniform_noise(1, *SIZE), 0.1, image[0]),
+    "noise that keeps the mean": lambda image: add_noise(image, uniform_noise(1, *SIZE), 0.1, zero_mean=True),
+    "colours in 8 bit": lambda image: match_color(image, REFERENCES[False]),
+    "colours in floating point": lambda image: match_color(image, REFERENCES[True]),
+    "Deforum's camera": lambda image: warp_slab(1 + image[0], MOVING, *SIZE)(image),
+    "Deforum's camera without a depth": lambda image: warp_slab(None, MOVING, *SIZE)(image),
+    "the physical camera": lambda image: warp_physical(1 + image[0], MOVING, *SIZE)(image),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("inference", [False, True])
+def test_strips_leave_no_trace(
+    change: Callable[[Image], object], inference: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.inference_mode(inference):
+        image = texture(1, *SIZE) * 1.02 - 0.01
+        monkeypatch.setattr(strips, "PIXELS", 10**9)
+        whole = change(image)
+        monkeypatch.setattr(strips, "PIXELS", 3 * SIZE[0])
+        assert np.array_equal(np.asarray(change(image)), np.asarray(whole))
