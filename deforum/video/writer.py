@@ -343,7 +343,8 @@ def _encoding(row: Format, quality: int | None, preset: str | None) -> list[str]
         ]  # fmt: skip
     options += ["-pix_fmt", row.pixels, *row.encoder]
     if row.presets:
-        options += ["-preset", preset or row.presets[0]]
+        chosen = preset or row.presets[0]
+        options += ["-preset", chosen, *(row.beside if chosen == row.presets[0] else ())]
     if not row.quality_at_end:
         options += _quality_options(row, quality)
     return options

@@ -57,6 +57,16 @@ def test_every_format_gives_back_its_frames(name: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
+@pytest.mark.parametrize(
+    ("preset", "searched"),
+    [(None, b"ref=1 "), ("faster", b"ref=1 "), ("fast", b"ref=2 "), ("medium", b"ref=3 ")],
+)
+def test_the_default_preset_alone_searches_less(preset: str | None, searched: bytes, tmp_path: Path) -> None:
+    write_chart(tmp_path / "film.mp4", 1, preset=preset)
+    said = (tmp_path / "film.mp4").read_bytes().partition(b"x264 - core")[2][:800]  # its options, in the film
+    assert searched in said and (b"subme=3 " in said) == (searched == b"ref=1 ")
+
+
 @pytest.mark.parametrize("name", ["gif", "webp"])
 def test_animated_pictures_keep_soft_gradients(name: str, tmp_path: Path) -> None:
     """A sky that changes colour: 256 colours for each frame, dithered, look like it from a little further away."""
