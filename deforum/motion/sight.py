@@ -9,7 +9,7 @@ import torch
 from deforum.motion.pose import IN_FRONT, Lens, Pose, reprojection
 from deforum.motion.positions import Positions
 from deforum.pixels.image import Device
-from deforum.pixels.strips import in_strips
+from deforum.pixels.strips import strips_of
 
 Depth = torch.Tensor  # (H, W) float32
 
@@ -30,12 +30,9 @@ class Sight:
         x = torch.arange(width, dtype=torch.float32, device=device)
         y = torch.arange(height, dtype=torch.float32, device=device)[:, None]
         base = torch.empty(3, height, width, device=device)
-
-        def project(rows: slice) -> None:
+        for rows in strips_of(height, width, device):
             for out, (a, b, c, _) in zip(base, matrix, strict=True):
                 torch.add(a * x, b * y[rows] + c, out=out[rows])
-
-        in_strips(project, height, width, device)
         return Sight(base, (matrix[0][3], matrix[1][3], matrix[2][3]))
 
     def rows(self, rows: slice) -> Sight:

@@ -18,7 +18,7 @@ from deforum.motion.positions import (
     read_at,
 )
 from deforum.pixels.image import CPU, Device
-from deforum.pixels.strips import in_strips
+from deforum.pixels.strips import strips_of
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
@@ -65,7 +65,7 @@ def warp_slab(
     moved_z = torch.empty(height, width, device=device)
     offset, source = torch.empty(2, 2, height, width, device=device)
 
-    def move(rows: slice) -> None:
+    for rows in strips_of(height, width, device):
         up, far = y[rows], z if depth is None else z[rows]
         moved = _plane(matrix[2, [0, 1, 3, 2]], x, up, far)
         moved_z[rows] = moved
@@ -74,8 +74,6 @@ def warp_slab(
             out = offset[axis, rows]
             torch.sub(_plane(matrix[axis, [0, 1, 3, 2]], x, up, far).div_(moved), old / far, out=out).mul_(scale)
             torch.sub(pixel, out, out=source[axis, rows])
-
-    in_strips(move, height, width, device)
 
     def solve() -> tuple[Lookup, Lookup]:
         here, old_z = pixels(width, height, device), z.expand(height, width)

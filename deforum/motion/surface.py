@@ -39,7 +39,7 @@ from deforum.motion.positions import (
     sample_at,
 )
 from deforum.pixels.image import CPU, Device, Image, Mask
-from deforum.pixels.strips import in_strips
+from deforum.pixels.strips import strips_of
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
@@ -111,7 +111,9 @@ class DepthWarp:
             return image
         moved = sample_at(image, self.source, self.sampling, self.edge)
         if self.sampling == "bicubic":  # bicubic overshoots at edges
-            in_strips(lambda rows: _clamp(moved[:, rows]), *moved.shape[1:], moved.device)
+            for rows in strips_of(*moved.shape[1:], moved.device):
+                for channel in moved[:, rows]:
+                    channel.clamp_(0, 1)
         return moved
 
     def coverage(self) -> Mask:
@@ -186,11 +188,6 @@ class DepthWarp:
             return Lookup(source, covers, here.depth), back
 
         return DepthWarp(lambda: map_by(unflipped, self.source), solve, self.edge, self.sampling)
-
-
-def _clamp(image: Image) -> None:
-    for channel in image.unbind() if image.device == CPU else (image,):
-        channel.clamp_(0, 1)
 
 
 def stay(
@@ -287,14 +284,12 @@ def _see(motion: Rigid) -> NewView:
     to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)
     moved, destination = torch.empty_like(motion.depth), torch.empty(2, height, width, device=device)
 
-    def project(rows: slice) -> None:
+    for rows in strips_of(height, width, device):
         inverse_depth, sight = 1 / motion.depth[rows], to_new.rows(rows)
         ratio = sight.ratio(inverse_depth)
         in_front = ratio > IN_FRONT * inverse_depth
         torch.div(inverse_depth, ratio.clamp_(min=IN_FRONT), out=moved[rows]).mul_(in_front)
         destination[:, rows] = sight(inverse_depth)
-
-    in_strips(project, height, width, device)
     source, seen, empty = _look_again(to_old, destination, moved)
     hole = torch.zeros(height, width, dtype=torch.bool, device=device)
     if len(empty):
@@ -335,16 +330,14 @@ def _look_again(
     height, width = moved.shape
     cells = torch.empty(height, width, dtype=torch.int64, device=moved.device)
 
-    def place(rows: slice) -> None:
+    for rows in strips_of(height, width, moved.device):
         cells[rows] = cells_of(destination[:, rows].flatten(1), width, height).view(-1, width)
-
-    in_strips(place, height, width, moved.device)
     cells = cells.flatten()
     nearest = nearest_in(cells, moved.flatten(), width, height)
     seen, source = torch.empty_like(moved), torch.empty_like(destination)
     doubt = torch.empty(height, width, dtype=torch.bool, device=moved.device)
 
-    def trace(rows: slice) -> None:
+    for rows in strips_of(height, width, moved.device):
         sight = to_old.rows(rows)
         point = sight(spread(nearest[rows.start : rows.stop + 3]))
         for axis, size in zip(point, (width, height), strict=True):
@@ -355,8 +348,6 @@ def _look_again(
         x_apart, y_apart = (axis.sub_(other).abs_() for axis, other in zip(point, at, strict=True))
         source[:, rows] = at
         doubt[rows] = (torch.maximum(x_apart, y_apart) > HALF).logical_or_(found == 0)
-
-    in_strips(trace, height, width, moved.device)
 
     # Pixels in doubt take the nearest point that lands within them; only points beside such a pixel are splatted.
     around = torch.zeros(height + 3, width + 3, dtype=torch.bool, device=moved.device)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from deforum.models.transfer import upload
 from deforum.pixels.files import decode
-from deforum.pixels.strips import in_strips
 
 Image = torch.Tensor
 Mask = torch.Tensor
@@ -44,14 +43,7 @@ def to_bytes(image: Image) -> NDArray[np.uint8]:
     """Round an image to the nearest (H, W, 3) RGB levels 0..255; values outside 0..1 are clipped."""
     if image.device != CPU:
         return np.asarray(quantized(image, 8).cpu().numpy(), np.uint8)
-    pixels = to_array(image)
-    levels = np.empty(pixels.shape, np.uint8)
-
-    def convert(rows: slice) -> None:
-        levels[rows] = round_levels(pixels[rows])
-
-    in_strips(convert, *pixels.shape[:2])
-    return levels
+    return round_levels(to_array(image))
 
 
 def round_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -104,15 +96,9 @@ def adjust_contrast(image: Image, contrast: float) -> Image:
         return image
     if image.device != CPU:
         return image.mul(contrast).clamp_(0, 1)
-    pixels, factor = to_array(image), np.float32(contrast)
-    scaled = np.empty_like(pixels)
-
-    def scale(rows: slice) -> None:
-        np.multiply(pixels[rows], factor, out=scaled[rows])
-        np.clip(scaled[rows], 0, 1, out=scaled[rows])
-
-    in_strips(scale, *pixels.shape[:2])
-    return from_array(scaled)
+    # By NumPy, as torch would ask for other threads (see `deforum.pixels.strips`).
+    scaled = to_array(image) * np.float32(contrast)
+    return from_array(np.clip(scaled, 0, 1, out=scaled))
 
 
 def to_gray(image: Image) -> Image:

@@ -15,7 +15,6 @@ import torch
 
 from deforum.models.transfer import upload
 from deforum.pixels.image import CPU, Image, Mask, from_array, to_array
-from deforum.pixels.strips import in_strips
 
 GRID = 64  # px; Deforum makes noise at a size rounded down to multiples of this
 
@@ -46,15 +45,11 @@ def perlin_noise(
     field = _white(generator, columns, rows)
     across, down = (max(int(cells), 1) for cells in grid)
     envelope = perlin(generator, columns, rows, across, down, octaves, persistence)
+    # By NumPy, as torch would ask for other threads (see `deforum.pixels.strips`).
     numbers, strength = field.numpy(), envelope.numpy()
-
-    def vary(rows: slice) -> None:
-        strip = strength[rows]
-        strip += 1
-        strip /= 2
-        numbers[:, rows] *= strip
-
-    in_strips(vary, rows, columns)
+    strength += 1
+    strength /= 2
+    numbers *= strength
     if (rows, columns) == (height, width):
         return field
     nearest_rows = torch.arange(height) * rows // height
@@ -140,7 +135,7 @@ def add_noise(
     if amount == 0:
         return image
     if image.device == CPU:
-        return _add_in_strips(image, noise, amount, mask, zero_mean)
+        return _add_on_host(image, noise, amount, mask, zero_mean)
     weight = amount if mask is None else amount * mask
     # Convert to the picture's memory layout before the arithmetic: mixed layouts are slow.
     half = upload(noise, image.device)[None].clone(memory_format=torch.channels_last)[0].mul_(0.5)
@@ -149,23 +144,19 @@ def add_noise(
     return half.add_(0.5).clamp_(0, 1).sub_(image).mul_(weight).add_(image)
 
 
-def _add_in_strips(image: Image, noise: torch.Tensor, amount: float, mask: Mask | None, zero_mean: bool) -> Image:
-    pixels, planes = to_array(image), list(noise.numpy())
-    mixed = np.empty_like(pixels)
-
-    def mix(rows: slice) -> None:
-        half = np.asarray(cv2.merge([plane[rows] for plane in planes]), np.float32)
-        half *= 0.5
-        weight = np.float32(amount) if mask is None else (amount * mask[rows, :, None]).numpy()
-        if zero_mean:
-            half *= weight
-            np.clip(np.add(half, pixels[rows], out=half), 0, 1, out=mixed[rows])
-            return
-        half += 0.5
-        np.clip(half, 0, 1, out=half)
-        half -= pixels[rows]
+def _add_on_host(image: Image, noise: torch.Tensor, amount: float, mask: Mask | None, zero_mean: bool) -> Image:
+    """Mix noise in on one thread."""
+    pixels = to_array(image)
+    half = np.asarray(cv2.merge(list(noise.numpy())), np.float32)
+    half *= 0.5
+    weight = np.float32(amount) if mask is None else (amount * mask[..., None]).numpy()
+    if zero_mean:
         half *= weight
-        np.add(half, pixels[rows], out=mixed[rows])
-
-    in_strips(mix, *pixels.shape[:2])
-    return from_array(mixed)
+        half += pixels
+        return from_array(np.clip(half, 0, 1, out=half))
+    half += 0.5
+    np.clip(half, 0, 1, out=half)
+    half -= pixels
+    half *= weight
+    half += pixels
+    return from_array(half)

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from deforum.models.transfer import upload
 from deforum.pixels.image import CPU, Device, Image, Mask, for_channels, from_array, to_array
-from deforum.pixels.strips import TORCH_ALONE, in_strips
+from deforum.pixels.strips import TORCH_ALONE
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
@@ -33,7 +33,7 @@ def unsharp_mask(
     if amount == 0:
         return image
     if image.device == CPU:
-        return _unsharp_in_strips(image, amount, kernel, sigma, threshold, mask)
+        return _unsharp_on_host(image, amount, kernel, sigma, threshold, mask)
     detail = _fine(image, kernel, sigma)
     if threshold > 0:
         detail.masked_fill_(detail.abs() < threshold / 255, 0)
@@ -41,31 +41,23 @@ def unsharp_mask(
     return sharpened if mask is None else sharpened.sub_(image).mul_(mask).add_(image)
 
 
-def _unsharp_in_strips(
+def _unsharp_on_host(
     image: Image, amount: float, kernel: int, sigma: float, threshold: float, mask: Mask | None
 ) -> Image:
-    pixels, around = to_array(image), kernel // 2
-    height, width = pixels.shape[:2]
-    sharpened = np.empty_like(pixels)
-
-    def sharpen(rows: slice) -> None:
-        top = max(rows.start - around, 0)
-        strip, out = pixels[rows], sharpened[rows]
-        soft = to_array(blur(image[:, top : rows.stop + around], kernel, sigma))[rows.start - top :][: len(strip)]
-        detail = np.subtract(strip, soft, out=soft)
-        if threshold > 0:
-            detail[np.abs(detail) < threshold / 255] = 0
-        # By torch, which rounds the product and the sum once.
-        flat = (torch.from_numpy(array.reshape(-1)).split(TORCH_ALONE) for array in (strip, detail, out))
-        for before, added, after in zip(*flat, strict=True):
-            torch.add(before, added, alpha=amount, out=after)
-        np.clip(out, 0, 1, out=out)
-        if mask is not None:
-            out -= strip
-            out *= mask[rows, :, None].numpy()
-            out += strip
-
-    in_strips(sharpen, height, width)
+    """Sharpen on one thread."""
+    pixels, soft = to_array(image), to_array(blur(image, kernel, sigma))
+    detail = np.subtract(pixels, soft, out=soft)
+    if threshold > 0:
+        detail[np.abs(detail) < threshold / 255] = 0
+    # By torch, which rounds the product and the sum once.
+    flat = (torch.from_numpy(array.reshape(-1)).split(TORCH_ALONE) for array in (pixels, detail))
+    for before, added in zip(*flat, strict=True):
+        torch.add(before, added, alpha=amount, out=added)
+    sharpened = np.clip(detail, 0, 1, out=detail)
+    if mask is not None:
+        sharpened -= pixels
+        sharpened *= mask[..., None].numpy()
+        sharpened += pixels
     return from_array(sharpened)
 
 

@@ -13,33 +13,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIXELS = 32768  # of a strip: a step's arrays of three float32 channels are 390 KB each
+PIXELS = 65536  # of a strip that threads share: they hand Python's lock to each other after every step on one
 TORCH_ALONE = 32768
 """The most numbers for which torch asks no other threads. Those of OpenMP wait for each other, on cores that the
 encoders of pictures and films need: an operation of 0.2 ms then takes 1 to 3 ms."""
 
 
-def in_strips(work: Callable[[slice], T], height: int, width: int, device: torch.device | None = None) -> list[T]:
+def strips_of(height: int, width: int, device: torch.device) -> list[slice]:
+    """Return the rows of strips in which torch asks no other threads, for one channel.
+
+    On a render device a picture is one strip.
+    """
+    return _strips(height, width, TORCH_ALONE) if device.type == "cpu" else [slice(0, height)]
+
+
+def _strips(height: int, width: int, pixels: int) -> list[slice]:
+    rows = max(1, pixels // max(width, 1))
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def in_strips(work: Callable[[slice], T], height: int, width: int) -> list[T]:
     """Call `work(rows)` for each strip of a picture, and return the results from top to bottom.
 
     A second thread helps. Both take the next strip as soon as they are free: where its core is busy, it does less.
-    On a render device a picture is one strip.
+    For steps of OpenCV's that take a tenth of a millisecond or more: with shorter ones the threads mostly wait for
+    Python's lock.
     """
-    import torch
-
-    if device is not None and device.type != "cpu":
-        return [work(slice(0, height))]
-    rows = max(1, PIXELS // max(width, 1))
-    strips = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+    strips = _strips(height, width, PIXELS)
     results: list[T | None] = [None] * len(strips)
     waiting = iter(range(len(strips)))
 
-    as_here = torch.is_inference_mode_enabled()  # holds for a thread
-
     def serve(waiting: Iterator[int]) -> None:
-        with torch.inference_mode(as_here):
-            for index in waiting:
-                results[index] = work(strips[index])
+        for index in waiting:
+            results[index] = work(strips[index])
 
     helps = _helper().submit(serve, waiting) if len(strips) > 1 and (os.cpu_count() or 1) > 1 else None
     serve(waiting)
