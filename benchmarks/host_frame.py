@@ -166,7 +166,8 @@ def time_ours(picture: Levels, mode: str, float_color: bool, frames: int, folder
     clock, image = Clock(), from_bytes(picture)
     (folder / "run").mkdir()
     before, children, begun = processor_of_threads(), processor_of_children(), time.perf_counter()
-    with Watched(folder / "run", "", width=SIZE, height=SIZE, fps=24) as run:
+    run = Watched(folder / "run", "", width=SIZE, height=SIZE, fps=24)
+    with run:
         for frame in timeline:
             image = clock("frame", ours, clock, move, image, reference, frame, run)
     to_film = 1000 * (time.perf_counter() - begun) / frames

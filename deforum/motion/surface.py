@@ -111,7 +111,7 @@ class DepthWarp:
             return image
         moved = sample_at(image, self.source, self.sampling, self.edge)
         if self.sampling == "bicubic":  # bicubic overshoots at edges
-            for rows in strips_of(*moved.shape[1:], moved.device):
+            for rows in strips_of(moved.shape[1], moved.shape[2], moved.device):
                 for channel in moved[:, rows]:
                     channel.clamp_(0, 1)
         return moved

@@ -50,9 +50,10 @@ def _unsharp_on_host(
     if threshold > 0:
         detail[np.abs(detail) < threshold / 255] = 0
     # By torch, which rounds the product and the sum once.
-    flat = (torch.from_numpy(array.reshape(-1)).split(TORCH_ALONE) for array in (pixels, detail))
-    for before, added in zip(*flat, strict=True):
-        torch.add(before, added, alpha=amount, out=added)
+    before, added = (torch.from_numpy(array.reshape(-1)) for array in (pixels, detail))
+    for start in range(0, len(before), TORCH_ALONE):
+        piece = slice(start, start + TORCH_ALONE)
+        torch.add(before[piece], added[piece], alpha=amount, out=added[piece])
     sharpened = np.clip(detail, 0, 1, out=detail)
     if mask is not None:
         sharpened -= pixels
