@@ -38,7 +38,7 @@ from deforum.motion.positions import (
     read_at,
     sample_at,
 )
-from deforum.pixels.image import CPU, Device, Image, Mask
+from deforum.pixels.image import CPU, Device, Image, Mask, clip_
 from deforum.pixels.strips import strips_of
 
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ class DepthWarp:
             return image
         moved = sample_at(image, self.source, self.sampling, self.edge)
         if self.sampling == "bicubic":  # bicubic overshoots at edges
-            for rows in strips_of(moved.shape[1], moved.shape[2], moved.device):
-                for channel in moved[:, rows]:
-                    channel.clamp_(0, 1)
+            clip_(moved)
         return moved
 
     def coverage(self) -> Mask:

@@ -97,8 +97,16 @@ def adjust_contrast(image: Image, contrast: float) -> Image:
     if image.device != CPU:
         return image.mul(contrast).clamp_(0, 1)
     # By NumPy, as torch would ask for other threads (see `deforum.pixels.strips`).
-    scaled = to_array(image) * np.float32(contrast)
-    return from_array(np.clip(scaled, 0, 1, out=scaled))
+    return clip_(from_array(to_array(image) * np.float32(contrast)))
+
+
+def clip_(image: Image) -> Image:
+    """Clip an image to 0..1 in place, and return it."""
+    if image.device != CPU:
+        return image.clamp_(0, 1)
+    values = image.detach().numpy()
+    np.clip(values, 0, 1, out=values)
+    return image
 
 
 def to_gray(image: Image) -> Image:
