@@ -32,6 +32,8 @@ MOST_LATER, MOST_GROWTH = 1.05, 2.0
 """The targets: time of late frames against early ones, and growth of memory in KiB per frame."""
 SKIPPED = 10
 """Frames before the first that count: files are opened and caches are filled in them."""
+CADENCE = 2
+"""One painted frame and one in-between, which differ in cost, are timed together."""
 
 
 @dataclass
@@ -43,9 +45,11 @@ class Course:
 
     @property
     def later(self) -> float:
-        """Median time of a frame in the last tenth, against that in the first; frames that warm up left out."""
-        share = max(len(self.ms) // 10, 1)
-        return statistics.median(self.ms[-share:]) / statistics.median(self.ms[SKIPPED : SKIPPED + share])
+        """Median time of a span in the last tenth, against that in the first; frames that warm up left out."""
+        last = len(self.ms) // CADENCE * CADENCE
+        spans = [sum(self.ms[begin : begin + CADENCE]) for begin in range(SKIPPED, last, CADENCE)]
+        share = max(len(spans) // 10, 1)
+        return statistics.median(spans[-share:]) / statistics.median(spans[:share])
 
     @property
     def growth(self) -> float:
@@ -66,7 +70,7 @@ def course(frames: int, size: int, mode: str, seconds: float) -> Course:
     settings = load(
         {
             "prompts": {"0": "a calm sea", "max_f/2": "a forest"}, "animation_mode": mode, "max_frames": frames,
-            "width": size, "height": size, "cadence": 2, "zoom": "1.01", "angle": "0.2", "translation_z": "1",
+            "width": size, "height": size, "cadence": CADENCE, "zoom": "1.01", "angle": "0.2", "translation_z": "1",
             "noise": "0.03", "seed": 1, "strength": "0.6+0.1*sin(t/9)",
         }
     ).settings  # fmt: skip
@@ -109,7 +113,7 @@ def main() -> None:
     found = course(options.frames, options.size, options.mode, options.seconds)
     print(
         f"long run, {options.mode}, {len(found.ms)} frames: late ones take {found.later:.3f} times the processor time "
-        f"of early ones (target: at most {MOST_LATER}), {statistics.median(found.ms):.1f} ms"
+        f"of early ones (target: at most {MOST_LATER}), {statistics.mean(found.ms[SKIPPED:]):.1f} ms"
     )
     print(f"long run, {options.mode}: memory grows by {found.growth:.2f} KiB per frame (target: under {MOST_GROWTH})")
 

@@ -109,7 +109,7 @@ class Timeline:
     def __getitem__(self, index: int) -> Frame:
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of a timeline of {self.num_frames}")
-        params = self._params(index)
+        params = self._ahead.get(index) or self._params(index)
         turn = bisect_right(self.keys, index) - 1
         ending = self._ending(index, turn)
         seed = self.seeds[turn]
@@ -133,14 +133,14 @@ class Timeline:
             ending=ending,
         )
 
-    @cached_property
-    def _known(self) -> dict[int, Params[float]]:
-        return {}
-
     def _params(self, index: int) -> Params[float]:
-        if index not in self._known:
-            self._known[index] = self.curves.map(lambda _, curve: float(curve[index]))
-        return self._known[index]
+        return self.curves.map(lambda _, curve: float(curve[index]))
+
+    @cached_property
+    def _ahead(self) -> dict[int, Params[float]]:
+        """Parameters of the frames on the way to the end, which each of these frames looks through."""
+        frames = () if self.plan is None else range(self.plan.start, self.plan.end + 1)
+        return {index: self._params(index) for index in {frame % self.num_frames for frame in frames}}
 
     def _ending(self, index: int, turn: int) -> Ending | None:
         plan = self.plan
@@ -156,7 +156,7 @@ class Timeline:
             pull=plan.pull(index + late, before + late),
             strength=LOOP_STRENGTH if plan.is_loop else self.end_strength,
             picture=self.end_picture,
-            way=tuple(self._params(each % self.num_frames) for each in range(index, plan.end + 1)),
+            way=tuple(self._ahead[each % self.num_frames] for each in range(index, plan.end + 1)),
         )
 
     def _renewal(self, index: int) -> float:

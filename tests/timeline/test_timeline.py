@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from deforum.features.table import timeline_of as sample
+from deforum.loading import load
 from deforum.timeline import timeline as sampling
 from tests.helpers import STILL, Make, settings_maker
 
@@ -50,3 +52,17 @@ def test_a_first_frame_without_an_init_image(
     assert [frame.starts_empty for frame in frames] == [empty, False, False]
     assert [frame.params.strength for frame in frames] == [strength, 0.3, 0.3]
     assert not sampling.sample(chosen, starts_from_picture=True)[0].starts_empty
+
+
+@pytest.mark.parametrize("ending", [{}, {"loop": True}])
+def test_frames_that_were_asked_for_are_not_kept(ending: dict[str, object]) -> None:
+    timeline = sample(load({"prompts": {"0": "a"}, "animation_mode": "3D", "max_frames": 200, **ending}).settings)
+    tracemalloc.start()
+    try:
+        for frame in timeline:
+            if frame.index == 40:  # what is made once is made
+                early = tracemalloc.get_traced_memory()[0]
+        late = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert late - early < 120 * 1024  # 160 frames have 550 KB
