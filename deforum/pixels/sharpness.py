@@ -7,11 +7,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from deforum.models.transfer import upload
 from deforum.pixels.image import CPU, Device, Image, Mask, for_channels, from_array, to_array
 from deforum.pixels.strips import TORCH_ALONE
+
+Pixels = NDArray[np.float32]  # (H, W, 3)
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B; ITU-R BT.601
 FINE = (5, 1.0)  # px; kernel and deviation of the blur that separates fine detail: the defaults of antiblur
@@ -45,21 +48,25 @@ def _unsharp_on_host(
     image: Image, amount: float, kernel: int, sigma: float, threshold: float, mask: Mask | None
 ) -> Image:
     """Sharpen on one thread."""
-    pixels, soft = to_array(image), to_array(blur(image, kernel, sigma))
-    detail = np.subtract(pixels, soft, out=soft)
+    pixels, detail = to_array(image), to_array(_fine(image, kernel, sigma))
     if threshold > 0:
         detail[np.abs(detail) < threshold / 255] = 0
-    # By torch, which rounds the product and the sum once.
-    before, added = (torch.from_numpy(array.reshape(-1)) for array in (pixels, detail))
-    for start in range(0, len(before), TORCH_ALONE):
-        piece = slice(start, start + TORCH_ALONE)
-        torch.add(before[piece], added[piece], alpha=amount, out=added[piece])
-    sharpened = np.clip(detail, 0, 1, out=detail)
+    sharpened = _add_share(pixels, detail, amount)
     if mask is not None:
         sharpened -= pixels
         sharpened *= mask[..., None].numpy()
         sharpened += pixels
     return from_array(sharpened)
+
+
+def _add_share(pixels: Pixels, detail: Pixels, share: float) -> Pixels:
+    """Add a share of the detail to pixels and clip them to 0..1, in the memory of the detail, on one thread."""
+    # By torch, which rounds the product and the sum once.
+    before, added = (torch.from_numpy(array.reshape(-1)) for array in (pixels, detail))
+    for start in range(0, len(before), TORCH_ALONE):
+        piece = slice(start, start + TORCH_ALONE)
+        torch.add(before[piece], added[piece], alpha=share, out=added[piece])
+    return np.clip(detail, 0, 1, out=detail)
 
 
 def fine_detail(image: Image) -> float | torch.Tensor:
@@ -95,7 +102,7 @@ def match_detail(image: Image, wanted: float | torch.Tensor, share: float = 1) -
     amount = (max(slope * slope - bend * (now - target), 0) ** 0.5 - slope) / bend
     least, most = AMOUNTS
     fine = _fine(image, *FINE)
-    return torch.add(image, fine, alpha=min(max(amount, least), most), out=fine).clamp_(0, 1)
+    return from_array(_add_share(to_array(image), to_array(fine), min(max(amount, least), most)))
 
 
 def match_detail_on_device(image: Image, wanted: float | torch.Tensor, share: float = 1) -> Image:
@@ -140,7 +147,10 @@ def sharpen_to(image: Image, wanted: Mask, still: torch.Tensor | None = None) ->
 def _fine(image: Image, kernel: int, sigma: float) -> Image:
     """Return what a blur removes from (C, H, W), in memory of its own."""
     soft = blur(image, kernel, sigma)
-    return torch.sub(image, soft, out=soft)
+    if image.device != CPU:
+        return torch.sub(image, soft, out=soft)
+    np.subtract(image.detach().numpy(), soft.numpy(), out=soft.numpy())  # on one thread
+    return soft
 
 
 def _mean_of_channels(image: Image) -> Mask:
