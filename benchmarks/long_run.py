@@ -75,9 +75,9 @@ def course(frames: int, size: int, mode: str, seconds: float) -> Course:
         }
     ).settings  # fmt: skip
 
-    def paint(inits: Any, keys: Any, paints: Any = None) -> list[torch.Tensor]:
+    def paint(inits: Any, frames: Any, *, paints: Any = None) -> list[torch.Tensor]:
         made = []
-        for init, key in zip(inits, keys, strict=True):
+        for init, key in zip(inits, frames, strict=True):
             noise = torch.rand((3, size, size), generator=torch.Generator().manual_seed(key.seed))
             made.append(noise if init is None else 0.9 * init + 0.1 * noise)
         return made
