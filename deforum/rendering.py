@@ -114,7 +114,7 @@ def render(
     of a `state` if one is given, see `deforum.editing.fitting_state`. Raises UserError, before rendering wherever
     possible.
     """
-    _settle_process()
+    _settle_process(settings)
     tell = telling(observer, progress)
     prepared = check(settings, output=output, allow_download=allow_download)
     _tell_prepared(prepared, tell)
@@ -190,7 +190,7 @@ def frames(
     `observer`, `models`, `change` and `allow_download` as for `render`. Raises UserError when the first frame is
     requested, or later if a frame cannot be rendered.
     """
-    _settle_process()
+    _settle_process(settings)
     from deforum.pixels.image import to_bytes
 
     prepared = prepare(settings, allow_download=allow_download)
@@ -210,10 +210,13 @@ def frames(
         yield state.frame, to_bytes(state.shown if finish is None else finish(state.frame, state.shown)())
 
 
-def _settle_process() -> None:
+def _settle_process(settings: Settings) -> None:
+    from deforum.models.kept_graphs import load_early
     from deforum.models.process import settle_process
 
     settle_process()
+    if settings.model == "embedded":  # of others it is not known yet whether they are small
+        load_early()
 
 
 def _tell_prepared(prepared: Prepared, tell: Observer) -> None:

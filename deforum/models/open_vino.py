@@ -10,13 +10,7 @@ kept in the user's cache, by the digest of the weights and of what else they dep
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
-import io
-import json
-import os
-import platform
 import sys
 import threading
 import warnings
@@ -25,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -33,37 +27,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from deforum import atomic
+from deforum.models import kept_graphs
 from deforum.models.faster import Faster, Form
-from deforum.paths import cache_folder
+from deforum.models.kept_graphs import is_supported
 
 Tensor = torch.Tensor
 Run = Callable[..., Any]
 
-ENVIRONMENT = "DEFORUM_OPENVINO"
-"""Environment variable: another folder of the cache, or off, with which networks run by torch alone."""
 VERSION = 1
 """Of the way from a network to a graph: graphs that were made in another way are not used."""
 MOST = 4
 """Shapes of inputs of a network whose graphs are held; each holds the weights in a layout of its own."""
-MOST_KEPT = 2**30
-"""Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
-SUFFIX = ".graph"
-SUM = 4
-"""Bytes of the checksum with which a file begins. The shape follows, as a line of JSON, and the graph."""
-LATEST = 2
-"""Graphs of a network that are loaded before they are needed: a run has up to two sizes, with and without a margin."""
-
 _beside: ContextVar[int] = ContextVar("beside", default=1)
 """Threads that evaluate networks at the same time, each with its share of the cores."""
 
 
-def as_graph(name: str, network: nn.Module) -> Faster:
-    """Return a network as a function of tensors: as a graph where it computes in float32 on a processor.
+def as_graph(name: str, network: nn.Module, run: Run | None = None, *, least: int = 0) -> Faster:
+    """Return a function of tensors by a network as a graph, where it computes in float32 on a processor.
 
-    `name` is for messages: "the depth network".
+    `run` is the function, without it the network itself; `name` is for messages: "the depth network". For maps of less
+    than `least` places, which gain too little for the time of making a graph, it stays as it is.
     """
-    faster = Faster(name, network, network, [Form(lambda: Graph(network, network), _suits)])
+    function = network if run is None else run
+
+    def pays(inputs: Sequence[Tensor | None]) -> bool:
+        return inputs[0] is not None and inputs[0][0, 0].numel() >= least
+
+    faster = Faster(name, network, function, [Form(lambda: Graph(network, function), _suits, pays)])
     faster.prefetch()
     return faster
 
@@ -81,20 +71,6 @@ def side_by_side(threads: int) -> Iterator[None]:
         yield
     finally:
         _beside.reset(token)
-
-
-def is_supported() -> bool:
-    """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
-    return _named().casefold() not in ("off", "none", "0") and _is_here()
-
-
-def _named() -> str:
-    return os.environ.get(ENVIRONMENT, "")
-
-
-@cache
-def _is_here() -> bool:
-    return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
 
 
 class Graph:
@@ -129,18 +105,20 @@ class Graph:
         with self._lock:
             made = self._made.get(shape)
             if made is not None:
-                keep(self._digest, shape, made.model)
+                about = {"inputs": shape.inputs, "threads": shape.threads, "streams": shape.streams}
+                kept_graphs.keep(_name(self._digest, shape), {**about, "options": shape.options}, made.model)
 
     def prefetch(self) -> None:
-        for shape in latest_kept(self._digest):
-            if shape.threads == torch.get_num_threads():
+        for about in kept_graphs.latest(self._digest):
+            shape = Shape.told(about)
+            if shape is not None and shape.threads == torch.get_num_threads():
                 with self._lock:
                     if shape not in self._made:
                         self._recalled(shape)
 
     def _recalled(self, shape: Shape) -> Compiled | None:
         """Return the graph for a shape from the cache."""
-        made = read_kept(self._digest, shape)
+        made = kept_graphs.read(_name(self._digest, shape))
         return None if made is None else self._add(shape, Compiled(made))
 
     def _add(self, shape: Shape, made: Compiled) -> Compiled:
@@ -169,6 +147,15 @@ class Shape:
         """Return it for inputs, with the threads as they are now."""
         shapes = (None if each is None else (str(each.dtype), tuple(each.shape)) for each in inputs)
         return cls(tuple(shapes), torch.get_num_threads(), _beside.get())
+
+    @classmethod
+    def told(cls, about: Any) -> Shape | None:
+        """Return it as the cache tells it; None for what a damaged file tells."""
+        try:
+            inputs = (None if each is None else (str(each[0]), tuple(map(int, each[1]))) for each in about["inputs"])
+            return cls(tuple(inputs), int(about["threads"]), int(about["streams"]))
+        except (KeyError, TypeError, ValueError, IndexError):
+            return None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -248,7 +235,7 @@ def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> 
         return front.convert(model)
 
 
-# --- the cache --------------------------------------------------------------------------------------------------------
+# --- names in the cache -----------------------------------------------------------------------------------------------
 
 
 def digest(network: nn.Module) -> str:
@@ -288,65 +275,10 @@ def _code_of(kind: Any) -> tuple[str, int]:
     return f"{kind.__module__}.{kind.__qualname__}", 0 if is_torchs else zlib.crc32(Path(str(path)).read_bytes())
 
 
-def keep(network: str, shape: Shape, model: Any) -> None:
-    """Put a graph of a network, given by its digest, into the cache, if that can be written."""
-    with contextlib.suppress(OSError, RuntimeError):
-        path = _file(network, shape)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(asdict(shape)).encode() + b"\n" + model.export_model().getvalue()
-        atomic.write(path, _sum(content) + content)
-        room = MOST_KEPT
-        for each in _by_use(path.parent, "*"):
-            room -= each.stat().st_size
-            if room < 0:
-                each.unlink(missing_ok=True)
-
-
-def read_kept(network: str, shape: Shape) -> Any:
-    """Return a graph of a network from the cache; None where there is none, or a damaged one."""
-    import openvino
-
-    try:
-        path = _file(network, shape)
-        content = path.read_bytes()
-        if _sum(content[SUM:]) != content[:SUM]:
-            return None  # OpenVINO does not look, and stops the process
-        os.utime(path)
-        graph = io.BytesIO(content[content.index(b"\n", SUM) + 1 :])
-        return openvino.Core().import_model(graph, "CPU", shape.options)
-    except (OSError, RuntimeError):  # OpenVINO's errors too: of another build of the same version
-        return None
-
-
-def latest_kept(network: str) -> list[Shape]:
-    """Return the shapes of the graphs of a network that were used last, in the order in which they were."""
-    found = []
-    with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
-        for path in reversed(_by_use(_folder(), network)[:LATEST]):
-            with path.open("rb") as file:
-                about = json.loads(file.read(SUM + 10_000)[SUM:].partition(b"\n")[0])
-            inputs = (None if each is None else (str(each[0]), tuple(map(int, each[1]))) for each in about["inputs"])
-            found.append(Shape(tuple(inputs), int(about["threads"]), int(about["streams"])))
-    return found
-
-
-def _sum(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(SUM)  # a cryptographic one takes as long as reading the file
-
-
-def _file(network: str, shape: Shape) -> Path:
-    """Return the file of a graph, named by all that the graph depends on."""
+def _name(network: str, shape: Shape) -> str:
+    """Return the name of a graph in the cache, by all that the graph depends on; a network is given by its digest."""
     about = repr((VERSION, shape, *_machine())).encode()
-    return _folder() / f"{network}-{hashlib.blake2b(about, digest_size=8).hexdigest()}{SUFFIX}"
-
-
-def _folder() -> Path:
-    return Path(_named()) if _named() else cache_folder() / "graphs"
-
-
-def _by_use(folder: Path, network: str) -> list[Path]:
-    """List the files of a network, those that were used last first."""
-    return sorted(folder.glob(f"{network}-*{SUFFIX}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return f"{network}-{hashlib.blake2b(about, digest_size=8).hexdigest()}"
 
 
 @cache

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from deforum.models import open_vino
-from deforum.models.open_vino import Graph, digest, is_supported, side_by_side
+from deforum.models import kept_graphs, open_vino
+from deforum.models.kept_graphs import is_supported
+from deforum.models.open_vino import Graph, digest, side_by_side
 
 Tensor = torch.Tensor
 
@@ -37,7 +38,7 @@ class Net(nn.Module):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv(open_vino.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(kept_graphs.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "deforum" / "graphs"
 
@@ -154,7 +155,7 @@ def test_the_graphs_that_were_not_used_for_long_go(cache: Path, monkeypatch: pyt
         newest = max(cache.glob("*"), key=lambda file: file.stat().st_mtime)
         os.utime(newest, (1000 + age, 1000 + age))
     assert Graph(net, net).recall(seen(1, 8, 8), None)  # used: now the newest
-    monkeypatch.setattr(open_vino, "MOST_KEPT", 100 + sum(file.stat().st_size for file in cache.glob("*")))
+    monkeypatch.setattr(kept_graphs, "MOST_KEPT", 100 + sum(file.stat().st_size for file in cache.glob("*")))
     run(seen(1, 11, 11), None)
     run.keep(seen(1, 11, 11), None)
     there = [size for size in (*sizes, 11) if Graph(net, net).recall(seen(1, size, size), None)]
@@ -188,11 +189,11 @@ def test_threads_side_by_side_give_the_same() -> None:
 
 
 def test_the_cache_can_be_elsewhere_and_all_of_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(open_vino.ENVIRONMENT, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(kept_graphs.ENVIRONMENT, str(tmp_path / "elsewhere"))
     net, x = Net(), seen(1, 8, 8)
     run = Graph(net, net)
     run(x, None)
     run.keep(x, None)
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1 and is_supported()
-    monkeypatch.setenv(open_vino.ENVIRONMENT, "off")
+    monkeypatch.setenv(kept_graphs.ENVIRONMENT, "off")
     assert not is_supported()

@@ -31,7 +31,7 @@ from deforum.diffusion.networks.autoencoder_kl import AutoencoderKL
 from deforum.diffusion.networks.controlnet import ControlNet
 from deforum.diffusion.networks.image_tokens import ImageAttention, images_of, text_of
 from deforum.diffusion.networks.unet import TimeEmbedding, UNet
-from deforum.models import open_vino
+from deforum.models import kept_graphs
 from deforum.models.branches import Inputs, adapting, current
 from deforum.models.faster import Form
 from deforum.models.open_vino import Graph
@@ -330,7 +330,7 @@ def faster_forms(
 
 def is_a_graph(network: Any) -> bool:
     """Whether OpenVINO may run a network where and as it is: without adapters, whose weights change."""
-    return not current() and _is_usual(network) and open_vino.is_supported()
+    return not current() and _is_usual(network) and kept_graphs.is_supported()
 
 
 def is_packable(network: Any) -> bool:

@@ -1,0 +1,136 @@
+"""Graphs of OpenVINO in the user's cache: files named by what a graph depends on.
+
+torch is not imported here, so that a render can begin to load graphs while torch is imported, on another core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import platform
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deforum import atomic
+from deforum.paths import cache_folder
+
+ENVIRONMENT = "DEFORUM_OPENVINO"
+"""Environment variable: another folder of the cache, or off, with which networks run by torch alone."""
+MOST_KEPT = 2**30
+"""Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
+LATEST = 2
+"""Graphs of a network that are loaded before they are needed: a run has up to two sizes, with and without a margin."""
+EARLY = 8
+"""Graphs that are loaded before it is known which ones are needed: those that were used last."""
+SUFFIX = ".graph"
+SUM = 4
+"""Bytes of the checksum with which a file begins. A line of JSON follows, about the graph, and the graph."""
+
+Options = Mapping[str, Any]
+
+
+def is_supported() -> bool:
+    """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
+    return _named().casefold() not in ("off", "none", "0") and _is_here()
+
+
+def _named() -> str:
+    return os.environ.get(ENVIRONMENT, "")
+
+
+@cache
+def _is_here() -> bool:
+    return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
+
+
+def keep(name: str, about: Mapping[str, Any], model: Any) -> None:
+    """Put a compiled graph into the cache, with its "options" in what is told about it, if that can be written."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = _folder() / (name + SUFFIX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(about).encode() + b"\n" + model.export_model().getvalue()
+        atomic.write(path, _sum(content) + content)
+        room = MOST_KEPT
+        for each in _by_use("*"):
+            room -= each.stat().st_size
+            if room < 0:
+                each.unlink(missing_ok=True)
+
+
+def read(name: str) -> Any:
+    """Return a graph from the cache, compiled; None where there is none, or a damaged one."""
+    early = _early.pop(name, None)
+    model = _load(name) if early is None else early.result()
+    if model is not None:
+        with contextlib.suppress(OSError, RuntimeError):
+            os.utime(_folder() / (name + SUFFIX))
+    return model
+
+
+def latest(network: str) -> list[Mapping[str, Any]]:
+    """Return what was told about the graphs of a network that were used last, in the order in which they were."""
+    found = []
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        for path in reversed(_by_use(f"{network}-*")[:LATEST]):
+            with path.open("rb") as file:
+                found.append(json.loads(file.read(SUM + 10_000)[SUM:].partition(b"\n")[0]))
+    return found
+
+
+_early: dict[str, Future[Any]] = {}
+"""Graphs that are being loaded, or were and are not asked for yet."""
+
+
+def load_early() -> None:
+    """Begin to load the graphs that were used last, in a thread: the next run probably needs the same ones."""
+    if not is_supported() or _early:
+        return
+    with contextlib.suppress(OSError, RuntimeError):
+        names = [path.name.removesuffix(SUFFIX) for path in reversed(_by_use("*")[:EARLY])]
+        if names:
+            _early.update({name: Future() for name in names})
+            # Not a daemon: a process does not end within a library's loading.
+            threading.Thread(target=_load_early, args=[dict(_early)], name="graphs").start()
+
+
+def _load_early(wanted: Mapping[str, Future[Any]]) -> None:
+    for name, future in wanted.items():
+        try:
+            future.set_result(_load(name))
+        except BaseException as error:
+            future.set_exception(error)
+
+
+def _load(name: str) -> Any:
+    import openvino
+
+    try:
+        content = (_folder() / (name + SUFFIX)).read_bytes()
+        if _sum(content[SUM:]) != content[:SUM]:
+            return None  # OpenVINO does not look, and stops the process
+        end = content.index(b"\n", SUM)
+        options = json.loads(content[SUM:end])["options"]
+        return openvino.Core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
+    except (OSError, RuntimeError, ValueError, KeyError):  # OpenVINO's errors too: of another build of a version
+        return None
+
+
+def _sum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(SUM)  # a cryptographic one takes as long as reading the file
+
+
+def _folder() -> Path:
+    return Path(_named()) if _named() else cache_folder() / "graphs"
+
+
+def _by_use(pattern: str) -> Sequence[Path]:
+    """List files of the cache, those that were used last first."""
+    return sorted(_folder().glob(pattern + SUFFIX), key=lambda file: file.stat().st_mtime, reverse=True)
