@@ -46,6 +46,8 @@ class DepthCamera(Camera):
     known: Mask | None = None
     """Where `depth` was seen before the last move; elsewhere it is filled in."""
     range: DepthRange | None = None
+    since: int = 0
+    """Frames since depth was last estimated."""
     before: Params[float] | None = None
     """Parameters of the frame where the camera is; its lens took the picture."""
     keep: Callable[[int, Depth], None] | None = None
@@ -63,8 +65,10 @@ class DepthCamera(Camera):
             return replace(self, depth=depth, path=None, before=frame.params)._kept(frame)
         near, far = frame.params.near / UNITS, frame.params.far / UNITS
         carried = None if self.depth is None or self.known is None else (self.depth, self.known)
-        depth, range = steady_depth(found, self.model.gives, self.range, near=near, far=far, carried=carried)
-        return replace(self, depth=depth, range=range, path=None, before=frame.params)._kept(frame)
+        depth, range = steady_depth(
+            found, self.model.gives, self.range, near=near, far=far, carried=carried, frames=self.since
+        )
+        return replace(self, depth=depth, range=range, since=0, path=None, before=frame.params)._kept(frame)
 
     def move(self, frame: Frame) -> tuple[Warp, DepthCamera]:
         settings, size = self.settings, self.settings.size
@@ -102,7 +106,7 @@ class DepthCamera(Camera):
             return warp, replace(self, before=frame.params)._kept(frame)
         path = warp if self.path is None else self.path.then(warp)
         moved = replace(self, before=frame.params, depth=path.depth, known=path.coverage(), path=path)
-        return warp, moved._kept(frame)
+        return warp, replace(moved, since=self.since + 1)._kept(frame)
 
     def back(self, frame: Frame, way: Sequence[Params[float]]) -> Warp:
         # The lens of the picture is that of the last frame; the motion is one from there to `frame`.
@@ -117,6 +121,7 @@ class DepthCamera(Camera):
         return {
             "depth": self.depth,
             "known": self.known,
+            "since": self.since,
             "range": {} if self.range is None else {"far": float(self.range.far), "near": float(self.range.near)},
         }
 
@@ -126,6 +131,7 @@ class DepthCamera(Camera):
             self,
             depth=_on(self.device, known["depth"]),
             known=_on(self.device, known["known"]),
+            since=known.get("since", 1),  # earlier versions did not keep it
             range=DepthRange(**known["range"]) if known["range"] else None,
         )
 

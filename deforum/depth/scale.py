@@ -129,34 +129,39 @@ def steady_depth(
     near: float = 1,
     far: float = 50,
     carried: tuple[Depth, Mask] | None = None,
-    span_pace: float = 0.1,
+    frames: int = 1,
+    span_pace: float = 0.15,
     pace: float = 0.2,
 ) -> tuple[Depth, DepthRange]:
-    """Convert a depth map to temporally stable distances; return them, (H, W), and the range for the next frame.
+    """Convert a depth map to temporally stable distances; return them, (H, W), and the range for the next map.
 
     Convention: `near` and `far` are the distances, in scene units, of the nearest and the farthest things of the
-    picture. `carried` is the depth of the frame before, reprojected to this view, with the mask where it is known.
-    This frame's map, of arbitrary scale and shift, is scaled to match it, then mixed into it by the share `pace`.
-    Without `carried` the range of the frame before, `span`, sets the scale. The range then moves by the share
-    `span_pace` toward this frame's own, so that `near` and `far` stay true as the scene changes. Inverse depth is
-    scaled and mixed, because motion in the picture is proportional to it.
+    picture. `carried` is the depth of the last map, reprojected to this view `frames` later, with the mask where it is
+    known. This map, of arbitrary scale and shift, is scaled to match it, then mixed into it by the share `pace`.
+    Without `carried` the range of the last map, `span`, sets the scale. The scale of both then moves by the share
+    `span_pace` per frame toward the one by which this map reaches from `near` to `far`. So they stay true as the scene
+    changes, and a flight keeps its speed: what is carried comes nearer with each frame, and painting always puts
+    new things behind it. Inverse depth is scaled and mixed, because motion in the picture is proportional to it.
     """
     inverse = raw if gives == "inverse depth" else 1 / raw.clamp(min=1e-6)
     least, most = 1 / far, 1 / near
     measured = DepthRange.of(inverse)
+    held = span
     if carried is not None:
         liked = DepthRange.like(inverse, 1 / carried[0], carried[1], most - least, least)
         if liked is not None and isinstance(liked.far, torch.Tensor):
             liked = liked.where(liked.far.isfinite(), measured if span is None else span)
-        span = liked or span
-    span = measured if span is None else span.toward(measured, span_pace)
-    reach = _extent(span)
-    # Things may stand out somewhat in front of the near end of the range; nothing lies beyond its far end.
-    scaled = ((inverse - span.far) / reach).clamp_(0, OUTSTANDING).mul_(most - least).add_(least)
+        held = liked or span
+    held = measured if held is None else held
+    span = held.toward(measured, 1 - (1 - span_pace) ** frames)
     if carried is not None:
         depth, known = carried
+        # On the scale of this map, on which both are placed anew.
+        before = (1 / depth).sub_(least).mul_(_extent(held) / (most - least)).add_(held.far)
         # Except at depth edges: moved by less than a pixel at a time, they would lag behind.
-        scaled = torch.lerp(scaled, 1 / depth, known * _smooth(1 / depth) * (1 - pace))
+        inverse = torch.lerp(inverse, before, known * _smooth(1 / depth) * (1 - pace))
+    # Things may stand out somewhat in front of the near end of the range; nothing lies beyond its far end.
+    scaled = ((inverse - span.far) / _extent(span)).clamp_(0, OUTSTANDING).mul_(most - least).add_(least)
     return 1 / scaled, span
 
 

@@ -14,6 +14,7 @@ from deforum.animation.depth_camera import DepthCamera, keeping_depth
 from deforum.animation.loop import animate
 from deforum.animation.modes import stages_of
 from deforum.animation.painter import each
+from deforum.animation.parts import Camera
 from deforum.depth import Gives
 from deforum.features.table import timeline_of as sample
 from deforum.motion.pose import Lens
@@ -81,6 +82,49 @@ def test_frames_are_those_that_a_camera_there_would_take() -> None:
     error = (frames[6] - expected).abs().amax(0)[:, inner]
     assert error.median() < 0.01
     assert (error > 0.1).float().mean() < 0.06  # outlines, and the fill behind the box
+
+
+SIDE = 48
+
+
+class Renewed:
+    """Sees the same scene from everywhere, as painting renews what a flight comes to, on a scale that wavers."""
+
+    gives: Gives = "inverse depth"
+
+    def __init__(self, scene: str) -> None:
+        y, x = torch.meshgrid(torch.linspace(-1, 1, SIDE), torch.linspace(-1, 1, SIDE), indexing="ij")
+        # Of these a flight forward changes nothing, but for their far end.
+        self.seen = {"tunnel": x.hypot(y).clamp(0.1, 1.2), "ground": (0.9 * y + 0.1).clamp(min=0.05)}[scene]
+
+    def __call__(self, image: Image, index: int) -> torch.Tensor:
+        return self.seen * (3 + 0.5 * np.sin(index)) + 0.3 * np.cos(2 * index)
+
+
+@pytest.mark.parametrize(
+    ("scene", "cadence", "motion"),
+    [
+        ("ground", 1, {"translation_z": "5"}),
+        ("ground", 6, {"translation_z": "10"}),
+        ("tunnel", 6, {"translation_z": "10"}),
+        ("tunnel", 2, {"translation_z": "-6"}),
+        ("tunnel", 2, {"translation_x": "10"}),
+    ],
+)
+def test_a_long_flight_keeps_its_speed(scene: str, cadence: int, motion: dict[str, str]) -> None:
+    """Settings are constant, so what is seen moves as far in the last frames as in the first one."""
+    settings = settings_for(cadence, near="200", far="1000", **motion)
+    settings = replace(settings, width=SIDE, height=SIDE, max_frames=61)
+    camera: Camera = DepthCamera(settings, PROFILES["corrected"], CPU, Renewed(scene), False)
+    speeds, at = list[float](), sample(settings)[0]
+    for span in [*sample(settings).spans()][1:]:
+        camera = camera.look(torch.zeros(3, SIDE, SIDE), at)
+        for at in span.frames:
+            warp, camera = camera.move(at)
+            here, _ = warp.charts()
+            x, y = here.positions.numpy() - np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)))
+            speeds.append(float(np.average(np.hypot(x, y), weights=here.covers.numpy())))
+    assert np.array(speeds).reshape(-1, 12).mean(1) == pytest.approx(speeds[0], rel=0.08)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

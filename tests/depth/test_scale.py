@@ -20,7 +20,7 @@ def scene() -> torch.Tensor:
 
 
 def test_equalised_is_the_share_of_what_is_less() -> None:
-    raw = torch.randn(64, 64).exp()
+    raw = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).exp()
     equalized = equalize(raw)
     assert equalized is not None
     rank = raw.flatten().argsort().argsort().view(64, 64) / raw.numel()
@@ -86,8 +86,10 @@ def test_what_was_not_seen_before_is_new_at_once() -> None:
     known = torch.ones(SIZE, SIZE)
     known[:, :40] = 0
     changed = raw.flip(1)
-    fresh, _ = steady_depth(changed, "inverse depth", span)
-    mixed, _ = steady_depth(changed, "inverse depth", span, carried=(old, known), pace=0.25, span_pace=1)
+    fresh, mixed = (
+        steady_depth(changed, "inverse depth", span, carried=(old, known), pace=pace, span_pace=0)[0]
+        for pace in (1, 0.25)
+    )
     torch.testing.assert_close(mixed[:, :40], fresh[:, :40])
     ground = slice(100, None)
     expected = 0.25 / fresh[ground, 40:] + 0.75 / old[ground, 40:]
@@ -107,6 +109,21 @@ def test_scale_and_shift_of_a_map_are_brought_to_those_of_the_frame_before() -> 
     known[:] = 0  # nothing is known of it: the span before is all there is
     lost, _ = steady_depth(scene(), "inverse depth", span, near=2, far=8, carried=(old, known), span_pace=0)
     torch.testing.assert_close(lost, old)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 4, 12])
+def test_what_came_nearer_returns_to_near_and_far(frames: int) -> None:
+    """By a share for each frame since the last look: what is carried as well as what is seen anew."""
+    first, span = steady_depth(scene(), "inverse depth", None, near=1, far=5)
+    nearness = (1 / first - 0.2) / 0.8
+    nearer = 1 / (0.2 + 1.3 * 0.8 * nearness)
+    depth, _ = steady_depth(
+        scene() * 0.5 + 2, "inverse depth", span, near=1, far=5, carried=(nearer, torch.ones(SIZE, SIZE)),
+        frames=frames, span_pace=0.1,
+    )  # fmt: skip
+    left = 0.9**frames
+    expected = 0.2 + 0.8 * nearness / (left / 1.3 + 1 - left)
+    torch.testing.assert_close(1 / depth, expected, atol=2e-3, rtol=2e-3)
 
 
 def noisy(generator: torch.Generator) -> torch.Tensor:
