@@ -2,11 +2,14 @@
 
     python -m benchmarks.forecast                       # the examples
     python -m benchmarks.forecast FOLDER                # the settings files of a folder, with the embedded model
+    python -m benchmarks.forecast --only flythrough --frames 32 64 --no-time
 
-Each file is rendered twice at a small size: a short run, as a machine has rendered before and which fills an empty
-probe; then a longer one, which is foreseen and measured. Motion is the mean displacement of the renderer's own warps,
-over what was seen in the frame before; "flow" is that of the rendered frames, by optical flow (DIS) where they have
-texture, which repainting disturbs. In 3D the forecast assumes a depth, and the render asks the depth model.
+Time: each file is rendered twice at a small size: a short run, as a machine has rendered before and which fills an
+empty probe; then a longer one, which is foreseen and measured. "table" is the forecast without a probe.
+
+Motion is the mean displacement of the renderer's own warps, over what was seen in the frame before; "flow" is that of
+the rendered frames, by optical flow (DIS) where they have texture, which repainting disturbs. In 3D the forecast
+assumes a depth, and the render asks the depth model: runs differ by their seeds, and the median of several is compared.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from numpy.typing import NDArray
 from deforum.errors import UserError
 from deforum.loading import load
 from deforum.probe import ENVIRONMENT
+from deforum.settings.options import Settings
 
 ROOT = Path(__file__).parents[1]
 FLOW_TARGET, TIME_TARGET = 0.10, 0.15
@@ -47,43 +51,102 @@ print(time.perf_counter() - began, run.folder)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One file."""
+class Motion:
+    """The motion of the first `count` frames."""
 
-    name: str
-    mode: str
-    speed: tuple[float, float]
-    """px/frame: foreseen and measured, means over the frames."""
-    flow: float
-    """px/frame of the rendered frames; NaN where they have too little texture."""
+    count: int
+    foreseen: float
+    """px/frame, the mean over the frames; so are the others."""
+    runs: tuple[float, ...]
+    """A run for each seed."""
     uncovered: tuple[float, float]
-    seconds: tuple[float, float]
-    took: float
-    """Seconds of the forecast."""
+    """Foreseen and measured."""
+
+    @property
+    def measured(self) -> float:
+        return float(np.median(self.runs))
 
     def __str__(self) -> str:
-        def off(pair: tuple[float, float]) -> str:
-            foreseen, measured = pair
-            return f"{foreseen:7.2f} {measured:7.2f} " + (
-                f"{100 * (foreseen / measured - 1):+4.0f} %" if measured else "   - %"
-            )
-
         holes = " ".join(f"{100 * share:5.2f}" for share in self.uncovered)
-        what = f"{self.name[:26]:26} {self.mode[:13]:13} {off(self.speed)} {self.flow:7.2f} {holes} %"
-        return f"{what} {off(self.seconds)}  {1000 * self.took:4.0f} ms"
+        between = f"{min(self.runs):.2f}..{max(self.runs):.2f}" if len(self.runs) > 1 else ""
+        return f"{self.count:4} frames {off(self.foreseen, self.measured)} px/frame {between:12} uncovered {holes} %"
 
 
-def measure(path: Path, overrides: Sequence[str], probing: int, frames: int, *, motion: bool) -> Row:
-    """Render a file twice, and compare the second time with its forecast; with `motion` once more to measure that."""
+@dataclass(frozen=True)
+class Seconds:
+    """The time of a run."""
+
+    table: float
+    """Foreseen without a probe, and with one of a short run."""
+    probed: float
+    measured: float
+    took: float
+    """Of the forecast."""
+    flow: float
+    """px/frame of the rendered frames; NaN where they have too little texture."""
+
+    def __str__(self) -> str:
+        told = f"time {off(self.probed, self.measured)} s; by the table {off(self.table, self.measured)} s"
+        return f"{told}; forecast {1000 * self.took:.0f} ms; flow {self.flow:.2f} px/frame"
+
+
+def off(foreseen: float, measured: float) -> str:
+    return f"{foreseen:6.2f} {measured:6.2f} " + (
+        f"{100 * (foreseen / measured - 1):+4.0f} %" if measured else "   - %"
+    )
+
+
+def time_of(path: Path, overrides: Sequence[str], probing: int, count: int) -> Seconds:
+    """Render a file twice, and compare the second time with its forecasts."""
+    from deforum.forecast import forecast
+    from deforum.rendering import check
+
+    small = [*overrides, "seed=1", "skip_video_creation=false"]
+    settings = load(path, [*small, f"max_frames={count}"]).settings
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = check(settings, output=folder)
+        by_table = forecast(prepared).seconds
+        rendered(path, [*small, f"max_frames={probing}"], folder)
+        began = time.perf_counter()
+        by_probe = forecast(prepared).seconds
+        took = time.perf_counter() - began
+        seconds, run = rendered(path, [*small, f"max_frames={count}"], folder)
+        flow = flow_of(run, settings.size)
+    assert by_table is not None and by_probe is not None
+    return Seconds(by_table, by_probe, seconds, took, flow)
+
+
+def motion_of(path: Path, overrides: Sequence[str], counts: Sequence[int], seeds: int) -> list[Motion]:
+    """Render the longest run for each seed, in 3D, and compare the motion of its first frames with its forecast."""
+    from deforum.forecast import forecast
+    from deforum.rendering import check
+
+    settings = load(path, [*overrides, f"max_frames={max(counts)}", "skip_video_creation=true"]).settings
+    foreseen = forecast(check(settings))
+    if not any(foreseen.speed):
+        return []
+    deep = settings.mode.has_depth and settings.use_depth_warping
+    runs = [moves_of(replace(settings, seed=seed)) for seed in range(1, 1 + (seeds if deep else 1))]
+    return [
+        Motion(
+            count,
+            float(np.mean(foreseen.speed[1:count])),
+            tuple(float(speeds[1:count].mean()) for speeds, _ in runs),
+            (float(np.mean(foreseen.uncovered[1:count])), float(np.median([each[1:count].mean() for _, each in runs]))),
+        )
+        for count in counts
+    ]
+
+
+def moves_of(settings: Settings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Render, and return the speed of each frame in px/frame, and the share of it that was not seen before: (F,)."""
     from deforum.animation.carrying import OuterCamera
     from deforum.animation.stages import Stages
-    from deforum.forecast import forecast
     from deforum.motion.warps import Warp
-    from deforum.rendering import check, render
+    from deforum.rendering import render
     from deforum.timeline.frame import Frame
 
-    speeds: dict[int, float] = {}
-    holes: dict[int, float] = {}
+    speeds, holes = np.zeros(settings.max_frames), np.zeros(settings.max_frames)
 
     @dataclass(frozen=True)
     class Measuring(OuterCamera):
@@ -95,38 +158,16 @@ def measure(path: Path, overrides: Sequence[str], probing: int, frames: int, *, 
             height, width = here.positions.shape[1:]
             x, y = here.positions.numpy() - np.stack(np.meshgrid(np.arange(width), np.arange(height)))
             cover = np.minimum(here.covers.numpy(), 1)
-            speeds[frame.index] = float((np.hypot(x, y) * cover).sum() / max(cover.sum(), 1))
-            holes[frame.index] = float(1 - cover.mean())
+            speeds[frame.index] = (np.hypot(x, y) * cover).sum() / max(cover.sum(), 1)
+            holes[frame.index] = 1 - cover.mean()
             return warp, replace(self, camera=camera)
 
     def measuring(stages: Stages) -> Stages:
         return replace(stages, camera=Measuring(stages.camera))
 
-    small = [*overrides, "seed=1", "skip_video_creation=false", "post=[]"]
-
-    def settings_of(count: int):  # type: ignore[no-untyped-def]
-        return load(path, [*small, f"max_frames={count}"]).settings
-
     with tempfile.TemporaryDirectory() as folder:
-        rendered(path, [*small, f"max_frames={probing}"], folder)
-        settings = settings_of(frames)
-        prepared = check(settings, output=folder)
-        began = time.perf_counter()
-        foreseen = forecast(prepared)
-        took = time.perf_counter() - began
-        seconds, run = rendered(path, [*small, f"max_frames={frames}"], folder)
-        flow = flow_of(run, settings.size)
-        # The same frames again, with the camera watched, which would slow the run down.
-        if settings.mode.goes_on and motion:
-            render(settings, output=folder, change=measuring)
-    moved = range(1, len(prepared.timeline))
-    assert foreseen.seconds is not None
-    return Row(
-        path.stem.removeprefix("studio-"), f"{settings.animation_mode} {settings.profile}",
-        (float(np.mean(foreseen.speed[1:])), float(np.mean([speeds.get(each, 0.0) for each in moved]))),
-        flow, (float(np.mean(foreseen.uncovered[1:])), float(np.mean([holes.get(each, 0.0) for each in moved]))),
-        (foreseen.seconds, seconds), took,
-    )  # fmt: skip
+        render(settings, output=folder, change=measuring)
+    return speeds, holes
 
 
 def rendered(path: Path, overrides: Sequence[str], output: str) -> tuple[float, Path]:
@@ -161,40 +202,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "examples")
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of the files to take")
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, nargs="*", default=[16], help="the motion of the longest, and its parts")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each file in 3D")
     parser.add_argument("--probing", type=int, default=8, help="frames of the runs that fill the probe")
     parser.add_argument("--side", type=int, default=192, help="the shorter side of frames, at most")
-    parser.add_argument("--only-time", action="store_true", help="leave the measuring of the motion out")
+    parser.add_argument("--no-motion", action="store_true")
+    parser.add_argument("--no-time", action="store_true")
     args = parser.parse_args()
     files = sorted([*args.folder.glob("*.yaml"), *args.folder.glob("*.txt")])
-    rows: list[Row] = []
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {args.frames} frames of each file")
-    print(f"{'':40} {'motion, px/frame':22} {'flow':>8}   uncovered   {'seconds':22}  forecast")
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ[ENVIRONMENT] = str(Path(cache) / "probe.json")
-        for path in files:
-            if args.only and not any(part in path.stem for part in args.only):
-                continue
-            settings = load(path, to_render=False).settings
-            width, height = settings.width or 512, settings.height or 512
-            scale = min(args.side / min(width, height), 1)
-            sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
-            overrides = ["model=embedded", *sides]
-            try:
-                row = measure(path, overrides, args.probing, args.frames, motion=not args.only_time)
-            except UserError as error:
-                print(f"{path.stem[:26]:26} does not render here: {str(error).splitlines()[0][:80]}")
-                continue
-            rows.append(row)
-            print(row, flush=True)
-    moving = [row for row in rows if row.speed[1] > 0.05]
-    flows = [abs(row.speed[0] / row.speed[1] - 1) for row in moving]
-    times = [abs(row.seconds[0] / row.seconds[1] - 1) for row in rows]
-    print(
-        f"motion within {100 * FLOW_TARGET:.0f} %: {sum(each <= FLOW_TARGET for each in flows)} of {len(flows)}; ",
-        end="",
-    )
-    print(f"time within {100 * TIME_TARGET:.0f} %: {sum(each <= TIME_TARGET for each in times)} of {len(times)}")
+    motions, times = list[Motion](), list[Seconds]()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; each pair is foreseen and measured")
+    for path in files:
+        if args.only and not any(part in path.stem for part in args.only):
+            continue
+        settings = load(path, to_render=False).settings
+        width, height = settings.width or 512, settings.height or 512
+        scale = min(args.side / min(width, height), 1)
+        sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
+        overrides = ["model=embedded", "post=[]", *sides]
+        name = f"{path.stem.removeprefix('studio-')[:24]:24} {settings.animation_mode[:6]:6} {settings.profile:9}"
+        try:
+            if not args.no_time:
+                # Of this file alone: others must not tell.
+                with tempfile.TemporaryDirectory() as cache:
+                    os.environ[ENVIRONMENT] = str(Path(cache) / "probe.json")
+                    times.append(time_of(path, overrides, args.probing, max(args.frames)))
+                print(name, times[-1], flush=True)
+            os.environ[ENVIRONMENT] = "off"
+            for motion in [] if args.no_motion else motion_of(path, overrides, sorted(args.frames), args.seeds):
+                motions.append(motion)
+                print(name, motion, flush=True)
+        except UserError as error:
+            print(f"{name} does not render here: {str(error).splitlines()[0][:80]}")
+    for what, target, shares in (
+        ("motion", FLOW_TARGET, [each.foreseen / each.measured for each in motions if each.measured > 0.05]),
+        ("time", TIME_TARGET, [each.probed / each.measured for each in times]),
+        ("time by the table", TIME_TARGET, [each.table / each.measured for each in times]),
+    ):
+        within = sum(abs(share - 1) <= target for share in shares)
+        print(f"{what} within {100 * target:.0f} %: {within} of {len(shares)}")
 
 
 if __name__ == "__main__":

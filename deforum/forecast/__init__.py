@@ -131,6 +131,8 @@ class Forecast:
     """Schedules with values out of range, a line each."""
     depth: str
     """3D: the depth that is assumed, in words; else empty."""
+    seed_range: tuple[float, float]
+    """Shares of `speed` between which the motion of most runs lies, as each seed paints another scene; else (1, 1)."""
     clip: str
     """The clip whose motion is in it, in words; or empty."""
     needs: Needs
@@ -183,8 +185,11 @@ class Forecast:
         says = [f"{self.frames} frames, {self.frames / self.fps:.1f} s; {self.paintings} are painted{redone}"]
         if any(self.speed):
             assumed = "".join(f"; {each}" for each in (self.depth, self.clip) if each)
+            low, high = (pixels(share * self.median_speed) for share in self.seed_range)
+            seeds = "" if low == high else f"; {low} to {high} by the seed"
             says.append(
-                f"motion: {pixels(self.median_speed)} px/frame (median), {pixels(self.top_speed)} (95 %){assumed}"
+                f"motion: {pixels(self.median_speed)} px/frame (median{seeds}), "
+                f"{pixels(self.top_speed)} (95 %){assumed}"
             )
             says.append(
                 f"newly uncovered: {percent(self.median_uncovered)} of each frame (median), "
@@ -221,6 +226,7 @@ class Forecast:
         fields |= {
             "speed": [round(each, 3) for each in self.speed],
             "uncovered": [round(each, 5) for each in self.uncovered],
+            "seed_range": [round(each, 3) for each in self.seed_range],
             "median_speed": round(self.median_speed, 3),
             "top_speed": round(self.top_speed, 3),
             "median_uncovered": round(self.median_uncovered, 5),
@@ -247,7 +253,7 @@ def _of_chain(prepared: Prepared, shown: range) -> Forecast:
     """Foresee a chain of frames: those `shown` of its settings."""
     from deforum.forecast.clips import clip_motion
     from deforum.forecast.keyframes import dead_keyframes, out_of_range
-    from deforum.forecast.motion import motions_of
+    from deforum.forecast.motion import motions_of, seed_range
     from deforum.forecast.scenes import scene_of
 
     settings, timeline = prepared.settings, prepared.timeline
@@ -263,8 +269,8 @@ def _of_chain(prepared: Prepared, shown: range) -> Forecast:
         first=shown.start, begins=(0,),
         speed=tuple(found.speed.tolist()), uncovered=tuple(found.uncovered.tolist()),
         jumps=find_jumps(found, min(settings.size), shown.start),
-        dead_keyframes=dead_keyframes(settings), out_of_range=out_of_range(settings), depth=depth, clip=clip,
-        needs=_needs_of_chain(prepared, shown),
+        dead_keyframes=dead_keyframes(settings), out_of_range=out_of_range(settings), depth=depth,
+        seed_range=seed_range(settings, timeline, scene, shown), clip=clip, needs=_needs_of_chain(prepared, shown),
     )  # fmt: skip
 
 
@@ -289,9 +295,16 @@ def _joined(prepared: Prepared, chains: Sequence[Forecast]) -> Forecast:
             [chain.out_of_range for chain in chains], names, lambda line, name: f"{name}, {line}"
         ),
         depth="; ".join(dict.fromkeys(filter(None, (chain.depth for chain in chains)))),
+        seed_range=_mean_range(chains),
         clip="; ".join(dict.fromkeys(filter(None, (chain.clip for chain in chains)))),
         needs=_sum([chain.needs for chain in chains]),
     )  # fmt: skip
+
+
+def _mean_range(chains: Sequence[Forecast]) -> tuple[float, float]:
+    """Average the ranges of chains, by their frames."""
+    low, high = np.average([chain.seed_range for chain in chains], 0, [chain.frames for chain in chains])
+    return float(low), float(high)
 
 
 def _told_once(found: Sequence[tuple[T, ...]], names: Sequence[str], named: Callable[[T, str], T]) -> tuple[T, ...]:

@@ -34,6 +34,8 @@ FARTHEST = 2.0
 """Depth of the farthest things of the slab."""
 MOST_HIDDEN = 0.5
 """Share of a frame that holes take at most."""
+TRIED = 8
+"""Frames by which the difference between seeds is foreseen."""
 AT_ONCE = 256
 """Frames whose motions are computed at once."""
 
@@ -126,16 +128,40 @@ def motions_of(
         if added is not None:
             shift = shift + added[frames]
             cover = cover * grid.cover(grid.positions - added[frames])
-        weight = np.maximum(cover.sum((1, 2)), 1e-9)
         # What comes from behind the camera, or from the horizon, has no length that one would see.
         shift = np.clip(shift, -settings.size[0], settings.size[0])
-        speed[frames] = (np.hypot(shift[:, 0], shift[:, 1]) * cover).sum((1, 2)) / weight
+        speed[frames] = mean_length(shift, cover)
         uncovered[frames] = 1 - cover.mean((1, 2))
         before = np.concatenate((shift[:1] if last is None else last[None], shift[:-1]))
-        differs = shift - before
-        change[frames] = (np.hypot(differs[:, 0], differs[:, 1]) * cover).sum((1, 2)) / weight
+        change[frames] = mean_length(shift - before, cover)
         last = shift[-1]
     return Motions(speed, change, uncovered, zoom)
+
+
+def mean_length(shift: Array, cover: Array) -> Array:
+    """Return the mean length of motions (N, 2, R, C), (N,), over what their covers (N, R, C) say was seen before."""
+    lengths = np.hypot(shift[:, 0], shift[:, 1]) * cover
+    return np.asarray(lengths.sum((1, 2)) / np.maximum(cover.sum((1, 2)), 1e-9))
+
+
+def seed_range(settings: Settings, timeline: Timeline, scene: Scene, shown: range) -> tuple[float, float]:
+    """Return the shares of the speeds foreseen between which those of most runs lie: (1, 1) without depth.
+
+    Each seed paints a scene of its own, nearer or farther than the typical one. Where the camera only turns, that does
+    not matter. A few of the frames stand for all.
+    """
+    if not settings.mode.has_depth or not settings.use_depth_warping or len(shown) < 2:
+        return 1.0, 1.0
+    grid, keys = Frame(*settings.size), distinct(settings, timeline)[0]
+    some = [int(each) for each in keys[(keys > shown.start) & (keys < shown.stop)]]
+    some = some[:: max(len(some) // TRIED, 1)] or [shown.start + 1]
+
+    def speed(way: float) -> float:
+        source, cover = sources_of(settings, timeline, scene.nearer(way), grid)(some)
+        return float(mean_length(np.clip(grid.positions - source, -grid.width, grid.width), cover).mean())
+
+    usual = max(speed(0), 1e-9)
+    return min(speed(-1) / usual, 1.0), max(speed(1) / usual, 1.0)
 
 
 def distinct(settings: Settings, timeline: Timeline) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -200,37 +226,36 @@ def _projected(matrices: Array, grid: Frame) -> tuple[Array, Array]:
 
 def _physical(settings: Settings, timeline: Timeline, scene: Scene, grid: Frame) -> Sources:
     nearness = at_grid(scene.nearness, PARTS, PARTS)
-    x, y = grid.positions
-    ones = np.ones_like(x)
+    sights = np.stack((*grid.positions, np.ones_like(nearness)))
+
+    def lens(params: Params[float]) -> Lens:
+        vertical = settings.aspect_ratio_use_old_formula
+        return Lens.of(params.fov, params.aspect_ratio, grid.width, grid.height, fov_is_vertical=vertical)
 
     def sources(frames: list[int]) -> tuple[Array, Array]:
-        found, farthest = list[Array](), list[Array]()
+        rows, nearing, ends = list[list[list[float]]](), list[list[float]](), list[tuple[float, float]]()
         for index in frames:
-            params, before = params_at(timeline, index), params_at(timeline, max(index - 1, 0))
-            new, old = (
-                Lens.of(
-                    each.fov, each.aspect_ratio, grid.width, grid.height,
-                    fov_is_vertical=settings.aspect_ratio_use_old_formula,
-                )
-                for each in (params, before)
-            )  # fmt: skip
-            pose = Pose.of(params)
-            rows = np.array(reprojection(pose.inverse(), new, old, grid.width, grid.height))
-            nearing = np.array(reprojection(pose, old, new, grid.width, grid.height))[2]
-            least, most = UNITS / params.far, UNITS / params.near
+            params = params_at(timeline, index)
+            new, old, pose = lens(params), lens(params_at(timeline, max(index - 1, 0))), Pose.of(params)
+            rows.append(reprojection(pose.inverse(), new, old, grid.width, grid.height))
+            nearing.append(reprojection(pose, old, new, grid.width, grid.height)[2])
             # Without depth all is at 1.
-            inverses = (
-                [ones, ones] if not settings.use_depth_warping else [least + nearness * (most - least), least * ones]
-            )
-            for into, inverse_depth in zip((found, farthest), inverses, strict=True):
-                # The depth is that of the old view; things are nearer in the new one where the camera comes closer.
-                ratio = np.einsum("j,jrc->rc", nearing, np.stack((x, y, ones, inverse_depth)))
-                seen = inverse_depth / np.maximum(ratio, 0.1)
-                into.append(np.einsum("ij,jrc->irc", rows, np.stack((x, y, ones, seen))))
-        mapped, behind = np.array(found), np.array(farthest)
-        w = mapped[:, 2]
-        source = mapped[:, :2] / np.maximum(w, IN_FRONT)[:, None]
-        apart = (source - behind[:, :2] / np.maximum(behind[:, 2], IN_FRONT)[:, None]) / nearness.mean()
+            ends.append((UNITS / params.far, UNITS / params.near) if settings.use_depth_warping else (1, 1))
+        to_old, to_new = np.array(rows)[..., None, None], np.array(nearing)[..., None, None]
+        least, most = np.array(ends).T[..., None, None]
+        rays = np.einsum("nij,jrc->nirc", to_old[:, :, :3, 0, 0], sights)
+        ratios = np.einsum("nj,jrc->nrc", to_new[:, :3, 0, 0], sights)
+
+        def mapped(inverse_depth: Array) -> Array:
+            # The depth is that of the old view; things are nearer in the new one where the camera comes closer.
+            seen = inverse_depth / np.maximum(ratios + to_new[:, 3] * inverse_depth, 0.1)
+            return np.asarray(rays + to_old[:, :, 3] * seen[:, None])
+
+        found, farthest = mapped(least + nearness * (most - least)), mapped(least + 0 * nearness)
+        w = found[:, 2]
+        source = found[:, :2] / np.maximum(w, IN_FRONT)[:, None]
+        behind = farthest[:, :2] / np.maximum(farthest[:, 2], IN_FRONT)[:, None]
+        apart = (source - behind) / nearness.mean()
         return source, grid.cover(source) * (w > IN_FRONT) * grid.not_hidden(apart, scene.edges)
 
     return sources

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,15 @@ class Scene:
     edges: tuple[float, float]
     """How much nearness changes at sharp edges of things, in sum along a row and along a column."""
     slab_edges: tuple[float, float]
+    spread: float = 0.15
+    """By which share the nearness of most pictures, on average, lies around this."""
+    slab_spread: float = 0.05
+    """Likewise of Deforum's slab."""
+
+    def nearer(self, way: float) -> Scene:
+        """Return the nearest scene of the usual ones at 1, the farthest one at -1."""
+        nearness, slab = self.nearness * (1 + way * self.spread), self.slab * (1 + way * self.slab_spread)
+        return replace(self, nearness=nearness, slab=slab)
 
 
 def _mirrored(left_half: list[list[float]]) -> Grid:

@@ -87,9 +87,11 @@ class Params(Generic[T]):
     aspect_ratio: T = _camera("1", "",
         "Width over height of the camera's picture.", 0.01, 100, old="aspect_ratio_schedule")
     near: T = _camera("200", "1/200 scene unit",
-        "Distance of the nearest things. Ignored with profile: deforum.", 1, 1e6, old="near_schedule near_plane")
+        "Distance of the nearest things, in every picture: a long flight keeps its speed. Ignored with profile: "
+        "deforum.", 1, 1e6, old="near_schedule near_plane")
     far: T = _camera("10000", "1/200 scene unit",
-        "Distance of the farthest things. Ignored with profile: deforum.", 1, 1e6, old="far_schedule far_plane")
+        "Distance of the farthest things, in every picture. Ignored with profile: deforum.",
+        1, 1e6, old="far_schedule far_plane")
 
     shake_intensity: T = _motion("1", "factor",
         "Strength of the camera shake; 0 is off. Try 0.5 to 2.", 0, 1000, acts=SHAKEN)

@@ -20,7 +20,7 @@ from deforum.features.feature import Kit
 from deforum.forecast import Forecast, Jump, find_jumps, forecast
 from deforum.forecast.clips import clip_motion
 from deforum.forecast.keyframes import DeadKeyframe, dead_keyframes
-from deforum.forecast.motion import Motions, distinct, motions_of
+from deforum.forecast.motion import Motions, distinct, motions_of, seed_range
 from deforum.forecast.scenes import ENCLOSED, OPEN, Scene, at_grid, scene_of
 from deforum.loading import load
 from deforum.models.kept import KeptModels
@@ -106,6 +106,25 @@ def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) 
         speed, uncovered = measured(warp)
         assert found.speed[index] == pytest.approx(speed, rel=0.05)
         assert found.uncovered[index] == pytest.approx(uncovered, abs=0.012)
+
+
+@pytest.mark.parametrize(
+    ("settings", "low", "high"),
+    [
+        ({"translation_x": 6, "far": 1000000}, 0.85, 1.15),  # as far as things are near
+        ({"translation_z": 4, "far": 1000000}, 0.84, 1.16),
+        ({"translation_x": "6*sin(t)", "far": 1000000}, 0.85, 1.15),
+        ({"translation_x": 6, "profile": "deforum"}, 0.95, 1.05),
+        ({"rotation_3d_y": 2}, 1, 1),  # a turn moves all alike
+        ({"translation_x": 6, "use_depth_warping": False}, 1, 1),
+        ({"translation_x": 6, "animation_mode": "2D"}, 1, 1),
+        ({"translation_x": 6, "max_frames": 1}, 1, 1),
+    ],
+)
+def test_seeds_differ_where_depth_matters(settings: dict[str, object], low: float, high: float) -> None:
+    run = prepared(**({"animation_mode": "3D"} | settings))
+    scene = replace(OPEN, spread=0.15, slab_spread=0.05)
+    assert seed_range(run.settings, run.timeline, scene, run.frames) == pytest.approx((low, high), abs=0.02)
 
 
 def test_many_frames_are_as_few() -> None:
@@ -292,6 +311,7 @@ def test_frames_before_the_first_one_do_not_count() -> None:
         ({"animation_mode": "3D", "translation_z": 4}, "; depth as in an open scene, near below and far above"),
         ({"animation_mode": "3D", "translation_z": 4, "prompts": {0: "a cave"}}, "; depth as in an enclosed scene"),
         ({"animation_mode": "3D", "translation_z": 4, "use_depth_warping": False}, "; a flat scene"),
+        ({"animation_mode": "3D", "translation_x": 20}, " by the seed), "),
         ({"width": 2048, "height": 2048}, "time: not known yet: the first run with this model on this machine"),
     ],
 )
