@@ -29,8 +29,8 @@ class Scene:
     edges: tuple[float, float]
     """How much nearness changes at sharp edges of things, in sum along a row and along a column."""
     slab_edges: tuple[float, float]
-    spread: float = 0.15
-    """By which share the nearness of most pictures, on average, lies around this."""
+    spread: float
+    """By which share the nearness of most pictures lies around this, on average over each."""
     slab_spread: float = 0.05
     """Likewise of Deforum's slab."""
 
@@ -55,6 +55,7 @@ OPEN = Scene(
     _even([0.62, 0.63, 0.64, 0.66, 0.7, 0.75, 0.84, 0.93]),
     (0.05, 0.07),
     (0.03, 0.03),
+    0.2,
 )
 ENCLOSED = Scene(
     "an enclosed scene, near all around",
@@ -80,6 +81,7 @@ ENCLOSED = Scene(
     ]),
     (2.8, 0.33),
     (1.25, 0.15),
+    0.15,
 )  # fmt: skip
 AROUND = re.compile(
     r"\b(?:forest|woods?|jungle|tunnel|cave|cavern|corridor|hallway|room|interior|library|church|cathedral|alley)s?\b",
