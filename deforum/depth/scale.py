@@ -130,7 +130,7 @@ def steady_depth(
     far: float = 50,
     carried: tuple[Depth, Mask] | None = None,
     frames: int = 1,
-    span_pace: float = 0.15,
+    span_pace: float = 0.2,
     pace: float = 0.2,
 ) -> tuple[Depth, DepthRange]:
     """Convert a depth map to temporally stable distances; return them, (H, W), and the range for the next map.

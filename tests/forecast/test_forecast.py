@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deforum.animation.depth_camera import DepthCamera
 from deforum.animation.parts import Camera
 from deforum.build import Prepared, prepare
 from deforum.cli import main as cli
+from deforum.depth import Gives
 from deforum.features.feature import Kit
 from deforum.forecast import Forecast, Jump, find_jumps, forecast
 from deforum.forecast.clips import clip_motion
@@ -106,6 +107,41 @@ def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) 
         speed, uncovered = measured(warp)
         assert found.speed[index] == pytest.approx(speed, rel=0.05)
         assert found.uncovered[index] == pytest.approx(uncovered, abs=0.012)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Sees the assumed scene in every picture, as painting renews it."""
+
+    scene: Scene
+    gives: Gives = "inverse depth"
+
+    def __call__(self, image: torch.Tensor, index: int) -> torch.Tensor:
+        return torch.from_numpy(at_grid(self.scene.nearness, *image.shape[1:]).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("scene", "motion"),
+    [
+        (OPEN, {"translation_z": 5}),
+        (ENCLOSED, {"translation_z": 5, "rotation_3d_y": 0.3}),
+        (ENCLOSED, {"translation_z": -4}),
+        (OPEN, {"translation_x": 6}),
+    ],
+)
+def test_a_long_flight_is_foreseen_to_its_end(scene: Scene, motion: dict[str, object]) -> None:
+    """By the loop's own rule: depth is carried, estimated anew every second frame, and scaled."""
+    run = prepared(**motion, animation_mode="3D", max_frames=65, cadence=2, width=72, height=48, far=1000)
+    found = motions_of(run.settings, run.timeline, scene, run.frames)
+    camera: Camera = DepthCamera(run.settings, PROFILES["corrected"], CPU, Painted(scene), False)
+    speeds = list[float]()
+    for frame in run.frames[1:]:
+        if frame % 2:
+            camera = camera.look(torch.zeros(3, 48, 72), run.timeline[frame - 1])
+        warp, camera = camera.move(run.timeline[frame])
+        speeds.append(measured(warp)[0])
+    for frames in (slice(0, 32), slice(32, 64)):
+        assert found.speed[1:][frames].mean() == pytest.approx(np.mean(speeds[frames]), rel=0.1)
 
 
 @pytest.mark.parametrize(
