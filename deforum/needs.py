@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from hashlib import sha256
+
 import numpy as np
 from numpy.typing import NDArray
 
 from deforum.build import Prepared
 from deforum.features.table import starts_from_picture
 from deforum.models.machine import renders_on_gpu, total_memory
+from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
 
-# Measured with the embedded model on 2 cores of an AMD EPYC server in float32: 256x256 took 0.46 s with 2 of its steps
-# and 0.66 s with 6, 512x512 1.4 s and 2.0 s, 1024x1024 6.9 s and 8.6 s.
-SECONDS_PER_FRAME = 5.2e-6
-"""Seconds of a diffused frame per pixel, besides its steps: encoding, decoding, and all that moves it."""
-SECONDS_PER_STEP = 0.6e-6
-"""Seconds of a step per pixel."""
-SECONDS_PER_IN_BETWEEN = 0.3e-6
-"""Seconds of an in-between per pixel."""
-SECONDS_PER_FINISHED = 0.55e-6, 0.7e-6
-"""Seconds of finishing a frame per pixel of the animation: plain, and with another look."""
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part of a run takes on 2 cores."""
+
+    each: float
+    """Seconds, of a frame of any size..."""
+    pixel: float
+    """...and for each pixel of the animation."""
+
+    def of(self, size: int) -> float:
+        """Return the seconds for `size` pixels."""
+        return self.each + self.pixel * size
+
+
+# Measured with the embedded model in float32 on 2 cores of an AMD EPYC server at 160, 256 and 512 px, by
+# `python -m benchmarks.needs`.
+PAINTED = Cost(0.06, 1.2e-6)
+"""A diffused frame besides its steps: encoding, decoding, moving, writing."""
+STEP = Cost(0.012, 0.6e-6)
+IN_BETWEEN = Cost(0.02, 0.27e-6)
+MOVED_DEEP = Cost(0.01, 0.3e-6)
+"""In 3D, each frame besides."""
+DEPTH = Cost(0.03, 0.1e-6)
+"""A look of the embedded depth model, with what places it in space."""
+FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
+"""Finishing a frame: plain, and with another look."""
+START = Cost(2.8, 2e-6)
+"""Loading the embedded model, and what its first frames take beyond the others."""
+START_DEEP = 1.9
+"""Seconds of loading the depth model."""
+EDITION = sha256(
+    repr((PAINTED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, START, START_DEEP)).encode()
+).hexdigest()[:8]
+"""Changes with the table: what was measured against another one tells nothing."""
 BYTES_PER_FINISHED = 300, 360
 """Memory of finishing a frame per pixel of the animation, likewise."""
 CONTROLLED = 0.4
@@ -74,7 +103,21 @@ def seconds_on_two_cores(prepared: Prepared) -> float | None:
     settings = prepared.settings
     width, height = settings.size
     is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
-    return None if not is_known or renders_on_gpu(settings.device) else float(work(prepared).sum())
+    if not is_known or renders_on_gpu(settings.device):
+        return None
+    return start_on_two_cores(prepared) + float(work(prepared).sum())
+
+
+def start_on_two_cores(prepared: Prepared) -> float:
+    """Return about how many seconds pass on 2 cores before the frames, with the embedded model."""
+    settings = prepared.settings
+    width, height = settings.size
+    return START.of(width * height) + (START_DEEP if sees_depth(settings) else 0)
+
+
+def sees_depth(settings: Settings) -> bool:
+    """Whether a depth model looks at the pictures."""
+    return settings.mode.has_depth and settings.use_depth_warping and settings.depth_algorithm.casefold() != "none"
 
 
 def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]:
@@ -88,9 +131,12 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     settings, timeline = prepared.settings, prepared.timeline
     frames = range(timeline.first, len(timeline)) if frames is None else frames
     width, height = settings.size
-    size = width * height
-    exact = PROFILES[settings.profile].exact_step_count
-    found = np.full(len(frames), SECONDS_PER_IN_BETWEEN * size)
+    size, profile = width * height, PROFILES[settings.profile]
+    deep, looks = settings.mode.has_depth, sees_depth(settings)
+    # Depth that is carried along is estimated once for each painted frame.
+    moved = MOVED_DEEP.of(size) * deep
+    between = IN_BETWEEN.of(size) + moved + DEPTH.of(size) * (looks and not profile.depth_steady)
+    found = np.full(len(frames), between)
     curves, starts = timeline.curves, starts_from_picture(settings)
     for key in timeline.keys:
         if key not in frames:
@@ -99,12 +145,12 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
         begins = key == timeline.first and not starts
         from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
         steps = int(curves.steps[key] + 1e-6)
-        run = count_steps(steps, None if from_noise else float(curves.strength[key]), exact=exact)
+        run = count_steps(steps, None if from_noise else float(curves.strength[key]), exact=profile.exact_step_count)
         units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
-        a_step = SECONDS_PER_STEP * (1 + CONTROLLED * units)
-        found[key - frames.start] = (SECONDS_PER_FRAME + run * a_step) * size * (1 + settings.diffusion_redo)
+        painted = PAINTED.of(size) + run * STEP.of(size) * (1 + CONTROLLED * units)
+        found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + DEPTH.of(size) * looks
     if settings.finishes:
-        found += SECONDS_PER_FINISHED[settings.finish_look != "plain"] * size
+        found += FINISHED[settings.finish_look != "plain"].of(size)
     return found
 
 

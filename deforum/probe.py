@@ -22,7 +22,7 @@ from deforum import atomic
 from deforum.build import Prepared
 from deforum.features.table import switched_on
 from deforum.models.machine import peak_memory, renders_on_gpu
-from deforum.needs import work
+from deforum.needs import EDITION, work
 from deforum.paths import cache_folder
 
 ENVIRONMENT = "DEFORUM_PROBE"
@@ -38,7 +38,7 @@ class Kind:
     """Runs that take the same for the same work."""
 
     machine: str
-    """Name, processor count, device."""
+    """Name, processor count, device; and the edition of the table of `needs`."""
     model: str
     width: int
     height: int
@@ -89,6 +89,7 @@ def kind_of(prepared: Prepared) -> Kind:
     device = "gpu" if renders_on_gpu(settings.device) else "cpu"
     threads = os.environ.get("OMP_NUM_THREADS", "")
     machine = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores, {device}, {threads or 'all'} threads"
+    machine += f", table {EDITION}"
     path = prepared.model.path
     model = hashlib.sha256(f"{settings.model} {path} {settings.vae.text}".encode()).hexdigest()[:16]
     own = [feature.name for feature in switched_on(settings)]

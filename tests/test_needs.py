@@ -11,6 +11,7 @@ from deforum import needs
 from deforum.build import prepare
 from deforum.diffusion import resolve_model
 from deforum.diffusion.memory import estimate_memory
+from deforum.forecast import needs_of
 from deforum.loading import load
 from deforum.rendering import check
 
@@ -117,15 +118,28 @@ def test_no_time_is_given_where_none_was_measured(changes: dict[str, object]) ->
 
 def test_more_work_takes_longer() -> None:
     def seconds(**changes: object) -> float:
-        took = needs.seconds_on_two_cores(prepare(load(EMBEDDED | changes).settings))
-        assert took is not None
-        return took
+        return float(needs.work(prepare(load(EMBEDDED | changes).settings)).sum())
 
     usual = seconds()
     assert seconds(max_frames=240) == pytest.approx(2 * usual, rel=0.02)
-    assert seconds(cadence=4) < usual / 3
+    assert seconds(cadence=4) < usual / 2
     assert seconds(diffusion_redo=1) == pytest.approx(2 * usual, rel=0.02)
     assert seconds(animation_mode="Interpolation") > usual  # each frame from noise
+    deep = {"animation_mode": "3D", "depth_algorithm": "embedded", "cadence": 4}
+    assert usual / 2 > seconds(**deep) > seconds(**deep | {"use_depth_warping": False}) > seconds(cadence=4)
+    old = {"profile": "deforum", "steps": 40}  # whose in-betweens are each looked at
+    looks = (seconds(**deep | old) - seconds(cadence=4, **old)) / (seconds(**deep) - seconds(cadence=4))
+    assert looks > 1.5
+
+
+@pytest.mark.parametrize("changes", [{}, {"animation_mode": "3D", "depth_algorithm": "embedded"}])
+def test_a_render_begins_with_loading(changes: dict[str, object]) -> None:
+    short, prepared = (prepare(load(EMBEDDED | changes | {"max_frames": count}).settings) for count in (1, 120))
+    start = needs.seconds_on_two_cores(short) or 0
+    assert start > 2 and needs.start_on_two_cores(short) == needs.start_on_two_cores(prepared) < start
+    whole = needs.start_on_two_cores(prepared) + needs.work(prepared).sum()
+    assert needs.seconds_on_two_cores(prepared) == pytest.approx(whole)
+    assert needs_of(prepared).seconds == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(
@@ -143,5 +157,6 @@ def test_finished_frames_take_more(changes: dict[str, object], more: int) -> Non
     plain, prepared = (prepare(load(given).settings) for given in (sized | {"finish": "none"}, sized))
     took = (needs.seconds_on_two_cores(prepared) or 0) - (needs.seconds_on_two_cores(plain) or 0)
     room = (needs.memory(prepared) or 0) - (needs.memory(plain) or 0)
-    times, sizes = (0, *needs.SECONDS_PER_FINISHED), (0, *needs.BYTES_PER_FINISHED)
-    assert took == pytest.approx(times[more] * 256 * 256 * 120) and room == sizes[more] * 256 * 256
+    times = (0, *(each.of(256 * 256) for each in needs.FINISHED))
+    assert took == pytest.approx(times[more] * 120)
+    assert room == (0, *needs.BYTES_PER_FINISHED)[more] * 256 * 256

@@ -71,6 +71,13 @@ def test_other_runs_tell_something_too(file: Path) -> None:
     assert "by other runs with this model" in forecast(prepared()).lines()[-2]
 
 
+def test_another_table_tells_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run took is kept as a share of the table's seconds."""
+    run_of(prepared(), 3.0)
+    monkeypatch.setattr(probe, "EDITION", "another")
+    assert probe.expect(prepared()) is None
+
+
 def test_the_middle_of_the_last_runs_counts(file: Path) -> None:
     run = prepared()
     for slowness in (50.0, 2.0, 4.0, 3.0):

@@ -117,8 +117,12 @@ class DepthRange:
         return DepthRange(far, near)
 
     def toward(self, other: DepthRange, pace: float) -> DepthRange:
-        """Move by the share `pace` toward another range."""
-        return DepthRange(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
+        """Move by the share `pace` toward another range; one of no extent, of a map without relief, leads nowhere."""
+        moved = DepthRange(self.far + pace * (other.far - self.far), self.near + pace * (other.near - self.near))
+        leads = other.near > other.far
+        if isinstance(leads, torch.Tensor):
+            return moved.where(leads, self)
+        return moved if leads else self
 
 
 def steady_depth(

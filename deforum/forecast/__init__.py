@@ -52,12 +52,13 @@ def needs_of(prepared: Prepared) -> Needs:
 
 
 def _needs_of_chain(prepared: Prepared, shown: range) -> Needs:
-    from deforum.needs import memory, seconds_on_two_cores, work
+    from deforum.needs import memory, seconds_on_two_cores, start_on_two_cores, work
     from deforum.probe import expect
 
     expected, amount = expect(prepared), float(work(prepared, shown).sum())
-    start, seconds = 0.0, None if seconds_on_two_cores(prepared) is None else amount
-    known: TimeSource = "" if seconds is None else "elsewhere"
+    is_known = seconds_on_two_cores(prepared) is not None
+    start, seconds = (start_on_two_cores(prepared), amount) if is_known else (0.0, None)
+    known: TimeSource = "elsewhere" if is_known else ""
     if expected is not None:
         start, seconds = expected.start, expected.ratio * amount
         known = "this kind of run" if expected.is_exact else "other runs"

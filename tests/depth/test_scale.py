@@ -80,6 +80,18 @@ def test_constant_maps_have_some_distance() -> None:
         assert depth.min() > 0
 
 
+def test_a_picture_without_relief_does_not_stretch_the_scene() -> None:
+    """A fade to black, in which the network sees nothing."""
+    depth, span = steady_depth(scene(), "inverse depth", None, near=1, far=5)
+    first, known = depth, torch.ones(SIZE, SIZE)
+    for _ in range(8):
+        depth, span = steady_depth(
+            torch.full((SIZE, SIZE), 0.3), "inverse depth", span, near=1, far=5, carried=(depth, known)
+        )
+    assert (1 / depth).max() <= (1 / first).max() + 1e-6
+    assert (1 / depth).min() >= (1 / first).min() - 1e-6
+
+
 def test_what_was_not_seen_before_is_new_at_once() -> None:
     raw = scene()
     old, span = steady_depth(raw, "inverse depth", None)
