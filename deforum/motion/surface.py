@@ -39,7 +39,7 @@ from deforum.motion.positions import (
     sample_at,
 )
 from deforum.pixels.image import CPU, Device, Image, Mask, clip_
-from deforum.pixels.strips import strips_of
+from deforum.pixels.strips import alone, strips_of
 
 if TYPE_CHECKING:
     from deforum.settings.params import Params
@@ -244,7 +244,8 @@ def warp_physical(
 def _warp_rigid(motion: Rigid, padding: Edge, sampling: Sampling) -> DepthWarp:
     @cache
     def view() -> NewView:
-        return _see(motion)
+        on_device = stays_on(motion.depth.device)
+        return see_on_device(motion) if on_device else alone(lambda: _see(motion))
 
     def solve() -> tuple[Lookup, Lookup]:
         seen = view()
@@ -275,8 +276,6 @@ class NewView:
 
 
 def _see(motion: Rigid) -> NewView:
-    if stays_on(motion.depth.device):
-        return see_on_device(motion)
     (height, width), device = motion.depth.shape, motion.depth.device
     to_new = Sight.of(motion.pose, motion.old, motion.new, width, height, device)
     to_old = Sight.of(motion.pose.inverse(), motion.new, motion.old, width, height, device)

@@ -15,6 +15,7 @@ import torch
 
 from deforum.models.transfer import upload
 from deforum.pixels.image import CPU, Image, Mask, from_array, to_array
+from deforum.pixels.strips import alone
 
 GRID = 64  # px; Deforum makes noise at a size rounded down to multiples of this
 
@@ -44,7 +45,7 @@ def perlin_noise(
     rows, columns = _floor(height), _floor(width)
     field = _white(generator, columns, rows)
     across, down = (max(int(cells), 1) for cells in grid)
-    envelope = perlin(generator, columns, rows, across, down, octaves, persistence)
+    envelope = alone(lambda: perlin(generator, columns, rows, across, down, octaves, persistence))
     # By NumPy, as torch would ask for other threads (see `deforum.pixels.strips`).
     numbers, strength = field.numpy(), envelope.numpy()
     strength += 1
@@ -76,7 +77,8 @@ def perlin(
         angles = 2 * math.pi * torch.rand(rows + 1, columns + 1, generator=generator)
         fade_across, offset_across = _corner_weights(width, columns)
         strength = math.sqrt(2) * persistence**octave
-        lines = torch.stack((strength * angles.cos() @ fade_across.T, strength * angles.sin() @ offset_across.T), dim=1)
+        along = _product(strength * angles.cos(), fade_across.T), _product(strength * angles.sin(), offset_across.T)
+        lines = torch.stack(along, dim=1)
         if height % rows == 0:
             around = torch.cat((lines[:-1], lines[1:]), dim=1)  # (rows, 4, W): of the line above each cell, and below
             total.view(rows, -1, width).baddbmm_(_cell_weights(height, rows), around)
@@ -84,6 +86,15 @@ def perlin(
             fade_down, offset_down = _corner_weights(height, rows)
             total.addmm_(offset_down, lines[:, 0]).addmm_(fade_down, lines[:, 1])
     return total
+
+
+def _product(lines: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Multiply (R, C) by (C, W).
+
+    In two parts, as MKL divides the rows on several threads: on one thread the last row would differ in its last digit.
+    """
+    first = min((len(lines) - 1) // 4 * 4, 8)
+    return torch.cat((lines[:first] @ weights, lines[first:] @ weights)) if first else lines @ weights
 
 
 @lru_cache(maxsize=64)  # the same in every frame

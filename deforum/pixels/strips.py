@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,6 +21,9 @@ TORCH_ALONE = 32768
 encoders of pictures and films need: an operation of 0.2 ms then takes 1 to 3 ms."""
 
 
+ONE_CORE = "one core"  # name of the thread that has it
+
+
 def strips_of(height: int, width: int, device: torch.device) -> list[slice]:
     """Return the rows of strips in which torch asks no other threads, for one channel.
 
@@ -30,6 +35,35 @@ def strips_of(height: int, width: int, device: torch.device) -> list[slice]:
 def _strips(height: int, width: int, pixels: int) -> list[slice]:
     rows = max(1, pixels // max(width, 1))
     return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def alone(work: Callable[[], T]) -> T:
+    """Call `work` in a thread for which torch and its matrix products have one core, and wait for it.
+
+    What it computes must be the same on any number of cores: sums over a picture are not.
+    """
+    import torch
+
+    if threading.current_thread().name.startswith(ONE_CORE):
+        return work()
+    as_here = torch.is_inference_mode_enabled()  # holds for a thread
+
+    def run() -> T:
+        with torch.inference_mode(as_here):
+            return work()
+
+    return _one_core().submit(contextvars.copy_context().run, run).result()
+
+
+@cache
+def _one_core() -> ThreadPoolExecutor:
+    import torch
+
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(1, ONE_CORE, initializer=torch.set_num_threads, initargs=(1,))
+    pool.submit(torch.get_num_threads).result()
+    torch.set_num_threads(threads)  # the number last set by any thread is what new threads begin with
+    return pool
 
 
 def in_strips(work: Callable[[slice], T], height: int, width: int) -> list[T]:

@@ -13,7 +13,7 @@ from deforum.motion.surface import warp_physical
 from deforum.pixels import strips
 from deforum.pixels.color import ColorReference, match_color
 from deforum.pixels.image import Image
-from deforum.pixels.strips import in_strips
+from deforum.pixels.strips import alone, in_strips
 from tests.helpers import motion_of
 from tests.helpers.pictures import texture
 
@@ -61,3 +61,17 @@ def test_strips_leave_no_trace(
         for name in ("PIXELS", "TORCH_ALONE"):
             monkeypatch.setattr(strips, name, 3 * SIZE[0])
         assert np.array_equal(np.asarray(change(image)), np.asarray(whole))
+
+
+def test_one_core_is_had_in_a_thread_of_its_own() -> None:
+    threads = torch.get_num_threads()
+    with torch.inference_mode():
+        assert alone(lambda: (torch.get_num_threads(), torch.is_inference_mode_enabled())) == (1, True)
+    assert alone(lambda: alone(torch.get_num_threads)) == 1  # does not wait for itself
+    assert torch.get_num_threads() == threads
+
+    def fails() -> None:
+        raise ValueError("in the thread")
+
+    with pytest.raises(ValueError, match="in the thread"):
+        alone(fails)
