@@ -100,8 +100,9 @@ def test_new_weights_need_a_new_form() -> None:
 def test_a_faulty_result_is_left_to_the_guard(caplog: pytest.LogCaptureFixture) -> None:
     case = Case()
     with torch.inference_mode():
-        assert case.run(torch.full((2, 3), torch.inf)).isnan().any() or case.plain
-    assert case.fast == 0 and not caplog.messages
+        assert not case.run(torch.full((2, 3), torch.inf)).isfinite().all()
+        assert case.run(torch.ones(2, 3)).isfinite().all()
+    assert not caplog.messages  # forms are compared for other inputs, so that these decide nothing
 
 
 class Recorded:
