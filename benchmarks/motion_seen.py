@@ -224,6 +224,8 @@ def main() -> None:
         for k in args.prompts:
             settings = {**STYLE, **MOVES[move], **SEEDS[seed], "seed": 100 + k, "prompts": {0: PROMPTS[k]},
                         "cadence": cadence, "max_frames": (args.frames - 1) * cadence + 1, **given}  # fmt: skip
+            if args.check:
+                settings["motion_gain"] = "off"
             run = render(settings, models)
             found.append(measure(run, args.check))
             if args.sheet:

@@ -29,6 +29,10 @@ class OuterCamera(Camera):
     def joined(self, way: Warp, step: Warp) -> Warp:
         return self.camera.joined(way, step)
 
+    def lead(self, way: Warp) -> tuple[Warp, Self]:
+        lead, camera = self.camera.lead(way)
+        return lead, replace(self, camera=camera)
+
     def within(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else self.camera.within(kind)
 

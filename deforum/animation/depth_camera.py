@@ -145,8 +145,8 @@ def _on(device: Device, tensor: torch.Tensor | None) -> torch.Tensor | None:
     return None if tensor is None else tensor.to(device)
 
 
-def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None]) -> Camera:
-    """Have a 3D camera, wrapped or not, call keep(index, depth) for every frame."""
+def keeping_depth(camera: Camera, keep: Callable[[int, Depth], None] | None) -> Camera:
+    """Have a 3D camera, wrapped or not, call keep(index, depth) for every frame; None: nothing."""
     if isinstance(camera, DepthCamera):
         return replace(camera, keep=keep)
     return replace(camera, camera=keeping_depth(camera.camera, keep)) if isinstance(camera, OuterCamera) else camera

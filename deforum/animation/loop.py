@@ -94,12 +94,17 @@ def arrive(stages: Stages, state: State | None, span: Span) -> Iterator[State]:
     trails: Memory = {} if state is None else state.trails
     if state is not None:
         moment, there = way[-1]
-        moved = there(state.picture)
+        lead, camera = moment.camera.lead(there)
+        moment = replace(moment, camera=camera, warp=lead)
+        moved = lead(state.picture)
     newer, painted = paint(stages, moved, moment)
     if state is not None and moved is not None and len(way) > 1:
-        for reached in meet(stages, state, way, moved, newer, span, painted.palette):
+        ahead = moved if lead is there else there(state.picture)
+        for reached in meet(stages, state, way, ahead, newer, span, painted.palette):
             trails = reached.trails
             yield reached
+    if state is not None:
+        painted = replace(painted, warp=there)
     shown, trails = show(stages, newer, painted, trails)
     yield State(span.key, shown, newer, newer, painted.palette, moment.camera, trails)
 

@@ -41,6 +41,13 @@ class Camera(ABC):
         """Join `way` and the last step to the whole motion since the last look."""
         return way.then(step)
 
+    def lead(self, way: Warp) -> tuple[Warp, Self]:
+        """Return the motion by which the picture is moved to be painted here, and the camera that knows it.
+
+        `way` is the motion that is set since the last look.
+        """
+        return way, self
+
     def back(self, frame: Frame, way: Sequence[Params[float]]) -> Warp:
         """Return the motion back from the last of `way` to this frame, from where the camera last looked.
 

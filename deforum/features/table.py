@@ -17,6 +17,7 @@ from deforum.features import (
     hybrid,
     ip_adapters,
     loras,
+    motion_gain,
     reference,
     regions,
     shake,
@@ -62,6 +63,12 @@ CAMERA_FILE = Feature(
     check=camera_file.check,
     notes=camera_file.notes,
     attach="deforum.features.camera_file:attach",
+)
+
+MOTION_GAIN = Feature(
+    "motion gain",
+    is_on=motion_gain.is_on,
+    attach="deforum.features.motion_gain:attach",
 )
 
 VIDEO_INPUT = Feature(
@@ -306,6 +313,7 @@ REFERENCE = Feature(
 FEATURES: tuple[Feature, ...] = (
     DEPTH,
     CAMERA_FILE,
+    MOTION_GAIN,
     VIDEO_INPUT,
     DISOCCLUSION,
     FLOW_CADENCE,

@@ -465,6 +465,14 @@ class Settings:
         "What fills the edges: replicate stretches the edge, wrap shows the opposite side, reflect mirrors.")
     enable_perspective_flip: bool = _motion(False, "", "Turns the perspective_flip parameters on.",
         old="flip_2d_perspective")
+    motion_gain: Literal["auto", "off", "on"] = _motion("auto", "",
+        "on moves the picture further than set before it is painted, up to twice as far, so that as much motion is "
+        "seen as is set: models paint a part of slow motion back. How much is measured from frame to frame. auto is on "
+        "with the embedded model and the corrected profile, unless frames take structure from elsewhere: with "
+        "hybrid video, masks, guided images, control units and symmetry it is off.",
+        acts=when("diffused frames are shown on time and hybrid_motion is None", lambda settings, sampled: (
+            settings.keys_on_time and settings.hybrid_motion == "None"
+        )))
 
     camera_file: str = _camera("", "path",
         "The path of a camera in another program's format, which moves the camera in place of translation_x, _y, _z "
@@ -825,6 +833,12 @@ class Settings:
         by_itself = self.model == "embedded" and PROFILES[self.profile].moves_grid
         wanted = self.latent_grid == "moving" or (self.latent_grid == "auto" and by_itself)
         return wanted and self.mode.goes_on
+
+    @property
+    def gains_motion(self) -> bool:
+        """Whether the gain of the motion is wanted, as far as the model and the profile decide it."""
+        by_itself = self.model == "embedded" and PROFILES[self.profile].gains_motion
+        return self.motion_gain == "on" or (self.motion_gain == "auto" and by_itself)
 
     @property
     def sound_setting(self) -> str:

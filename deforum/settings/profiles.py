@@ -72,6 +72,8 @@ class Profile:
     of its curve, and the flip is off.)"""
     moves_grid: bool
     """The embedded model's latents have another grid in each frame while the camera moves. (Deforum: always one.)"""
+    gains_motion: bool
+    """With the embedded model as much motion is seen as is set. (Deforum: pictures are moved as set.)"""
 
 
 PROFILES: dict[str, Profile] = {
@@ -105,6 +107,7 @@ PROFILES: dict[str, Profile] = {
         finishes_frames=True,
         parseq_as_drawn=True,
         moves_grid=True,
+        gains_motion=True,
     ),
     "deforum": Profile(
         name="deforum",
@@ -136,5 +139,6 @@ PROFILES: dict[str, Profile] = {
         finishes_frames=False,
         parseq_as_drawn=False,
         moves_grid=False,
+        gains_motion=False,
     ),
 }

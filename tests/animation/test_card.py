@@ -130,6 +130,16 @@ def test_a_frame_waits_once(name: str, animation: Callable[[Changes], Animation]
     assert sum(map(len, waits)) >= 2 and len(pictures) == 4  # the count counts
 
 
+def test_the_gain_of_motion_is_measured_without_a_wait(animation: Callable[[Changes], Animation]) -> None:
+    with Card() as card:
+        made = animation(FLAT | {"cadence": 1, "max_frames": 7, "init_image": "init.png", "strength": 0.9})
+        waits = []
+        for _ in made.frames():
+            waits.append(card.take())
+        assert card.copies == 3  # measured at frames 3, 4 and 5, each read at the frame after it
+    assert max(map(len, waits)) == 1
+
+
 @pytest.mark.parametrize("name", VISITS)
 def test_what_visits_the_host(name: str, animation: Callable[[Changes], Animation]) -> None:
     changes, most = VISITS[name]
