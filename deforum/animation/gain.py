@@ -24,10 +24,10 @@ from deforum.animation.depth_camera import keeping_depth
 from deforum.animation.parts import Camera, Memory
 from deforum.animation.stages import Stages
 from deforum.models.transfer import Arriving, download
+from deforum.motion.common_flow import blur_wide
 from deforum.motion.positions import SEEN, Positions, follow, inside, pixels, read_at
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Device, Image, Mask, to_gray
-from deforum.pixels.sharpness import blur
 from deforum.settings.params import Params
 from deforum.timeline.frame import Frame
 
@@ -49,9 +49,9 @@ FAR = 0.08
 """Shorter sides of the frame; motion over which pictures are compared, or sooner after `SPAN` frames."""
 SIDE = 128
 """px; about the shorter side of the pictures that are compared."""
-FINE, COARSE = (7, 1.0), (73, 12.0)
-"""px; kernel and deviation of the blurs between which compared structure lies: finer detail is painted anew in each
-frame, coarser differences of brightness move with nothing."""
+FINE, COARSE = 1.0, 12.0
+"""px; deviations of the blurs between which compared structure lies: finer detail is painted anew in each frame, and
+brightness that changes over most of the picture says little about where it is."""
 MARGIN = 8
 """px at the border that are not compared."""
 EVEN = (1 / 255) ** 2
@@ -74,15 +74,20 @@ FURTHER_ZOOM = 1.03
 
 
 def enlarged(params: Params[float], gain: float) -> Params[float]:
-    """Return parameters of about `gain` times the motion of one frame; the zoom is raised to that power."""
+    """Return parameters of `gain` times the motion of one frame, the zoom raised to that power; see FURTHER.
 
-    def further(value: float, most: float) -> float:
-        return value + min(max((gain - 1) * value, -most), most)
+    Where that is the same motion, the parameters themselves are returned.
+    """
 
-    moved = {name: further(getattr(params, name), most) for name, most in FURTHER.items()}
-    if params.zoom > 0:
-        moved["zoom"] = math.exp(further(math.log(params.zoom), math.log(FURTHER_ZOOM)))
-    return replace(params, **moved)
+    def more(value: float, most: float) -> float:
+        return min(max((gain - 1) * value, -most), most)
+
+    further = {name: more(getattr(params, name), most) for name, most in FURTHER.items()}
+    steps = {name: getattr(params, name) + step for name, step in further.items() if step}
+    nearer = more(math.log(params.zoom), math.log(FURTHER_ZOOM)) if params.zoom > 0 else 0.0
+    if nearer:
+        steps["zoom"] = params.zoom * math.exp(nearer)
+    return replace(params, **steps) if steps else params
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,8 @@ class Past:
 def structure(image: Image) -> Image:
     """Return what is compared of a picture (3, H, W): (1, h, w), see FINE and COARSE."""
     _, height, width = image.shape
-    gray = F.interpolate(to_gray(image)[None, :1], smaller(height, width), mode="area")[0]
-    return blur(gray, *FINE) - blur(gray, *COARSE)
+    gray = to_gray(F.interpolate(image[None], smaller(height, width), mode="area")[0])[:1]
+    return blur_wide(gray, FINE) - blur_wide(gray, COARSE)
 
 
 def smaller(height: int, width: int) -> tuple[int, int]:
@@ -262,7 +267,7 @@ class GainCamera(OuterCamera):
     def lead(self, way: Warp) -> tuple[Warp, Self]:
         factor = self.gain.at(self.since[-1])
         frames = [replace(frame, params=enlarged(frame.params, factor)) for frame in self.since]
-        is_same = all(frame.params == as_set.params for frame, as_set in zip(frames, self.since, strict=True))
+        is_same = all(frame.params is as_set.params for frame, as_set in zip(frames, self.since, strict=True))
         lead = way if is_same else self._along(frames)
         return lead, replace(self, gain=replace(self.gain, step=small_step(lead)))
 

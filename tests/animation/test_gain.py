@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from deforum.animation.ending import SETTLES
+from deforum.animation.depth_camera import keeping_depth
 from deforum.animation.gain import LEAST, MOST, USUAL, Gain, GainCamera, enlarged, with_gain
 from deforum.animation.modes import stages_of
 from deforum.animation.painter import each
@@ -20,10 +21,10 @@ from deforum.animation.stages import Stages
 from deforum.animation.state import State
 from deforum.features.table import timeline_of as sample
 from deforum.motion.flat import FlatWarp
-from deforum.motion.sight import Depth
 from deforum.pixels.image import CPU, Image, from_array
 from deforum.settings.options import Settings
-from tests.helpers import STILL, Make, params_of, settings_maker
+from deforum.timeline.ending import SETTLES
+from tests.helpers import STILL, Make, SameDepth, params_of, settings_maker
 from tests.helpers.pictures import texture
 
 SIZE = 96
@@ -113,19 +114,17 @@ class Flickering:
         return [0.5 + self.contrast * (texture(self.painted, SIZE, SIZE, self.softness) - 0.5)]
 
 
-@pytest.mark.parametrize(
-    "painter", [Flickering(3, 1), Flickering(3, 0.002), Flickering(3, 0)], ids=lambda p: p.contrast
-)
-def test_it_rests_where_there_is_nothing_to_follow(painter: Flickering, settings: Make) -> None:
+@pytest.mark.parametrize("contrast", [1, 0.002, 0])
+def test_it_rests_where_there_is_nothing_to_follow(contrast: float, settings: Make) -> None:
     chosen = settings(translation_x=1, max_frames=24)
-    stages = painted_by(painter, chosen)
+    stages = painted_by(Flickering(3, contrast), chosen)
     factors = [gain_of(state).factor for state in stages.pace(stages, sample(chosen).spans(), None)]
     assert factors == pytest.approx([1 / USUAL[0]] * 24, rel=0.05)
 
 
 def test_a_still_camera_stays(settings: Make) -> None:
     stages = painted_by(Holding(1), settings())
-    timeline = sample(settings(strength={0: 0.6, 3: 1}, translation_x={0: 0, 2: 1}))
+    timeline = sample(settings(strength={0: 0.6, 3: 1}, translation_x={0: 0, 1: 0, 2: 1}, translation_z=0))
     camera = stages.camera.look(texture(1, SIZE, SIZE), timeline[0])
     for index, further in {1: False, 2: True, 3: False}.items():  # no motion; motion; nothing is painted
         way, there = camera.move(timeline[index])
@@ -138,7 +137,7 @@ def test_it_ends_where_a_loop_closes(settings: Make) -> None:
     gain, timeline = Gain(factor=1.6), sample(chosen)
     factors = [gain.at(timeline[index]) for index in range(30)]
     assert factors[:15] == [1.6] * 15
-    assert all(a > b for a, b in zip(factors[15:], factors[16:]))
+    assert all(a > b for a, b in itertools.pairwise(factors[15:]))
     assert all(
         gain.at(frame) < 1.1 for frame in timeline if frame.ending is not None and frame.ending.share > SETTLES + 0.05
     )
@@ -146,7 +145,7 @@ def test_it_ends_where_a_loop_closes(settings: Make) -> None:
 
 def test_parameters_further_than_set() -> None:
     params = params_of(zoom=1.02, angle=-1, translation_x=3, translation_z=-4, rotation_3d_y=0.5, fov=70)
-    assert enlarged(params, 1) == params
+    assert enlarged(params, 1) is params
     more = enlarged(params, 1.5)
     assert more.zoom == pytest.approx(1.02**1.5)
     found = more.angle, more.translation_x, more.translation_z, more.rotation_3d_y, more.fov
@@ -157,16 +156,19 @@ def test_parameters_further_than_set() -> None:
     assert enlarged(params_of(zoom=-1), 2).zoom == -1  # mirrored; it has no power
 
 
-def test_depth_that_is_kept_is_that_of_the_set_motion(settings: Make) -> None:
-    from deforum.animation.depth_camera import keeping_depth
+def test_in_3d_what_is_kept_has_the_set_motion(settings: Make) -> None:
+    """Depth is carried as set, so that it does not come nearer than the pictures do."""
+    chosen = settings(animation_mode="3D", translation_z=10, max_frames=3)
+    plain = stages_of(
+        chosen, each(lambda init, frame: texture(frame.index, SIZE, SIZE)), CPU, SameDepth(texture(4, SIZE, SIZE)[0])
+    )
 
-    kept: list[tuple[int, float]] = []
+    def kept(stages: Stages) -> list[tuple[int, float]]:
+        depths: list[tuple[int, float]] = []
+        camera = keeping_depth(stages.camera, lambda index, depth: depths.append((index, float(depth.mean()))))
+        stages = replace(stages, camera=camera)
+        list(stages.pace(stages, sample(chosen).spans(), None))
+        return depths
 
-    def keep(index: int, depth: Depth) -> None:
-        kept.append((index, float(depth.mean())))
-
-    chosen = settings(animation_mode="3D", translation_z=10, max_frames=8)
-    stages = painted_by(Flickering(3, 1), chosen)
-    stages = replace(stages, camera=keeping_depth(stages.camera, keep))
-    *_, last = stages.pace(stages, sample(chosen).spans(), None)
-    assert gain_of(last).step is not None
+    depths = kept(plain)
+    assert len(depths) >= 3 and kept(with_gain(plain, CPU)) == depths
