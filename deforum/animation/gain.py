@@ -31,13 +31,13 @@ from deforum.pixels.image import Device, Image, Mask, to_gray
 from deforum.settings.params import Params
 from deforum.timeline.frame import Frame
 
-LEAST, MOST = 0.75, 2.0
+LEAST, MOST = 0.6, 2.0
 """Smallest and largest gain. Where the prompt draws things its own way, a picture goes faster than set."""
-SHARES = np.linspace(0.0, 1.5, 11)
+SHARES = np.linspace(0.0, 1.8, 13)
 """Shares of the applied motion that are tried."""
-USUAL = 0.75, 0.1
+USUAL = 0.7, 0.1
 """Share that is expected to be seen, and the bend of the curve that says so before anything was measured."""
-WEIGHT = 0.15
+WEIGHT = 0.1
 """Weight of the newest measurement in the mean."""
 DOUBT = 0.3
 """Correlation below which two pictures show different things: after a cut, or where all is painted anew."""
