@@ -18,6 +18,7 @@ from deforum.features.feature import Kit
 from deforum.motion.noise_map import NoiseMap
 from deforum.motion.warps import Warp
 from deforum.pixels.image import Image
+from deforum.timeline.frame import Frame
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,18 @@ class NoiseCamera(CarryingCamera):
     """A camera that carries the noise map to its own frame."""
 
     noise_map: NoiseMap
+    looked: NoiseMap | None = None
+    """The noise map where the camera last looked."""
+
+    def look(self, scene: Image, frame: Frame) -> Self:
+        return replace(super().look(scene, frame), looked=self.noise_map)
+
+    def lead(self, way: Warp) -> tuple[Warp, Self]:
+        lead, camera = super().lead(way)
+        if lead is way or self.looked is None:
+            return lead, camera
+        # Noise stays on what it is painted over.
+        return lead, replace(camera, noise_map=self.looked.moved(lead.charts()[0], self.index))
 
     def carry(self, warp: Warp, index: int) -> Self:
         return replace(self, noise_map=self.noise_map.moved(warp.charts()[0], index))

@@ -19,8 +19,10 @@ from deforum.animation.painter import each
 from deforum.animation.parts import Diffuse, Memory, Moment
 from deforum.animation.stages import Stages
 from deforum.animation.state import State
+from deforum.features.moving_noise import NoiseCamera, with_moving_noise
 from deforum.features.table import timeline_of as sample
 from deforum.motion.flat import FlatWarp
+from deforum.motion.noise_map import NoiseMap
 from deforum.pixels.image import CPU, Image, from_array
 from deforum.settings.options import Settings
 from deforum.timeline.ending import SETTLES
@@ -154,6 +156,31 @@ def test_parameters_further_than_set() -> None:
     assert large.zoom == pytest.approx(0.5 / 1.03)
     assert (large.angle, large.translation_x, large.rotation_3d_x) == (92, -310, -76)
     assert enlarged(params_of(zoom=-1), 2).zoom == -1  # mirrored; it has no power
+
+
+@pytest.mark.parametrize("cadence", [1, 3])
+def test_noise_stays_on_what_it_is_painted_over(cadence: int, settings: Make) -> None:
+    """A noise map that went as set would be behind the picture, and hold it back."""
+    chosen = settings(translation_x=2, cadence=cadence, max_frames=13)
+    at: list[float] = [0]
+    found: list[tuple[int, NoiseMap, NoiseMap]] = []
+
+    def paint(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
+        [moment] = moments
+        camera = moment.camera.within(NoiseCamera)
+        assert camera is not None
+        if moment.warp is not None:
+            assert camera.looked is not None and isinstance(moment.warp, FlatWarp)
+            at.append(moment.warp.matrix[0, 2])
+            expected = camera.looked.moved(moment.warp.charts()[0], moment.frame.index)
+            found.append((moment.frame.index, camera.noise_map, expected))
+        return [texture(moment.frame.index, SIZE, SIZE)]
+
+    stages = with_moving_noise(painted_by(paint, chosen), NoiseMap.of(SIZE, SIZE, 8))
+    list(stages.pace(replace(stages, around=stages.around[:1]), sample(chosen).spans(), None))
+    assert [index for index, _, _ in found] == list(range(cadence, 13, cadence))
+    assert all(way == pytest.approx(2 * cadence / USUAL[0]) for way in at[1:])
+    assert all(np.array_equal(noise_map.numbers, expected.numbers) for _, noise_map, expected in found)
 
 
 def test_in_3d_what_is_kept_has_the_set_motion(settings: Make) -> None:
