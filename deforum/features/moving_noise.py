@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -25,22 +26,29 @@ from deforum.timeline.frame import Frame
 class NoiseCamera(CarryingCamera):
     """A camera that carries the noise map to its own frame."""
 
-    noise_map: NoiseMap
-    looked: NoiseMap | None = None
-    """The noise map where the camera last looked."""
+    carried: NoiseMap
+    """The noise map before `steps`."""
+    steps: tuple[tuple[Warp, int], ...] = ()
+    """The motions since, and the frames that they led to; a map is moved when it is needed, as it costs a wait."""
+
+    @cached_property
+    def noise_map(self) -> NoiseMap:
+        """The noise map where the camera is."""
+        noise_map = self.carried
+        for warp, index in self.steps:
+            noise_map = noise_map.moved(warp.charts()[0], index)
+        return noise_map
 
     def look(self, scene: Image, frame: Frame) -> Self:
-        return replace(super().look(scene, frame), looked=self.noise_map)
+        return replace(super().look(scene, frame), carried=self.noise_map, steps=())
+
+    def carry(self, warp: Warp, index: int) -> Self:
+        return replace(self, steps=(*self.steps, (warp, index)))
 
     def lead(self, way: Warp) -> tuple[Warp, Self]:
         lead, camera = super().lead(way)
-        if lead is way or self.looked is None:
-            return lead, camera
         # Noise stays on what it is painted over.
-        return lead, replace(camera, noise_map=self.looked.moved(lead.charts()[0], self.index))
-
-    def carry(self, warp: Warp, index: int) -> Self:
-        return replace(self, noise_map=self.noise_map.moved(warp.charts()[0], index))
+        return lead, camera if lead is way else replace(camera, steps=((lead, self.index),))
 
     def memory(self) -> Memory:
         numbers, beside = torch.from_numpy(self.noise_map.numbers), torch.from_numpy(self.noise_map.beside)
@@ -48,8 +56,8 @@ class NoiseCamera(CarryingCamera):
 
     def recall(self, memory: Memory) -> Self:
         known: Any = memory  # as `memory` gives it
-        noise_map = replace(self.noise_map, numbers=known["numbers"].numpy(), beside=known["beside"].numpy())
-        return replace(super().recall(memory), noise_map=noise_map)
+        noise_map = replace(self.carried, numbers=known["numbers"].numpy(), beside=known["beside"].numpy())
+        return replace(super().recall(memory), carried=noise_map, steps=())
 
 
 def attach(stages: Stages, found: None, kit: Kit) -> Stages:

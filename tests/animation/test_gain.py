@@ -55,7 +55,8 @@ class Holding:
 
     def drawn(self, at: float) -> Image:
         matrix = np.array([[1, 0, at - 2 * SIZE], [0, 1, 0]], np.float32)
-        return from_array(cv2.warpAffine(WORLD, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC))
+        pixels = cv2.warpAffine(WORLD, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
+        return from_array(np.asarray(pixels, np.float32))
 
 
 WORLD = texture(3, 4 * SIZE, SIZE, softness=3).permute(1, 2, 0).numpy()
@@ -163,6 +164,7 @@ def test_noise_stays_on_what_it_is_painted_over(cadence: int, settings: Make) ->
     """A noise map that went as set would be behind the picture, and hold it back."""
     chosen = settings(translation_x=2, cadence=cadence, max_frames=13)
     at: list[float] = [0]
+    maps: list[NoiseMap] = []
     found: list[tuple[int, NoiseMap, NoiseMap]] = []
 
     def paint(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
@@ -170,10 +172,11 @@ def test_noise_stays_on_what_it_is_painted_over(cadence: int, settings: Make) ->
         camera = moment.camera.within(NoiseCamera)
         assert camera is not None
         if moment.warp is not None:
-            assert camera.looked is not None and isinstance(moment.warp, FlatWarp)
+            assert isinstance(moment.warp, FlatWarp)
             at.append(moment.warp.matrix[0, 2])
-            expected = camera.looked.moved(moment.warp.charts()[0], moment.frame.index)
+            expected = maps[-1].moved(moment.warp.charts()[0], moment.frame.index)
             found.append((moment.frame.index, camera.noise_map, expected))
+        maps.append(camera.noise_map)
         return [texture(moment.frame.index, SIZE, SIZE)]
 
     stages = with_moving_noise(painted_by(paint, chosen), NoiseMap.of(SIZE, SIZE, 8))
