@@ -32,9 +32,6 @@ class Network:
     deviation: Channels = (0.5, 0.5, 0.5)
     gives: Gives = "inverse depth"
 
-    def __post_init__(self) -> None:
-        assert self._run is not None  # it begins to load
-
     @cached_property
     def _run(self) -> Callable[[torch.Tensor], torch.Tensor]:
         return as_graph("the depth network", self.network)

@@ -51,8 +51,6 @@ class Autoencoder:
             Faster("the encoder", vae, encode, reading),
             Faster("the decoder", vae, decode, drawing),
         )
-        self._read.prefetch()
-        self._draw.prefetch()
         self._tiled = tiled
         self._path = linear_path(vae) if compensates else None
         self._refinement = refinement if self._path is None else 0

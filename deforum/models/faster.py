@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -49,10 +48,6 @@ class Kept(Protocol):
         """Keep it for these shapes: it gives the same as the network."""
         ...
 
-    def prefetch(self) -> None:
-        """Load what was used last."""
-        ...
-
 
 class Faster:
     """A function of tensors by a network, in the first of several faster forms that gives the same results.
@@ -81,24 +76,6 @@ class Faster:
         self._chosen: dict[tuple[Any, ...], Run] = {}
         self._warned = False
 
-    def prefetch(self) -> None:
-        """Begin to load, in a thread, what earlier processes kept. The network must be where it will run."""
-        threads = torch.get_num_threads()
-
-        def work() -> None:
-            torch.set_num_threads(threads)  # a form may be for a number of threads
-            with torch.inference_mode(), suppress(Exception):  # told when the function is called
-                state = self._look()
-                if state is None or not self._forms[0].suits(self._network):
-                    return
-                with self._lock:
-                    self._renew(state)
-                    run = self._form(0)
-                if isinstance(run, Kept):
-                    run.prefetch()
-
-        threading.Thread(target=work, name="prefetch").start()  # a process does not end within a library's loading
-
     def __call__(self, *inputs: Tensor | None) -> Any:
         state = None if PLAIN in current() else self._look()
         if state is None:
@@ -106,16 +83,12 @@ class Faster:
         shapes = tuple(None if each is None else (each.shape, each.dtype) for each in inputs)
         key = (shapes, *sorted(current()))  # with an adapter it is another function
         with self._lock:
-            self._renew(state)
+            if state != self._state:
+                self._state, self._made, self._chosen = state, {}, {}
             chosen = self._chosen.get(key)
             if chosen is None:
                 chosen = self._chosen[key] = self._choose(inputs)
         return chosen(*inputs)
-
-    def _renew(self, state: object) -> None:
-        """Forget forms of other weights."""
-        if state != self._state:
-            self._state, self._made, self._chosen = state, {}, {}
 
     def _form(self, place: int) -> Run:
         """Return a form, made if it is not there."""

@@ -26,13 +26,11 @@ ENVIRONMENT = "DEFORUM_OPENVINO"
 """Environment variable: another folder of the cache, or off, with which networks run by torch alone."""
 MOST_KEPT = 2**30
 """Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
-LATEST = 2
-"""Graphs of a network that are loaded before they are needed: a run has up to two sizes, with and without a margin."""
 EARLY = 8
 """Graphs that are loaded before it is known which ones are needed: those that were used last."""
 SUFFIX = ".graph"
 SUM = 4
-"""Bytes of the checksum with which a file begins. A line of JSON follows, about the graph, and the graph."""
+"""Bytes of the checksum with which a file begins. The options of the graph follow, as a line of JSON, and the graph."""
 
 Options = Mapping[str, Any]
 
@@ -51,12 +49,12 @@ def _is_here() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
 
 
-def keep(name: str, about: Mapping[str, Any], model: Any) -> None:
-    """Put a compiled graph into the cache, with its "options" in what is told about it, if that can be written."""
+def keep(name: str, model: Any, options: Options) -> None:
+    """Put a graph that was compiled with `options` into the cache, if that can be written."""
     with contextlib.suppress(OSError, RuntimeError):
         path = _folder() / (name + SUFFIX)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(about).encode() + b"\n" + model.export_model().getvalue()
+        content = json.dumps(options).encode() + b"\n" + model.export_model().getvalue()
         atomic.write(path, _sum(content) + content)
         room = MOST_KEPT
         for each in _by_use("*"):
@@ -73,16 +71,6 @@ def read(name: str) -> Any:
         with contextlib.suppress(OSError, RuntimeError):
             os.utime(_folder() / (name + SUFFIX))
     return model
-
-
-def latest(network: str) -> list[Mapping[str, Any]]:
-    """Return what was told about the graphs of a network that were used last, in the order in which they were."""
-    found = []
-    with contextlib.suppress(OSError, RuntimeError, ValueError):
-        for path in reversed(_by_use(f"{network}-*")[:LATEST]):
-            with path.open("rb") as file:
-                found.append(json.loads(file.read(SUM + 10_000)[SUM:].partition(b"\n")[0]))
-    return found
 
 
 _early: dict[str, Future[Any]] = {}
@@ -117,9 +105,9 @@ def _load(name: str) -> Any:
         if _sum(content[SUM:]) != content[:SUM]:
             return None  # OpenVINO does not look, and stops the process
         end = content.index(b"\n", SUM)
-        options = json.loads(content[SUM:end])["options"]
+        options = json.loads(content[SUM:end])
         return openvino.Core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
-    except (OSError, RuntimeError, ValueError, KeyError):  # OpenVINO's errors too: of another build of a version
+    except (OSError, RuntimeError, ValueError):  # OpenVINO's errors too: of another build of a version
         return None
 
 

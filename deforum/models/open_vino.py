@@ -53,9 +53,7 @@ def as_graph(name: str, network: nn.Module, run: Run | None = None, *, least: in
     def pays(inputs: Sequence[Tensor | None]) -> bool:
         return inputs[0] is not None and inputs[0][0, 0].numel() >= least
 
-    faster = Faster(name, network, function, [Form(lambda: Graph(network, function), _suits, pays)])
-    faster.prefetch()
-    return faster
+    return Faster(name, network, function, [Form(lambda: Graph(network, function), _suits, pays)])
 
 
 def _suits(network: nn.Module) -> bool:
@@ -105,16 +103,7 @@ class Graph:
         with self._lock:
             made = self._made.get(shape)
             if made is not None:
-                about = {"inputs": shape.inputs, "threads": shape.threads, "streams": shape.streams}
-                kept_graphs.keep(_name(self._digest, shape), {**about, "options": shape.options}, made.model)
-
-    def prefetch(self) -> None:
-        for about in kept_graphs.latest(self._digest):
-            shape = Shape.told(about)
-            if shape is not None and shape.threads == torch.get_num_threads():
-                with self._lock:
-                    if shape not in self._made:
-                        self._recalled(shape)
+                kept_graphs.keep(_name(self._digest, shape), made.model, shape.options)
 
     def _recalled(self, shape: Shape) -> Compiled | None:
         """Return the graph for a shape from the cache."""
@@ -147,15 +136,6 @@ class Shape:
         """Return it for inputs, with the threads as they are now."""
         shapes = (None if each is None else (str(each.dtype), tuple(each.shape)) for each in inputs)
         return cls(tuple(shapes), torch.get_num_threads(), _beside.get())
-
-    @classmethod
-    def told(cls, about: Any) -> Shape | None:
-        """Return it as the cache tells it; None for what a damaged file tells."""
-        try:
-            inputs = (None if each is None else (str(each[0]), tuple(map(int, each[1]))) for each in about["inputs"])
-            return cls(tuple(inputs), int(about["threads"]), int(about["streams"]))
-        except (KeyError, TypeError, ValueError, IndexError):
-            return None
 
     @property
     def options(self) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_check_tells_how_long_networks_take(say: Say) -> None:
     if done.status == 2:
         assert "needs a package that is not installed" in done.err
     else:
-        assert "upscale 2, " in done.err and "6 frames of 128x128 take about 64 s of one CPU core" in done.err
+        assert "upscale 2, " in done.err and "6 frames of 128x128 take about 71 s of one CPU core" in done.err
 
 
 def test_the_library_checks_steps(say: Say) -> None:

@@ -36,6 +36,12 @@ def diffuser_in(folder: Path, memory: str, *, free: int = 0, moves: bool = True,
     return Diffuser(model, exact_step_count=True, vae_refinement=1, room=room)
 
 
+@pytest.fixture(autouse=True)
+def by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that wait on the host run in their plain form; graphs, which others run as, differ by rounding."""
+    monkeypatch.setenv("DEFORUM_OPENVINO", "off")
+
+
 def show(diffuser: Diffuser, init: Any, on: Any) -> torch.Tensor:
     return diffuser(init, on, width=32, height=32)
 

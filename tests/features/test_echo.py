@@ -39,6 +39,7 @@ def texture(seed: int) -> Image:
 def settings(tmp_path: Path) -> Make:
     """Make settings of a small 2D run that stands still, has no filters, and differs as the test says."""
     echo = {"max_frames": 8, "cadence": 1, "translation_z": 0, "echo_amount": AMOUNT, "echo_decay": DECAY}
+    echo |= {"motion_gain": "off"}  # what paints here takes no motion back
     return settings_maker(tmp_path, STILL | echo | {"width": SIZE, "height": SIZE})
 
 

@@ -94,7 +94,7 @@ def test_weight_0_leaves_the_pictures_bit_for_bit(tmp_path: Path) -> None:
         return [picture.clone() for _, picture in build(prepared(**settings), models).frames()]
 
     plain = pictures()
-    rising = pictures(loras={path: "0: (0), 1: (1)"})
+    rising = pictures(loras={path: "0: (0), 1: (4)"})
     assert torch.equal(rising[0], plain[0]) and (rising[1] - plain[1]).abs().max() > 1e-3
     assert all(map(torch.equal, pictures(loras={path: 0}), plain))
-    assert torch.equal(pictures(prompts={0: f"<lora:{path}:`t`>"})[1], rising[1])
+    assert torch.equal(pictures(prompts={0: f"<lora:{path}:`4*t`>"})[1], rising[1])

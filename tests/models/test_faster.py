@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -111,7 +110,6 @@ class Recorded:
     def __init__(self, layer: nn.Linear, known: set[int], error: float = 0.0) -> None:
         self.layer, self.known, self.error = layer, known, error
         self.kept: list[int] = []
-        self.prefetched = threading.Event()
 
     def __call__(self, x: Tensor) -> Tensor:
         return x @ self.layer.weight.T + self.layer.bias + self.error
@@ -121,9 +119,6 @@ class Recorded:
 
     def keep(self, x: Tensor) -> None:
         self.kept.append(len(x))
-
-    def prefetch(self) -> None:
-        self.prefetched.set()
 
 
 def test_the_first_form_that_gives_the_same_is_used(caplog: pytest.LogCaptureFixture) -> None:
@@ -150,8 +145,6 @@ def test_what_was_compared_before_is_not_compared_again() -> None:
         return out
 
     run = Faster("the layer", layer, counted, [Form(lambda: form, lambda _: True)])
-    run.prefetch()
-    assert form.prefetched.wait(10)
     with torch.inference_mode():
         assert torch.allclose(run(torch.ones(2, 3)), layer(torch.ones(2, 3)) + 1)
         assert plain == []

@@ -129,7 +129,6 @@ class StableDiffusion:
     def settled(self, name: str) -> Self:
         """Determine the prediction type by `look_at_prediction`, where the model's file does not state it."""
         if self.schedule.prediction:
-            self.fast.prefetch()
             return self
         config, size = self.unet.config, 8 * _LOOK
         projected = getattr(config, "projection_class_embeddings_input_dim", None) or 0
