@@ -72,7 +72,9 @@ def test_frames_are_the_warps_of_a_render_that_paints_nothing(
     card = tmp_path / "card.png"
     cv2.imwrite(str(card), draw_card(WIDTH, HEIGHT)[..., ::-1])
     padding = "reflection" if border == "wrap" else "border"
-    settings = settings_of(**motion, profile=profile, border=border, padding_mode=padding, init_image=str(card), strength=1)
+    settings = settings_of(
+        **motion, profile=profile, border=border, padding_mode=padding, init_image=str(card), strength=1
+    )
 
     def unpainted(stages: Stages) -> Stages:
         painting = Painting(each(keeping(torch.zeros(3, HEIGHT, WIDTH))))
