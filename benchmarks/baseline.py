@@ -19,7 +19,7 @@ from benchmarks.quickstart import CADENCE, SIZE, START
 
 PROMPT = "the sea at sunset with a glowing sun"
 STEPS, GUIDANCE, KEPT, SEED, FPS = 20, 4.0, 0.55, 7, 12
-ZOOM, ANGLE = 1.015, 0.2
+ZOOM, ANGLE = 1.01, 0.2
 
 
 def main() -> None:
