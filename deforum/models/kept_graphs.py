@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import sys
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ MOST_KEPT = 2**30
 EARLY = 8
 """Graphs that are loaded before it is known which ones are needed: those that were used last."""
 SUFFIX = ".graph"
+TELEMETRY = "openvino_telemetry"
 SUM = 4
 """Bytes of the checksum with which a file begins. The options of the graph follow, as a line of JSON, and the graph."""
 
@@ -47,6 +49,26 @@ def _named() -> str:
 @cache
 def _is_here() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
+
+
+_importing = threading.Lock()
+
+
+def library() -> Any:
+    """Import OpenVINO without `openvino_telemetry`, which reports every import to a server, and return it."""
+    with _importing:
+        if "openvino" not in sys.modules:
+            known = sys.modules.get(TELEMETRY)
+            sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # as if it were not installed
+            try:
+                import openvino
+            finally:
+                del sys.modules[TELEMETRY]
+                if known is not None:
+                    sys.modules[TELEMETRY] = known
+    import openvino
+
+    return openvino
 
 
 def keep(name: str, model: Any, options: Options) -> None:
@@ -98,15 +120,13 @@ def _load_early(wanted: Mapping[str, Future[Any]]) -> None:
 
 
 def _load(name: str) -> Any:
-    import openvino
-
     try:
         content = (_folder() / (name + SUFFIX)).read_bytes()
         if _sum(content[SUM:]) != content[:SUM]:
             return None  # OpenVINO does not look, and stops the process
         end = content.index(b"\n", SUM)
         options = json.loads(content[SUM:end])
-        return openvino.Core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
+        return library().Core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
     except (OSError, RuntimeError, ValueError):  # OpenVINO's errors too: of another build of a version
         return None
 

@@ -29,7 +29,7 @@ from torch import nn
 
 from deforum.models import kept_graphs
 from deforum.models.faster import Faster, Form
-from deforum.models.kept_graphs import is_supported
+from deforum.models.kept_graphs import is_supported, library
 
 Tensor = torch.Tensor
 Run = Callable[..., Any]
@@ -187,15 +187,13 @@ class _Closed(nn.Module):
 
 def compiled(network: nn.Module, run: Run, inputs: Sequence[Tensor | None], shape: Shape) -> Compiled:
     """Make the graph of a function of tensors by a network."""
-    import openvino
-
-    return Compiled(openvino.Core().compile_model(converted(network, run, inputs), "CPU", shape.options))
+    return Compiled(library().Core().compile_model(converted(network, run, inputs), "CPU", shape.options))
 
 
 def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> Any:
     """Trace a function of tensors by a network, and return it as a model of OpenVINO for inputs of these shapes."""
     # The parts beneath openvino.convert_model, which reports each use to its makers, and takes three times as long.
-    import openvino
+    openvino = library()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -264,7 +262,6 @@ def _name(network: str, shape: Shape) -> str:
 @cache
 def _machine() -> tuple[str, ...]:
     """Return what a graph depends on here: the libraries, and the processor, for whose instructions it holds code."""
-    import openvino
-
+    openvino = library()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"), torch.backends.cpu.get_cpu_capability()
     return openvino.get_version(), torch.__version__, *processor

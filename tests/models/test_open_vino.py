@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import nn
 from deforum.models import kept_graphs, open_vino
 from deforum.models.kept_graphs import is_supported
 from deforum.models.open_vino import Graph, digest, side_by_side
+from tests.helpers import ROOT
 
 Tensor = torch.Tensor
 
@@ -190,3 +193,33 @@ def test_the_cache_can_be_elsewhere_and_all_of_it_off(tmp_path: Path, monkeypatc
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1 and is_supported()
     monkeypatch.setenv(kept_graphs.ENVIRONMENT, "off")
     assert not is_supported()
+
+
+def test_no_use_is_reported() -> None:
+    """Importing OpenVINO as it is connects to a server, and writes a number of the user's into a folder of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNREPORTED], capture_output=True, text=True, timeout=100, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == ["right"]
+
+
+UNREPORTED = """
+import socket, sys, threading, time
+
+def refused(*given, **named):
+    print("connects to", given)
+    raise OSError
+
+socket.create_connection = socket.socket.connect = refused
+import torch
+from torch import nn
+from deforum.models.open_vino import Graph
+net = nn.Conv2d(3, 4, 3).requires_grad_(False).eval()
+with torch.inference_mode():
+    x = torch.rand(1, 3, 8, 8)
+    print("right" if torch.allclose(Graph(net, net)(x), net(x), atol=1e-5) else "wrong")
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(2)
+assert "openvino_telemetry" not in sys.modules
+"""
