@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 
 SMALL = 256 * 2**20
 """Bytes of weights up to which a network may be held twice, in its own form and in a faster one."""
-TOLERANCE = 2e-4
+TOLERANCE = 1e-4
 """Largest difference of the results, relative to their range."""
 
 _log = logging.getLogger(__name__)

@@ -199,8 +199,10 @@ def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> 
 
     types = {torch.float32: openvino.Type.f32, torch.int64: openvino.Type.i64}
     closed = _Closed(network, run, [each is not None for each in inputs]).train(network.training)
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sizes become constants, as they should; tracing is deprecated
+    # Sizes become constants, as they should, and tracing is deprecated. (Contexts of warnings are not for threads.)
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
+    with torch.inference_mode(False), torch.no_grad():
         given = tuple(each.clone() for each in inputs if each is not None)
         trace: Callable[..., Any] = torch.jit.trace
         traced = torch.jit.freeze(trace(closed, given, check_trace=False))

@@ -314,16 +314,11 @@ LEAST = 100
 """Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
 
 
-def faster_forms(
-    network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]], *, cell: int = 1
-) -> list[Form]:
-    """Return the faster forms of a function `plain` by a network: OpenVINO's graph, and the one that `packed` makes.
-
-    The first input is a map whose latent cells are `cell` wide and high.
-    """
+def faster_forms(network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]]) -> list[Form]:
+    """Return the faster forms of a function `plain` of latents by a network: a graph, and what `packed` makes."""
 
     def pays(inputs: Sequence[Tensor | None]) -> bool:
-        return inputs[0] is not None and inputs[0][0, 0].numel() >= LEAST * cell**2
+        return inputs[0] is not None and inputs[0][0, 0].numel() >= LEAST
 
     return [Form(lambda: Graph(network, plain), is_a_graph, pays), Form(packed, is_packable)]
 
