@@ -29,15 +29,15 @@ class Cost:
         return self.each + self.pixel * size
 
 
-# Measured with the embedded model in float32 on 2 cores of an AMD EPYC server at 160, 256 and 512 px, by
-# `python -m benchmarks.needs`.
-PAINTED = Cost(0.06, 1.2e-6)
+# Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160
+# and 256 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
+PAINTED = Cost(0.05, 1.2e-6)
 """A diffused frame besides its steps: encoding, decoding, moving, writing."""
-STEP = Cost(0.012, 0.6e-6)
+STEP = Cost(0.006, 0.19e-6)
 IN_BETWEEN = Cost(0.02, 0.27e-6)
 MOVED_DEEP = Cost(0.01, 0.3e-6)
 """In 3D, each frame besides."""
-DEPTH = Cost(0.03, 0.1e-6)
+DEPTH = Cost(0.01, 0.1e-6)
 """A look of the embedded depth model, with what places it in space."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
