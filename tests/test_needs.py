@@ -99,7 +99,7 @@ def test_a_size_that_does_not_fit_is_said_before_rendering(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("changes", "measured"),
     [
-        # At strength 0.5, by the seconds per frame measured, a hundredth of the start among them; frame 0 has all steps.
+        # At strength 0.5: the seconds per frame measured, a hundredth of the start among them; frame 0 has all steps.
         ({"width": 160, "height": 160, "steps": 4}, 0.14),
         ({"width": 256, "height": 256, "steps": 4}, 0.18),
         ({"width": 512, "height": 512, "steps": 4}, 0.5),
