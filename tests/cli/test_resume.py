@@ -135,9 +135,9 @@ def test_a_signal_stops_well(by: signal.Signals, times: int, status: int, forks:
 def test_a_file_pauses_a_run(forks: Forks, tmp_path: Path) -> None:
     """It is paused before its second frame; then a signal stops it, and without the file it goes on."""
     path = settings_file(tmp_path, "2D corrected/3 plain", {})
-    assert forks.run(tmp_path, path, "-q", kill_at=3)[0] in (-9, 0)
+    assert forks.run(tmp_path, path, "-q", kill_at=1)[0] in (-9, 0)
     run = tmp_path / "output" / "run"
-    shutil.rmtree(run / "states")
+    shutil.rmtree(run / "states", ignore_errors=True)  # a run that ended before it was killed has none
     for picture in list((run / "frames").glob("*.png"))[1:]:
         picture.unlink()
     (run / "PAUSE").touch()
