@@ -41,7 +41,7 @@ DEPTH = Cost(0.01, 0.1e-6)
 """A look of the embedded depth model, with what places it in space."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
-START = Cost(2.8, 2e-6)
+START = Cost(3.6, 2e-6)
 """Loading the embedded model, and what its first frames take beyond the others."""
 START_DEEP = 1.9
 """Seconds of loading the depth model."""
