@@ -99,10 +99,17 @@ _early: dict[str, Future[Any]] = {}
 """Graphs that are being loaded, or were and are not asked for yet."""
 
 
+_begun = threading.Event()
+
+
 def load_early() -> None:
-    """Begin to load the graphs that were used last, in a thread: the next run probably needs the same ones."""
-    if not is_supported() or _early:
+    """Begin to load the graphs that were used last, in a thread: the first run of a process probably needs the same.
+
+    Later runs have them from that one, so that nothing is done again.
+    """
+    if not is_supported() or _begun.is_set():
         return
+    _begun.set()
     with contextlib.suppress(OSError, RuntimeError):
         names = [path.name.removesuffix(SUFFIX) for path in reversed(_by_use("*")[:EARLY])]
         if names:

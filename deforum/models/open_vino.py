@@ -82,7 +82,6 @@ class Graph:
         self._network, self._run = network, run
         self._made: OrderedDict[Shape, Compiled] = OrderedDict()
         self._lock = threading.Lock()
-        self._weights = ""
 
     def __call__(self, *inputs: Tensor | None) -> Any:
         shape = Shape.of(inputs)
