@@ -199,7 +199,8 @@ def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> 
     types = {torch.float32: openvino.Type.f32, torch.int64: openvino.Type.i64}
     closed = _Closed(network, run, [each is not None for each in inputs]).train(network.training)
     # Sizes become constants, as they should, and tracing is deprecated. (Contexts of warnings are not for threads.)
-    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    tracer: Any = torch.jit
+    warnings.filterwarnings("ignore", category=tracer.TracerWarning)
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
     with torch.inference_mode(False), torch.no_grad():
         given = tuple(each.clone() for each in inputs if each is not None)

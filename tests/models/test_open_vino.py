@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -157,6 +158,25 @@ def test_the_graphs_that_were_not_used_for_long_go(cache: Path, monkeypatch: pyt
     run.keep(seen(1, 11, 11), None)
     there = [size for size in (*sizes, 11) if Graph(net, net).recall(seen(1, size, size), None)]
     assert there == [8, 10, 11]
+
+
+def test_graphs_that_were_used_last_are_loaded_early_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, sizes = Net(), (8, 9, 10)
+    run = Graph(net, net)
+    for size in sizes:
+        run(seen(1, size, size), None)
+        run.keep(seen(1, size, size), None)
+    monkeypatch.setattr(kept_graphs, "EARLY", 2)
+    monkeypatch.setattr(kept_graphs, "_begun", threading.Event())
+    kept_graphs.load_early()
+    assert len(kept_graphs._early) == 2
+    assert all(future.result() is not None for future in kept_graphs._early.values())
+    monkeypatch.setattr(kept_graphs, "_load", lambda name: None)
+    again = Graph(net, net)
+    assert [again.recall(seen(1, size, size), None) for size in sizes] == [False, True, True]
+    kept_graphs.load_early()
+    assert not kept_graphs._early  # the runs of a sweep have the graphs of the first one
+    same(again, net, seen(1, 10, 10), None)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
