@@ -1,12 +1,13 @@
 """Time the work on a 512x512 frame outside the model: motion, 2 colour matches, contrast, sharpening, noise, files.
 
 A 2D frame, and a 3D frame with its depth given. The stages run one after the other, as in a render without the model,
-with a real run folder: other threads and ffmpeg write PNG and film at the same time, on the same cores. Printed are
-the median time of a frame and of each stage, and the time from the first frame to the finished film, divided by the
-number of frames: without a model to wait for, the encoder falls behind, and the end waits for it. With --profile also
-the processor time of each stage, of each thread (Linux), and of ffmpeg. The baseline is a plain implementation of a 2D
-frame's work, step by step in 8 bit, that writes the PNG in line and no film. It runs first; ours runs in a process of
-its own, set up as a render's before torch is imported. Needs scikit-image (the `test` extra).
+with a real run folder: other threads draw the next frame's noise, and they and ffmpeg write PNG and film at the same
+time, on the same cores. Printed are the median time of a frame and of each stage, and the time from the first frame to
+the finished film, divided by the number of frames: without a model to wait for, the encoder falls behind, and the end
+waits for it. With --profile also the processor time of each stage, of each thread (Linux), and of ffmpeg. The baseline
+is a plain implementation of a 2D frame's work, step by step in 8 bit, that writes the PNG in line and no film. It runs
+first; ours runs in a process of its own, set up as a render's before torch is imported. Needs scikit-image (the `test`
+extra).
 
     OMP_NUM_THREADS=2 python benchmarks/host_frame.py [--profile] [--frames 120]
 """
@@ -39,6 +40,7 @@ from PIL import Image as PillowImage
 from skimage.data import astronaut
 from skimage.exposure import match_histograms
 
+from deforum.background import Ahead
 from deforum.features.table import timeline_of as sample
 from deforum.loading import load
 from deforum.models.process import settle_process, shorten_waits
@@ -127,13 +129,19 @@ class Measured:
 Move = Callable[[Image, Frame], Image]
 
 
-def ours(clock: Clock, move: Move, image: Image, reference: ColorReference, frame: Frame, run: Run) -> Image:
+Noises = Ahead[int, torch.Tensor]
+
+
+def ours(
+    clock: Clock, move: Move, image: Image, reference: ColorReference, noises: Noises, frame: Frame, run: Run
+) -> Image:
     """Run the default settings' stages on a picture: between two diffusions, after the second, and writing."""
     image = clock("motion", move, image, frame)
     image = clock("colour match", match_color, image, reference)
     image = clock("contrast", adjust_contrast, image, CONTRAST)
     image = clock("sharpening", unsharp_mask, image, SHARPEN)
-    noise = clock("noise", perlin_noise, frame.seed + frame.index, SIZE, SIZE)
+    seed = frame.seed + frame.index
+    noise = clock("noise", noises, seed, seed + 1)
     image = clock("mixing noise in", add_noise, image, noise, NOISE)
     image = clock("colour match after", match_color, image, reference)
     levels = clock("rounding", to_bytes, image)
@@ -164,12 +172,13 @@ def time_ours(picture: Levels, mode: str, float_color: bool, frames: int, folder
     reference = ColorReference.of(from_bytes(picture), "LAB", true_channels=float_color, float_color=float_color)
     move = move_flat if mode == "2D" else move_in_space(float_color)
     clock, image = Clock(), from_bytes(picture)
+    noises = Noises(lambda seed: perlin_noise(seed, SIZE, SIZE), name="noise ahead")
     (folder / "run").mkdir()
     before, children, begun = processor_of_threads(), processor_of_children(), time.perf_counter()
     run = Watched(folder / "run", "", width=SIZE, height=SIZE, fps=24)
     with run:
         for frame in timeline:
-            image = clock("frame", ours, clock, move, image, reference, frame, run)
+            image = clock("frame", ours, clock, move, image, reference, noises, frame, run)
     to_film = 1000 * (time.perf_counter() - begun) / frames
     threads = {name: (spent - before.get(name, 0)) / frames for name, spent in run.threads.items()}
     return Measured(clock, to_film, threads, (processor_of_children() - children) / frames)
