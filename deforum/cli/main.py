@@ -4,7 +4,6 @@ Exit status: 0 success; 1 unexpected error (with traceback); 2 error that the us
 130 stopped by Ctrl-C (143 by SIGTERM).
 """
 
-# PYTHON_ARGCOMPLETE_OK: as in render.py, for the program deforum.
 from __future__ import annotations
 
 import argparse
