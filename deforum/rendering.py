@@ -114,7 +114,7 @@ def render(
     of a `state` if one is given, see `deforum.editing.fitting_state`. Raises UserError, before rendering wherever
     possible.
     """
-    _settle_process(settings)
+    prepare_process(settings)
     tell = telling(observer, progress)
     prepared = check(settings, output=output, allow_download=allow_download)
     _tell_prepared(prepared, tell)
@@ -190,7 +190,7 @@ def frames(
     `observer`, `models`, `change` and `allow_download` as for `render`. Raises UserError when the first frame is
     requested, or later if a frame cannot be rendered.
     """
-    _settle_process(settings)
+    prepare_process(settings)
     from deforum.pixels.image import to_bytes
 
     prepared = prepare(settings, allow_download=allow_download)
@@ -210,7 +210,8 @@ def frames(
         yield state.frame, to_bytes(state.shown if finish is None else finish(state.frame, state.shown)())
 
 
-def _settle_process(settings: Settings) -> None:
+def prepare_process(settings: Settings) -> None:
+    """Prepare the process for a render, before torch is imported; begin to load what it probably needs."""
     from deforum.models.kept_graphs import load_early
     from deforum.models.process import settle_process
 

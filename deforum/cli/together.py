@@ -31,9 +31,9 @@ def together_for(prepared: Prepared) -> Together:
     On a processor at most as many as it has cores, and as the memory of a batch allows; on a graphics card as many as
     make a batch.
     """
-    from deforum.models.process import settle_process
+    from deforum.rendering import prepare_process
 
-    settle_process()
+    prepare_process(prepared.settings)
     import torch
 
     from deforum.animation.together import Together

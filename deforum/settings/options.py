@@ -734,7 +734,7 @@ class Settings:
         "Quality of the other video formats, each on its own scale; null is their default.",
         acts=_FILM & unless("video_format", "h264"))
     video_preset: str | None = _files(None, "",
-        "Encoder preset; slower ones look better at equal size. null is superfast for h264, medium for h265, 8 for av1.",
+        "Encoder preset; slower ones look better at equal size. null: superfast for h264, medium for h265, 8 for av1.",
         acts=_FILM)
     frame_format: FrameFormat = _files("png", "", "File format of the frames.")
     finish: Literal["auto", "none", "embedded"] = _files("auto", "",

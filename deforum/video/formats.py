@@ -47,8 +47,8 @@ _AV1_PRESETS = ("8", *(str(n) for n in range(14) if n != 8))
 _X265_PRESETS = ("medium", "ultrafast", "superfast", "veryfast", "faster", "fast", "slow", "slower", "veryslow")
 # Beside the renderer: "superfast" takes half the time of "faster"...
 _X264_PRESETS = ("superfast", *(name for name in _X265_PRESETS if name != "superfast"))
-# ...and with the tree of macroblocks, which it leaves out, files are as large: -10 to +8 %, for 0.2 to 0.7 dB less at 39
-# to 51 dB (five films; docs/speed.md). It looks 10 frames ahead, as "veryfast" does.
+# ...and with the tree of macroblocks, which it leaves out, files are as large: -10 to +8 %, for 0.2 to 0.7 dB less at
+# 39 to 51 dB (five films; docs/speed.md). It looks 10 frames ahead, as "veryfast" does.
 _WITH_TREE = ("-x264-params", "mbtree=1:rc-lookahead=10")
 _MP4 = ("-f", "mp4", *FRAGMENTS)
 # mov's own comments end at 64 KB; tags under names of their own do not.
