@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deforum.leaving import leave
+
 ROOT = Path(__file__).resolve().parent.parent
 START = "BENCHMARK_START"
 """Environment variable: the clock time at which a run was started."""
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--render", metavar="FOLDER", help=argparse.SUPPRESS)  # a run of ours, in its own process
     options = parser.parse_args()
     if options.render:
-        sys.exit(render(options.render, options.settings, options.frames, options.finish))
+        leave(render(options.render, options.settings, options.frames, options.finish))  # as render.py ends
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     with tempfile.TemporaryDirectory() as folder:
