@@ -88,7 +88,8 @@ def keep(name: str, model: Any, options: Options) -> None:
 def read(name: str) -> Any:
     """Return a graph from the cache, compiled; None where there is none, or a damaged one."""
     early = _early.pop(name, None)
-    model = _load(name) if early is None else early.result()
+    # One that waits for others, which may not be needed, is loaded here.
+    model = _load(name) if early is None or early.cancel() else early.result()
     if model is not None:
         with contextlib.suppress(OSError, RuntimeError):
             os.utime(_folder() / (name + SUFFIX))
@@ -120,6 +121,8 @@ def load_early() -> None:
 
 def _load_early(wanted: Mapping[str, Future[Any]]) -> None:
     for name, future in wanted.items():
+        if not future.set_running_or_notify_cancel():
+            continue
         try:
             future.set_result(_load(name))
         except BaseException as error:

@@ -179,6 +179,35 @@ def test_graphs_that_were_used_last_are_loaded_early_once(cache: Path, monkeypat
     same(again, net, seen(1, 10, 10), None)
 
 
+def test_a_graph_that_is_asked_for_does_not_wait_for_others(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    run = Graph(net, net)
+    for size in (8, 9):
+        run(seen(1, size, size), None)
+        run.keep(seen(1, size, size), None)
+    load, begun, goes_on, loaded = kept_graphs._load, threading.Event(), threading.Event(), list[str]()
+
+    def slowly(name: str) -> Any:
+        loaded.append(name)
+        if threading.current_thread().name == "graphs":
+            begun.set()
+            assert goes_on.wait(30)
+        return load(name)
+
+    monkeypatch.setattr(kept_graphs, "_load", slowly)
+    monkeypatch.setattr(kept_graphs, "_begun", threading.Event())
+    kept_graphs.load_early()  # in the order of their use
+    assert begun.wait(30)
+    again = Graph(net, net)
+    assert again.recall(seen(1, 9, 9), None) and not goes_on.is_set()
+    goes_on.set()
+    assert again.recall(seen(1, 8, 8), None)
+    for thread in threading.enumerate():
+        if thread.name == "graphs":
+            thread.join()
+    assert len(loaded) == 2  # each once
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
