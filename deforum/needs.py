@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deforum.build import Prepared
 from deforum.features.table import starts_from_picture
+from deforum.models import kept_graphs
 from deforum.models.machine import renders_on_gpu, total_memory
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
@@ -31,28 +32,31 @@ class Cost:
 
 # Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160
 # and 256 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
-PAINTED = Cost(0.05, 1.2e-6)
+PAINTED = Cost(0.04, 1.2e-6)
 """A diffused frame besides its steps: encoding, decoding, moving, writing."""
 STEP = Cost(0.006, 0.19e-6)
-IN_BETWEEN = Cost(0.02, 0.27e-6)
+IN_BETWEEN = Cost(0.015, 0.27e-6)
 MOVED_DEEP = Cost(0.01, 0.3e-6)
 """In 3D, each frame besides."""
 DEPTH = Cost(0.01, 0.1e-6)
 """A look of the embedded depth model, with what places it in space."""
+CONTROLLED = 0.4
+"""Time of a control unit's network in a step, in steps."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
-START = Cost(3.6, 2e-6)
-"""Loading the embedded model, and what its first frames take beyond the others."""
-START_DEEP = 1.9
-"""Seconds of loading the depth model."""
-EDITION = sha256(
-    repr((PAINTED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, START, START_DEEP)).encode()
-).hexdigest()[:8]
+START = Cost(1.6, 2e-6)
+"""Loading the embedded model, what its first frames take beyond the others, and closing the film."""
+START_DEEP, START_CONTROLLED = 1.4, 0.5
+"""Seconds of loading the depth model, and the network of a control unit."""
+MAKING, MAKING_DEEP, MAKING_CONTROLLED = 3.8, 1.6, 1.3
+"""Seconds of making graphs of the networks in the first run of a size, beyond those of loading them; of the depth model
+and of a control unit's network besides."""
+CHECKING = 0.3
+"""Seconds of checking the settings before models are loaded."""
+EDITION = sha256(repr((PAINTED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, CONTROLLED)).encode()).hexdigest()[:8]
 """Changes with the table: what was measured against another one tells nothing."""
 BYTES_PER_FINISHED = 300, 360
 """Memory of finishing a frame per pixel of the animation, likewise."""
-CONTROLLED = 0.4
-"""Time of a control unit's network in a step, in steps."""
 LARGEST_MEASURED = 1024 * 1024
 """Frames of more px take longer than in proportion, as attention does; no time is given for them."""
 
@@ -98,26 +102,44 @@ def memory_note(prepared: Prepared) -> str:
 
 def seconds_on_two_cores(prepared: Prepared) -> float | None:
     """Return about how long a render takes on 2 cores; None where that was not measured, and for films of shots."""
-    if prepared.shots:
-        return None
-    settings = prepared.settings
-    width, height = settings.size
-    is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
-    if not is_known or renders_on_gpu(settings.device):
+    if prepared.shots or not is_in_table(prepared.settings):
         return None
     return start_on_two_cores(prepared) + float(work(prepared).sum())
 
 
+def is_in_table(settings: Settings) -> bool:
+    """Whether it was measured what settings take."""
+    width, height = settings.size
+    is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
+    return is_known and not renders_on_gpu(settings.device)
+
+
 def start_on_two_cores(prepared: Prepared) -> float:
-    """Return about how many seconds pass on 2 cores before the frames, with the embedded model."""
+    """Return about how many seconds pass on 2 cores besides the frames, with the embedded model."""
     settings = prepared.settings
     width, height = settings.size
-    return START.of(width * height) + (START_DEEP if sees_depth(settings) else 0)
+    units = len(prepared.found.get("control units") or ())
+    deep = START_DEEP if sees_depth(settings) else 0
+    return CHECKING + START.of(width * height) + deep + START_CONTROLLED * units
+
+
+def making_on_two_cores(prepared: Prepared) -> float:
+    """Return about how many seconds graphs take where none is in the cache, with the embedded model on 2 cores."""
+    if not kept_graphs.is_supported() or not kept_graphs.is_empty():
+        return 0.0
+    units = len(prepared.found.get("control units") or ())
+    return MAKING + (MAKING_DEEP if sees_depth(prepared.settings) else 0) + MAKING_CONTROLLED * units
 
 
 def sees_depth(settings: Settings) -> bool:
     """Whether a depth model looks at the pictures."""
     return settings.mode.has_depth and settings.use_depth_warping and settings.depth_algorithm.casefold() != "none"
+
+
+def repaints(settings: Settings) -> bool:
+    """Whether what comes into view is painted with a strength of its own."""
+    looks = sees_depth(settings) and PROFILES[settings.profile].physical_camera
+    return looks and settings.disocclusion == "repaint"
 
 
 def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]:
@@ -138,6 +160,8 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     between = IN_BETWEEN.of(size) + moved + DEPTH.of(size) * (looks and not profile.depth_steady)
     found = np.full(len(frames), between)
     curves, starts = timeline.curves, starts_from_picture(settings)
+    # All steps are run that any pixel needs: with disocclusion: repaint those that come into view.
+    kept = np.minimum(curves.strength, curves.disocclusion_strength) if repaints(settings) else curves.strength
     for key in timeline.keys:
         if key not in frames:
             continue
@@ -145,7 +169,7 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
         begins = key == timeline.first and not starts
         from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
         steps = int(curves.steps[key] + 1e-6)
-        run = count_steps(steps, None if from_noise else float(curves.strength[key]), exact=profile.exact_step_count)
+        run = count_steps(steps, None if from_noise else float(kept[key]), exact=profile.exact_step_count)
         units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
         painted = PAINTED.of(size) + run * STEP.of(size) * (1 + CONTROLLED * units)
         found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + DEPTH.of(size) * looks

@@ -13,6 +13,7 @@ from deforum.diffusion import resolve_model
 from deforum.diffusion.memory import estimate_memory
 from deforum.forecast import needs_of
 from deforum.loading import load
+from deforum.models import kept_graphs
 from deforum.rendering import check
 
 EMBEDDED = {"device": "cpu", "precision": "fp32", "cadence": 1, "seed": 1, "finish": "none"}
@@ -134,13 +135,43 @@ def test_more_work_takes_longer() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"animation_mode": "3D", "depth_algorithm": "embedded"}])
-def test_a_render_begins_with_loading(changes: dict[str, object]) -> None:
+def test_a_render_begins_with_loading(changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_graphs, "is_empty", lambda: False)
     short, prepared = (prepare(load(EMBEDDED | changes | {"max_frames": count}).settings) for count in (1, 120))
     start = needs.seconds_on_two_cores(short) or 0
-    assert start > 2 and needs.start_on_two_cores(short) == needs.start_on_two_cores(prepared) < start
+    assert start > 1.5 and needs.start_on_two_cores(short) == needs.start_on_two_cores(prepared) < start
     whole = needs.start_on_two_cores(prepared) + needs.work(prepared).sum()
     assert needs.seconds_on_two_cores(prepared) == pytest.approx(whole)
     assert needs_of(prepared).seconds == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(("is_supported", "is_empty"), [(True, True), (True, False), (False, True)])
+def test_the_first_run_makes_graphs(is_supported: bool, is_empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_graphs, "is_empty", lambda: is_empty)
+    monkeypatch.setattr(kept_graphs, "is_supported", lambda: is_supported)
+    prepared = prepare(load(EMBEDDED).settings)
+    found = needs_of(prepared)
+    assert found.making == (needs.MAKING if is_supported and is_empty else 0)
+    assert found.seconds == pytest.approx((needs.seconds_on_two_cores(prepared) or 0) + found.making)
+
+
+@pytest.mark.parametrize(
+    ("changes", "as_at"),
+    [
+        ({}, 0.35),  # disocclusion_strength
+        ({"disocclusion_strength": 0.9}, 0.55),  # at most the frame's own
+        ({"disocclusion": "far"}, 0.55),
+        ({"profile": "deforum"}, 0.55),
+        ({"use_depth_warping": False}, 0.55),
+    ],
+)
+def test_what_comes_into_view_takes_its_own_steps(changes: dict[str, object], as_at: float) -> None:
+    deep = EMBEDDED | {"animation_mode": "3D", "depth_algorithm": "embedded", "disocclusion": "repaint"} | changes
+    painted, plain = (
+        needs.work(prepare(load(deep | more).settings))[1]
+        for more in ({"strength": 0.55}, {"strength": as_at, "disocclusion": "far"})
+    )
+    assert painted == pytest.approx(plain)
 
 
 @pytest.mark.parametrize(
