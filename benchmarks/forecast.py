@@ -317,6 +317,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "examples")
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of the files to take")
     parser.add_argument("--frames", type=int, nargs="*", default=[16], help="the motion of the longest, and its parts")
+    parser.add_argument("--cadence", type=int, help="paint every so many frames, in place of theirs")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each file in 3D")
     parser.add_argument("--probing", type=int, default=8, help="frames of the runs that fill the probe")
     parser.add_argument("--again", action="store_true", help="let the short run be repeated, with graphs in the cache")
@@ -337,7 +338,7 @@ def main() -> None:
         width, height = settings.width or 512, settings.height or 512
         scale = min(args.side / min(width, height), 1)
         sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
-        overrides = ["model=embedded", "post=[]", *sides]
+        overrides = ["model=embedded", "post=[]", *sides, *([f"cadence={args.cadence}"] if args.cadence else [])]
         name = f"{path.stem.removeprefix('studio-')[:24]:24} {settings.animation_mode[:6]:6} {settings.profile:9}"
         try:
             if not args.no_time:

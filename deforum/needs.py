@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.build import Prepared
+from deforum.features import motion_gain
 from deforum.features.table import starts_from_picture
 from deforum.models import kept_graphs
 from deforum.models.machine import renders_on_gpu, total_memory
@@ -32,11 +33,13 @@ class Cost:
 
 # Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160
 # and 256 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
-PAINTED = Cost(0.04, 1.2e-6)
+PAINTED = Cost(0.03, 1.2e-6)
 """A diffused frame besides its steps: encoding, decoding, moving, writing."""
+GAINED = 0.02
+"""Seconds of a painted frame for the gain of its motion."""
 STEP = Cost(0.006, 0.19e-6)
-IN_BETWEEN = Cost(0.015, 0.27e-6)
-MOVED_DEEP = Cost(0.01, 0.3e-6)
+IN_BETWEEN = Cost(0.02, 0.27e-6)
+MOVED_DEEP = Cost(0.0075, 0.2e-6)
 """In 3D, each frame besides."""
 DEPTH = Cost(0.01, 0.1e-6)
 """A look of the embedded depth model, with what places it in space."""
@@ -44,16 +47,20 @@ CONTROLLED = 0.4
 """Time of a control unit's network in a step, in steps."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
-START = Cost(1.6, 2e-6)
+START = Cost(1.5, 2e-6)
 """Loading the embedded model, what its first frames take beyond the others, and closing the film."""
-START_DEEP, START_CONTROLLED = 1.4, 0.5
-"""Seconds of loading the depth model, and the network of a control unit."""
-MAKING, MAKING_DEEP, MAKING_CONTROLLED = 3.8, 1.6, 1.3
-"""Seconds of making graphs of the networks in the first run of a size, beyond those of loading them; of the depth model
-and of a control unit's network besides."""
+START_DEEP, START_CONTROLLED, START_FINISHER = 1.4, 0.5, 0.2
+"""Seconds of loading the depth model, the network of a control unit, and that of finishing."""
+MAKING, MAKING_CONTROLLED, MAKING_DEEP = 1.9, 0.65, 1.5
+"""Seconds of making graphs in the first run of a size, beyond those of loading them: of the UNet and a control unit's
+network for each shape of latents, and of the depth network."""
+FEWEST_CELLS = 100
+"""Latent cells of a picture from which graphs are made, as in `diffusion.networks.packed`."""
 CHECKING = 0.3
 """Seconds of checking the settings before models are loaded."""
-EDITION = sha256(repr((PAINTED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, CONTROLLED)).encode()).hexdigest()[:8]
+EDITION = sha256(
+    repr((PAINTED, GAINED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, CONTROLLED)).encode()
+).hexdigest()[:8]
 """Changes with the table: what was measured against another one tells nothing."""
 BYTES_PER_FINISHED = 300, 360
 """Memory of finishing a frame per pixel of the animation, likewise."""
@@ -120,15 +127,19 @@ def start_on_two_cores(prepared: Prepared) -> float:
     width, height = settings.size
     units = len(prepared.found.get("control units") or ())
     deep = START_DEEP if sees_depth(settings) else 0
-    return CHECKING + START.of(width * height) + deep + START_CONTROLLED * units
+    finisher = START_FINISHER if settings.finishes else 0
+    return CHECKING + START.of(width * height) + deep + finisher + START_CONTROLLED * units
 
 
 def making_on_two_cores(prepared: Prepared) -> float:
     """Return about how many seconds graphs take where none is in the cache, with the embedded model on 2 cores."""
-    if not kept_graphs.is_supported() or not kept_graphs.is_empty():
+    settings = prepared.settings
+    width, height = settings.size
+    if width * height < FEWEST_CELLS * 8**2 or not kept_graphs.is_supported() or not kept_graphs.is_empty():
         return 0.0
+    shapes = 2 if settings.moves_grid else 1  # the moving grid has a margin
     units = len(prepared.found.get("control units") or ())
-    return MAKING + (MAKING_DEEP if sees_depth(prepared.settings) else 0) + MAKING_CONTROLLED * units
+    return shapes * (MAKING + MAKING_CONTROLLED * units) + (MAKING_DEEP if sees_depth(settings) else 0)
 
 
 def sees_depth(settings: Settings) -> bool:
@@ -157,6 +168,7 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     deep, looks = settings.mode.has_depth, sees_depth(settings)
     # Depth that is carried along is estimated once for each painted frame.
     moved = MOVED_DEEP.of(size) * deep
+    gained = GAINED if motion_gain.is_on(settings) else 0
     between = IN_BETWEEN.of(size) + moved + DEPTH.of(size) * (looks and not profile.depth_steady)
     found = np.full(len(frames), between)
     curves, starts = timeline.curves, starts_from_picture(settings)
@@ -171,7 +183,7 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
         steps = int(curves.steps[key] + 1e-6)
         run = count_steps(steps, None if from_noise else float(kept[key]), exact=profile.exact_step_count)
         units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
-        painted = PAINTED.of(size) + run * STEP.of(size) * (1 + CONTROLLED * units)
+        painted = PAINTED.of(size) + gained + run * STEP.of(size) * (1 + CONTROLLED * units)
         found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + DEPTH.of(size) * looks
     if settings.finishes:
         found += FINISHED[settings.finish_look != "plain"].of(size)

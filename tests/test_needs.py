@@ -145,14 +145,29 @@ def test_a_render_begins_with_loading(changes: dict[str, object], monkeypatch: p
     assert needs_of(prepared).seconds == pytest.approx(whole)
 
 
-@pytest.mark.parametrize(("is_supported", "is_empty"), [(True, True), (True, False), (False, True)])
-def test_the_first_run_makes_graphs(is_supported: bool, is_empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_graphs, "is_empty", lambda: is_empty)
-    monkeypatch.setattr(kept_graphs, "is_supported", lambda: is_supported)
-    prepared = prepare(load(EMBEDDED).settings)
-    found = needs_of(prepared)
-    assert found.making == (needs.MAKING if is_supported and is_empty else 0)
-    assert found.seconds == pytest.approx((needs.seconds_on_two_cores(prepared) or 0) + found.making)
+@pytest.mark.parametrize(
+    ("changes", "makes"),
+    [
+        ({}, 2 * needs.MAKING),  # on a moving grid the latents have a margin
+        ({"latent_grid": "fixed"}, needs.MAKING),
+        ({"animation_mode": "3D", "depth_algorithm": "embedded"}, 2 * needs.MAKING + needs.MAKING_DEEP),
+        ({"width": 64, "height": 64}, 0),
+    ],
+)
+def test_the_first_run_makes_graphs(changes: dict[str, object], makes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(load(EMBEDDED | changes).settings)
+    for is_supported, is_empty in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr(kept_graphs, "is_empty", lambda is_empty=is_empty: is_empty)
+        monkeypatch.setattr(kept_graphs, "is_supported", lambda is_supported=is_supported: is_supported)
+        found = needs_of(prepared)
+        assert found.making == pytest.approx(makes if is_supported and is_empty else 0)
+        assert found.seconds == pytest.approx((needs.seconds_on_two_cores(prepared) or 0) + found.making)
+
+
+def test_small_pictures_have_no_graphs() -> None:
+    from deforum.diffusion.networks.packed import LEAST
+
+    assert needs.FEWEST_CELLS == LEAST
 
 
 @pytest.mark.parametrize(
@@ -190,5 +205,5 @@ def test_finished_frames_take_more(changes: dict[str, object], more: int) -> Non
     took = (needs.seconds_on_two_cores(prepared) or 0) - (needs.seconds_on_two_cores(plain) or 0)
     room = (needs.memory(prepared) or 0) - (needs.memory(plain) or 0)
     times = (0, *(each.of(256 * 256) for each in needs.FINISHED))
-    assert took == pytest.approx(times[more] * 120)
+    assert took == pytest.approx(times[more] * 120 + (needs.START_FINISHER if more else 0))
     assert room == (0, *needs.BYTES_PER_FINISHED)[more] * 256 * 256
