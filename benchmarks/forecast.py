@@ -4,6 +4,7 @@
     python -m benchmarks.forecast FOLDER                # the settings files of a folder, with the embedded model
     python -m benchmarks.forecast --only flythrough --frames 32 64 --no-time
     python -m benchmarks.forecast --check               # how exactly flow is measured; nothing is rendered
+    python -m benchmarks.forecast --many 10000          # how long forecasts of many frames take; nothing is rendered
 
 Time: each file is rendered twice at a small size. "first" is a short run, as the first one on a machine: graphs of the
 networks are made, and the forecast has only the table of `deforum.needs`. "probed" is a longer one, foreseen from what
@@ -305,6 +306,31 @@ def check_flow(side: int) -> None:
         print(f"{name:16} {off(measured, mean_length(source - here[:2], cover))} px, measured and set", flush=True)
 
 
+def forecast_many(count: int) -> None:
+    """Print the seconds of forecasts of frames that each move in their own way, the best of three."""
+    from deforum.forecast import forecast
+    from deforum.rendering import check
+
+    moves = {
+        "model": "embedded", "max_frames": count, "seed": 1, "cadence": 1, "zoom": "1 + 0.01*sin(t/7) + t/1e6",
+        "angle": "sin(t/11)", "translation_z": "3 + sin(t/7) + t/1000", "translation_x": "2*sin(t/11)",
+        "rotation_3d_y": "0.3*sin(t/13)",
+    }  # fmt: skip
+    modes: dict[str, dict[str, object]] = {
+        "2D": {"animation_mode": "2D"},
+        "3D": {"animation_mode": "3D"},
+        "3D of Deforum": {"animation_mode": "3D", "profile": "deforum"},
+        "3D with flip": {"animation_mode": "3D", "enable_perspective_flip": True, "perspective_flip_phi": "sin(t/9)"},
+    }
+    for name, mode in modes.items():
+        prepared, took = check(load(moves | mode).settings), list[float]()
+        for _ in range(3):
+            began = time.perf_counter()
+            forecast(prepared)
+            took.append(time.perf_counter() - began)
+        print(f"{name:14} {count} frames: {min(took):.2f} s", flush=True)
+
+
 def rendered(path: Path, overrides: Sequence[str], output: str) -> float:
     """Render in a process of its own, as from the command line; return the seconds of the render."""
     command = [sys.executable, "-c", ALONE, str(path), output, *overrides]
@@ -323,11 +349,14 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="let the short run be repeated, with graphs in the cache")
     parser.add_argument("--side", type=int, default=192, help="the shorter side of frames, at most")
     parser.add_argument("--check", action="store_true", help="measure the flow of known motions, and end")
+    parser.add_argument("--many", type=int, help="time forecasts of so many frames, and end")
     parser.add_argument("--no-motion", action="store_true")
     parser.add_argument("--no-time", action="store_true")
     args = parser.parse_args()
     if args.check:
         return check_flow(args.side)
+    if args.many:
+        return forecast_many(args.many)
     files = sorted([*args.folder.glob("*.yaml"), *args.folder.glob("*.txt")])
     motions, times = list[Motion](), list[Seconds]()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; each pair is foreseen and measured")

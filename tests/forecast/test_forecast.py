@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,29 +176,6 @@ def test_many_frames_are_as_few() -> None:
     speed = motions_of(steady.settings, steady.timeline, OPEN, steady.frames).speed
     assert speed[1:] == pytest.approx(np.arange(1, 600) % 5)
     assert whole.change[2:].min() > 0.9
-
-
-@pytest.mark.parametrize(
-    "mode",
-    [
-        {"animation_mode": "2D"},
-        {"animation_mode": "3D"},
-        {"animation_mode": "3D", "profile": "deforum"},
-        {"animation_mode": "3D", "enable_perspective_flip": True, "perspective_flip_phi": "sin(t/9)"},
-    ],
-)
-def test_ten_thousand_frames_take_less_than_a_second(mode: dict[str, object]) -> None:
-    """Each of them moves in its own way. It takes 0.3 to 0.7 s on 2 cores; the best of three, as others run beside."""
-    moves = {"zoom": "1 + 0.01*sin(t/7) + t/1e6", "translation_z": "3 + sin(t/7) + t/1000", "angle": "sin(t/11)",
-             "translation_x": "2*sin(t/11)", "rotation_3d_y": "0.3*sin(t/13)"}  # fmt: skip
-    run = prepared(**(moves | mode | {"max_frames": 10_000}))
-    assert len(distinct(run.settings, run.timeline)[0]) == 10_000
-    took = []
-    for _ in range(3):
-        began = time.process_time()
-        forecast(run)
-        took.append(time.process_time() - began)
-    assert min(took) < 1
 
 
 def test_what_does_not_act_makes_no_difference_between_frames() -> None:
