@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deforum.build import Prepared
+from deforum.features import motion_gain
 from deforum.features.table import starts_from_picture
+from deforum.models import kept_graphs
 from deforum.models.machine import renders_on_gpu, total_memory
 from deforum.settings.options import Settings
 from deforum.settings.profiles import PROFILES
@@ -31,28 +33,37 @@ class Cost:
 
 # Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160
 # and 256 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
-PAINTED = Cost(0.05, 1.2e-6)
+PAINTED = Cost(0.03, 1.2e-6)
 """A diffused frame besides its steps: encoding, decoding, moving, writing."""
+GAINED = 0.02
+"""Seconds of a painted frame for the gain of its motion."""
 STEP = Cost(0.006, 0.19e-6)
 IN_BETWEEN = Cost(0.02, 0.27e-6)
-MOVED_DEEP = Cost(0.01, 0.3e-6)
+MOVED_DEEP = Cost(0.0075, 0.2e-6)
 """In 3D, each frame besides."""
 DEPTH = Cost(0.01, 0.1e-6)
 """A look of the embedded depth model, with what places it in space."""
+CONTROLLED = 0.4
+"""Time of a control unit's network in a step, in steps."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
-START = Cost(3.6, 2e-6)
-"""Loading the embedded model, and what its first frames take beyond the others."""
-START_DEEP = 1.9
-"""Seconds of loading the depth model."""
+START = Cost(1.5, 2e-6)
+"""Loading the embedded model, what its first frames take beyond the others, and closing the film."""
+START_DEEP, START_CONTROLLED, START_FINISHER = 1.4, 0.5, 0.2
+"""Seconds of loading the depth model, the network of a control unit, and that of finishing."""
+MAKING, MAKING_CONTROLLED, MAKING_DEEP = 1.9, 0.65, 1.5
+"""Seconds of making graphs in the first run of a size, beyond those of loading them: of the UNet and a control unit's
+network for each shape of latents, and of the depth network."""
+FEWEST_CELLS = 100
+"""Latent cells of a picture from which graphs are made, as in `diffusion.networks.packed`."""
+CHECKING = 0.3
+"""Seconds of checking the settings before models are loaded."""
 EDITION = sha256(
-    repr((PAINTED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, START, START_DEEP)).encode()
+    repr((PAINTED, GAINED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, CONTROLLED)).encode()
 ).hexdigest()[:8]
 """Changes with the table: what was measured against another one tells nothing."""
 BYTES_PER_FINISHED = 300, 360
 """Memory of finishing a frame per pixel of the animation, likewise."""
-CONTROLLED = 0.4
-"""Time of a control unit's network in a step, in steps."""
 LARGEST_MEASURED = 1024 * 1024
 """Frames of more px take longer than in proportion, as attention does; no time is given for them."""
 
@@ -98,26 +109,48 @@ def memory_note(prepared: Prepared) -> str:
 
 def seconds_on_two_cores(prepared: Prepared) -> float | None:
     """Return about how long a render takes on 2 cores; None where that was not measured, and for films of shots."""
-    if prepared.shots:
-        return None
-    settings = prepared.settings
-    width, height = settings.size
-    is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
-    if not is_known or renders_on_gpu(settings.device):
+    if prepared.shots or not is_in_table(prepared.settings):
         return None
     return start_on_two_cores(prepared) + float(work(prepared).sum())
 
 
+def is_in_table(settings: Settings) -> bool:
+    """Whether it was measured what settings take."""
+    width, height = settings.size
+    is_known = settings.model == "embedded" and width * height <= LARGEST_MEASURED
+    return is_known and not renders_on_gpu(settings.device)
+
+
 def start_on_two_cores(prepared: Prepared) -> float:
-    """Return about how many seconds pass on 2 cores before the frames, with the embedded model."""
+    """Return about how many seconds pass on 2 cores besides the frames, with the embedded model."""
     settings = prepared.settings
     width, height = settings.size
-    return START.of(width * height) + (START_DEEP if sees_depth(settings) else 0)
+    units = len(prepared.found.get("control units") or ())
+    deep = START_DEEP if sees_depth(settings) else 0
+    finisher = START_FINISHER if settings.finishes else 0
+    return CHECKING + START.of(width * height) + deep + finisher + START_CONTROLLED * units
+
+
+def making_on_two_cores(prepared: Prepared) -> float:
+    """Return about how many seconds graphs take where none is in the cache, with the embedded model on 2 cores."""
+    settings = prepared.settings
+    width, height = settings.size
+    if width * height < FEWEST_CELLS * 8**2 or not kept_graphs.is_supported() or not kept_graphs.is_empty():
+        return 0.0
+    shapes = 2 if settings.moves_grid else 1  # the moving grid has a margin
+    units = len(prepared.found.get("control units") or ())
+    return shapes * (MAKING + MAKING_CONTROLLED * units) + (MAKING_DEEP if sees_depth(settings) else 0)
 
 
 def sees_depth(settings: Settings) -> bool:
     """Whether a depth model looks at the pictures."""
     return settings.mode.has_depth and settings.use_depth_warping and settings.depth_algorithm.casefold() != "none"
+
+
+def repaints(settings: Settings) -> bool:
+    """Whether what comes into view is painted with a strength of its own."""
+    looks = sees_depth(settings) and PROFILES[settings.profile].physical_camera
+    return looks and settings.disocclusion == "repaint"
 
 
 def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]:
@@ -135,9 +168,12 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     deep, looks = settings.mode.has_depth, sees_depth(settings)
     # Depth that is carried along is estimated once for each painted frame.
     moved = MOVED_DEEP.of(size) * deep
+    gained = GAINED if motion_gain.is_on(settings) else 0
     between = IN_BETWEEN.of(size) + moved + DEPTH.of(size) * (looks and not profile.depth_steady)
     found = np.full(len(frames), between)
     curves, starts = timeline.curves, starts_from_picture(settings)
+    # All steps are run that any pixel needs: with disocclusion: repaint those that come into view.
+    kept = np.minimum(curves.strength, curves.disocclusion_strength) if repaints(settings) else curves.strength
     for key in timeline.keys:
         if key not in frames:
             continue
@@ -145,9 +181,9 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
         begins = key == timeline.first and not starts
         from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
         steps = int(curves.steps[key] + 1e-6)
-        run = count_steps(steps, None if from_noise else float(curves.strength[key]), exact=profile.exact_step_count)
+        run = count_steps(steps, None if from_noise else float(kept[key]), exact=profile.exact_step_count)
         units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
-        painted = PAINTED.of(size) + run * STEP.of(size) * (1 + CONTROLLED * units)
+        painted = PAINTED.of(size) + gained + run * STEP.of(size) * (1 + CONTROLLED * units)
         found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + DEPTH.of(size) * looks
     if settings.finishes:
         found += FINISHED[settings.finish_look != "plain"].of(size)

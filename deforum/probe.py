@@ -14,13 +14,16 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from deforum import atomic
 from deforum.build import Prepared
 from deforum.features.table import switched_on
+from deforum.models import kept_graphs
 from deforum.models.machine import peak_memory, renders_on_gpu
 from deforum.needs import EDITION, work
 from deforum.paths import cache_folder
@@ -30,7 +33,11 @@ ENVIRONMENT = "DEFORUM_PROBE"
 KEPT, RUNS = 300, 3
 """Kinds of runs in the file, and runs of each kind."""
 FEWEST = 3
-"""Painted frames, or batches, of a run from which it tells something; the first one is not measured."""
+"""Painted frames, or batches, of a run from which it tells something: the first two belong to its start."""
+LOADING = 0.15
+"""Seconds of loading a graph from the cache, for each second of making it."""
+SLOWEST = 1.5
+"""Times the median of a run's frames; what a frame takes beyond that was a pause, or another program."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,12 @@ class Measured:
     """One run."""
 
     ratio: float
-    """Seconds for each second of `needs.work`, after the first frame."""
+    """Seconds for each second of `needs.work`."""
     start: float
-    """Seconds before that: loading the models, and what the first frame takes beyond its work."""
+    """Seconds that do not depend on the number of frames: loading the models, what the first painted frames take beyond
+    their work, and closing the film after the last one. Without `making`."""
+    making: float
+    """Seconds of making graphs of networks, beyond those of loading them, as later runs of the size do."""
     memory: int
     """Bytes at most; 0 where that is not known."""
     frames: int
@@ -74,7 +84,9 @@ class Expected:
     """What the probe tells of a run."""
 
     start: float
-    """Seconds before the first frame: loading the models."""
+    """Seconds that do not depend on the number of frames."""
+    making: float
+    """Seconds of making graphs, where there was no run of this size; else 0."""
     ratio: float
     """Seconds for each second of `needs.work`."""
     memory: int | None
@@ -103,17 +115,29 @@ def kind_of(prepared: Prepared) -> Kind:
     return Kind(machine, model, width, height, mode, ", ".join(own))
 
 
+Known = list[tuple[Kind, tuple[Measured, ...]]]
+
+
 def expect(prepared: Prepared) -> Expected | None:
     """Return what a run will take, by runs on this machine with the same model; None where there were none."""
     known, kind = _read(), kind_of(prepared)
     best = max(known, key=lambda each: kind.likeness(each[0]), default=None)
     if best is None or kind.likeness(best[0]) == 0:
         return None
-    is_exact = best[0] == kind
-    runs = best[1]
-    ratio, start = (statistics.median(getattr(run, name) for run in runs) for name in ("ratio", "start"))
+    is_exact, runs = best[0] == kind, best[1]
+    ratio = statistics.median(run.ratio for run in runs)
+    # The start of a run that makes graphs is known less well.
+    start = statistics.median([run.start for run in runs if not run.making] or [run.start for run in runs])
     memory = max(run.memory for run in runs) if is_exact else 0
-    return Expected(start, ratio, memory or None, is_exact)
+    return Expected(start, _making(kind, known), ratio, memory or None, is_exact)
+
+
+def _making(kind: Kind, known: Known) -> float:
+    """Return the seconds of making graphs that a run will take, by those of other sizes: none at a size of a run."""
+    alike = [(each, runs) for each, runs in known if (each.machine, each.model) == (kind.machine, kind.model)]
+    if any((each.width, each.height) == (kind.width, kind.height) for each, _ in alike):
+        return 0.0
+    return statistics.median([run.making for _, runs in alike for run in runs if run.making] or [0.0])
 
 
 @dataclass
@@ -127,28 +151,32 @@ class Watch:
     """Frames that are painted, and shown, as one batch."""
     clock: Callable[[], float] = time.monotonic
     _began: float = 0.0
-    _first: float = 0.0
-    _shown: int = 0
+    _made: float = 0.0
+    _shown: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._began = self.clock()
+        self._began, self._made = self.clock(), kept_graphs.making.seconds
 
     def shown(self) -> None:
-        """Hear of a frame that is finished; the first one, or batch, ends the start."""
-        self._shown += 1
-        if self._shown == self.at_once:
-            self._first = self.clock()
+        """Hear of a frame that is finished."""
+        self._shown.append(self.clock())
 
     def keep(self) -> None:
         """Keep the times of the run, which is whole and has ended now; nothing of a very short one."""
-        painted = sum(key in self.frames for key in self.prepared.timeline.keys)
-        if self._shown != len(self.frames) or painted < FEWEST * self.at_once:
+        painted = [key - self.frames.start for key in self.prepared.timeline.keys if key in self.frames]
+        if len(self._shown) != len(self.frames) or len(painted) < FEWEST * self.at_once:
             return
-        each, first = work(self.prepared, self.frames), self.at_once
-        ratio = (self.clock() - self._first) / max(float(each[first:].sum()), 1e-9)
-        start = max(self._first - self._began - ratio * float(each[:first].sum()), 0.0)
-        measured = Measured(round(ratio, 5), round(start, 3), _own_peak(self.prepared), len(self.frames))
-        _keep(kind_of(self.prepared), measured)
+        # From painted frame to painted frame, or from batch to batch; the first span belongs to the start.
+        ends = painted if self.at_once == 1 else list(range(self.at_once - 1, len(self.frames), self.at_once))
+        done, times = np.cumsum(work(self.prepared, self.frames)), np.array(self._shown)
+        works, took = np.diff(done[ends])[1:], np.diff(times[ends])[1:]
+        slowest = SLOWEST * float(np.median(took / works))
+        ratio = float(np.minimum(took, slowest * works).sum() / works.sum())
+        making = (1 - LOADING) * (kept_graphs.making.seconds - self._made)
+        first, end = float(times[ends[1]]) - self._began, self.clock() - float(times[-1])
+        start = max(first - making - ratio * float(done[ends[1]]) + end, 0.0)
+        run = Measured(round(ratio, 5), round(start, 3), round(making, 3), _own_peak(self.prepared), len(self.frames))
+        _keep(kind_of(self.prepared), run)
 
 
 _RENDERED = [0]
@@ -173,10 +201,10 @@ def _file() -> Path | None:
     return cache_folder() / "probe.json"
 
 
-def _read() -> list[tuple[Kind, tuple[Measured, ...]]]:
+def _read() -> Known:
     """Read the file; entries that are not as this version writes them are left out."""
     file = _file()
-    found: list[tuple[Kind, tuple[Measured, ...]]] = []
+    found: Known = []
     if file is None:
         return found
     entries: Any = []
@@ -185,9 +213,12 @@ def _read() -> list[tuple[Kind, tuple[Measured, ...]]]:
     for entry in entries if isinstance(entries, list) else ():
         with contextlib.suppress(TypeError, KeyError, ValueError):
             runs = tuple(
-                Measured(float(run["ratio"]), float(run["start"]), int(run["memory"]), int(run["frames"]))
+                Measured(
+                    float(run["ratio"]), float(run["start"]), float(run["making"]), int(run["memory"]),
+                    int(run["frames"]),
+                )
                 for run in entry["runs"]
-            )
+            )  # fmt: skip
             if runs:
                 found.append((Kind(**entry["kind"]), runs))
     return found

@@ -13,6 +13,7 @@ from deforum.diffusion import resolve_model
 from deforum.diffusion.memory import estimate_memory
 from deforum.forecast import needs_of
 from deforum.loading import load
+from deforum.models import kept_graphs
 from deforum.rendering import check
 
 EMBEDDED = {"device": "cpu", "precision": "fp32", "cadence": 1, "seed": 1, "finish": "none"}
@@ -134,13 +135,58 @@ def test_more_work_takes_longer() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"animation_mode": "3D", "depth_algorithm": "embedded"}])
-def test_a_render_begins_with_loading(changes: dict[str, object]) -> None:
+def test_a_render_begins_with_loading(changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_graphs, "is_empty", lambda: False)
     short, prepared = (prepare(load(EMBEDDED | changes | {"max_frames": count}).settings) for count in (1, 120))
     start = needs.seconds_on_two_cores(short) or 0
-    assert start > 2 and needs.start_on_two_cores(short) == needs.start_on_two_cores(prepared) < start
+    assert start > 1.5 and needs.start_on_two_cores(short) == needs.start_on_two_cores(prepared) < start
     whole = needs.start_on_two_cores(prepared) + needs.work(prepared).sum()
     assert needs.seconds_on_two_cores(prepared) == pytest.approx(whole)
     assert needs_of(prepared).seconds == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "makes"),
+    [
+        ({}, 2 * needs.MAKING),  # on a moving grid the latents have a margin
+        ({"latent_grid": "fixed"}, needs.MAKING),
+        ({"animation_mode": "3D", "depth_algorithm": "embedded"}, 2 * needs.MAKING + needs.MAKING_DEEP),
+        ({"width": 64, "height": 64}, 0),
+    ],
+)
+def test_the_first_run_makes_graphs(changes: dict[str, object], makes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(load(EMBEDDED | changes).settings)
+    for is_supported, is_empty in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr(kept_graphs, "is_empty", lambda is_empty=is_empty: is_empty)
+        monkeypatch.setattr(kept_graphs, "is_supported", lambda is_supported=is_supported: is_supported)
+        found = needs_of(prepared)
+        assert found.making == pytest.approx(makes if is_supported and is_empty else 0)
+        assert found.seconds == pytest.approx((needs.seconds_on_two_cores(prepared) or 0) + found.making)
+
+
+def test_small_pictures_have_no_graphs() -> None:
+    from deforum.diffusion.networks.packed import LEAST
+
+    assert needs.FEWEST_CELLS == LEAST
+
+
+@pytest.mark.parametrize(
+    ("changes", "as_at"),
+    [
+        ({}, 0.35),  # disocclusion_strength
+        ({"disocclusion_strength": 0.9}, 0.55),  # at most the frame's own
+        ({"disocclusion": "far"}, 0.55),
+        ({"profile": "deforum"}, 0.55),
+        ({"use_depth_warping": False}, 0.55),
+    ],
+)
+def test_what_comes_into_view_takes_its_own_steps(changes: dict[str, object], as_at: float) -> None:
+    deep = EMBEDDED | {"animation_mode": "3D", "depth_algorithm": "embedded", "disocclusion": "repaint"} | changes
+    painted, plain = (
+        needs.work(prepare(load(deep | more).settings))[1]
+        for more in ({"strength": 0.55}, {"strength": as_at, "disocclusion": "far"})
+    )
+    assert painted == pytest.approx(plain)
 
 
 @pytest.mark.parametrize(
@@ -159,5 +205,5 @@ def test_finished_frames_take_more(changes: dict[str, object], more: int) -> Non
     took = (needs.seconds_on_two_cores(prepared) or 0) - (needs.seconds_on_two_cores(plain) or 0)
     room = (needs.memory(prepared) or 0) - (needs.memory(plain) or 0)
     times = (0, *(each.of(256 * 256) for each in needs.FINISHED))
-    assert took == pytest.approx(times[more] * 120)
+    assert took == pytest.approx(times[more] * 120 + (needs.START_FINISHER if more else 0))
     assert room == (0, *needs.BYTES_PER_FINISHED)[more] * 256 * 256

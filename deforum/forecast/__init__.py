@@ -33,7 +33,9 @@ class Needs:
     """What a render takes."""
 
     start: float
-    """Seconds before the first frame; 0 where that is not known."""
+    """Seconds that do not depend on the number of frames: loading models, closing the film; 0 where not known."""
+    making: float
+    """Seconds of making graphs of networks, once for a size of frames."""
     seconds: float | None
     """All of them; None where nothing is known."""
     time_from: TimeSource
@@ -52,34 +54,38 @@ def needs_of(prepared: Prepared) -> Needs:
 
 
 def _needs_of_chain(prepared: Prepared, shown: range) -> Needs:
-    from deforum.needs import memory, seconds_on_two_cores, start_on_two_cores, work
+    from deforum.needs import CHECKING, is_in_table, making_on_two_cores, memory, start_on_two_cores, work
     from deforum.probe import expect
 
     expected, amount = expect(prepared), float(work(prepared, shown).sum())
-    is_known = seconds_on_two_cores(prepared) is not None
-    start, seconds = (start_on_two_cores(prepared), amount) if is_known else (0.0, None)
-    known: TimeSource = "elsewhere" if is_known else ""
     if expected is not None:
-        start, seconds = expected.start, expected.ratio * amount
-        known = "this kind of run" if expected.is_exact else "other runs"
-    measured = None if expected is None else expected.memory
-    whole = None if seconds is None else start + seconds
-    return Needs(start, whole, known, measured or memory(prepared), measured is not None)
+        known: TimeSource = "this kind of run" if expected.is_exact else "other runs"
+        start = CHECKING + expected.start
+        whole = start + expected.making + expected.ratio * amount
+        needed = expected.memory or memory(prepared)
+        return Needs(start, expected.making, whole, known, needed, expected.memory is not None)
+    if not is_in_table(prepared.settings):
+        return Needs(0.0, 0.0, None, "", memory(prepared), False)
+    start, making = start_on_two_cores(prepared), making_on_two_cores(prepared)
+    return Needs(start, making, start + making + amount, "elsewhere", memory(prepared), False)
 
 
 def _sum(needs: Sequence[Needs]) -> Needs:
     """Add up the chains of a film; the model is loaded once."""
-    known = [each.seconds - each.start for each in needs if each.seconds is not None]
-    start = max(each.start for each in needs)
+    known = [each.seconds - each.start - each.making for each in needs if each.seconds is not None]
+    start, making = (max(getattr(each, name) for each in needs) for name in ("start", "making"))
     return Needs(
         start,
-        start + sum(known) if len(known) == len(needs) else None,
+        making,
+        start + making + sum(known) if len(known) == len(needs) else None,
         max((each.time_from for each in needs), key=_DOUBT.index),
         max((each.memory for each in needs if each.memory is not None), default=None),
         all(each.memory_is_measured for each in needs),
     )
 
 
+LEAST_MAKING = 0.5
+"""Seconds of making graphs that are told."""
 SUDDEN = 0.02
 """A jump changes the motion by this share of the frame's shorter side at least..."""
 TIMES_USUAL = 4
@@ -211,13 +217,16 @@ class Forecast:
     def _time(self) -> str:
         if self.seconds is None:
             return "not known yet: the first run with this model on this machine will tell"
-        about = f"about {duration(self.seconds)}"
-        return {
+        about, making = f"about {duration(self.seconds)}", self.needs.making
+        says = {
             "this kind of run": f"{about}, by runs of this kind on this machine",
             "other runs": f"{about}, by other runs with this model on this machine",
             "elsewhere": f"{about} on 2 cores of a server; no run on this machine yet",
             "": about,
         }[self.time_from]
+        return says + (
+            f"; {duration(making)} of it in the first run of this size alone" if making >= LEAST_MAKING else ""
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return the fields, with the medians and 95 % values, as JSON has them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from deforum.models.branches import PLAIN, current
+from deforum.models.kept_graphs import making
 
 Tensor = torch.Tensor
 Run = Callable[..., Any]
@@ -126,16 +128,18 @@ class Faster:
                 continue
             try:
                 run = self._form(place)
-                if isinstance(run, Kept) and run.recall(*inputs):
+                kept = run if isinstance(run, Kept) else None
+                if kept is not None and kept.recall(*inputs):
                     return run
-                if not sample:
-                    sample = _sample(inputs)
-                    right = _all_of(self._plain(*sample))
-                problem = _difference(_all_of(run(*sample)), right)
-                if not problem:
-                    if isinstance(run, Kept):
-                        run.keep(*inputs)
-                    return run
+                with nullcontext() if kept is None else making:
+                    if not sample:
+                        sample = _sample(inputs)
+                        right = _all_of(self._plain(*sample))
+                    problem = _difference(_all_of(run(*sample)), right)
+                    if not problem:
+                        if kept is not None:
+                            kept.keep(*inputs)
+                        return run
             except Exception as reason:  # operations of other versions of torch, or of other processors
                 problem = str(reason).splitlines()[0][:200] if str(reason) else type(reason).__name__
             if not self._warned:

@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -51,6 +52,29 @@ def _is_here() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and importlib.util.find_spec("openvino") is not None
 
 
+class Making:
+    """Counts the seconds in which graphs are made, by one thread or several: `with making: ...`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._threads, self._began, self._lock = 0, 0.0, threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._began = time.monotonic()
+            self._threads += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                self.seconds += time.monotonic() - self._began
+
+
+making = Making()
+"""Of this process. Later ones find the graphs in the cache."""
+
 _importing = threading.Lock()
 
 
@@ -69,6 +93,14 @@ def library() -> Any:
     import openvino
 
     return openvino
+
+
+def is_empty() -> bool:
+    """Whether no graphs are in the cache."""
+    try:
+        return not _by_use("*")
+    except (OSError, RuntimeError):
+        return True
 
 
 def keep(name: str, model: Any, options: Options) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deforum.settings.params import Params
 
 Matrix = NDArray[np.float64]
+NO_ZOOM = "zoom is 0, which leaves nothing of the picture; 1 keeps its size, 0.98 shrinks it by 2 %"
 
 
 def flat_matrix(params: Params[float], width: int, height: int, *, flip: bool, flip_keeps_translation: bool) -> Matrix:
@@ -30,7 +31,7 @@ def flat_matrix(params: Params[float], width: int, height: int, *, flip: bool, f
     Raises UserError where the zoom is 0.
     """
     if params.zoom == 0:
-        raise UserError("zoom is 0, which leaves nothing of the picture; 1 keeps its size, 0.98 shrinks it by 2 %")
+        raise UserError(NO_ZOOM)
     center_x, center_y = params.transform_center_x * width, params.transform_center_y * height
     turned = rotation(params.angle, params.zoom, center_x, center_y)
     moved = translation(params.translation_x, params.translation_y)

@@ -31,6 +31,7 @@ from deforum.pixels.image import CPU
 from deforum.settings.options import Settings
 from deforum.settings.params import Params
 from deforum.settings.profiles import PROFILES
+from deforum.timeline.timeline import Timeline
 from tests.helpers import ROOT
 
 WIDTH, HEIGHT = 192, 128
@@ -175,6 +176,18 @@ def test_many_frames_are_as_few() -> None:
     speed = motions_of(steady.settings, steady.timeline, OPEN, steady.frames).speed
     assert speed[1:] == pytest.approx(np.arange(1, 600) % 5)
     assert whole.change[2:].min() > 0.9
+
+
+def test_what_does_not_act_makes_no_difference_between_frames() -> None:
+    """As the usual zoom in 3D, which changes all the time."""
+    flight = {"animation_mode": "3D", "zoom": "1 + t/1000", "translation_z": 3, "perspective_flip_phi": "t"}
+    assert len(distinct(*_parts(prepared(**flight)))[0]) == 1
+    assert len(distinct(*_parts(prepared(**flight, enable_perspective_flip=True)))[0]) == 6
+    assert len(distinct(*_parts(prepared(**(flight | {"animation_mode": "2D"}))))[0]) == 6
+
+
+def _parts(run: Prepared) -> tuple[Settings, Timeline]:
+    return run.settings, run.timeline
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from deforum.models import faster
+from deforum.models import faster, kept_graphs
 from deforum.models.faster import TOLERANCE, Faster, Form
+from deforum.models.kept_graphs import Making
 
 Tensor = torch.Tensor
 
@@ -150,3 +153,32 @@ def test_what_was_compared_before_is_not_compared_again() -> None:
         assert plain == []
         assert torch.allclose(run(torch.ones(5, 3)), layer(torch.ones(5, 3)))
     assert plain == [5, 5] and form.kept == []
+
+
+def test_the_time_of_making_what_is_kept_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not recur, other than what passes where the form is there or is made in each process."""
+    layer = nn.Linear(3, 3).requires_grad_(False)
+    counted = Making()
+    monkeypatch.setattr(faster, "making", counted)
+    for form in (Recorded(layer, {2}), lambda x: layer(x)):
+        with torch.inference_mode():
+            Faster("the layer", layer, layer, [Form(partial(_the, form), lambda _: True)])(torch.ones(2, 3))
+        assert counted.seconds == 0
+    with torch.inference_mode():
+        Faster("the layer", layer, layer, [Form(lambda: Recorded(layer, set()), lambda _: True)])(torch.ones(2, 3))
+    assert 0 < counted.seconds < 5
+
+
+def _the(form: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return form
+
+
+def test_threads_that_make_something_at_once_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 14.0, 20.0, 21.0])
+    monkeypatch.setattr(kept_graphs, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    making = Making()
+    with making, making:
+        pass
+    with making:
+        pass
+    assert making.seconds == 5
