@@ -120,6 +120,9 @@ def keep(name: str, model: Any, options: Options) -> None:
 def read(name: str) -> Any:
     """Return a graph from the cache, compiled; None where there is none, or a damaged one."""
     early = _early.pop(name, None)
+    if early is None:  # another kind of run than the last one
+        for other in _early.values():
+            other.cancel()
     # One that waits for others, which may not be needed, is loaded here.
     model = _load(name) if early is None or early.cancel() else early.result()
     if model is not None:

@@ -44,6 +44,7 @@ class Net(nn.Module):
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(kept_graphs.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kept_graphs, "_early", {})
     return tmp_path / "deforum" / "graphs"
 
 
@@ -206,6 +207,35 @@ def test_a_graph_that_is_asked_for_does_not_wait_for_others(cache: Path, monkeyp
         if thread.name == "graphs":
             thread.join()
     assert len(loaded) == 2  # each once
+
+
+def test_early_loading_ends_where_another_graph_is_asked_for(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    run = Graph(net, net)
+    for size in (8, 9, 10):
+        run(seen(1, size, size), None)
+        run.keep(seen(1, size, size), None)
+    load, begun, goes_on, loaded = kept_graphs._load, threading.Event(), threading.Event(), list[str]()
+
+    def slowly(name: str) -> Any:
+        if threading.current_thread().name == "graphs":
+            loaded.append(name)
+            begun.set()
+            assert goes_on.wait(30)
+        return load(name)
+
+    monkeypatch.setattr(kept_graphs, "_load", slowly)
+    monkeypatch.setattr(kept_graphs, "_begun", threading.Event())
+    kept_graphs.load_early()
+    assert begun.wait(30)
+    again = Graph(net, net)
+    assert not again.recall(seen(1, 12, 12), None)
+    goes_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "graphs":
+            thread.join()
+    assert len(loaded) == 1  # that which was being loaded
+    assert again.recall(seen(1, 10, 10), None)  # loaded now
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
