@@ -463,9 +463,9 @@ class Settings:
     enable_perspective_flip: bool = _motion(False, "", "Turns the perspective_flip parameters on.",
         old="flip_2d_perspective")
     motion_gain: Literal["auto", "off", "on"] = _motion("auto", "",
-        "on moves the picture further than set before it is painted, up to twice as far, so that as much motion is "
-        "seen as is set: models paint a part of slow motion back. How much is measured from frame to frame. auto is on "
-        "with the embedded model and the corrected profile, unless frames take structure from elsewhere: with "
+        "on moves the picture further than set before it is painted, up to three times as far, so that as much motion "
+        "is seen as is set: models paint a part of slow motion back. How much is measured from frame to frame. auto is "
+        "on with the embedded model and the corrected profile, unless frames take structure from elsewhere: with "
         "hybrid video, masks, guided images, control units and symmetry it is off.",
         acts=when("diffused frames are shown on time and hybrid_motion is None", lambda settings, sampled: (
             settings.keys_on_time and settings.hybrid_motion == "None"
