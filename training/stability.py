@@ -42,7 +42,7 @@ STYLE = {
 # Deforum's default, and so is fine detail.
 CHANGING: dict[str, object] = {"color_coherence": "None"}
 LASTING: dict[str, object] = {"color_coherence": "LAB", "detail_coherence": 0.8}
-# With a fixed seed every frame gets the same noise at the same place, which freezes the picture unless the noise moves.
+# With a fixed seed every frame gets the same noise, which freezes the picture unless it moves with the picture.
 BEHAVIORS: dict[str, dict[str, object]] = {
     "iter": {"seed_behavior": "iter"},
     "fixed": {"seed_behavior": "fixed", "noise_follows_camera": True},

@@ -71,11 +71,16 @@ def with_moving_noise(stages: Stages, noise_map: NoiseMap) -> Stages:
 
 
 def with_map(diffuse: Diffuse) -> Diffuse:
-    """Put the noise map into frames before they are diffused."""
+    """Put the noise map into frames before they are diffused.
+
+    The first picture has the noise of its seed as it is, so that a seed chosen by its picture begins with that picture.
+    """
 
     def placed(moment: Moment) -> Moment:
         camera = moment.camera.within(NoiseCamera)
-        return moment if camera is None else replace(moment, frame=replace(moment.frame, noise_map=camera.noise_map))
+        if camera is None or moment.warp is None:
+            return moment
+        return replace(moment, frame=replace(moment.frame, noise_map=camera.noise_map))
 
     def diffused(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         return diffuse(inits, [placed(moment) for moment in moments])

@@ -180,7 +180,7 @@ HYBRID = Feature(
 
 MOVING_NOISE = Feature(
     "moving noise",
-    is_on=lambda settings: settings.mode.goes_on and settings.noise_follows_camera,
+    is_on=lambda settings: settings.moves_noise,
     attach="deforum.features.moving_noise:attach",
 )
 

@@ -362,7 +362,7 @@ def _inputs(then: Prepared, now: Prepared) -> Iterator[Reading]:
     if all(_paints_a_clip(each) for each in both):
         yield "frame of the clip", _clip, Read.PAINTED
     yield "seed", lambda prepared, frame: frame.seed, Read.PAINTED
-    if any(each.settings.mode.goes_on and each.settings.noise_follows_camera for each in both):
+    if any(each.settings.moves_noise for each in both):
         yield "seed", lambda prepared, frame: frame.seed, ALWAYS
     yield "subseed", lambda prepared, frame: frame.subseed if frame.params.subseed_strength else None, Read.PAINTED
     yield "sampler", lambda prepared, frame: _sampler(frame.sampler), Read.PAINTED

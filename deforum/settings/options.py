@@ -96,12 +96,8 @@ _parseq = partial(option, section="parseq")
 _files = partial(option, section="files")
 
 _RESIZED = when(
-    "both seed_resize_from_w and seed_resize_from_h are above 0 and noise_follows_camera is off",
-    lambda settings, sampled: (
-        settings.seed_resize_from_w > 0
-        and settings.seed_resize_from_h > 0
-        and not (settings.noise_follows_camera and settings.mode.goes_on)
-    ),
+    "both seed_resize_from_w and seed_resize_from_h are above 0",
+    lambda settings, sampled: settings.seed_resize_from_w > 0 and settings.seed_resize_from_h > 0,
 )
 ENDS = when(
     "loop is on or end_image is given", lambda settings, sampled: settings.loop or settings.end_image is not None
@@ -438,13 +434,14 @@ class Settings:
         "How the seed changes from one diffused frame to the next.")
     seed_iter_n: int = _seeds(1, "frames",
         "seed_behavior iter: number of frames that share a seed.", 1, old="seed_iter_N")
-    noise_follows_camera: bool = _seeds(False, "",
-        "Moves the seed's noise with the picture. Off, the noise is fixed to the screen, where it holds the picture "
-        "back "
-        "under a fixed seed.", modes=GOING_ON)
+    noise_follows_camera: bool | None = _seeds(None, "",
+        "Moves the seed's noise with the picture. Off, the noise stays where it is on the screen, and under a fixed "
+        "seed it holds the picture back. null is on with seed_behavior: fixed, the embedded model and the corrected "
+        "profile, and off otherwise.", modes=GOING_ON)
     seed_resize_from_w: int = _seeds(0, "px",
         "Keeps the composition that the seed has at this width: the noise of a picture of this size is put in the "
-        "middle of the frame's. 0 is off.", 0, 8192, acts=_RESIZED)
+        "middle of the frame's. Noise that follows the camera has it in frame 0 alone. 0 is off.", 0, 8192,
+        acts=_RESIZED)
     seed_resize_from_h: int = _seeds(0, "px", "The height that belongs to seed_resize_from_w; 0 is off.", 0, 8192,
         acts=_RESIZED)
 
@@ -466,9 +463,9 @@ class Settings:
     enable_perspective_flip: bool = _motion(False, "", "Turns the perspective_flip parameters on.",
         old="flip_2d_perspective")
     motion_gain: Literal["auto", "off", "on"] = _motion("auto", "",
-        "on moves the picture further than set before it is painted, up to twice as far, so that as much motion is "
-        "seen as is set: models paint a part of slow motion back. How much is measured from frame to frame. auto is on "
-        "with the embedded model and the corrected profile, unless frames take structure from elsewhere: with "
+        "on moves the picture further than set before it is painted, up to three times as far, so that as much motion "
+        "is seen as is set: models paint a part of slow motion back. How much is measured from frame to frame. auto is "
+        "on with the embedded model and the corrected profile, unless frames take structure from elsewhere: with "
         "hybrid video, masks, guided images, control units and symmetry it is off.",
         acts=when("diffused frames are shown on time and hybrid_motion is None", lambda settings, sampled: (
             settings.keys_on_time and settings.hybrid_motion == "None"
@@ -832,6 +829,15 @@ class Settings:
         """Whether the grid of the latents moves from frame to frame."""
         by_itself = self.model == "embedded" and PROFILES[self.profile].moves_grid
         wanted = self.latent_grid == "moving" or (self.latent_grid == "auto" and by_itself)
+        return wanted and self.mode.goes_on
+
+    @property
+    def moves_noise(self) -> bool:
+        """Whether the noise of the seed moves with the picture."""
+        wanted = self.noise_follows_camera
+        if wanted is None:
+            by_itself = self.model == "embedded" and PROFILES[self.profile].noise_follows
+            wanted = by_itself and self.seed_behavior == "fixed"
         return wanted and self.mode.goes_on
 
     @property

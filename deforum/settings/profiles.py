@@ -72,6 +72,8 @@ class Profile:
     of its curve, and the flip is off.)"""
     moves_grid: bool
     """The embedded model's latents have another grid in each frame while the camera moves. (Deforum: always one.)"""
+    noise_follows: bool
+    """The embedded model: the noise of a fixed seed moves with the picture. (Deforum: it stays where it is.)"""
     gains_motion: bool
     """With the embedded model as much motion is seen as is set. (Deforum: pictures are moved as set.)"""
 
@@ -107,6 +109,7 @@ PROFILES: dict[str, Profile] = {
         finishes_frames=True,
         parseq_as_drawn=True,
         moves_grid=True,
+        noise_follows=True,
         gains_motion=True,
     ),
     "deforum": Profile(
@@ -139,6 +142,7 @@ PROFILES: dict[str, Profile] = {
         finishes_frames=False,
         parseq_as_drawn=False,
         moves_grid=False,
+        noise_follows=False,
         gains_motion=False,
     ),
 }

@@ -75,7 +75,7 @@ def gain_of(state: State) -> Gain:
 
 @pytest.mark.parametrize("step", [1, 3])
 @pytest.mark.parametrize(
-    ("share", "gain"), [(1.25, 0.8), (1, 1), (0.8, 1.25), (0.6, 1 / 0.6), (0.35, MOST), (2, LEAST)]
+    ("share", "gain"), [(1.25, 0.8), (1, 1), (0.8, 1.25), (0.6, 1 / 0.6), (0.35, 1 / 0.35), (0.2, MOST), (2, LEAST)]
 )
 def test_as_much_is_seen_as_is_set(share: float, gain: float, step: float, settings: Make) -> None:
     chosen, painter = settings(translation_x=step), Holding(share)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,14 @@ from deforum.diffusion.noise import noise_at
 from deforum.features.masks.follow import FollowedCamera
 from deforum.features.moving_noise import with_map, with_moving_noise
 from deforum.features.redo import redo_diffusion
+from deforum.features.table import switched_on
 from deforum.features.table import timeline_of as sample
 from deforum.motion.flat import FlatWarp
 from deforum.motion.matrices import rotation, translation
 from deforum.motion.noise_map import NoiseMap
 from deforum.motion.positions import Chart
 from deforum.pixels.image import CPU, Image, to_bytes
+from deforum.settings.options import Settings
 from deforum.timeline.frame import Frame
 from tests.helpers import STILL, Make, settings_maker
 from training.stability import growth
@@ -158,7 +162,8 @@ def test_places_are_at_every_diffused_frame_where_the_picture_is(profile: str, c
     list(animate(stages, sample(chosen).spans()))
     keys, first = [frame.index for frame in log.frames], NoiseMap.of(64, 64, FACTOR).numbers
     assert keys == list(range(0, 7, cadence))
-    for key, numbers in zip(keys, log.numbers, strict=True):
+    assert log.frames[0].noise_map is None  # the first picture is that of its seed
+    for key, numbers in zip(keys[1:], log.numbers, strict=True):
         assert np.array_equal(numbers[:, key:], first[:, : first.shape[1] - key])
 
 
@@ -168,12 +173,32 @@ def test_every_pass_over_a_frame_is_told_and_so_are_masks_that_follow(settings: 
     def diffuse(inits: Sequence[Image | None], moments: Sequence[Moment]) -> list[Image]:
         return [log(init, moment.frame) for init, moment in zip(inits, moments, strict=True)]
 
-    _, moved = FollowedCamera(camera).move(sample(settings(translation_x=2))[1])
-    moment = Moment(sample(settings())[1], None, moved, None)
+    warp, moved = FollowedCamera(camera).move(sample(settings(translation_x=2))[1])
+    moment = Moment(sample(settings())[1], None, moved, warp)
     with_map(redo_diffusion(diffuse, 2))([torch.zeros(3, 64, 64)], [moment])
     assert len(log.numbers) == 3
     assert all(np.array_equal(numbers, log.numbers[0]) for numbers in log.numbers)
     assert len({frame.seed for frame in log.frames}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "on"),
+    [
+        ({}, False),
+        ({"seed_behavior": "fixed"}, True),
+        ({"seed_behavior": "fixed", "animation_mode": "3D"}, True),
+        ({"seed_behavior": "fixed", "animation_mode": "Interpolation"}, False),
+        ({"seed_behavior": "fixed", "profile": "deforum"}, False),
+        ({"seed_behavior": "fixed", "model": "another/model"}, False),
+        ({"seed_behavior": "fixed", "noise_follows_camera": False}, False),
+        ({"noise_follows_camera": True}, True),
+        ({"model": "another/model", "profile": "deforum", "noise_follows_camera": True}, True),
+    ],
+    ids=str,
+)
+def test_when_it_is_on(changes: dict[str, Any], on: bool) -> None:
+    chosen = replace(Settings(), **{"model": "embedded", "animation_mode": "2D", **changes})
+    assert any(feature.name == "moving noise" for feature in switched_on(chosen)) == on
 
 
 @pytest.mark.long

@@ -165,8 +165,7 @@ def test_what_has_no_effect_is_told_once_for_each_reason(write: Write) -> None:
         "without effect: antiblur_sigma; acts where antiblur_amount is not 0",
     )
     assert load(write("prompts: a\nseed_resize_from_w: 64\nstrength_0_no_init: false")).report == (
-        "without effect: seed_resize_from_w; acts where both seed_resize_from_w and seed_resize_from_h are above 0 and "
-        "noise_follows_camera is off",
+        "without effect: seed_resize_from_w; acts where both seed_resize_from_w and seed_resize_from_h are above 0",
     )
     assert load(write("prompts: a\nseed_resize_from_w: 64\nseed_resize_from_h: 64")).report == ()
 
