@@ -27,11 +27,11 @@ CURVED = 2.0
 """px; blur of the picture whose curvature tells the inner side of an edge from the outer one."""
 FIRM = np.float32(0.0008)
 """Curvature, per px**2, from which an edge is pushed with its whole strength."""
-FULLER = 1.12
+FULLER = 1.09
 """Gouache: factor of saturation."""
 PEN = (1.0, 3.0)
 """Ink: blurs whose difference draws lines, px."""
-FAINT, PRESSED = np.float32(0.006), np.float32(0.05)
+FAINT, PRESSED = np.float32(0.008), np.float32(0.065)
 """Ink: how much darker than around, 0..1, a line begins, and by how much more it is drawn with the whole pen. Edges
 of low contrast, which come and go from frame to frame, get faint lines; the same lines in full would flicker."""
 THIN = 0.8
