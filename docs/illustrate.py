@@ -25,7 +25,6 @@ from deforum.models.kept import KeptModels
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 
 FOLDER = Path(__file__).parent / "images" / "settings"
-CLIP = Path(__file__).parent.parent / "examples" / "clips" / "valley.mp4"
 SIDE, CELL, GAP, LINE = 224, 148, 4, 20  # px: rendered, shown, between pictures, of a label
 QUALITY = 72
 
@@ -128,15 +127,17 @@ STRIPS: Mapping[str, Strip] = {
             *((f"finish_look: {look}", {"finish_look": look}) for look in ("plain", "gouache", "ink")),
         ],
         {
-            "animation_mode": "Video Input",
-            "video_init_path": str(CLIP),
-            "extract_from_frame": 36,
-            "prompts": "watercolour painting of mountains with a lake",
-            "strength": 0.75,
+            "prompts": "snowy mountains with a calm lake at sunset with a glowing sun",
+            "zoom": 1.01,
+            "seed": 5,
+            "steps": 20,
+            "strength": 0.5,
+            "color_coherence": "None",
+            "cadence": 2,
             "width": 256,
             "height": 256,
         },
-        shown=(0,),
+        shown=(10,),
         paints=True,
         cell=256,
     ),
