@@ -1,11 +1,13 @@
 """Compare finished frames of the examples with frames that are enlarged bicubically.
 
-    python -m benchmarks.finishing [--frames 24] [--look plain] [--sheet sheet.png] [--examples quickstart hybrid]
+    python -m benchmarks.finishing [--frames 24] [--looks plain gouache ink] [--sheet sheet.png]
+                                   [--examples quickstart hybrid]
 
-For each example: flicker, the mean difference of a frame from the one before moved by optical flow (in levels of 255,
-the same flow for both); steepness, the mean gradient of the steepest 2 % of the pixels (levels per px); and the time of
-finishing a frame. Steepness is that of painted places, as a clip's own pixels are only enlarged; their share is said.
-The sheet has pairs of frames, enlarged above finished.
+For each example and look: flicker, the mean difference of a frame from the one before moved by optical flow (in levels
+of 255, the same flow for all); steepness, the mean gradient of the steepest 2 % of the pixels (levels per px); and the
+time of finishing a frame. Steepness is that of painted places, as a clip's own pixels are only enlarged; their share is
+said.
+The sheet has frames of each example, enlarged above those of each look.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from deforum.build import build, resolve
 from deforum.finishing.finisher import load_finisher
+from deforum.finishing.looks import LOOKS
 from deforum.finishing.network import enlarged
 from deforum.finishing.own import OwnPixels
 from deforum.flow import load_flow, resolve_flow
@@ -71,45 +74,49 @@ def flicker(frames: list[Image], guides: list[Image]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=24, help="of each example")
-    parser.add_argument("--look", default="plain")
+    parser.add_argument("--looks", nargs="*", choices=LOOKS, default=list(LOOKS))
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--examples", nargs="*", default=sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
     args = parser.parse_args()
     settle_process()
-    finisher, models, columns = load_finisher(args.look), KeptModels(), []
+    finishers, models, columns = {look: load_finisher(look) for look in args.looks}, KeptModels(), []
     for name in args.examples:
         given = [f"max_frames={args.frames}", "finish=embedded"]
         own = OwnPixels()
         animation = build(resolve(load(EXAMPLES / f"{name}.yaml", given).settings), models).telling_own(own.tell)
-        plain, finished, places, spent = [], [], [], []
-        for frame, image in animation.frames():
-            mask = own.at(frame.index)
-            began = time.perf_counter()
-            finished.append(finisher(image, mask))
-            spent.append(1000 * (time.perf_counter() - began))
-            plain.append(enlarged(image[None])[0].clamp(0, 1))
-            places.append(painted(mask, plain[-1]))
-        before, after = flicker(plain, plain), flicker(finished, plain)
-        steep = [statistics.mean(map(steepness, some, places)) for some in (plain, finished)]
+        shown = [(image, own.at(frame.index)) for frame, image in animation.frames()]
+        plain = [enlarged(image[None])[0].clamp(0, 1) for image, _ in shown]
+        places = [painted(mask, image) for (_, mask), image in zip(shown, plain, strict=True)]
         share = statistics.mean(float(place.mean()) for place in places)
-        print(
-            f"{name}: flicker {after:.2f}, bicubic {before:.2f}; steepness {steep[1]:.2f}, bicubic {steep[0]:.2f}: "
-            f"{steep[1] / steep[0]:.2f} times (goal: {STEEPER}), painted are {share:.0%}; "
-            f"{statistics.median(spent):.0f} ms a frame of {animation.settings.size[0]}x{animation.settings.size[1]} "
-            f"on {torch.get_num_threads()} threads (goal: {MOST_MS:.0f} for 256x256)",
-            flush=True,
-        )
-        if args.sheet:
-            shown = np.linspace(0, len(plain) - 1, 4).round().astype(int)
-            columns += [np.vstack([to_bytes(some[k]) for some in (plain, finished)]) for k in shown]
+        still, steep = flicker(plain, plain), statistics.mean(map(steepness, plain, places))
+        width, height = animation.settings.size
+        print(f"{name}, {width}x{height}, painted are {share:.0%}; bicubic: flicker {still:.2f}, steepness {steep:.2f}")
+        rows = [plain]
+        for look, finisher in finishers.items():
+            finisher(*shown[0])  # makes or reads the graph of this size
+            finished, spent = [], []
+            for image, mask in shown:
+                began = time.perf_counter()
+                finished.append(finisher(image, mask))
+                spent.append(1000 * (time.perf_counter() - began))
+            its_steepness = statistics.mean(map(steepness, finished, places))
+            print(
+                f"    {look}: flicker {flicker(finished, plain):.2f}; steepness {its_steepness:.2f}: "
+                f"{its_steepness / steep:.2f} times (goal: {STEEPER}); {statistics.median(spent):.0f} ms a frame on "
+                f"{torch.get_num_threads()} threads (goal: {MOST_MS:.0f} for 256x256)",
+                flush=True,
+            )
+            rows.append(finished)
+        chosen = np.linspace(0, len(plain) - 1, 4).round().astype(int)
+        columns += [np.vstack([to_bytes(row[k]) for row in rows]) for k in chosen]
     if args.sheet:
         width, height = (max(column.shape[axis] for column in columns) for axis in (1, 0))
         padded = [
             cv2.copyMakeBorder(one, 0, height - one.shape[0], 0, width - one.shape[1], cv2.BORDER_CONSTANT)
             for one in columns
         ]
-        rows = [np.hstack(padded[k : k + 4]) for k in range(0, len(padded), 4)]
-        cv2.imwrite(str(args.sheet), np.vstack(rows)[..., ::-1])
+        lines = [np.hstack(padded[k : k + 4]) for k in range(0, len(padded), 4)]
+        cv2.imwrite(str(args.sheet), np.vstack(lines)[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Compare upscalers on the frames of a run, with Lanczos beside them.
 
     python -m benchmarks.upscaling RUN_FOLDER [--upscalers lanczos realesr-animevideov3 x4plus-anime x4plus]
-                                   [--frames 6] [--factor 2] [--sheet sheet.png]
+                                   [--frames 6] [--factor 2] [--crop 128] [--sheet sheet.png]
 
 For each: flicker, the mean difference of a frame from the one before moved by optical flow (in levels of 255, the same
 flow for all); steepness, the mean gradient of the steepest 2 % of the pixels (levels per px); the difference from the
-frame that it was made of, when made small again (levels); and the time of a frame. The sheet has the middle of a frame
-at full size, each upscaler in a column.
+frame that it was made of, when made small again (levels); and the time of a frame. `--crop` takes the middle of each
+frame alone, as a frame of 512x512 takes the slow networks minutes. The sheet has the middle of a frame at full size,
+each upscaler in a column.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ SHOWN = 512
 """px; side of the middle of a frame in the sheet."""
 
 
-def middle(image: Image) -> np.ndarray:
+def middle(image: Image, side: int) -> Image:
+    """Cut out the middle of a picture, at most so many px wide and high."""
     height, width = image.shape[1:]
-    top, left = max(0, (height - SHOWN) // 2), max(0, (width - SHOWN) // 2)
-    return to_bytes(image[:, top : top + SHOWN, left : left + SHOWN].contiguous())
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    return image[:, top : top + side, left : left + side].contiguous()
 
 
 def main() -> None:
@@ -46,10 +48,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--factor", type=float, default=2.0)
+    parser.add_argument("--crop", type=int, help="side of the middle of each frame that is measured, px; whole frames")
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     settle_process()
     frames = [from_bytes(pixels) for pixels in islice(of_run(args.run).source.read(args.first), args.frames)]
+    if args.crop:
+        frames = [middle(image, args.crop) for image in frames]
     height, width = (round(side * args.factor) for side in frames[0].shape[1:])
     guides = [load_upscaler(LANCZOS, args.factor)(image, height, width) for image in frames]
     columns = []
@@ -72,7 +77,7 @@ def main() -> None:
             f"{torch.get_num_threads()} threads",
             flush=True,
         )
-        columns.append(middle(made[-1]))
+        columns.append(to_bytes(middle(made[-1], SHOWN)))
     if args.sheet and columns:
         cv2.imwrite(str(args.sheet), np.hstack(columns)[..., ::-1])
 

@@ -44,6 +44,8 @@ class Strip:
     """Frames shown of each value: with several, a row per value; with one, all values stand in one row."""
     paints: bool = False
     """Whether frames are diffused; else a still is only moved."""
+    cell: int = CELL
+    """Side of the pictures shown, px."""
 
 
 STRIPS: Mapping[str, Strip] = {
@@ -119,6 +121,26 @@ STRIPS: Mapping[str, Strip] = {
     "cfg_scale": Strip(
         [(f"cfg_scale: {value}", {"cfg_scale": value}) for value in (1, 2, 4, 7, 12)], shown=(0,), paints=True
     ),
+    "finish_look": Strip(
+        [
+            ("finish: none", {"finish": "none"}),
+            *((f"finish_look: {look}", {"finish_look": look}) for look in ("plain", "gouache", "ink")),
+        ],
+        {
+            "prompts": "snowy mountains with a calm lake at sunset with a glowing sun",
+            "zoom": 1.01,
+            "seed": 5,
+            "steps": 20,
+            "strength": 0.5,
+            "color_coherence": "None",
+            "cadence": 2,
+            "width": 256,
+            "height": 256,
+        },
+        shown=(10,),
+        paints=True,
+        cell=256,
+    ),
 }
 
 
@@ -173,15 +195,17 @@ def compose(strip: Strip) -> Image.Image:
     rows = [(name, render(strip, change)) for name, change in strip.values]
     many = len(strip.shown) > 1
     columns = len(strip.shown) if many else len(rows)
-    height = (LINE + CELL + GAP) * (len(rows) if many else 1)
-    sheet = Image.new("RGB", (columns * (CELL + GAP) - GAP, height - GAP), "white")
+    height = (LINE + strip.cell + GAP) * (len(rows) if many else 1)
+    sheet = Image.new("RGB", (columns * (strip.cell + GAP) - GAP, height - GAP), "white")
     for i, (name, pictures) in enumerate(rows):
         for j, picture in enumerate(pictures):
             column, row = (j, i) if many else (i, 0)
-            x, y = column * (CELL + GAP), row * (LINE + CELL + GAP)
+            x, y = column * (strip.cell + GAP), row * (LINE + strip.cell + GAP)
             text = name if many and j == 0 else f"frame {strip.shown[j]}" if many else name
-            sheet.paste(label(text, CELL), (x, y))
-            sheet.paste(Image.fromarray(picture).resize((CELL, CELL), Image.Resampling.LANCZOS), (x, y + LINE))
+            sheet.paste(label(text, strip.cell), (x, y))
+            sheet.paste(
+                Image.fromarray(picture).resize((strip.cell, strip.cell), Image.Resampling.LANCZOS), (x, y + LINE)
+            )
     return sheet
 
 

@@ -20,7 +20,18 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 WIDTH, QUALITY = 384, 62
 LIGHT = 6_000_000
-NAMES = ("quickstart", "loop", "kaleidoscope", "prompt_morph", "flythrough", "music_video", "stylise_clip", "hybrid")
+NAMES = (
+    "quickstart",
+    "loop",
+    "kaleidoscope",
+    "music_video",
+    "prompt_morph",
+    "flythrough",
+    "stylise_clip",
+    "hybrid",
+    "controlnet",
+    "lora",
+)
 
 
 def picture(name: str, folder: Path) -> Path:

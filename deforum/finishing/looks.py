@@ -27,10 +27,13 @@ CURVED = 2.0
 """px; blur of the picture whose curvature tells the inner side of an edge from the outer one."""
 FIRM = np.float32(0.0008)
 """Curvature, per px**2, from which an edge is pushed with its whole strength."""
-FULLER = 1.12
+FULLER = 1.09
 """Gouache: factor of saturation."""
 PEN = (1.0, 3.0)
 """Ink: blurs whose difference draws lines, px."""
+FAINT, PRESSED = np.float32(0.008), np.float32(0.065)
+"""Ink: how much darker than around, 0..1, a line begins, and by how much more it is drawn with the whole pen. Edges
+of low contrast, which come and go from frame to frame, get faint lines; the same lines in full would flicker."""
 THIN = 0.8
 """Ink: share of paint in a wash; the rest is paper."""
 PAPER, INK = np.array([0.98, 0.96, 0.91], np.float32), np.array([0.07, 0.06, 0.09], np.float32)
@@ -149,13 +152,13 @@ def ink(picture: Picture) -> Picture:
     """Pen and wash: dark lines along edges over thinned colours on paper.
 
     Lines are where it is darker than around, as in H. Winnemöller et al., "XDoG: an extended difference-of-Gaussians
-    compendium", 2012, and only at edges, so that washes stay free of them.
+    compendium", 2012, and only at edges, so that washes stay free of them. The clearer an edge, the darker its line.
     """
     firm = shock(picture)
     gray = _gray(firm)
     half = _half(gray)
     darker = _whole(_blur_half(half, PEN[1], taken=0.9), firm) - _blur(gray, PEN[0])
-    cover = 0.9 * _smooth((darker - 0.006) / 0.02) * _whole(find_edges(half).strength, firm)
+    cover = 0.9 * _smooth((darker - FAINT) / PRESSED) * _whole(find_edges(half).strength, firm)
     wash = cv2.transform(firm, np.column_stack([THIN * np.diag(PAPER), (1 - THIN) * PAPER]))
     drawn = cv2.resize(INK[None, None], firm.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return _mix(np.asarray(wash, np.float32), np.asarray(drawn, np.float32), np.asarray(cover, np.float32))

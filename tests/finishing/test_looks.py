@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -18,10 +20,10 @@ def across(levels: np.ndarray) -> Picture:
     return np.asarray(np.broadcast_to(levels[None, :, None], (SIDE, len(levels), 3)) * tint, np.float32).copy()
 
 
-def edge(width: float) -> Picture:
+def edge(width: float, contrast: float = 0.4) -> Picture:
     """Return a bright half beside a dark one, with an edge that is a Gaussian of this width."""
     x = np.arange(SIDE) - SIDE / 2 + 0.5
-    return across(0.3 + 0.4 / (1 + np.exp(-1.7 * x / width)))
+    return across(0.3 + contrast / (1 + np.exp(-1.7 * x / width)))
 
 
 def sun(softness: float) -> Picture:
@@ -86,6 +88,14 @@ def test_ink_draws_a_line_at_an_edge_and_thins_the_rest() -> None:
     assert row[SIDE // 2 - 6 : SIDE // 2 + 6].min() < 0.5 * row[5]
     assert row[5] > (edge(2.0) @ LUMA)[SIDE // 2, 5]  # thinner paint is lighter
     assert abs(row[5] - row[20]) < 0.02
+
+
+def test_ink_draws_a_fainter_line_at_a_fainter_edge() -> None:
+    middle = slice(SIDE // 2 - 6, SIDE // 2 + 6)
+    lines = [(ink(edge(2.0, contrast)) @ LUMA)[SIDE // 2] for contrast in (0.08, 0.12, 0.2, 0.3)]
+    depths = [1 - line[middle].min() / line[5] for line in lines]
+    assert depths[0] < 0.1 and depths[-1] > 0.5
+    assert all(fainter < clearer - 0.02 for fainter, clearer in itertools.pairwise(depths))
 
 
 def test_flat_paper_stays_flat() -> None:
