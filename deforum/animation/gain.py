@@ -32,8 +32,8 @@ from deforum.settings.params import Params
 from deforum.timeline.frame import Frame
 
 LEAST, MOST = 0.6, 3.0
-"""Smallest and largest gain. Where the prompt draws things its own way, a picture goes faster than set. Where the model
-holds a scene in its place, twice the motion is painted back altogether, and three times lead past it."""
+"""Smallest and largest gain. Where the prompt draws things its own way, a picture goes faster than set. Where a model
+holds a scene in its place, up to three times the motion is needed to lead past it (training/README.md)."""
 SHARES = np.linspace(0.0, 1.8, 13)
 """Shares of the applied motion that are tried."""
 USUAL = 0.7, 0.1
