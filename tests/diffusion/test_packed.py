@@ -123,7 +123,7 @@ def test_a_norm_of_whole_maps_is_exact_and_the_same_on_any_number_of_threads(sid
     norm = torch.nn.GroupNorm(1, 24, eps=1e-6)
     torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(3))
     torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(4))
-    x = 0.3 * noise(1, 24, side, side + 2) + 5  # whose mean square is nearly all mean
+    x = 0.3 * noise(2, 24, side, side + 2) + 5  # whose mean square is nearly all mean
     norm.requires_grad_(False)
     right = torch.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double(), 1e-6)
     before, made = torch.get_num_threads(), []
@@ -134,4 +134,6 @@ def test_a_norm_of_whole_maps_is_exact_and_the_same_on_any_number_of_threads(sid
     torch.set_num_threads(before)
     assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
     assert (made[0] - right).abs().max() < 2e-5
+    with torch.inference_mode():
+        assert torch.equal(Norm(norm, plain=True)(x[1:]), made[0][1:])  # alone as in a batch
     assert made[0].is_contiguous(memory_format=torch.channels_last)

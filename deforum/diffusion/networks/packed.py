@@ -57,7 +57,7 @@ class Norm(Part):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self._forms.now()
-        is_whole = self._groups == 1 and len(x) == 1 and weight is not None
+        is_whole = self._groups == 1 and weight is not None
         if is_whole and x.is_contiguous(memory_format=torch.channels_last):
             x = whole_norm(x, weight, bias, self._eps)
         else:
@@ -66,19 +66,23 @@ class Norm(Part):
 
 
 def whole_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """Normalise a map (1, C, H, W) in channels-last memory by the mean and variance of all of it, as one group.
+    """Normalise each map of (B, C, H, W) in channels-last memory by the mean and variance of all of it, as one group.
 
-    As `torch.group_norm` does, with the same result on any number of threads: lines are summed up one by one. And with
-    a fortieth of its error on whole pictures, as the variance is that of the differences from the mean.
+    As `torch.group_norm` does, but with the same result on any number of threads, as lines are summed up one by one;
+    and with a fiftieth of its error, as the variance is that of the differences from the mean.
     """
     _, channels, height, width = x.shape
-    lines = x.permute(0, 2, 3, 1).reshape(height, width * channels)
-    count = lines.numel()
-    apart = lines - float(lines.sum(1).sum()) / count
-    variance = float(torch.linalg.vector_norm(apart, dim=1).square().sum()) / count
-    scale = (weight * (variance + eps) ** -0.5).view(1, channels, 1, 1)
-    made = apart.view(1, height, width, channels).permute(0, 3, 1, 2)
-    return made.mul_(scale) if bias is None else torch.addcmul(bias.view(1, channels, 1, 1), made, scale, out=made)
+    made = torch.empty_like(x, memory_format=torch.channels_last)
+    for given, result in zip(x.permute(0, 2, 3, 1), made.permute(0, 2, 3, 1), strict=True):
+        lines, apart = (each.view(height, width * channels) for each in (given, result))
+        torch.sub(lines, float(lines.sum(1).sum()) / lines.numel(), out=apart)
+        variance = float(torch.linalg.vector_norm(apart, dim=1).square().sum()) / lines.numel()
+        scale = weight * (variance + eps) ** -0.5
+        if bias is None:
+            result *= scale
+        else:
+            torch.addcmul(bias, result, scale, out=result)
+    return made
 
 
 class Resnet(Part):
