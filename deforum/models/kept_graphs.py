@@ -95,6 +95,22 @@ def library() -> Any:
     return openvino
 
 
+_cores: list[Any] = []
+
+
+def core() -> Any:
+    """Return OpenVINO's core; there is one for the life of a process.
+
+    Where it loads the processor's plugin, the calling thread gets another stack for its signal handlers, which belongs
+    to the plugin. Were the plugin freed later, by another thread, the next Ctrl-C would end the process.
+    """
+    openvino = library()
+    with _importing:
+        if not _cores:
+            _cores.append(openvino.Core())
+        return _cores[0]
+
+
 def is_empty() -> bool:
     """Whether no graphs are in the cache."""
     try:
@@ -171,7 +187,7 @@ def _load(name: str) -> Any:
             return None  # OpenVINO does not look, and stops the process
         end = content.index(b"\n", SUM)
         options = json.loads(content[SUM:end])
-        return library().Core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
+        return core().import_model(io.BytesIO(content[end + 1 :]), "CPU", options)
     except (OSError, RuntimeError, ValueError):  # OpenVINO's errors too: of another build of a version
         return None
 

@@ -186,7 +186,7 @@ class _Closed(nn.Module):
 
 def compiled(network: nn.Module, run: Run, inputs: Sequence[Tensor | None], shape: Shape) -> Compiled:
     """Make the graph of a function of tensors by a network."""
-    return Compiled(library().Core().compile_model(converted(network, run, inputs), "CPU", shape.options))
+    return Compiled(kept_graphs.core().compile_model(converted(network, run, inputs), "CPU", shape.options))
 
 
 def converted(network: nn.Module, run: Run, inputs: Sequence[Tensor | None]) -> Any:
@@ -265,5 +265,5 @@ def _name(network: str, shape: Shape) -> str:
 def _machine() -> tuple[str, ...]:
     """Return what a graph depends on here: the libraries, and the processor, for whose instructions it holds code."""
     openvino = library()
-    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"), torch.backends.cpu.get_cpu_capability()
+    processor = kept_graphs.core().get_property("CPU", "FULL_DEVICE_NAME"), torch.backends.cpu.get_cpu_capability()
     return openvino.get_version(), torch.__version__, *processor

@@ -302,3 +302,31 @@ for thread in threading.enumerate():
         thread.join(2)
 assert "openvino_telemetry" not in sys.modules
 """
+
+
+FREED = """
+import gc, os, signal, sys, threading, time
+import torch
+from torch import nn
+from deforum.models.open_vino import Graph
+net = nn.Conv2d(3, 4, 3).requires_grad_(False).eval()
+held = [Graph(net, net)]
+with torch.inference_mode():
+    held[0](torch.zeros(1, 3, 16, 16))  # on this thread the plugin is loaded
+def free():
+    held.clear()
+    gc.collect()
+freeing = threading.Thread(target=free)
+freeing.start()
+freeing.join()
+signal.signal(signal.SIGINT, lambda number, frame: print("heard", flush=True))
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(0.1)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent as on POSIX")
+def test_an_interrupt_is_heard_after_graphs_were_freed_by_another_thread(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), kept_graphs.ENVIRONMENT: str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FREED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "heard\n", done.stderr
