@@ -54,8 +54,8 @@ START_DEEP, START_CONTROLLED, START_FINISHER = 1.4, 0.5, 0.2
 MAKING, MAKING_CONTROLLED, MAKING_DEEP = 1.9, 0.65, 1.5
 """Seconds of making graphs in the first run of a size, beyond those of loading them: of the UNet and a control unit's
 network for each shape of latents, and of the depth network."""
-FEWEST_CELLS = 100
-"""Latent cells of a picture from which graphs are made, as in `diffusion.networks.packed`."""
+CELL = 16
+"""px; side of a latent cell of the embedded model."""
 CHECKING = 0.3
 """Seconds of checking the settings before models are loaded."""
 EDITION = sha256(
@@ -135,7 +135,8 @@ def making_on_two_cores(prepared: Prepared) -> float:
     """Return about how many seconds graphs take where none is in the cache, with the embedded model on 2 cores."""
     settings = prepared.settings
     width, height = settings.size
-    if width * height < FEWEST_CELLS * 8**2 or not kept_graphs.is_supported() or not kept_graphs.is_empty():
+    cells = -(-width // CELL) * -(-height // CELL)
+    if cells < kept_graphs.FEWEST_CELLS or not kept_graphs.is_supported() or not kept_graphs.is_empty():
         return 0.0
     shapes = 2 if settings.moves_grid else 1  # the moving grid has a margin
     units = len(prepared.found.get("control units") or ())

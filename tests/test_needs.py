@@ -10,6 +10,8 @@ import pytest
 from deforum import needs
 from deforum.build import prepare
 from deforum.diffusion import resolve_model
+from deforum.diffusion.autoencoder import Autoencoder
+from deforum.diffusion.families.load import load_model
 from deforum.diffusion.memory import estimate_memory
 from deforum.forecast import needs_of
 from deforum.loading import load
@@ -164,10 +166,15 @@ def test_the_first_run_makes_graphs(changes: dict[str, object], makes: float, mo
         assert found.seconds == pytest.approx((needs.seconds_on_two_cores(prepared) or 0) + found.making)
 
 
-def test_small_pictures_have_no_graphs() -> None:
-    from deforum.diffusion.networks.packed import LEAST
-
-    assert needs.FEWEST_CELLS == LEAST
+def test_small_pictures_have_no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the model itself decides it, which is loaded here."""
+    model = load_model(resolve_model("embedded"), "cpu", "fp32")
+    assert Autoencoder(model.vae).factor == needs.CELL
+    monkeypatch.setattr(kept_graphs, "is_empty", lambda: True)
+    monkeypatch.setattr(kept_graphs, "is_supported", lambda: True)
+    for size, makes in (((128, 128), False), ((144, 160), False), ((160, 160), True), ((128, 208), True)):
+        prepared = prepare(load(EMBEDDED | {"width": size[0], "height": size[1]}).settings)
+        assert (needs.making_on_two_cores(prepared) > 0) == makes, size
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ MOST_KEPT = 2**30
 """Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
 EARLY = 8
 """Graphs that are loaded before it is known which ones are needed: those that were used last."""
+FEWEST_CELLS = 100
+"""Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
 SUFFIX = ".graph"
 TELEMETRY = "openvino_telemetry"
 SUM = 4

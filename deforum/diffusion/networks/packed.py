@@ -337,15 +337,11 @@ def _rejoined(parts: Sequence[Any]) -> Any:
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
-LEAST = 100
-"""Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
-
-
 def faster_forms(network: nn.Module, plain: Callable[..., Any], packed: Callable[[], Callable[..., Any]]) -> list[Form]:
     """Return the faster forms of a function `plain` of latents by a network: a graph, and what `packed` makes."""
 
     def pays(inputs: Sequence[Tensor | None]) -> bool:
-        return inputs[0] is not None and inputs[0][0, 0].numel() >= LEAST
+        return inputs[0] is not None and inputs[0][0, 0].numel() >= kept_graphs.FEWEST_CELLS
 
     return [Form(lambda: Graph(network, plain), is_a_graph, pays), Form(packed, is_packable)]
 
