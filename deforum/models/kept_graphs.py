@@ -33,6 +33,8 @@ EARLY = 8
 FEWEST_CELLS = 100
 """Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
 SUFFIX = ".graph"
+NOTE = ".same"
+"""Suffix of an empty file that says that a form of a network was compared with it, and gives the same."""
 TELEMETRY = "openvino_telemetry"
 SUM = 4
 """Bytes of the checksum with which a file begins. The options of the graph follow, as a line of JSON, and the graph."""
@@ -42,7 +44,11 @@ Options = Mapping[str, Any]
 
 def is_supported() -> bool:
     """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
-    return _named().casefold() not in ("off", "none", "0") and _is_here()
+    return not _is_off() and _is_here()
+
+
+def _is_off() -> bool:
+    return _named().casefold() in ("off", "none", "0")
 
 
 def _named() -> str:
@@ -133,6 +139,23 @@ def keep(name: str, model: Any, options: Options) -> None:
             room -= each.stat().st_size
             if room < 0:
                 each.unlink(missing_ok=True)
+
+
+def note(name: str) -> None:
+    """Note in the cache that a form of a network gives the same, if that can be written."""
+    with contextlib.suppress(OSError, RuntimeError):
+        if not _is_off():
+            path = _folder() / (name + NOTE)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
+def is_noted(name: str) -> bool:
+    """Whether `note` was called with the name, by any process."""
+    try:
+        return not _is_off() and (_folder() / (name + NOTE)).is_file()
+    except (OSError, RuntimeError):
+        return False
 
 
 def read(name: str) -> Any:
