@@ -291,7 +291,7 @@ def _code_of(kind: Any) -> tuple[str, int]:
 
 
 def _name(network: str, shape: Shape, machine: Sequence[str]) -> str:
-    """Return the name of a graph or a note in the cache, by all that it depends on; a network is given by its digest."""
+    """Return the name of a graph or a note in the cache, by all that it depends on; `network`: its digest."""
     about = repr((VERSION, shape, *machine)).encode()
     return f"{network}-{hashlib.blake2b(about, digest_size=8).hexdigest()}"
 
