@@ -54,7 +54,12 @@ def behind(
         yield write
         return
 
+    import torch
+
+    threads = torch.get_num_threads()
+
     def work(item: tuple[Frame, Callable[[], Image]]) -> None:
+        torch.set_num_threads(threads)  # a new thread has the number that was set last, by any thread
         frame, finished = item
         with stage("finish", frame.index):
             image = finished()

@@ -105,9 +105,9 @@ class SideBySide:
     others.
     """
 
-    def __init__(self, meeting: Meeting, cores: int) -> None:
+    def __init__(self, meeting: Meeting, cores: Cores) -> None:
         self._meeting = meeting
-        self._cores = Cores(cores)
+        self._cores = cores
         self._painting = 0
         self._is_alone = False
 
@@ -116,7 +116,7 @@ class SideBySide:
             with suppress(RenderError), self._beside() as threads, self._cores.split(threads), shared():
                 return request.paint()
         # Batches of one animation take all cores by themselves; and a retry in float32 needs the model for itself.
-        with self._alone():
+        with self._alone(), self._cores.whole():
             return request.paint()
 
     @contextmanager
@@ -255,9 +255,9 @@ class Together:
     _paint: Way = field(init=False)
 
     def __post_init__(self) -> None:
-        cores = torch.get_num_threads()
+        meeting, cores = self._meeting, Cores(torch.get_num_threads())
         self._cores = cores
-        self._paint = InBatches(self._meeting, self.at_once) if self.in_batches else SideBySide(self._meeting, cores)
+        self._paint = InBatches(meeting, self.at_once) if self.in_batches else SideBySide(meeting, cores)
 
     def join(self, stages: Stages) -> Stages:
         """Return the stages of an animation, painted together with the others; `change` of `rendering.render`.
@@ -290,7 +290,7 @@ class Together:
         it is raised in each animation, see `join`, and here when all have ended.
         """
         futures: list[Future[T] | None] = [None] * len(works)
-        meeting = self._meeting
+        meeting, shares = self._meeting, 1 if self.in_batches else min(self.at_once, len(works))
         try:
             for number, work in enumerate(works):
                 self._wait_for_room()
@@ -301,7 +301,7 @@ class Together:
                 with meeting.changed:
                     meeting.running += 1
                 thread = threading.Thread(
-                    target=self._work, args=(work, future), name=f"animation {number}", daemon=True
+                    target=self._work, args=(work, future, shares), name=f"animation {number}", daemon=True
                 )
                 thread.start()
             self._join()
@@ -322,9 +322,9 @@ class Together:
             while self._meeting.running:
                 self._meeting.changed.wait(GLANCE)
 
-    def _work(self, work: Callable[[], T], future: Future[T]) -> None:
-        with self._meeting.attended():
-            torch.set_num_threads(self._cores)  # a new thread has the number that was set last, by any thread
+    def _work(self, work: Callable[[], T], future: Future[T], shares: int) -> None:
+        """Call `work` with one of `shares` of the cores: threads for small operations wait for cores that are busy."""
+        with self._meeting.attended(), self._cores.split(shares):
             try:
                 future.set_result(work())
             except BaseException as error:

@@ -15,6 +15,7 @@ from deforum.diffusion.networks.packed import PACKED, is_packable
 from deforum.diffusion.tiles import in_tiles
 from deforum.models.device import execution_device
 from deforum.models.faster import Faster, Form
+from deforum.models.open_vino import Compared
 from deforum.models.packing import pack
 from deforum.models.transfer import upload
 from deforum.pixels.image import Image
@@ -47,8 +48,7 @@ class Autoencoder:
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         # Not as a graph: OpenVINO sums up a group normalisation in one pass, which for whole pictures is off by up to
         # 4e-4, and with two passes it gains nothing.
-        reading = Form(lambda: partial(_encode, pack(vae, PACKED)), is_packable)
-        drawing = Form(lambda: partial(_decode, pack(vae, PACKED)), is_packable)
+        reading, drawing = (Form(partial(_packed, vae, run), is_packable) for run in (_encode, _decode))
         self._read = Faster("the encoder", vae, encode, [reading])
         self._draw = Faster("the decoder", vae, decode, [drawing])
         self._tiled = tiled
@@ -138,6 +138,11 @@ class Autoencoder:
         if self._tiled():
             return in_tiles(work, given, cell=self.factor, encodes=encodes)
         return work(given).float()
+
+
+def _packed(vae: Any, run: Callable[[Any, Tensor], Tensor]) -> Compared:
+    packed = pack(vae, PACKED)
+    return Compared(vae, packed, partial(run, packed))
 
 
 def _encode(vae: Any, pixels: Tensor) -> Tensor:

@@ -22,15 +22,26 @@ class Cores:
 
     @contextmanager
     def split(self, threads: int) -> Iterator[None]:
-        """Give this thread its share of the cores, one of `threads`."""
+        """Give this thread its share of the cores, one of `threads`, within the block."""
         share = max(1, self.all // threads)
-        token = _shared.set((self, share))
-        torch.set_num_threads(share)  # of this thread only
+        with self._given(share, threads, (self, share)):
+            yield
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Give this thread all cores within the block, while no other one works."""
+        with self._given(self.all, 1, None):
+            yield
+
+    @contextmanager
+    def _given(self, cores: int, threads: int, shared: tuple[Cores, int] | None) -> Iterator[None]:
+        before, token = torch.get_num_threads(), _shared.set(shared)
+        torch.set_num_threads(cores)  # of this thread only
         try:
             with side_by_side(threads):
                 yield
         finally:
-            torch.set_num_threads(self.all)
+            torch.set_num_threads(before)
             _shared.reset(token)
 
 

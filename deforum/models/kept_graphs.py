@@ -29,10 +29,14 @@ ENVIRONMENT = "DEFORUM_OPENVINO"
 MOST_KEPT = 2**30
 """Bytes of graphs in the cache; those that were not used for the longest time are deleted."""
 EARLY = 8
-"""Graphs that are loaded before it is known which ones are needed: those that were used last."""
+"""Largest number of graphs that are loaded before it is known which ones are needed."""
+LAST = "last"
+"""Name of the file with the names of the graphs that the newest process used, in the order in which it needed them."""
 FEWEST_CELLS = 100
 """Latent cells of a picture from which a graph is made; with fewer, too little is gained for the seconds it takes."""
 SUFFIX = ".graph"
+NOTE = ".same"
+"""Suffix of an empty file that says that a form of a network was compared with it, and gives the same."""
 TELEMETRY = "openvino_telemetry"
 SUM = 4
 """Bytes of the checksum with which a file begins. The options of the graph follow, as a line of JSON, and the graph."""
@@ -42,7 +46,11 @@ Options = Mapping[str, Any]
 
 def is_supported() -> bool:
     """Whether OpenVINO is here, for a processor on which it was measured, and not switched off."""
-    return _named().casefold() not in ("off", "none", "0") and _is_here()
+    return not _is_off() and _is_here()
+
+
+def _is_off() -> bool:
+    return _named().casefold() in ("off", "none", "0")
 
 
 def _named() -> str:
@@ -128,11 +136,29 @@ def keep(name: str, model: Any, options: Options) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(options).encode() + b"\n" + model.export_model().getvalue()
         atomic.write(path, _sum(content) + content)
+        _use(name)
         room = MOST_KEPT
         for each in _by_use("*"):
             room -= each.stat().st_size
             if room < 0:
                 each.unlink(missing_ok=True)
+
+
+def note(name: str) -> None:
+    """Note in the cache that a form of a network gives the same, if that can be written."""
+    with contextlib.suppress(OSError, RuntimeError):
+        if not _is_off():
+            path = _folder() / (name + NOTE)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
+def is_noted(name: str) -> bool:
+    """Whether `note` was called with the name, by any process."""
+    try:
+        return not _is_off() and (_folder() / (name + NOTE)).is_file()
+    except (OSError, RuntimeError):
+        return False
 
 
 def read(name: str) -> Any:
@@ -145,8 +171,20 @@ def read(name: str) -> Any:
     model = _load(name) if early is None or early.cancel() else early.result()
     if model is not None:
         with contextlib.suppress(OSError, RuntimeError):
-            os.utime(_folder() / (name + SUFFIX))
+            _use(name)
     return model
+
+
+_used: list[str] = []
+"""Names of the graphs of the cache that this process uses."""
+
+
+def _use(name: str) -> None:
+    """Note that a graph is used: the next process begins to load it. Raises OSError and RuntimeError."""
+    os.utime(_folder() / (name + SUFFIX))
+    if name not in _used:
+        _used.append(name)
+        atomic.write(_folder() / LAST, "\n".join(_used).encode())
 
 
 _early: dict[str, Future[Any]] = {}
@@ -157,7 +195,7 @@ _begun = threading.Event()
 
 
 def load_early() -> None:
-    """Begin to load the graphs that were used last, in a thread: the first run of a process probably needs the same.
+    """Begin to load the graphs of the process before, in a thread: the first run of this one probably needs the same.
 
     Later runs have them from that one, so that nothing is done again.
     """
@@ -165,7 +203,7 @@ def load_early() -> None:
         return
     _begun.set()
     with contextlib.suppress(OSError, RuntimeError):
-        names = [path.name.removesuffix(SUFFIX) for path in reversed(_by_use("*")[:EARLY])]
+        names = (_folder() / LAST).read_text().split()[:EARLY]
         if names:
             _early.update({name: Future() for name in names})
             # Not a daemon: a process does not end within a library's loading.

@@ -11,6 +11,7 @@ kept in the user's cache, by the digest of the weights and of what else they dep
 from __future__ import annotations
 
 import hashlib
+import platform
 import sys
 import threading
 import warnings
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import torch
 from torch import nn
 
 from deforum.models import kept_graphs
+from deforum.models.branches import current
 from deforum.models.faster import Faster, Form
 from deforum.models.kept_graphs import is_supported, library
 
@@ -102,11 +104,11 @@ class Graph:
         with self._lock:
             made = self._made.get(shape)
             if made is not None:
-                kept_graphs.keep(_name(self._digest, shape), made.model, shape.options)
+                kept_graphs.keep(_name(self._digest, shape, _machine()), made.model, shape.options)
 
     def _recalled(self, shape: Shape) -> Compiled | None:
         """Return the graph for a shape from the cache."""
-        made = kept_graphs.read(_name(self._digest, shape))
+        made = kept_graphs.read(_name(self._digest, shape, _machine()))
         return None if made is None else self._add(shape, Compiled(made))
 
     def _add(self, shape: Shape, made: Compiled) -> Compiled:
@@ -118,6 +120,39 @@ class Graph:
     @cached_property
     def _digest(self) -> str:
         return digest(self._network)
+
+
+class Compared:
+    """A faster form other than a graph. That it gives the same is noted from process to process, see `faster.Kept`.
+
+    To compare a decoder with its packed form takes as long as a painted frame.
+    """
+
+    def __init__(self, network: nn.Module, form: nn.Module, run: Run) -> None:
+        """`run` is a function of tensors by `form`, which is made of `network`."""
+        self._network, self._form, self._run = network, form, run
+
+    def __call__(self, *inputs: Tensor | None) -> Any:
+        return self._run(*inputs)
+
+    def recall(self, *inputs: Tensor | None) -> bool:
+        return not current() and kept_graphs.is_noted(self._note(inputs))
+
+    def keep(self, *inputs: Tensor | None) -> None:
+        if not current():  # with adapters it is another function
+            kept_graphs.note(self._note(inputs))
+
+    def _note(self, inputs: Sequence[Tensor | None]) -> str:
+        return _name(self._digest, Shape.of(inputs), _of_torch())
+
+    @cached_property
+    def _digest(self) -> str:
+        code = "".join(map(digest, (self._network, self._form))) + _called(self._run)
+        return hashlib.blake2b(code.encode(), digest_size=16).hexdigest()
+
+
+def _called(run: Run) -> str:
+    return str(getattr(run.func if isinstance(run, partial) else run, "__qualname__", type(run).__qualname__))
 
 
 @dataclass(frozen=True)
@@ -255,9 +290,9 @@ def _code_of(kind: Any) -> tuple[str, int]:
     return f"{kind.__module__}.{kind.__qualname__}", 0 if is_torchs else zlib.crc32(Path(str(path)).read_bytes())
 
 
-def _name(network: str, shape: Shape) -> str:
-    """Return the name of a graph in the cache, by all that the graph depends on; a network is given by its digest."""
-    about = repr((VERSION, shape, *_machine())).encode()
+def _name(network: str, shape: Shape, machine: Sequence[str]) -> str:
+    """Return the name of a graph or a note in the cache, by all that it depends on; `network`: its digest."""
+    about = repr((VERSION, shape, *machine)).encode()
     return f"{network}-{hashlib.blake2b(about, digest_size=8).hexdigest()}"
 
 
@@ -265,5 +300,10 @@ def _name(network: str, shape: Shape) -> str:
 def _machine() -> tuple[str, ...]:
     """Return what a graph depends on here: the libraries, and the processor, for whose instructions it holds code."""
     openvino = library()
-    processor = kept_graphs.core().get_property("CPU", "FULL_DEVICE_NAME"), torch.backends.cpu.get_cpu_capability()
-    return openvino.get_version(), torch.__version__, *processor
+    name = kept_graphs.core().get_property("CPU", "FULL_DEVICE_NAME")
+    return openvino.get_version(), torch.__version__, name, torch.backends.cpu.get_cpu_capability()
+
+
+def _of_torch() -> tuple[str, ...]:
+    """Return what results of torch depend on here, without OpenVINO, whose import takes longer than comparing."""
+    return torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()

@@ -35,7 +35,8 @@ def common_flow(a: Image, b: Image, forward: Flow, backward: Flow) -> Flow:
     carried = blur_wide(cells, deviation)
     near = carried[2]
     smooth = torch.cat((carried[:2] / (near + LITTLE), near[None]))
-    smooth = F.interpolate(smooth[None], (height, width), mode="bilinear", align_corners=False)[0]
+    # Enlarged, that is the same as without `antialias`, for which torch rounds by its number of threads.
+    smooth = F.interpolate(smooth[None], (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
     own = ((smooth[2] - FEW) / (MOST - FEW)).clamp(0, 1) * blur(counts[None], *EDGE)[0]
     return torch.lerp(smooth[:2], forward.permute(2, 0, 1), own).permute(1, 2, 0)
 

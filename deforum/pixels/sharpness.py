@@ -74,7 +74,7 @@ def fine_detail(image: Image) -> float | torch.Tensor:
 
     That of a picture on a render device stays there, as a tensor ().
     """
-    detail = _fine(_mean_of_channels(image)[None], *FINE).square_().mean().sqrt()
+    detail = _mean(_fine(_mean_of_channels(image)[None], *FINE).square_()).sqrt()
     return float(detail) if image.device == CPU else detail
 
 
@@ -95,7 +95,7 @@ def match_detail(image: Image, wanted: float | torch.Tensor, share: float = 1) -
     # the blurred mean of the channels.
     one = _fine(_mean_of_channels(image)[None], *FINE)
     other = _fine(one, *FINE)
-    now, slope, bend = torch.stack([(one * one).mean(), (one * other).mean(), (other * other).mean()]).tolist()
+    now, slope, bend = torch.stack([_mean(one * one), _mean(one * other), _mean(other * other)]).tolist()
     if now < EVEN**2:
         return image
     target = now ** (1 - share) * wanted ** (2 * share)
@@ -151,6 +151,11 @@ def _fine(image: Image, kernel: int, sigma: float) -> Image:
         return torch.sub(image, soft, out=soft)
     np.subtract(image.detach().numpy(), soft.numpy(), out=soft.numpy())  # on one thread
     return soft
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Return the mean, (): the same on any number of threads, among which sums over a whole picture are split."""
+    return values.mean(-1).mean()
 
 
 def _mean_of_channels(image: Image) -> Mask:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,9 +18,6 @@ PIXELS = 65536  # of a strip that threads share: they hand Python's lock to each
 TORCH_ALONE = 32768
 """The most numbers for which torch asks no other threads. Those of OpenMP wait for each other, on cores that the
 encoders of pictures and films need: an operation of 0.2 ms then takes 1 to 3 ms."""
-
-
-ONE_CORE = "one core"  # name of the thread that has it
 
 
 def strips_of(height: int, width: int, device: torch.device) -> list[slice]:
@@ -44,7 +40,7 @@ def alone(work: Callable[[], T]) -> T:
     """
     import torch
 
-    if threading.current_thread().name.startswith(ONE_CORE):
+    if torch.get_num_threads() == 1:
         return work()
     as_here = torch.is_inference_mode_enabled()  # holds for a thread
 
@@ -60,7 +56,7 @@ def _one_core() -> ThreadPoolExecutor:
     import torch
 
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(1, ONE_CORE, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(1, "one core", initializer=torch.set_num_threads, initargs=(1,))
     pool.submit(torch.get_num_threads).result()
     torch.set_num_threads(threads)  # the number last set by any thread is what new threads begin with
     return pool

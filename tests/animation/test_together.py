@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from deforum import frames, load
 from deforum.animation.loop import show
-from deforum.animation.painter import Painting
+from deforum.animation.painter import Painting, each
 from deforum.animation.stages import Stages
 from deforum.animation.together import Meeting, Request, Together, batches
+from deforum.behind import behind
 from deforum.diffusion.faults import RenderError
 from deforum.models.kept import KeptModels
 from deforum.models.kept_graphs import is_supported
@@ -102,6 +103,32 @@ def test_in_16_bits_each_picture_is_bit_for_bit_that_of_its_own_run() -> None:
     made = together.run([partial(pictures, run, models, together.join) for run in runs])
     for one, future in zip(alone, made, strict=True):
         assert future is not None and np.array_equal(future.result(0), one)
+
+
+def test_each_has_a_share_of_the_cores_for_all_that_it_does() -> None:
+    """Its finishing too, which is in a thread of its own."""
+    torch.set_num_threads(4)
+    together, between, behind_it = Together(2), set[int](), set[int]()
+
+    def finish(frame: Frame, image: Image) -> Callable[[], Image]:
+        def work() -> Image:
+            behind_it.add(torch.get_num_threads())
+            return image
+
+        return work
+
+    def animate() -> None:
+        with behind(finish, lambda frame, image: None, lambda frame: None) as show_next:
+            for _ in range(3):
+                [picture] = together._paint(Request(each(lambda init, frame: grey(1)), [grey(0)], [frame()], None))
+                between.add(torch.get_num_threads())
+                show_next(frame(), picture)
+
+    for future in together.run([animate, animate]):
+        assert future is not None
+        future.result()
+    assert between == behind_it == {2}
+    assert torch.get_num_threads() == 4
 
 
 # --- how they meet, with painters that are functions ------------------------------------------------------------------

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from deforum.models import kept_graphs, open_vino
+from deforum.models.faster import Faster, Form
 from deforum.models.kept_graphs import is_supported
-from deforum.models.open_vino import Graph, digest, side_by_side
+from deforum.models.open_vino import Compared, Graph, digest, side_by_side
 from tests.helpers import ROOT
 
 Tensor = torch.Tensor
@@ -45,6 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(kept_graphs.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kept_graphs, "_early", {})
+    monkeypatch.setattr(kept_graphs, "_used", [])
     return tmp_path / "deforum" / "graphs"
 
 
@@ -95,7 +97,7 @@ def test_a_graph_is_kept_for_the_next_process(cache: Path, request: pytest.Fixtu
     run = Graph(net, net)
     assert not run.recall(x, None)
     run(x, None)
-    assert not list(cache.glob("*"))  # not before its results were compared
+    assert not list(cache.glob("*.graph"))  # not before its results were compared
     run.keep(x, None)
     request.getfixturevalue("no_making")
     again = Graph(Net(), net)
@@ -111,7 +113,7 @@ def test_a_damaged_graph_is_made_anew(cache: Path, damage: Any) -> None:
     run = Graph(net, net)
     run(x, None)
     run.keep(x, None)
-    (file,) = cache.glob("*")
+    (file,) = cache.glob("*.graph")
     file.write_bytes(damage(file.read_bytes()))
     again = Graph(net, net)
     assert not again.recall(x, None)
@@ -151,33 +153,36 @@ def test_the_graphs_that_were_not_used_for_long_go(cache: Path, monkeypatch: pyt
     for age, size in enumerate(sizes):
         run(seen(1, size, size), None)
         run.keep(seen(1, size, size), None)
-        newest = max(cache.glob("*"), key=lambda file: file.stat().st_mtime)
+        newest = max(cache.glob("*.graph"), key=lambda file: file.stat().st_mtime)
         os.utime(newest, (1000 + age, 1000 + age))
     assert Graph(net, net).recall(seen(1, 8, 8), None)  # used: now the newest
-    monkeypatch.setattr(kept_graphs, "MOST_KEPT", 100 + sum(file.stat().st_size for file in cache.glob("*")))
+    monkeypatch.setattr(kept_graphs, "MOST_KEPT", 100 + sum(file.stat().st_size for file in cache.glob("*.graph")))
     run(seen(1, 11, 11), None)
     run.keep(seen(1, 11, 11), None)
     there = [size for size in (*sizes, 11) if Graph(net, net).recall(seen(1, size, size), None)]
     assert there == [8, 10, 11]
 
 
-def test_graphs_that_were_used_last_are_loaded_early_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_of_the_process_before_are_loaded_early_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, sizes = Net(), (8, 9, 10)
     run = Graph(net, net)
-    for size in sizes:
+    for size in (11, *sizes):
         run(seen(1, size, size), None)
         run.keep(seen(1, size, size), None)
+    monkeypatch.setattr(kept_graphs, "_used", [])  # another process
+    run = Graph(net, net)
+    assert all(run.recall(seen(1, size, size), None) for size in sizes)
     monkeypatch.setattr(kept_graphs, "EARLY", 2)
     monkeypatch.setattr(kept_graphs, "_begun", threading.Event())
-    kept_graphs.load_early()
+    kept_graphs.load_early()  # those that are needed first
     assert len(kept_graphs._early) == 2
     assert all(future.result() is not None for future in kept_graphs._early.values())
     monkeypatch.setattr(kept_graphs, "_load", lambda name: None)
     again = Graph(net, net)
-    assert [again.recall(seen(1, size, size), None) for size in sizes] == [False, True, True]
+    assert [again.recall(seen(1, size, size), None) for size in sizes] == [True, True, False]
     kept_graphs.load_early()
     assert not kept_graphs._early  # the runs of a sweep have the graphs of the first one
-    same(again, net, seen(1, 10, 10), None)
+    same(again, net, seen(1, 9, 9), None)
 
 
 def test_a_graph_that_is_asked_for_does_not_wait_for_others(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +243,52 @@ def test_early_loading_ends_where_another_graph_is_asked_for(cache: Path, monkey
     assert again.recall(seen(1, 10, 10), None)  # loaded now
 
 
+class Other(nn.Module):
+    """A faster form of `Net`, off by an error."""
+
+    def __init__(self, net: Net, error: float) -> None:
+        super().__init__()
+        self.net, self.error = net, error
+
+    def forward(self, x: Tensor, added: Tensor | None) -> tuple[Tensor, ...]:
+        return tuple(each + self.error for each in self.net(x, added))
+
+
+def plain_calls(net: Net, x: Tensor, error: float = 0.0) -> int:
+    """Call a network in a new process, so to say; return how often it was called in its plain form."""
+    calls = [0]
+
+    def plain(*inputs: Tensor | None) -> Any:
+        calls[0] += 1
+        return net(*inputs)
+
+    other = Other(net, error)
+    run = Faster("the net", net, plain, [Form(lambda: Compared(net, other, other), lambda net: True)])
+    assert torch.allclose(run(x, None)[0], net(x, None)[0], atol=1e-5)
+    return calls[0]
+
+
+def test_a_comparison_is_noted_for_the_next_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.inference_mode(False):
+        net, other = Net(), Net()
+    other.conv.weight.data[0, 0, 0, 0] += 1
+    x = seen(1, 8, 8)
+    assert [plain_calls(net, x) for _ in range(2)] == [1, 0]
+    assert [plain_calls(net, seen(1, 8, 9)) for _ in range(2)] == [1, 0]
+    assert plain_calls(other, x) == 1  # other weights
+    assert plain_calls(net, x, error=1e-7) == 1  # another form
+    with side_by_side(2):
+        assert plain_calls(net, x) == 1
+    monkeypatch.setenv(kept_graphs.ENVIRONMENT, "off")
+    assert [plain_calls(net, x) for _ in range(2)] == [1, 1]
+
+
+def test_a_form_that_differs_is_compared_again() -> None:
+    with torch.inference_mode(False):
+        net = Net()
+    assert [plain_calls(net, seen(1, 8, 8), error=0.1) for _ in range(2)] == [2, 2]
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -269,7 +320,7 @@ def test_the_cache_can_be_elsewhere_and_all_of_it_off(tmp_path: Path, monkeypatc
     run = Graph(net, net)
     run(x, None)
     run.keep(x, None)
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 1 and is_supported()
+    assert len(list((tmp_path / "elsewhere").glob("*.graph"))) == 1 and is_supported()
     monkeypatch.setenv(kept_graphs.ENVIRONMENT, "off")
     assert not is_supported()
 

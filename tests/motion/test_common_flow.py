@@ -59,3 +59,15 @@ def test_small_pictures(size: tuple[int, int]) -> None:
     height, width = size
     flow = motion(waves(size=48)[:, :height, :width].contiguous(), waves(size=48)[:, :height, :width].contiguous())
     assert flow.shape == (height, width, 2) and flow.abs().max() < 0.5
+
+
+def test_it_is_the_same_on_any_number_of_threads() -> None:
+    before, made = torch.get_num_threads(), []
+    a, b = (torch.nn.functional.interpolate(each[None], 256)[0] for each in (moved_by(0, 0), moved_by(4, -3)))
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(motion(a, b))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*made)
