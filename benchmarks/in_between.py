@@ -8,7 +8,8 @@ it, and plain layers with thin bars. `--clip` takes films, of which every second
 `--films` are rendered films, animated pictures too, of which every second is. Moving places are those where the true
 frame differs from one of its neighbours by more than 10 levels. In films of a model most of that is painted anew in
 each frame, which nothing can foresee: there the mean of both neighbours has the least error, but is soft. So a fade is
-measured also with its detail sharpened as that of the in-between is.
+measured also with its detail sharpened as that of the in-between is. `--bound` adds what flow could reach at all: the mean of
+both neighbours, each moved by flow that was found with the true frame, which no interpolation knows.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.flow_cadence import DISCS, World
+from deforum.flow import FlowModel
 from deforum.flow.dense import both_ways
 from deforum.interpolation import load_interpolator, resolve_interpolator
 from deforum.interpolation.by_flow import ByFlow, as_sharp, meet
 from deforum.interpolation.match import match
+from deforum.interpolation.reading import moved
 from deforum.models.process import settle_process
 from deforum.pixels.image import CPU, Image, from_array, from_bytes, to_array, to_bytes
 
@@ -108,6 +111,12 @@ def sharpness(image: Image) -> float:
     return float(gray.diff(dim=0).square().mean() + gray.diff(dim=1).square().mean())
 
 
+def bound(model: FlowModel, first: Image, true: Image, last: Image) -> Image:
+    """Return the mean of both neighbours, each moved to where the true frame shows the same."""
+    seen = [moved(to_array(image), match(model, true, image)[0].flow) for image in (first, last)]
+    return from_array(np.asarray((seen[0] + seen[1]) / 2, np.float32))
+
+
 def measure_speed(engine: ByFlow, size: int) -> None:
     world = World(size, DISCS)
     first, last = world(10), world(13)
@@ -132,6 +141,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, nargs="*", default=[])
     parser.add_argument("--films", type=Path, nargs="*", default=[])
     parser.add_argument("--sheet", type=Path, help="picture of a fade, ours, and the truth, for the first of each kind")
+    parser.add_argument("--bound", action="store_true", help="also with flow that knows the true frame")
     parser.add_argument("--size", type=int, default=256, help="of the scenes that are drawn, px")
     parser.add_argument("--speed", action="store_true", help="measure the time at 512x512 alone")
     asked = parser.parse_args()
@@ -157,16 +167,18 @@ def main() -> None:
             rows.append(cv2.resize(row, (1536, 1536 * row.shape[0] // row.shape[1])))
         half = np.full(first.shape[1:], 0.5, np.float32)
         sharp_fade = from_array(as_sharp(*map(to_array, (fade, first, last)), half))
-        errors = (psnr(image, true, moving) for image in (made, fade, sharp_fade))
+        best = bound(engine.model, first, true, last) if asked.bound else made
+        errors = (psnr(image, true, moving) for image in (made, fade, sharp_fade, best))
         found.setdefault(name, []).append((*errors, sharpness(made), sharpness(fade), sharpness(true)))
     for name, each in found.items():
-        ours, faded, fade_as_sharp, sharp, soft, true_sharp = (
+        ours, faded, fade_as_sharp, most, sharp, soft, true_sharp = (
             statistics.mean(column) for column in zip(*each, strict=True)
         )
         print(
             f"{name}: {ours:.1f} dB at moving places, a fade {faded:.1f}: {ours - faded:+.1f} dB "
             f"(target: {BETTER_DB:+g}), one as sharp {fade_as_sharp:.1f}: {ours - fade_as_sharp:+.1f} dB; sharpness "
             f"{sharp / true_sharp:.2f} of the true frame's, the fade {soft / true_sharp:.2f}"
+            + (f"; bound {most - faded:+.1f} dB" if asked.bound else "")
         )
     if asked.sheet:
         cv2.imwrite(str(asked.sheet), np.vstack(rows)[..., ::-1])

@@ -31,7 +31,11 @@ from training.linear_pair import PATCH, to_float
 Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 NEAREST = 2.2  # largest enlargement of the first view
-SPREAD = {"zoom": 0.012, "angle": 0.6, "shift": 1.5}  # standard deviations of a step: of log zoom, degrees, px
+TURNED = 15.0  # standard deviation of the angle of half of the first views, degrees: a camera that turns goes on
+LEVEL = 1.5  # that of the other half
+# Standard deviations of a step: of log zoom, of the angle in degrees, of the shift in px, and of a shear, as where a
+# camera goes sideways over a floor
+SPREAD = {"zoom": 0.012, "angle": 0.8, "shift": 1.5, "shear": 0.01}
 COMMON_ZOOM = 0.008  # mean of log zoom: cameras go forward more often than back
 TILT = 6e-5  # standard deviation of the perspective part of a step, per px, as where a floor comes nearer
 
@@ -49,7 +53,8 @@ def first_view(size: int, rng: np.random.Generator) -> Matrix:
     zoom = float(np.exp(rng.uniform(0.05, np.log(NEAREST))))
     room = (zoom - 1) * (size - 1) / 2
     x, y = rng.uniform(-room, room, 2)
-    return about_centre(size, zoom, float(rng.normal(0, 1.5)), (float(x), float(y)))
+    angle = float(rng.normal(0, TURNED if rng.random() < 0.5 else LEVEL))
+    return about_centre(size, zoom, angle, (float(x), float(y)))
 
 
 def step_of_camera(size: int, rng: np.random.Generator) -> Matrix:
@@ -59,6 +64,7 @@ def step_of_camera(size: int, rng: np.random.Generator) -> Matrix:
     step = about_centre(size, zoom, float(rng.normal(0, SPREAD["angle"])), (float(x), float(y)))
     tilt, middle = np.eye(3), np.eye(3)
     tilt[2, :2] = rng.normal(0, TILT, 2)
+    tilt[0, 1] = rng.normal(0, SPREAD["shear"])
     middle[:2, 2] = (size - 1) / 2
     tilted: Matrix = middle @ tilt @ np.linalg.inv(middle) @ step
     return tilted
@@ -105,7 +111,7 @@ def make_pairs(data: Path, count: int, seed: int = 6, workers: int = 1) -> None:
     path = data / "train" / "pictures.npy"
     drawn, vae = len(np.load(path, mmap_mode="r")), load(data)
     index = np.random.default_rng(seed).choice(drawn, min(count, drawn), replace=False)
-    jobs = [(path, part.tolist(), seed) for part in np.array_split(index, -(-len(index) // 32))]
+    jobs = [(path, part.tolist(), seed) for part in np.array_split(index, -(-len(index) // 8))]
     latents: tuple[list[NDArray[np.float16]], ...] = ([], [])
     places: list[NDArray[np.int16]] = []
     with ExitStack() as exits:
@@ -118,7 +124,7 @@ def make_pairs(data: Path, count: int, seed: int = 6, workers: int = 1) -> None:
                 with device.bfloat16():
                     kept.append(encode(vae, to_float(pictures)).cpu().numpy().astype(np.float16))
             places.append(moved)
-            if len(places) % 16 == 0:
+            if len(places) % 64 == 0:
                 print(f"{sum(map(len, places))} of {len(index)} motion pairs", flush=True)
     first, second = map(np.concatenate, latents)
     np.savez(data / "train" / "motion.npz", index=index, first=first, second=second, places=np.concatenate(places))

@@ -373,7 +373,7 @@ def test_the_command_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["forecast", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("quickstart.yaml") and lines[1] == "  8 frames, 0.7 s; 8 are painted"
-    assert any("prompts: the keyframes 40, 76 lie behind" in line for line in lines)
+    assert any("prompts: the keyframes 38, 72 lie behind" in line for line in lines)
     assert cli.main(["forecast", *words, "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out.splitlines()[-1])["forecasts"]
     assert told["paintings"] == 8 and told["status"] == 0 and len(told["speed"]) == 8
