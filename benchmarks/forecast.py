@@ -367,7 +367,7 @@ def main() -> None:
         width, height = settings.width or 512, settings.height or 512
         scale = min(args.side / min(width, height), 1)
         sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
-        overrides = ["model=embedded", "post=[]", *sides, *([f"cadence={args.cadence}"] if args.cadence else [])]
+        overrides = ["model=embedded", *sides, *([f"cadence={args.cadence}"] if args.cadence else [])]
         name = f"{path.stem.removeprefix('studio-')[:24]:24} {settings.animation_mode[:6]:6} {settings.profile:9}"
         try:
             if not args.no_time:
