@@ -201,18 +201,19 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     # On the way to a painted frame depth is estimated once, at its beginning; where that fades in, in each frame.
     between = IN_BETWEEN.of(size) + moved if on_time else FADED.of(size) + moved + looked
     met = MEETING.of(size) if on_time and FLOW_CADENCE.is_on(settings) else 0
-    painting = Painting(prepared)
-    found, before = np.full(len(frames), between), -1
-    for key in timeline.keys:
-        if key in frames:
-            painted = PAINTED.of(size) + gained + painting.at(key)
-            found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + looked
-            if key > before + 1:
-                found[key - frames.start] += met
-        before = key
+    found, keys = np.full(len(frames), between), np.array([-1, *timeline.keys])
+    follows_others = np.diff(keys) > 1
+    shown = (keys[1:] >= frames.start) & (keys[1:] < frames.stop)
+    keys, follows_others = keys[1:][shown], follows_others[shown]
+    painted = PAINTED.of(size) + gained + Painting(prepared).seconds(keys)
+    found[keys - frames.start] = painted * (1 + settings.diffusion_redo) + moved + looked + met * follows_others
     if settings.finishes:
         found += FINISHED[settings.finish_look != "plain"].of(size)
     return found
+
+
+COUNTED = ("steps", "cfg_scale", "pag_scale", "hires_scale", "hires_steps", "hires_strength")
+"""Parameters that change how often, and for which size, the network is evaluated; besides the strength."""
 
 
 class Painting:
@@ -229,7 +230,19 @@ class Painting:
         self._units = prepared.found.get("control units") or ()
         self._networks = settings.model == "embedded" and not renders_on_gpu(settings.device)
 
-    def at(self, key: int) -> float:
+    def seconds(self, keys: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Return the seconds of painted frames: (N,) for `keys` (N,)."""
+        timeline = self._prepared.timeline
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(timeline.samplers))}
+        values = np.array([
+            self._strength, np.arange(len(timeline)) == timeline.first, [numbers[name] for name in timeline.samplers],
+            *(getattr(timeline.curves, name) for name in (*COUNTED, *FREE_U)), *(unit.weight for unit in self._units),
+        ])[:, keys]  # fmt: skip
+        varying = values[(values != values[:, :1]).any(axis=1)]
+        _, firsts, which = np.unique(varying, axis=1, return_index=True, return_inverse=True)
+        return np.array([self._at(int(key)) for key in keys[firsts]])[which.reshape(-1)]
+
+    def _at(self, key: int) -> float:
         """Return the seconds of a painted frame."""
         from deforum.animation.sizes import first_size
 
