@@ -39,6 +39,8 @@ FARTHEST = 2.0
 """Depth of the farthest things of the slab."""
 MOST_HIDDEN = 0.5
 """Share of a frame that holes take at most."""
+OF_SHAPES = 0.85
+"""Share of the kernel's own motion, which is that of a ramp, by which waves of 11 px are moved, as in pictures."""
 TRIED = 32
 """Frames by which the difference between seeds is foreseen."""
 AT_ONCE = 64
@@ -158,11 +160,11 @@ def is_sampled_each_time(settings: Settings, timeline: Timeline) -> bool:
 def as_sampled(shift: Array) -> Array:
     """Return how far bicubic sampling moves a picture for shifts (...) px along an axis.
 
-    The kernel of OpenCV and of torch, with a = -0.75, moves soft shapes a little too far for shifts below half a pixel,
-    by up to 0.048 px, and not far enough above. In slow motion that is a quarter of it.
+    The kernel of OpenCV and of torch, with a = -0.75, moves shapes too far for shifts below half a pixel, by up to
+    0.048 px, and not far enough above. In slow motion that is a quarter of it.
     """
     part = shift - np.floor(shift)
-    return np.asarray(shift + part * (1 - part) * (1 - 2 * part) / 2)
+    return np.asarray(shift + OF_SHAPES * part * (1 - part) * (1 - 2 * part) / 2)
 
 
 def mean_length(shift: Array, cover: Array) -> Array:
