@@ -10,7 +10,8 @@ Time: each file is rendered twice at a small size. "first" is a short run, as th
 networks are made, and the forecast has only the table of `deforum.needs`. "probed" is a longer one, foreseen from what
 the short one noted; "table" is its forecast without that. `--again` repeats the short run before it, so that graphs
 are made in none of the runs that are noted last. Measured is the whole call of `render`, from checking the settings to
-the film. To be measured on a machine with nothing else to do.
+the film and the steps behind it, which many of Deforum's files have. To be measured on a machine with nothing else to
+do.
 
 Motion: "flow" is measured in pictures. While the file is rendered, each frame's motion also moves a picture of noise,
 and the optical flow (DIS) between the two pictures is averaged over what both show. Rendered frames themselves would
@@ -367,7 +368,7 @@ def main() -> None:
         width, height = settings.width or 512, settings.height or 512
         scale = min(args.side / min(width, height), 1)
         sides = (f"{name}={round(side * scale / 8) * 8}" for name, side in (("W", width), ("H", height)))
-        overrides = ["model=embedded", "post=[]", *sides, *([f"cadence={args.cadence}"] if args.cadence else [])]
+        overrides = ["model=embedded", *sides, *([f"cadence={args.cadence}"] if args.cadence else [])]
         name = f"{path.stem.removeprefix('studio-')[:24]:24} {settings.animation_mode[:6]:6} {settings.profile:9}"
         try:
             if not args.no_time:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,7 +45,8 @@ from deforum.output.run import Run
 from deforum.output.run_folder import RunFolder
 from deforum.paths import stays_inside
 from deforum.post.behind import make_behind
-from deforum.probe import Watch
+from deforum.post.record import POST_FOLDER
+from deforum.probe import Watch, keep_behind
 from deforum.profiling import TRACE_FILE, Recorder, each, frame_done, is_recording, recording
 from deforum.reports import tabulate
 from deforum.settings.options import Settings
@@ -145,9 +147,12 @@ def with_steps(
     Frames that are to be deleted go once the steps are made.
     """
     deleted = run.record.frames_deleted
+    is_new, began = not (run.folder / POST_FOLDER).exists(), time.monotonic()
     made = make_behind(
         run.folder, settings, result, tell=tell, stop=stop, models=models, frames_deleted=deleted
     )  # fmt: skip
+    if is_new and not made.stopped and not deleted:
+        keep_behind(settings, len(run.record.frames), time.monotonic() - began)
     if (
         settings.chains
         and not made.stopped

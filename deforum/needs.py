@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from deforum.build import Prepared
 from deforum.features import motion_gain
-from deforum.features.table import starts_from_picture
+from deforum.features.fitting import FREE_U
+from deforum.features.table import FLOW_CADENCE, starts_from_picture
 from deforum.models import kept_graphs
 from deforum.models.machine import renders_on_gpu, total_memory
 from deforum.settings.options import Settings
@@ -31,18 +32,27 @@ class Cost:
         return self.each + self.pixel * size
 
 
-# Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160
-# and 256 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
+# Measured with the embedded model in float32, its UNet as a graph of OpenVINO, on 2 cores of an AMD EPYC server at 160,
+# 256 and 384 px by `python -m benchmarks.needs`; at 512 px by the times of the networks alone.
 PAINTED = Cost(0.03, 1.2e-6)
 """A diffused frame besides its steps: encoding, decoding, moving, writing."""
 GAINED = 0.02
 """Seconds of a painted frame for the gain of its motion."""
 STEP = Cost(0.006, 0.19e-6)
-IN_BETWEEN = Cost(0.02, 0.27e-6)
-MOVED_DEEP = Cost(0.0075, 0.2e-6)
-"""In 3D, each frame besides."""
-DEPTH = Cost(0.01, 0.1e-6)
-"""A look of the embedded depth model, with what places it in space."""
+"""A step in which the network is evaluated for two rows, the prompt and the negative one; what it takes for each pixel
+grows with the rows."""
+BY_TORCH = 0.0155
+"""Seconds of a step more where the embedded network is not run as a graph."""
+IN_BETWEEN = Cost(0.01, 0.265e-6)
+"""A frame between two painted ones, mixed of both."""
+MEETING = Cost(0.0, 0.4e-6)
+"""The flow from one painted frame to the next one, which in-betweens follow."""
+FADED = Cost(0.003, 0.03e-6)
+"""A frame of Deforum's cadence in which a painted one fades in."""
+MOVED_DEEP, MOVED_SLAB = Cost(0.0075, 0.2e-6), Cost(0.003, 0.05e-6)
+"""In 3D, each frame besides; with Deforum's camera."""
+DEPTH, DEPTH_OF_SLAB = Cost(0.01, 0.02e-6), Cost(0.004, 0.03e-6)
+"""A look of the embedded depth model, with what places it in space; for Deforum's camera."""
 CONTROLLED = 0.4
 """Time of a control unit's network in a step, in steps."""
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
@@ -59,7 +69,23 @@ CELL = 16
 CHECKING = 0.3
 """Seconds of checking the settings before models are loaded."""
 EDITION = sha256(
-    repr((PAINTED, GAINED, STEP, IN_BETWEEN, MOVED_DEEP, DEPTH, FINISHED, CONTROLLED)).encode()
+    repr(
+        (
+            PAINTED,
+            GAINED,
+            STEP,
+            BY_TORCH,
+            IN_BETWEEN,
+            MEETING,
+            FADED,
+            MOVED_DEEP,
+            MOVED_SLAB,
+            DEPTH,
+            DEPTH_OF_SLAB,
+            FINISHED,
+            CONTROLLED,
+        )
+    ).encode()
 ).hexdigest()[:8]
 """Changes with the table: what was measured against another one tells nothing."""
 BYTES_PER_FINISHED = 300, 360
@@ -135,12 +161,17 @@ def making_on_two_cores(prepared: Prepared) -> float:
     """Return about how many seconds graphs take where none is in the cache, with the embedded model on 2 cores."""
     settings = prepared.settings
     width, height = settings.size
-    cells = -(-width // CELL) * -(-height // CELL)
-    if cells < kept_graphs.FEWEST_CELLS or not kept_graphs.is_supported() or not kept_graphs.is_empty():
+    if not has_graphs(width, height) or not kept_graphs.is_empty():
         return 0.0
     shapes = 2 if settings.moves_grid else 1  # the moving grid has a margin
     units = len(prepared.found.get("control units") or ())
     return shapes * (MAKING + MAKING_CONTROLLED * units) + (MAKING_DEEP if sees_depth(settings) else 0)
+
+
+def has_graphs(width: int, height: int) -> bool:
+    """Whether the embedded model's networks are run as graphs for frames of a size, on a processor."""
+    cells = -(-width // CELL) * -(-height // CELL)
+    return cells >= kept_graphs.FEWEST_CELLS and kept_graphs.is_supported()
 
 
 def sees_depth(settings: Settings) -> bool:
@@ -160,35 +191,94 @@ def work(prepared: Prepared, frames: range | None = None) -> NDArray[np.float64]
     With other models, larger frames and on graphics cards it tells which runs take longer, and by how much. `frames`
     are those that are rendered of the timeline; by default all from the first one on.
     """
-    from deforum.diffusion.sampling.steps import count_steps
-
     settings, timeline = prepared.settings, prepared.timeline
     frames = range(timeline.first, len(timeline)) if frames is None else frames
     width, height = settings.size
-    size, profile = width * height, PROFILES[settings.profile]
-    deep, looks = settings.mode.has_depth, sees_depth(settings)
-    # Depth that is carried along is estimated once for each painted frame.
-    moved = MOVED_DEEP.of(size) * deep
+    size, profile, on_time = width * height, PROFILES[settings.profile], timeline.on_time
+    moved = (MOVED_DEEP if profile.physical_camera else MOVED_SLAB).of(size) * settings.mode.has_depth
+    looked = (DEPTH if profile.depth_steady else DEPTH_OF_SLAB).of(size) * sees_depth(settings)
     gained = GAINED if motion_gain.is_on(settings) else 0
-    between = IN_BETWEEN.of(size) + moved + DEPTH.of(size) * (looks and not profile.depth_steady)
-    found = np.full(len(frames), between)
-    curves, starts = timeline.curves, starts_from_picture(settings)
-    # All steps are run that any pixel needs: with disocclusion: repaint those that come into view.
-    kept = np.minimum(curves.strength, curves.disocclusion_strength) if repaints(settings) else curves.strength
-    for key in timeline.keys:
-        if key not in frames:
-            continue
-        # From noise alone all steps run.
-        begins = key == timeline.first and not starts
-        from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
-        steps = int(curves.steps[key] + 1e-6)
-        run = count_steps(steps, None if from_noise else float(kept[key]), exact=profile.exact_step_count)
-        units = sum(unit.weight[key] != 0 for unit in prepared.found.get("control units") or ())
-        painted = PAINTED.of(size) + gained + run * STEP.of(size) * (1 + CONTROLLED * units)
-        found[key - frames.start] = painted * (1 + settings.diffusion_redo) + moved + DEPTH.of(size) * looks
+    # On the way to a painted frame depth is estimated once, at its beginning; where that fades in, in each frame.
+    between = IN_BETWEEN.of(size) + moved if on_time else FADED.of(size) + moved + looked
+    met = MEETING.of(size) if on_time and FLOW_CADENCE.is_on(settings) else 0
+    found, keys = np.full(len(frames), between), np.array([-1, *timeline.keys])
+    follows_others = np.diff(keys) > 1
+    shown = (keys[1:] >= frames.start) & (keys[1:] < frames.stop)
+    keys, follows_others = keys[1:][shown], follows_others[shown]
+    painted = PAINTED.of(size) + gained + Painting(prepared).seconds(keys)
+    found[keys - frames.start] = painted * (1 + settings.diffusion_redo) + moved + looked + met * follows_others
     if settings.finishes:
         found += FINISHED[settings.finish_look != "plain"].of(size)
     return found
+
+
+COUNTED = ("steps", "cfg_scale", "pag_scale", "hires_scale", "hires_steps", "hires_strength")
+"""Parameters that change how often, and for which size, the network is evaluated; besides the strength."""
+
+
+class Painting:
+    """What the steps of frames take, and of those that are painted small first (hires_scale) that first pass."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        settings, curves = prepared.settings, prepared.timeline.curves
+        self._prepared, self._profile = prepared, PROFILES[settings.profile]
+        # All steps are run that any pixel needs: with disocclusion: repaint those that come into view.
+        self._strength = (
+            np.minimum(curves.strength, curves.disocclusion_strength) if repaints(settings) else curves.strength
+        )
+        self._begins_from_noise = not starts_from_picture(settings)
+        self._units = prepared.found.get("control units") or ()
+        self._networks = settings.model == "embedded" and not renders_on_gpu(settings.device)
+
+    def seconds(self, keys: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Return the seconds of painted frames: (N,) for `keys` (N,)."""
+        timeline = self._prepared.timeline
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(timeline.samplers))}
+        values = np.array([
+            self._strength, np.arange(len(timeline)) == timeline.first, [numbers[name] for name in timeline.samplers],
+            *(getattr(timeline.curves, name) for name in (*COUNTED, *FREE_U)), *(unit.weight for unit in self._units),
+        ])[:, keys]  # fmt: skip
+        varying = values[(values != values[:, :1]).any(axis=1)]
+        _, firsts, which = np.unique(varying, axis=1, return_index=True, return_inverse=True)
+        return np.array([self._at(int(key)) for key in keys[firsts]])[which.reshape(-1)]
+
+    def _at(self, key: int) -> float:
+        """Return the seconds of a painted frame."""
+        from deforum.animation.sizes import first_size
+
+        settings, timeline = self._prepared.settings, self._prepared.timeline
+        curves, (width, height) = timeline.curves, settings.size
+        # From noise alone all steps run.
+        begins = key == timeline.first and self._begins_from_noise
+        from_noise = not settings.mode.reads_clip and (not settings.mode.goes_on or begins)
+        steps, kept = curves.steps[key], None if from_noise else float(self._strength[key])
+        small = first_size(curves.hires_scale[key], width, height)
+        if small is None:
+            return self._steps(key, steps, kept, width, height)
+        again = curves.hires_steps[key] if curves.hires_steps[key] >= 1 else steps
+        first = PAINTED.of(small[0] * small[1]) + self._steps(key, steps, kept, *small)
+        return first + self._steps(key, again, float(curves.hires_strength[key]), width, height)
+
+    def _steps(self, key: int, steps: float, kept: float | None, width: int, height: int) -> float:
+        """Return the seconds of the steps of one pass over a picture, of which `kept` is kept; None: from noise."""
+        from deforum.diffusion.sampling.samplers import find_sampler
+        from deforum.diffusion.sampling.steps import count_steps
+
+        curves, sampler = self._prepared.timeline.curves, find_sampler(self._prepared.timeline.samplers[key])
+        count = count_steps(int(steps + 1e-6), kept, exact=self._profile.exact_step_count, timesteps=sampler.timesteps)
+        count += (count - 1) * sampler.twice
+        cfg, is_perturbed = curves.cfg_scale[key] * sampler.cfg_share, curves.pag_scale[key] != 0
+        rows = 1 + (abs(cfg - 1) > 1e-6 or sampler.cfg_pp) + is_perturbed
+        seconds = STEP.each + STEP.pixel * width * height * rows / 2
+        if self._networks and (is_perturbed or self._is_free(key) or not has_graphs(width, height)):
+            seconds += BY_TORCH
+        units = sum(unit.weight[key] != 0 for unit in self._units)
+        return float(count * seconds * (1 + CONTROLLED * units))
+
+    def _is_free(self, key: int) -> bool:
+        """Whether FreeU changes the network."""
+        curves = self._prepared.timeline.curves
+        return any(getattr(curves, name)[key] != 1 for name in FREE_U)
 
 
 def gigabytes(count: int) -> str:

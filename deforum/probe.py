@@ -20,24 +20,26 @@ from typing import Any
 
 import numpy as np
 
-from deforum import atomic
+from deforum import atomic, needs_behind
 from deforum.build import Prepared
 from deforum.features.table import switched_on
 from deforum.models import kept_graphs
 from deforum.models.machine import peak_memory, renders_on_gpu
-from deforum.needs import EDITION, work
+from deforum.needs import CHECKING, EDITION, is_in_table, start_on_two_cores, work
 from deforum.paths import cache_folder
+from deforum.settings.options import Settings
 
 ENVIRONMENT = "DEFORUM_PROBE"
 """Environment variable: the path of the file, or off, with which nothing is read or kept."""
 KEPT, RUNS = 300, 3
 """Kinds of runs in the file, and runs of each kind."""
 FEWEST = 3
-"""Painted frames, or batches, of a run from which it tells something: the first two belong to its start."""
+"""Painted frames, or batches, from which a run tells what further ones take: the first two belong to its start."""
 LOADING = 0.15
 """Seconds of loading a graph from the cache, for each second of making it."""
 SLOWEST = 1.5
-"""Times the median of a run's frames; what a frame takes beyond that was a pause, or another program."""
+"""Times the median of a run's frames; one that takes longer waited for another program, or the computer slept. It
+counts as a usual one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Measured:
     memory: int
     """Bytes at most; 0 where that is not known."""
     frames: int
+    spans: int = 0
+    """Painted frames, or batches, whose times alone are in `ratio`. 0: too few were painted to tell their time from
+    that of the start. With the embedded model all is taken to be as many times slower than in the table."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,6 @@ class Expected:
 def kind_of(prepared: Prepared) -> Kind:
     """Return the kind of a run."""
     settings = prepared.settings
-    device = "gpu" if renders_on_gpu(settings.device) else "cpu"
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    machine = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores, {device}, {threads or 'all'} threads"
-    machine += f", table {EDITION}"
     path = prepared.model.path
     model = hashlib.sha256(f"{settings.model} {path} {settings.vae.text}".encode()).hexdigest()[:16]
     own = [feature.name for feature in switched_on(settings)]
@@ -112,7 +113,14 @@ def kind_of(prepared: Prepared) -> Kind:
     own += sorted(set(prepared.timeline.samplers))
     width, height = settings.size
     mode = f"{settings.animation_mode}, {'each' if prepared.timeline.cadence == 1 else 'in-betweens'}"
-    return Kind(machine, model, width, height, mode, ", ".join(own))
+    return Kind(_machine(settings, EDITION), model, width, height, mode, ", ".join(own))
+
+
+def _machine(settings: Settings, edition: str) -> str:
+    device = "gpu" if renders_on_gpu(settings.device) else "cpu"
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    machine = f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores, {device}, {threads or 'all'} threads"
+    return f"{machine}, table {edition}"
 
 
 Known = list[tuple[Kind, tuple[Measured, ...]]]
@@ -125,11 +133,42 @@ def expect(prepared: Prepared) -> Expected | None:
     if best is None or kind.likeness(best[0]) == 0:
         return None
     is_exact, runs = best[0] == kind, best[1]
+    runs = tuple(run for run in runs if run.spans) or runs
     ratio = statistics.median(run.ratio for run in runs)
     # The start of a run that makes graphs is known less well.
     start = statistics.median([run.start for run in runs if not run.making] or [run.start for run in runs])
     memory = max(run.memory for run in runs) if is_exact else 0
     return Expected(start, _making(kind, known), ratio, memory or None, is_exact)
+
+
+def kind_behind(settings: Settings) -> Kind:
+    """Return the kind of the steps behind a render."""
+    width, height = settings.written_size
+    machine = _machine(settings, needs_behind.EDITION)
+    return Kind(machine, "", width, height, "steps behind", ", ".join(sorted(set(needs_behind.steps_of(settings)))))
+
+
+def expect_behind(settings: Settings, count: int) -> float | None:
+    """Return the seconds of the steps behind a render of `count` frames, by runs with the same steps or by the table.
+
+    None where neither knows them.
+    """
+    kind, amount = kind_behind(settings), needs_behind.work_behind(settings, count)
+    if not amount:
+        return 0.0
+    alike = [(each, runs) for each, runs in _read() if (each.model, each.features) == (kind.model, kind.features)]
+    best = max(alike, key=lambda each: kind.likeness(each[0]), default=None)
+    if best is not None and kind.likeness(best[0]):
+        return amount * statistics.median(run.ratio for run in best[1])
+    return amount if needs_behind.is_in_table(settings) else None
+
+
+def keep_behind(settings: Settings, count: int, seconds: float) -> None:
+    """Keep the time of the steps behind a render of `count` frames, which were all made in it."""
+    amount = needs_behind.work_behind(settings, count)
+    if amount:
+        run = Measured(round(seconds / amount, 5), 0.0, 0.0, 0, count)
+        _keep(kind_behind(settings), run)
 
 
 def _making(kind: Kind, known: Known) -> float:
@@ -162,20 +201,32 @@ class Watch:
         self._shown.append(self.clock())
 
     def keep(self) -> None:
-        """Keep the times of the run, which is whole and has ended now; nothing of a very short one."""
+        """Keep the times of the run, which is whole and has ended now."""
         painted = [key - self.frames.start for key in self.prepared.timeline.keys if key in self.frames]
-        if len(self._shown) != len(self.frames) or len(painted) < FEWEST * self.at_once:
+        if len(self._shown) != len(self.frames) or not painted:
             return
         # From painted frame to painted frame, or from batch to batch; the first span belongs to the start.
         ends = painted if self.at_once == 1 else list(range(self.at_once - 1, len(self.frames), self.at_once))
         done, times = np.cumsum(work(self.prepared, self.frames)), np.array(self._shown)
-        works, took = np.diff(done[ends])[1:], np.diff(times[ends])[1:]
-        slowest = SLOWEST * float(np.median(took / works))
-        ratio = float(np.minimum(took, slowest * works).sum() / works.sum())
         making = (1 - LOADING) * (kept_graphs.making.seconds - self._made)
-        first, end = float(times[ends[1]]) - self._began, self.clock() - float(times[-1])
-        start = max(first - making - ratio * float(done[ends[1]]) + end, 0.0)
-        run = Measured(round(ratio, 5), round(start, 3), round(making, 3), _own_peak(self.prepared), len(self.frames))
+        now, spans = self.clock(), max(len(ends) - FEWEST + 1, 0)
+        if not spans and is_in_table(self.prepared.settings):
+            usual = start_on_two_cores(self.prepared) - CHECKING
+            ratio = (now - self._began - making) / (usual + float(done[-1]))
+            start = ratio * usual
+        elif len(ends) < FEWEST - 1:
+            return
+        else:
+            # Of two painted frames the second one has to tell, though some of what it takes belongs to the start.
+            since = 1 if spans else 0
+            works, took = np.diff(done[ends])[since:], np.diff(times[ends])[since:]
+            usual = float(np.median(took / works))
+            ratio = float(np.where(took > SLOWEST * usual * works, usual * works, took).sum() / works.sum())
+            first, end = float(times[ends[since]]) - self._began, now - float(times[-1])
+            start = max(first - making - ratio * float(done[ends[since]]) + end, 0.0)
+        run = Measured(
+            round(ratio, 5), round(start, 3), round(making, 3), _own_peak(self.prepared), len(self.frames), spans
+        )
         _keep(kind_of(self.prepared), run)
 
 
@@ -215,7 +266,7 @@ def _read() -> Known:
             runs = tuple(
                 Measured(
                     float(run["ratio"]), float(run["start"]), float(run["making"]), int(run["memory"]),
-                    int(run["frames"]),
+                    int(run["frames"]), int(run["spans"]),
                 )
                 for run in entry["runs"]
             )  # fmt: skip

@@ -47,6 +47,7 @@ FLOORS: dict[str, int] = {
     "deforum.validate": 6,
     "deforum.shots": 6,
     "deforum.needs": 7,
+    "deforum.needs_behind": 7,
     "deforum.probe": 7,
     "deforum.forecast": 7,
     "deforum.output": 7,

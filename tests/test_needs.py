@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deforum import needs
+from deforum import needs, needs_behind
 from deforum.build import prepare
 from deforum.diffusion import resolve_model
 from deforum.diffusion.autoencoder import Autoencoder
@@ -16,7 +16,9 @@ from deforum.diffusion.memory import estimate_memory
 from deforum.forecast import needs_of
 from deforum.loading import load
 from deforum.models import kept_graphs
+from deforum.needs_behind import BEGINNING, BETWEEN, ENCODED, FLOW, LOOKED, OF_ONE_CORE, WRITTEN, work_behind
 from deforum.rendering import check
+from deforum.upscaling.models import seconds_of
 
 EMBEDDED = {"device": "cpu", "precision": "fp32", "cadence": 1, "seed": 1, "finish": "none"}
 
@@ -131,9 +133,147 @@ def test_more_work_takes_longer() -> None:
     assert seconds(animation_mode="Interpolation") > usual  # each frame from noise
     deep = {"animation_mode": "3D", "depth_algorithm": "embedded", "cadence": 4}
     assert usual / 2 > seconds(**deep) > seconds(**deep | {"use_depth_warping": False}) > seconds(cadence=4)
-    old = {"profile": "deforum", "steps": 40}  # whose in-betweens are each looked at
-    looks = (seconds(**deep | old) - seconds(cadence=4, **old)) / (seconds(**deep) - seconds(cadence=4))
-    assert looks > 1.5
+
+
+SIDE, PIXELS = 256, 256 * 256
+DEEP = {"animation_mode": "3D", "depth_algorithm": "embedded"}
+
+
+def work_of(**changes: object) -> list[float]:
+    """The work of each frame at 256 px, where 10 steps of 20 are run."""
+    usual = EMBEDDED | {"width": SIDE, "height": SIDE, "max_frames": 9, "steps": 20, "strength": 0.5}
+    found: list[float] = needs.work(prepare(load(usual | changes).settings)).tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "rows", "by_torch"),
+    [
+        ({}, 10, 2, False),
+        ({"cfg_scale": 1}, 10, 1, False),
+        ({"pag_scale": 3}, 10, 3, True),
+        ({"cfg_scale": 1, "pag_scale": 3}, 10, 2, True),
+        ({"freeu_b1": 1.2}, 10, 2, True),
+        ({"cfg_scale": 1, "sampler": "Euler CFG++"}, 10, 2, False),  # it needs both
+        ({"sampler": "Heun"}, 19, 2, False),
+        ({"sampler": "DPM++ SDE Karras", "cfg_scale": 1}, 19, 1, False),
+        ({"profile": "deforum"}, 11, 2, False),
+        ({"profile": "deforum", "sampler": "DDIM"}, 9, 2, False),
+    ],
+)
+def test_evaluations_of_the_network_are_counted(
+    changes: dict[str, object], steps: int, rows: int, by_torch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_graphs, "is_supported", lambda: True)
+    step = needs.STEP.each + needs.STEP.pixel * PIXELS * rows / 2 + by_torch * needs.BY_TORCH
+    gained = 0 if "profile" in changes else needs.GAINED
+    assert work_of(**changes)[1] == pytest.approx(needs.PAINTED.of(PIXELS) + gained + steps * step)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "again"),
+    [
+        ({"hires_scale": 2}, 128, 10),
+        ({"hires_scale": 2, "hires_steps": 10}, 128, 5),
+        ({"hires_scale": 2, "hires_strength": 0.8}, 128, 4),
+        ({"hires_scale": 1}, 0, 10),
+        ({"hires_scale": "1: (0), 2: (1.5)"}, 0, 10),
+    ],
+)
+def test_a_first_pass_at_a_smaller_size_is_counted(
+    changes: dict[str, object], first: int, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 128 px there are too few cells for graphs."""
+    monkeypatch.setattr(kept_graphs, "is_supported", lambda: True)
+    expected = needs.PAINTED.of(PIXELS) + needs.GAINED + again * needs.STEP.of(PIXELS)
+    if first:
+        expected += needs.PAINTED.of(first**2) + 10 * (needs.STEP.of(first**2) + needs.BY_TORCH)
+    assert work_of(**changes)[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "changes", "measured"),
+    [
+        (192, {}, 0.21),
+        (192, {"cfg_scale": 1}, 0.172),
+        (192, {"pag_scale": 3}, 0.408),
+        (192, {"pag_scale": 3, "cfg_scale": 1}, 0.352),
+        (192, {"sampler": "Heun"}, 0.338),
+        (192, {"hires_scale": 2}, 0.484),
+        (192, {"hires_scale": 2, "hires_steps": 4}, 0.383),
+        (320, {}, 0.38),
+        (320, {"cfg_scale": 1}, 0.289),
+        (320, {"pag_scale": 3}, 0.635),
+    ],
+)
+def test_painted_frames_are_near_what_was_measured(
+    side: int, changes: dict[str, object], measured: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds from painted frame to painted frame, on 2 cores of the machine of the table."""
+    monkeypatch.setattr(kept_graphs, "is_supported", lambda: True)
+    assert work_of(width=side, height=side, zoom=1.02, **changes)[1] == pytest.approx(measured, rel=0.2)
+
+
+def test_in_betweens_take_what_their_cadence_does() -> None:
+    """Between two painted frames they follow a flow that is found once; Deforum's fade, and look at depth each time."""
+    painted, between, deep = work_of()[1], needs.IN_BETWEEN.of(PIXELS), needs.MOVED_DEEP.of(PIXELS)
+    on_time = work_of(cadence=4)
+    assert on_time[1:5] == pytest.approx([between] * 3 + [painted + needs.MEETING.of(PIXELS)])
+    assert work_of(cadence=4, optical_flow_cadence="None")[4] == pytest.approx(painted)
+    looked = needs.DEPTH.of(PIXELS)
+    assert work_of(cadence=4, **DEEP)[1:5] == pytest.approx(
+        [between + deep] * 3 + [painted + needs.MEETING.of(PIXELS) + deep + looked]
+    )
+    faded, old = needs.FADED.of(PIXELS), {"profile": "deforum", "cadence": 4}
+    slab, looked = needs.MOVED_SLAB.of(PIXELS), needs.DEPTH_OF_SLAB.of(PIXELS)
+    assert work_of(**old)[5:8] == pytest.approx([faded] * 3)
+    assert work_of(**old, **DEEP)[5:8] == pytest.approx([faded + slab + looked] * 3)
+    assert work_of(**old, **DEEP, use_depth_warping=False)[5:8] == pytest.approx([faded + slab] * 3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], 0),
+        (["film"], BEGINNING + 10 * ENCODED.of(PIXELS)),
+        (["frames"], BEGINNING + 10 * (WRITTEN.of(PIXELS) + ENCODED.of(PIXELS))),
+        ([{"interpolate": 3}], BEGINNING + 9 * (FLOW.of(PIXELS) + 2 * BETWEEN.of(PIXELS))
+         + 30 * (WRITTEN.of(PIXELS) + ENCODED.of(PIXELS))),
+        ([{"upscale": {"factor": 2, "upscaler": "lanczos"}}, "grain"],
+         BEGINNING + 10 * (2 * LOOKED.of(4 * PIXELS) + WRITTEN.of(4 * PIXELS) + ENCODED.of(4 * PIXELS))),
+        ([{"upscale": {"factor": 2, "upscaler": "x4plus"}}],
+         BEGINNING + 10 * (LOOKED.of(4 * PIXELS) + WRITTEN.of(4 * PIXELS) + ENCODED.of(4 * PIXELS)
+                           + OF_ONE_CORE * seconds_of("x4plus", PIXELS))),
+        (["finish"], BEGINNING + 10 * (needs.FINISHED[0].of(PIXELS) + WRITTEN.of(4 * PIXELS) + ENCODED.of(4 * PIXELS))),
+    ],
+)  # fmt: skip
+def test_steps_behind_a_render_take_what_their_frames_do(steps: list[object], expected: float) -> None:
+    settings = load(EMBEDDED | {"width": SIDE, "height": SIDE, "post": steps}).settings
+    assert work_behind(settings, 10) == pytest.approx(expected)
+    # Without films they are written alone.
+    less = work_behind(replace(settings, skip_video_creation=True), 10)
+    assert less < expected or steps in ([], ["film"])
+
+
+@pytest.mark.parametrize(
+    ("side", "times", "measured"), [(160, 2, 0.0293), (160, 4, 0.0564), (320, 2, 0.1017), (320, 4, 0.1578)]
+)
+def test_interpolating_is_near_what_was_measured(side: int, times: int, measured: float) -> None:
+    """Seconds for each frame that goes in, on 2 cores of the machine of the table."""
+    settings = load(EMBEDDED | {"width": side, "height": side, "post": [{"interpolate": times}]}).settings
+    each = (work_behind(settings, 24) - work_behind(settings, 8)) / 16
+    assert each == pytest.approx(measured, rel=0.2)
+
+
+def test_the_user_s_own_engine_is_not_in_the_table(tmp_path: Path) -> None:
+    engine = tmp_path / "mine.pt"
+    engine.write_bytes(b"")
+    settings = load(EMBEDDED | {"width": SIDE, "height": SIDE, "interpolate": 2}).settings
+    assert needs_behind.is_in_table(settings)
+    assert list(needs_behind.steps_of(settings)) == ["interpolate flow"]
+    own = replace(settings, interpolator=str(engine))
+    assert not needs_behind.is_in_table(own) and list(needs_behind.steps_of(own)) == [f"interpolate {engine}"]
+    assert not needs_behind.is_in_table(replace(settings, device="cuda"))
 
 
 @pytest.mark.parametrize("changes", [{}, {"animation_mode": "3D", "depth_algorithm": "embedded"}])

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deforum import probe
+from deforum import needs_behind, probe
 from deforum.build import Prepared, prepare
-from deforum.forecast import forecast
+from deforum.forecast import duration, forecast
 from deforum.loading import load
 from deforum.models import kept_graphs
-from deforum.needs import CHECKING, work
+from deforum.needs import CHECKING, start_on_two_cores, work
+from deforum.needs_behind import work_behind
 from deforum.rendering import render
+from deforum.resuming import resume
 from tests.helpers.command import paint_with
 from tests.helpers.pictures import texture
 
@@ -142,19 +144,73 @@ def test_the_middle_of_the_last_runs_counts(file: Path) -> None:
 
 def test_batches_count_as_one_start(file: Path) -> None:
     run = prepared(animation_mode="Interpolation", max_frames=12)
-    run_of(run, 3.0, at_once=8)  # too few batches
-    assert not file.exists()
     run_of(run, 3.0, at_once=4)
     expected = probe.expect(run)
     assert expected is not None and (expected.start, expected.ratio) == pytest.approx((2, 3), rel=1e-3)
 
 
-def test_short_and_stopped_runs_tell_nothing(file: Path) -> None:
-    run_of(prepared(max_frames=2), 3.0)
+def test_stopped_runs_tell_nothing(file: Path) -> None:
     watch = probe.Watch(prepared(), range(8))
     watch.shown()
     watch.keep()
     assert not file.exists()
+
+
+@pytest.mark.parametrize("changes", [{"max_frames": 2}, {"max_frames": 8, "cadence": 10}, {"max_frames": 1}])
+def test_a_run_of_few_painted_frames_is_a_share_of_the_table(file: Path, changes: dict[str, object]) -> None:
+    """What its frames take cannot be told from its start: all of it is as much slower."""
+    run, slowness = prepared(**changes), 3.0
+    run_of(run, slowness, start=slowness * (start_on_two_cores(run) - CHECKING))
+    longer = prepared(**changes | {"max_frames": 60})
+    seconds = CHECKING + slowness * (start_on_two_cores(run) - CHECKING + work(longer).sum())
+    assert forecast(longer).seconds == pytest.approx(seconds, rel=1e-3)
+    assert forecast(longer).time_from == "this kind of run"
+    # A run of more of them tells better, and later ones of few do not change that.
+    run_of(longer, 5.0)
+    if len(longer.timeline.keys) >= probe.FEWEST:
+        run_of(run, slowness)
+        expected = probe.expect(longer)
+        assert expected is not None and expected.ratio == pytest.approx(5, rel=1e-3)
+
+
+def test_two_painted_frames_tell_of_a_model_without_a_table(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "is_in_table", lambda settings: False)
+    run_of(prepared(max_frames=1), 3.0)
+    assert not file.exists()
+    run_of(prepared(max_frames=2), 3.0, start=7.0)
+    expected = probe.expect(prepared())
+    assert expected is not None and (expected.start, expected.ratio) == pytest.approx((7, 3), rel=1e-3)
+
+
+BEHIND = {"interpolate": 2, "max_frames": 8}
+
+
+def test_steps_behind_a_render_are_foreseen(file: Path) -> None:
+    """By the table, then by runs with the same steps, of any number of frames."""
+    plain, run, longer = (prepared(max_frames=8), prepared(**BEHIND), prepared(**BEHIND | {"max_frames": 80}))
+    table = work_behind(run.settings, 8)
+    assert forecast(run).needs.behind == pytest.approx(table)
+    assert forecast(run).seconds == pytest.approx((forecast(plain).seconds or 0) + table)
+    assert forecast(plain).needs.behind == 0
+    probe.keep_behind(run.settings, 8, 5 * table)
+    assert forecast(longer).needs.behind == pytest.approx(5 * work_behind(longer.settings, 80), rel=1e-3)
+    words = forecast(longer).lines()[-2]
+    assert words.endswith(f"{duration(5 * work_behind(longer.settings, 80))} of it for the steps behind the render")
+    # Others by the table.
+    other = prepared(upscale=2, upscaler="lanczos", max_frames=8)
+    assert forecast(other).needs.behind == pytest.approx(work_behind(other.settings, 8))
+    probe.keep_behind(plain.settings, 8, 1.0)  # without steps there is nothing to keep
+    assert len(json.loads(file.read_text())) == 1
+
+
+def test_steps_that_were_never_measured(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepared(**BEHIND)
+    monkeypatch.setattr(needs_behind, "engine_of", lambda settings, step: "mine.pt")
+    assert forecast(run).needs.behind is None
+    assert forecast(run).seconds == forecast(prepared(max_frames=8)).seconds
+    assert forecast(run).lines()[-2].endswith("come on top: the first run with them will tell")
+    probe.keep_behind(run.settings, 8, 12.0)
+    assert forecast(run).needs.behind == pytest.approx(12, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +235,18 @@ def test_the_file_does_not_grow_without_end(file: Path, monkeypatch: pytest.Monk
     for width in (64, 128, 192):
         run_of(prepared(width=width), 1.0)
     assert [entry["kind"]["width"] for entry in json.loads(file.read_text())] == [128, 192]
+
+
+def test_steps_behind_a_render_fill_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all of them are made; those that are there already take no time."""
+    paint_with(monkeypatch, lambda init, frame: texture(1, 64, 64) if init is None else init)
+    run = prepared(max_frames=4, interpolate=2)
+    folder = render(run.settings, output=tmp_path).folder
+    kinds = [entry["kind"]["features"] for entry in json.loads(file.read_text())]
+    assert kinds[-1] == "interpolate flow" and len(kinds) == 2
+    before = file.read_text()
+    resume(folder)
+    assert file.read_text() == before
 
 
 def test_renders_fill_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

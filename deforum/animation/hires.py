@@ -11,15 +11,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from deforum.animation.painter import resize
+from deforum.animation.sizes import Size, first_size
 from deforum.diffusion.pixel_strength import Paint
 from deforum.pixels.image import Image, Mask
 from deforum.seeds import derive_seed
 from deforum.timeline.frame import Frame
-
-CELL = 8
-"""px; the first picture's sides are multiples of this, and at least 8 times as long."""
-
-Size = tuple[int, int]
 
 
 class SizedPainter(Protocol):
@@ -49,7 +45,9 @@ class HiresPainter:
     ) -> list[Image]:
         given = list(zip(inits, frames, [None] * len(frames) if paints is None else paints, strict=True))
         pictures: list[Image] = []
-        for size, group in groupby(given, key=lambda each: first_size(each[1], self.width, self.height)):
+        for size, group in groupby(
+            given, key=lambda each: first_size(each[1].params.hires_scale, self.width, self.height)
+        ):
             own = list(group)
             pictures += self._once(own) if size is None else self._twice(own, size)
         return pictures
@@ -85,15 +83,6 @@ class HiresPainter:
         share = ((1 - paint.strength) / max(1 - p.strength, 1e-6)).clamp(0, 1).to(enlarged.device)
         start = torch.lerp(init.to(enlarged.device), enlarged, (share > 0).to(enlarged))
         return start, frame, Paint(1 - share * (1 - p.hires_strength))
-
-
-def first_size(frame: Frame, width: int, height: int) -> Size | None:
-    """Return the width and height of a frame's first pass; None where it is painted once."""
-    scale = frame.params.hires_scale
-    if scale <= 1:
-        return None
-    size = tuple(max(8 * CELL, round(side / scale / CELL) * CELL) for side in (width, height))
-    return None if size[0] >= width and size[1] >= height else (min(size[0], width), min(size[1], height))
 
 
 def _reduced(frame: Frame, size: Size) -> Frame:

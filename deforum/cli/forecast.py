@@ -42,6 +42,7 @@ def forecast(arguments: argparse.Namespace) -> int:
             worst = max(worst, status, key=SEVERITY.index)
             continue
         console.put("".join(f"{line}\n" for line in (job.label, *(f"  {line}" for line in found.lines()))))
-        foreseen.append({"file": job.label, "status": OK, **found.as_json()})
+        if console.json or arguments.log:  # of many frames it takes a while
+            foreseen.append({"file": job.label, "status": OK, **found.as_json()})
     console.record(forecasts=foreseen)
     return worst

@@ -42,6 +42,8 @@ class Needs:
     memory: int | None
     """Bytes; None where nothing is known."""
     memory_is_measured: bool
+    behind: float | None = 0.0
+    """Seconds of the steps behind the render, which are in `seconds`; None where they are not known, and not in it."""
 
 
 def needs_of(prepared: Prepared) -> Needs:
@@ -49,8 +51,19 @@ def needs_of(prepared: Prepared) -> Needs:
     from deforum.build import prepare
 
     if not prepared.shots:
-        return _needs_of_chain(prepared, prepared.frames)
-    return _sum([_needs_of_chain(prepare(shot.settings), shot.frames) for shot in prepared.shots])
+        return _with_steps(prepared, _needs_of_chain(prepared, prepared.frames))
+    return _with_steps(
+        prepared, _sum([_needs_of_chain(prepare(shot.settings), shot.frames) for shot in prepared.shots])
+    )
+
+
+def _with_steps(prepared: Prepared, needs: Needs) -> Needs:
+    """Add the steps behind the render, which begin with the frames of the whole film."""
+    from deforum.probe import expect_behind
+
+    behind = expect_behind(prepared.settings, len(prepared.frames))
+    seconds = None if needs.seconds is None else needs.seconds + (behind or 0.0)
+    return replace(needs, seconds=seconds, behind=behind)
 
 
 def _needs_of_chain(prepared: Prepared, shown: range) -> Needs:
@@ -86,6 +99,8 @@ def _sum(needs: Sequence[Needs]) -> Needs:
 
 LEAST_MAKING = 0.5
 """Seconds of making graphs that are told."""
+LEAST_BEHIND = 0.05
+"""Share of all seconds from which those of the steps behind a render are told."""
 SUDDEN = 0.02
 """A jump changes the motion by this share of the frame's shorter side at least..."""
 TIMES_USUAL = 4
@@ -143,7 +158,7 @@ class Forecast:
     clip: str
     """The clip whose motion is in it, in words; or empty."""
     needs: Needs
-    """From loading the models to the film, without steps behind the render."""
+    """From checking the settings to the film, and to that of the steps behind the render."""
 
     @property
     def seconds(self) -> float | None:
@@ -224,9 +239,13 @@ class Forecast:
             "elsewhere": f"{about} on 2 cores of a server; no run on this machine yet",
             "": about,
         }[self.time_from]
-        return says + (
-            f"; {duration(making)} of it in the first run of this size alone" if making >= LEAST_MAKING else ""
-        )
+        if making >= LEAST_MAKING:
+            says += f"; {duration(making)} of it in the first run of this size alone"
+        if self.needs.behind is None:
+            return f"{says}; the steps behind the render come on top: the first run with them will tell"
+        if self.needs.behind >= LEAST_BEHIND * self.seconds:
+            says += f"; {duration(self.needs.behind)} of it for the steps behind the render"
+        return says
 
     def as_json(self) -> dict[str, object]:
         """Return the fields, with the medians and 95 % values, as JSON has them."""
@@ -254,9 +273,10 @@ def forecast(prepared: Prepared) -> Forecast:
     from deforum.build import prepare
 
     if not prepared.shots:
-        return _of_chain(prepared, prepared.frames)
-    chains = [_of_chain(prepare(shot.settings), shot.frames) for shot in prepared.shots]
-    return _joined(prepared, chains)
+        found = _of_chain(prepared, prepared.frames)
+    else:
+        found = _joined(prepared, [_of_chain(prepare(shot.settings), shot.frames) for shot in prepared.shots])
+    return replace(found, needs=_with_steps(prepared, found.needs))
 
 
 def _of_chain(prepared: Prepared, shown: range) -> Forecast:

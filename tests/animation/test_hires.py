@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from deforum.animation.hires import HiresPainter, first_size
+from deforum.animation.hires import HiresPainter
+from deforum.animation.sizes import first_size
 from deforum.diffusion.pixel_strength import Paint
 from deforum.timeline.frame import Frame, PromptRegion
 from deforum.timeline.prompts import Prompt
@@ -48,7 +49,7 @@ class Passes:
     ],
 )
 def test_the_size_of_the_first_pass(scale: float, size: tuple[int, int], first: tuple[int, int] | None) -> None:
-    assert first_size(frame_of(hires_scale=scale), *size) == first
+    assert first_size(scale, *size) == first
 
 
 def test_a_frame_is_painted_small_and_again() -> None:

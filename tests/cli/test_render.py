@@ -266,7 +266,7 @@ def test_check_says_what_it_found_good(sea: Path, tmp_path: Path, paint: Say) ->
     size = "size: 64x64 is small for the embedded model, trained at 256x256: pictures lose their subject"
     assert paint("check", sea) == Said(
         0,
-        f"{sea}: good: 6 frames of 64x64, 12 fps, 0:00, 2D; about 1.0 GB of memory and 0:03 on 2 CPU cores\n",
+        f"{sea}: good: 6 frames of 64x64, 12 fps, 0:00, 2D; about 1.0 GB of memory and 0:04 on 2 CPU cores\n",
         f"{sea.name}: {size}\n",
     )
     assert [p.name for p in tmp_path.iterdir()] == ["sea.yaml"]

@@ -72,6 +72,22 @@ def test_without_noise_every_solver_follows_the_flow(name: str) -> None:
     assert errors[1] < errors[0] or errors[1] < 2e-3  # that of DPM fast's last step does not depend on the number
 
 
+@pytest.mark.parametrize(
+    "name",
+    [row.name for row in SAMPLERS if row.solver not in ("dpm_adaptive", "restart", "dpm_fast") and not row.cfg_pp],
+)
+def test_evaluations_are_those_of_the_table(name: str) -> None:
+    asked = []
+
+    def counted(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        asked.append(sigma)
+        return perfect(x, sigma)
+
+    sigmas = visit(SCHEDULE, "karras", 10)
+    walk(torch.ones(3, dtype=torch.float64), name, 0, counted, eta=0.5, sigmas=sigmas)
+    assert len(asked) == 10 + 9 * find_sampler(name).twice + (find_sampler(name).solver == "plms")
+
+
 ORDERS = {
     "euler": 1,
     "heun": 2,

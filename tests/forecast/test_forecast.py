@@ -21,11 +21,12 @@ from deforum.features.feature import Kit
 from deforum.forecast import Forecast, Jump, find_jumps, forecast
 from deforum.forecast.clips import clip_motion
 from deforum.forecast.keyframes import DeadKeyframe, dead_keyframes
-from deforum.forecast.motion import Motions, distinct, motions_of, seed_range
+from deforum.forecast.motion import Motions, as_sampled, distinct, motions_of, seed_range
 from deforum.forecast.scenes import ENCLOSED, OPEN, Scene, at_grid, scene_of
 from deforum.loading import load
 from deforum.models.kept import KeptModels
 from deforum.motion.pose import UNITS
+from deforum.motion.positions import sample_at
 from deforum.motion.warps import Warp
 from deforum.pixels.image import CPU
 from deforum.settings.options import Settings
@@ -99,7 +100,7 @@ CASES = [(name, {"animation_mode": "2D", **motion}, OPEN) for name, motion in MO
 
 @pytest.mark.parametrize(("settings", "scene"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) -> None:
-    run = prepared(**settings)
+    run = prepared(**settings, sampling_mode="bilinear")  # bicubic sampling has a motion of its own, tested below
     # Of smooth depth: what is hidden behind edges is foreseen by their statistics.
     found = motions_of(run.settings, run.timeline, replace(scene, edges=(0, 0), slab_edges=(0, 0)), run.frames)
     assert found.speed[0] == found.uncovered[0] == 0
@@ -108,6 +109,44 @@ def test_motion_is_that_of_the_warps(settings: dict[str, object], scene: Scene) 
         speed, uncovered = measured(warp)
         assert found.speed[index] == pytest.approx(speed, rel=0.05)
         assert found.uncovered[index] == pytest.approx(uncovered, abs=0.012)
+
+
+@pytest.mark.parametrize("shift", [0.05, 0.17, 0.3, 0.5, 0.8, 1.25, -0.17, -0.9, 3.0])
+def test_shapes_move_as_the_sampling_moves_them(shift: float) -> None:
+    """By the phase of waves of 11 px."""
+    here = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(132.0), indexing="ij")[::-1])
+    wave = torch.sin(2 * torch.pi * here[:1] / 11)
+    moved = sample_at(wave, here - torch.tensor([shift, 0.0])[:, None, None], "bicubic", "border")
+    before, after = (
+        (each[0, 4, 11:121] * torch.exp(2j * torch.pi * here[0, 4, 11:121] / 11)).sum() for each in (wave, moved)
+    )
+    way = float(torch.angle(after / before)) * 11 / (2 * np.pi)
+    assert as_sampled(np.array(shift)) == pytest.approx(way, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_moved_further"),
+    [
+        ({"profile": "deforum"}, True),
+        ({"profile": "deforum", "cadence": 3}, True),
+        ({}, True),
+        ({"cadence": 3}, False),  # in-betweens are sampled over longer ways
+        ({"profile": "deforum", "sampling_mode": "bilinear"}, False),
+        ({"animation_mode": "2D"}, False),
+    ],
+)
+def test_slow_motion_of_frames_that_are_sampled_one_after_the_other(
+    changes: dict[str, object], is_moved_further: bool
+) -> None:
+    """0.17 px become 0.21 px on the screen."""
+    usual = {"animation_mode": "3D", "use_depth_warping": False, "translation_x": 0.3}
+    run = prepared(**usual | changes)
+    found = motions_of(run.settings, run.timeline, OPEN, run.frames)
+    flat = prepared(**usual | changes | {"sampling_mode": "bilinear"})
+    plain = motions_of(flat.settings, flat.timeline, OPEN, flat.frames)
+    assert 0.05 < plain.speed[5] < 0.5
+    further = float(as_sampled(plain.speed[5])) if is_moved_further else plain.speed[5]
+    assert found.speed[5] == pytest.approx(further, rel=1e-3)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Sampler:
     """It needs the prediction without guidance, too: CFG++."""
     cfg_share: float = 1.0
     """Factor on cfg_scale, which makes a usual one right for the sampler."""
+    twice: bool = False
+    """It evaluates the network twice in each step but the last one, which ends without noise."""
     alone: bool = False
     """Its steps depend on the latents, so that frames are never diffused in one batch."""
     also: tuple[str, ...] = ()
@@ -70,14 +72,15 @@ CLOSEST = ", the closest here"
 SAMPLERS: tuple[Sampler, ...] = (
     Sampler("Euler", "euler"),
     Sampler("Euler a", "euler_ancestral", eta=ANCESTRAL),
-    Sampler("Heun", "heun"),
-    Sampler("DPM2", "dpm_2", automatic="Karras", skip_penultimate=True),
-    Sampler("DPM2 a", "dpm_2_ancestral", automatic="Karras", eta=ANCESTRAL, skip_penultimate=True),
+    Sampler("Heun", "heun", twice=True),
+    Sampler("DPM2", "dpm_2", automatic="Karras", skip_penultimate=True, twice=True),
+    Sampler("DPM2 a", "dpm_2_ancestral", automatic="Karras", eta=ANCESTRAL, skip_penultimate=True, twice=True),
     Sampler("LMS", "lms"),
-    Sampler("DPM++ 2S a", "dpmpp_2s_ancestral", automatic="Karras", eta=ANCESTRAL,
+    Sampler("DPM++ 2S a", "dpmpp_2s_ancestral", automatic="Karras", eta=ANCESTRAL, twice=True,
             also=("DPMSolverSinglestep", "dpmpp_2s")),
     Sampler("DPM++ 2M", "dpmpp_2m", automatic="Karras", also=("DPMSolverMultistep", "dpmpp")),
-    Sampler("DPM++ SDE", "dpmpp_sde", automatic="Karras", eta=ANCESTRAL, also=("DPMSolverSDE",)),
+    Sampler("DPM++ SDE", "dpmpp_sde", automatic="Karras", eta=ANCESTRAL, twice=True,
+            also=("DPMSolverSDE",)),
     Sampler("DPM++ 2M SDE", "dpmpp_2m_sde", automatic="Exponential", eta=ANCESTRAL),
     Sampler("DPM++ 2M SDE Heun", "dpmpp_2m_sde_heun", automatic="Exponential", eta=ANCESTRAL),
     Sampler("DPM++ 3M SDE", "dpmpp_3m_sde", automatic="Exponential", eta=ANCESTRAL, skip_penultimate=True),
@@ -99,11 +102,12 @@ SAMPLERS: tuple[Sampler, ...] = (
     Sampler("Euler CFG++", "euler_cfg_pp", cfg_pp=True),
     Sampler("Euler a CFG++", "euler_ancestral_cfg_pp", eta=ANCESTRAL, cfg_pp=True),
     Sampler("DPM++ 2M CFG++", "dpmpp_2m_cfg_pp", automatic="Karras", cfg_pp=True),
-    Sampler("DPM++ 2S a CFG++", "dpmpp_2s_ancestral_cfg_pp", automatic="Karras", eta=ANCESTRAL, cfg_pp=True),
+    Sampler("DPM++ 2S a CFG++", "dpmpp_2s_ancestral_cfg_pp", automatic="Karras", eta=ANCESTRAL, cfg_pp=True,
+            twice=True),
     Sampler("RES Multistep CFG++", "res_multistep_cfg_pp", cfg_pp=True),
     Sampler("DDIM CFG++", "euler_ancestral_cfg_pp", "ddim uniform", eta="ddim_eta", timesteps="leading", cfg_pp=True,
             cfg_share=1 / 12.5),
-    Sampler("HeunPP2", "heun", runs_as="Heun", but=CLOSEST),
+    Sampler("HeunPP2", "heun", runs_as="Heun", but=CLOSEST, twice=True),
 )  # fmt: skip
 
 GRID_NAMES: dict[str, str] = {

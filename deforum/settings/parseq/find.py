@@ -13,7 +13,6 @@ from typing import Any
 
 from deforum.errors import UserError
 from deforum.limits import MANIFEST
-from deforum.models.web import fetch
 from deforum.settings.document import read_stream, read_text
 from deforum.settings.files import Lookup, is_url
 from deforum.settings.options import DECLARATIONS, Settings
@@ -57,6 +56,8 @@ def take_manifest(
         kept = text if len(text) <= SHORT else compact(manifest, manifest.file)
         file = ""
     elif needs_fetching(text):
+        from deforum.models.web import fetch  # the library of web addresses takes a while to import
+
         held = fetch(text, MANIFEST)
         manifest = read_manifest(read_stream(BytesIO(held), cut(text), limit=MANIFEST), cut(text), lenient=lenient)
         notes = (f"fetched {cut(text)}, {len(held):,} bytes; what it gives is kept in the settings of the run",)
