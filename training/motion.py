@@ -5,12 +5,10 @@
 
 A frame of an animation is the last one, moved by a pixel or so, under noise. A model that has no idea of motion draws
 an edge where the grid of the latents, or the noise, suggests it, and takes back what the camera moved. Here it sees
-pairs (`training.motion_pairs`): a picture and the picture a step of the camera later, under noise that moves along as the
-renderer's does with one seed (the idea of EquiVDM, arXiv 2504.09789), or under noise of its own, as with new seeds.
-Beside the ordinary loss on both, the *change* from one prediction to the other must be that from one picture to the
-other. It is taken after guidance, as frames are made: guidance multiplies what the two predictions of a frame disagree
-on. Noise that stays on the screen is not used: what of it shows in both predictions is no change, so that a model
-learned to let it through, as grain.
+pairs (`training.motion_pairs`): a picture and the picture a step of the camera later, under the same noise, which stays
+on the screen or moves along as the renderer's does (the idea of EquiVDM, arXiv 2504.09789). Beside the ordinary loss on
+both, the *change* from one prediction to the other must be that from one picture to the other. It is taken after
+guidance, as frames are made: guidance multiplies what the two predictions of a frame disagree on.
 
 The ordinary training goes on beside, on drawn pictures, views and loop pairs, so that everything else stays.
 """
@@ -39,7 +37,7 @@ from training.text_to_image import COARSE, Model, Noise, attention, average_with
 
 LEVELS = (-1.6, 0.9)  # log(sigma/alpha) of the pairs: where animations at strengths of 0.45 to 0.7 start, and below
 GUIDANCE = (1.0, 5.0)  # range of cfg_scale
-FOLLOWS = 0.6  # share of the pairs whose noise moves along
+FOLLOWS = 0.5  # share of the pairs whose noise moves along
 HELD_OUT = 64  # pairs that are not trained on, the last ones; at most a quarter
 
 
@@ -68,15 +66,15 @@ class Pairs:
         return self._samples.tokens[self.index[which], caption].long()
 
     def noise(self, which: Tensor, follows: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw the noise (P, C, h, w) of both pictures; where ``follows`` (P,) it moves along, elsewhere it is new."""
+        """Draw the noise (P, C, h, w) of both pictures; where ``follows`` (P,) it moves along, elsewhere it stays."""
         channels, rows, columns = self.first.shape[1:]
         known = self.places[which].long().flatten(1)
         side = self.places.shape[1] // rows
         each = torch.randn(len(which), channels, known.shape[1])
         carried = each.gather(2, known.clamp(min=0)[:, None].expand_as(each))
         carried = torch.where((known < 0)[:, None], torch.randn_like(carried), carried)
-        first, moves = (one.view(-1, channels, rows, side, columns, side).sum((3, 5)) / side for one in (each, carried))
-        return first, torch.where(follows.view(-1, 1, 1, 1), moves, torch.randn_like(moves))
+        stays, moves = (one.view(-1, channels, rows, side, columns, side).sum((3, 5)) / side for one in (each, carried))
+        return stays, torch.where(follows.view(-1, 1, 1, 1), moves, stays)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def heldout_gain(
     found = {}
     for name, level in (("high", 0.4), ("low", -0.2)):
         steps = torch.full((len(which),), int(torch.searchsorted(noise.level, level)))
-        for kind, follow in (("is new", False), ("follows", True)):
+        for kind, follow in (("stays", False), ("follows", True)):
             torch.manual_seed(0)
             follows = torch.full((len(which),), follow)
             guidance = torch.full((len(which), 1, 1, 1), 4.0)
@@ -225,7 +223,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--batch", type=int, default=16, help="ordinary samples per step")
     parser.add_argument("--pairs", type=int, default=8, help="motion pairs per step, four evaluations each")
-    parser.add_argument("--weight", type=float, default=3.0, help="loss weight of the change from picture to picture")
+    parser.add_argument("--weight", type=float, default=6.0, help="loss weight of the change from picture to picture")
     parser.add_argument("--peak", type=float, default=0.003, help="peak learning rate of Muon")
     parser.add_argument("--adam-peak", type=float, default=3e-4, help="peak learning rate of AdamW, for the others")
     parser.add_argument("--average", type=float, default=0.99, help="decay per step of the moving average")
