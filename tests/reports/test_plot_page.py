@@ -243,6 +243,7 @@ def test_frames_that_are_not_rendered_are_faded(show: Show) -> None:
     with show(f"{TEXT}first_frame: 30\n") as watched:
         page = watched.page
         assert page.locator(".dp-facts li").first.inner_text() == "frames 30 to 119"
+        settle(page)
         assert frame(page) == 30
         box, ruler = page.locator(".dp-before").bounding_box(), page.locator(".dp-ruler").bounding_box()
         assert box is not None and ruler is not None
