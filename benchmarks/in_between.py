@@ -1,6 +1,6 @@
 """Measure frames in between two: PSNR at moving places against cross-fading, sharpness, and time.
 
-    python -m benchmarks.in_between [--clip FILE ...] [--films FILE ...] [--sheet sheet.png] [--size 256] [--speed]
+    python -m benchmarks.in_between [--clip FILE ...] [--films FILE ...] [--bound] [--sheet sheet.png] [--speed]
 
 Triplets are held out: the middle one of three frames is made from the other two and compared with the true one. The
 scenes drawn here are known at any time: a ground that sways under a camera that zooms, without and with discs that hide
@@ -8,8 +8,8 @@ it, and plain layers with thin bars. `--clip` takes films, of which every second
 `--films` are rendered films, animated pictures too, of which every second is. Moving places are those where the true
 frame differs from one of its neighbours by more than 10 levels. In films of a model most of that is painted anew in
 each frame, which nothing can foresee: there the mean of both neighbours has the least error, but is soft. So a fade is
-measured also with its detail sharpened as that of the in-between is. `--bound` adds what flow could reach at all: the mean of
-both neighbours, each moved by flow that was found with the true frame, which no interpolation knows.
+measured also with its detail sharpened as that of the in-between is. `--bound` adds what flow could reach at all: the
+mean of both neighbours, each moved by flow that was found with the true frame, which no interpolation knows.
 """
 
 from __future__ import annotations

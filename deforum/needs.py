@@ -58,8 +58,8 @@ CONTROLLED = 0.4
 FINISHED = Cost(0.01, 0.5e-6), Cost(0.01, 0.7e-6)
 """Finishing a frame: plain, and with another look."""
 START = Cost(2.0, 2e-6)
-"""Loading the embedded model, what its first frames take beyond the others, and closing the film: 1.5 s in one hour, 2.4 s
-in another, mostly of importing torch."""
+"""Loading the embedded model, what its first frames take beyond the others, and closing the film: 1.5 s in one hour,
+2.4 s in another, mostly of importing torch."""
 START_DEEP, START_CONTROLLED, START_FINISHER = 1.4, 0.5, 0.2
 """Seconds of loading the depth model, the network of a control unit, and that of finishing."""
 MAKING, MAKING_CONTROLLED, MAKING_DEEP = 1.9, 0.65, 1.5
