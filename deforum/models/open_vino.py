@@ -304,6 +304,11 @@ def _machine() -> tuple[str, ...]:
     return openvino.get_version(), torch.__version__, name, torch.backends.cpu.get_cpu_capability()
 
 
+@cache
 def _of_torch() -> tuple[str, ...]:
-    """Return what results of torch depend on here, without OpenVINO, whose import takes longer than comparing."""
-    return torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()
+    """Return what results of torch depend on here, without OpenVINO, whose import takes longer than comparing: torch,
+    the processor, and the code that packs and runs networks, of which a digest of them has the classes alone."""
+    here, code = Path(__file__).parents[1], 0
+    for path in sorted(path for folder in ("models", "diffusion") for path in (here / folder).rglob("*.py")):
+        code = zlib.crc32(path.read_bytes(), code)
+    return torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability(), f"{code:08x}"

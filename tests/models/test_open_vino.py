@@ -279,6 +279,10 @@ def test_a_comparison_is_noted_for_the_next_process(monkeypatch: pytest.MonkeyPa
     assert plain_calls(net, x, error=1e-7) == 1  # another form
     with side_by_side(2):
         assert plain_calls(net, x) == 1
+    depends_on = open_vino._of_torch()
+    assert depends_on[-1] != "00000000"  # the checksum of the package's code
+    monkeypatch.setattr(open_vino, "_of_torch", lambda: (*depends_on[:-1], "1"))
+    assert [plain_calls(net, x) for _ in range(2)] == [1, 0]  # as after an update of the package
     monkeypatch.setenv(kept_graphs.ENVIRONMENT, "off")
     assert [plain_calls(net, x) for _ in range(2)] == [1, 1]
 
