@@ -8,7 +8,10 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from deforum.animation.sizes import first_size
 from deforum.build import Prepared
+from deforum.diffusion.sampling.samplers import find_sampler
+from deforum.diffusion.sampling.steps import count_steps
 from deforum.features import motion_gain
 from deforum.features.fitting import FREE_U
 from deforum.features.table import FLOW_CADENCE, starts_from_picture
@@ -245,8 +248,6 @@ class Painting:
 
     def _at(self, key: int) -> float:
         """Return the seconds of a painted frame."""
-        from deforum.animation.sizes import first_size
-
         settings, timeline = self._prepared.settings, self._prepared.timeline
         curves, (width, height) = timeline.curves, settings.size
         # From noise alone all steps run.
@@ -262,9 +263,6 @@ class Painting:
 
     def _steps(self, key: int, steps: float, kept: float | None, width: int, height: int) -> float:
         """Return the seconds of the steps of one pass over a picture, of which `kept` is kept; None: from noise."""
-        from deforum.diffusion.sampling.samplers import find_sampler
-        from deforum.diffusion.sampling.steps import count_steps
-
         curves, sampler = self._prepared.timeline.curves, find_sampler(self._prepared.timeline.samplers[key])
         count = count_steps(int(steps + 1e-6), kept, exact=self._profile.exact_step_count, timesteps=sampler.timesteps)
         count += (count - 1) * sampler.twice
